@@ -1,0 +1,27 @@
+import { createServer, readConfig } from '@rivulet/server';
+import { createServer as createVite } from 'vite';
+import { isPortTaken, runProcess } from '../packages/server/src/run-process.js';
+
+/** The demo page and the Rivulet server behind one URL. */
+await runProcess(async () => {
+  const server = await createServer({
+    config: readConfig({ LOG_LEVEL: 'warn', ...process.env }),
+    page: (request, response) => vite.middlewares(request, response),
+  });
+  const vite = await createVite({
+    appType: 'spa',
+    logLevel: 'warn',
+    server: { middlewareMode: true, hmr: { server: server.http } },
+  });
+  const url = await server.listen().catch((error: unknown) => {
+    if (isPortTaken(error) && !process.env['PORT']) return server.listen(0);
+    throw error;
+  });
+  return {
+    line: `\n  Rivulet is at ${url}  (answers come from: ${server.providers.join(', then ')})\n`,
+    async close() {
+      await vite.close();
+      await server.close();
+    },
+  };
+});

@@ -1,0 +1,47 @@
+import { type BehaviorSubject, distinctUntilChanged, map, Observable } from 'rxjs';
+import { iterate } from './iterate.js';
+import { eventsBetween, eventsOf, failureOf, isFinal } from './snapshot.js';
+import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
+
+/** The face of one response, drawn from its states alone; `state$` completes after a final one. */
+export function createAnswer(state$: BehaviorSubject<AnswerSnapshot>, cancel: () => void): Answer {
+  const result = new Promise<AnswerSnapshot>((resolve, reject) => {
+    state$.subscribe((snapshot) => {
+      if (snapshot.error !== undefined) reject(snapshot.error);
+      else if (isFinal(snapshot)) resolve(snapshot);
+    });
+  });
+  // Whoever wants the failure has it here and in the state; ignoring it must not end a process.
+  result.catch(() => {});
+
+  const events$ = new Observable<ResponseEvent>((subscriber) => {
+    let before = state$.value;
+    for (const event of eventsOf(before)) subscriber.next(event);
+    return state$.subscribe({
+      next(snapshot) {
+        const events = eventsBetween(before, snapshot);
+        before = snapshot;
+        for (const event of events) subscriber.next(event);
+      },
+      complete() {
+        const failure = failureOf(state$.value);
+        if (failure === undefined) subscriber.complete();
+        else subscriber.error(failure);
+      },
+    });
+  });
+
+  return {
+    id: state$.value.id,
+    state$: state$.asObservable(),
+    text$: state$.pipe(
+      map(({ text }) => text),
+      distinctUntilChanged(),
+    ),
+    events$,
+    getSnapshot: () => state$.value,
+    cancel,
+    result,
+    [Symbol.asyncIterator]: () => iterate(events$),
+  };
+}

@@ -1,0 +1,163 @@
+import {
+  type DoneReply,
+  type ErrorReply,
+  EVENT,
+  type ShortChunk,
+  type StreamMessage,
+  type StreamOpenReply,
+} from '@rivulet/protocol';
+import { BehaviorSubject, defer, type Observable } from 'rxjs';
+import { io, type Socket } from 'socket.io-client';
+import { browserId } from './browser-id.js';
+import { decode, decodeShort, type Frame } from './receive.js';
+import type { ConnectionStatus } from './types.js';
+
+/** A stream's end of the connection. */
+export interface Link {
+  readonly id: string;
+  /** The connection is there: now if it is already, and each time it comes back. */
+  connected(): void;
+  /** The connection is gone, or could not be made. It will be tried again. */
+  disconnected(): void;
+  receive(frame: Frame): void;
+  /** The client was closed. */
+  closed(): void;
+}
+
+/** One socket for all streams of a client. It connects when first needed. */
+export interface Connection {
+  /** Subscribing connects. */
+  readonly status$: Observable<ConnectionStatus>;
+  /** Has `link` told of the connection until the returned function is called. */
+  join(link: Link): () => void;
+  /** Starts or attaches; `reply` comes unless the connection goes first. */
+  open(
+    event: typeof EVENT.start | typeof EVENT.attach,
+    message: { stream_id: string },
+    link: Link,
+    reply: (reply: StreamOpenReply | ErrorReply) => void,
+  ): void;
+  acknowledge(streamId: string, offset: number): void;
+  /** `done` comes when the server has it, unless the connection goes first. */
+  end(event: typeof EVENT.cancel | typeof EVENT.detach, streamId: string, done?: () => void): void;
+  close(): void;
+}
+
+const REPLY_TIMEOUT_MS = 10_000;
+const RECONNECT_MS = { reconnectionDelay: 300, reconnectionDelayMax: 5_000 };
+const NAMED = [EVENT.start, EVENT.chunk, EVENT.end, EVENT.error];
+
+export function createConnection(
+  url: string | undefined,
+  auth: (() => string | Promise<string>) | undefined,
+): Connection {
+  const status$ = new BehaviorSubject<ConnectionStatus>('connecting');
+  const links = new Map<string, Link>();
+  let byRef = new Map<number, Link>();
+  let socket: Socket | undefined;
+
+  function connect(): Socket {
+    socket ??= createSocket();
+    return socket;
+  }
+
+  function createSocket(): Socket {
+    const options = {
+      // A websocket first: it takes fewer round trips, and no sticky sessions at the server.
+      transports: ['websocket', 'polling'],
+      tryAllTransports: true,
+      ...RECONNECT_MS,
+      auth: (send: (data: object) => void) => void credentials().then(send, () => send({ browser_id: browserId() })),
+    };
+    const created = url === undefined ? io(options) : io(url, options);
+    created.on('connect', () => {
+      byRef = new Map();
+      status$.next('online');
+      for (const link of links.values()) link.connected();
+    });
+    created.on('connect_error', () => {
+      lost();
+      reconnect(created);
+    });
+    created.on('disconnect', (reason) => {
+      if (reason === 'io client disconnect') return;
+      lost();
+      reconnect(created);
+    });
+    for (const event of NAMED) {
+      created.on(event, (message: StreamMessage) => {
+        const frame = decode(message);
+        if (frame !== undefined) links.get(message.stream_id ?? '')?.receive(frame);
+      });
+    }
+    created.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
+      byRef.get(chunk[0])?.receive(decodeShort(chunk));
+    });
+    return created;
+  }
+
+  async function credentials(): Promise<object> {
+    const token = await auth?.();
+    return { browser_id: browserId(), ...(token !== undefined && { token }) };
+  }
+
+  function lost(): void {
+    status$.next(globalThis.navigator?.onLine === false ? 'offline' : 'reconnecting');
+    for (const link of links.values()) link.disconnected();
+  }
+
+  /** Socket.IO does not try again by itself when it was the server that ended the connection. */
+  function reconnect(ended: Socket): void {
+    if (!ended.active) setTimeout(() => socket === ended && ended.connect(), RECONNECT_MS.reconnectionDelay);
+  }
+
+  /** A reply that does not come means that the link is dead though it does not look so. */
+  function ask<T>(event: string, message: object, reply: (reply: T) => void): void {
+    const asked = socket;
+    if (!asked?.connected) return;
+    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: T) => {
+      if (error === null) reply(answer);
+      else if (asked.connected) asked.io.engine.close();
+    });
+  }
+
+  return {
+    status$: defer(() => {
+      if (status$.value !== 'closed') connect();
+      return status$;
+    }),
+    join(link) {
+      if (status$.value === 'closed') {
+        link.closed();
+        return () => {};
+      }
+      links.set(link.id, link);
+      if (connect().connected) link.connected();
+      return () => {
+        if (links.get(link.id) === link) links.delete(link.id);
+        for (const [ref, reader] of byRef) if (reader === link) byRef.delete(ref);
+      };
+    },
+    open(event, message, link, reply) {
+      ask<StreamOpenReply | ErrorReply>(event, message, (answer) => {
+        if (answer.ok && answer.ref !== undefined) byRef.set(answer.ref, link);
+        reply(answer);
+      });
+    },
+    acknowledge(streamId, offset) {
+      // Out of a connection it would be kept, and sent when it means nothing any more.
+      if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
+    },
+    end(event, streamId, done = () => {}) {
+      ask<DoneReply | ErrorReply>(event, { stream_id: streamId }, done);
+    },
+    close() {
+      socket?.disconnect();
+      socket = undefined;
+      status$.next('closed');
+      status$.complete();
+      for (const link of links.values()) link.closed();
+      links.clear();
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import type {
+  FinishReason,
+  ShortChunk,
+  Source,
+  StreamMessage,
+  Timing,
+  Usage,
+  WireError,
+} from '@rivulet/protocol';
+import { EVENT } from '@rivulet/protocol';
+
+/** What one message adds to a log; see PROTOCOL.md, "Offsets". */
+export interface Frame {
+  offset: number;
+  /** Offset units that it covers. */
+  size: number;
+  entry:
+    | ({ type: 'start' } & Attempt)
+    | { type: 'text'; text: string }
+    | ({ type: 'end' } & End)
+    | { type: 'error'; error: WireError };
+}
+
+export interface Attempt {
+  attempt: number;
+  source: Source;
+  provider: string;
+  model: string;
+  reason: string | undefined;
+}
+
+export interface End {
+  finishReason: FinishReason;
+  totalLength: number;
+  digest: string;
+  usage: Usage;
+  timing: Timing;
+}
+
+/** All that was received of one stream. */
+export interface Received {
+  /** Everything below it is here. */
+  readonly offset: number;
+  /** The text of the attempt under way. */
+  readonly text: string;
+  readonly attempt: Attempt | undefined;
+  readonly terminal: Extract<Frame['entry'], { type: 'end' | 'error' }> | undefined;
+}
+
+export const NOTHING: Received = { offset: 0, text: '', attempt: undefined, terminal: undefined };
+
+/**
+ * Adds a frame: drops what is here already, takes the new part of an overlap. Where something between
+ * is missing it is a `gap`, and nothing changes.
+ */
+export function receive(state: Received, { offset, size, entry }: Frame): Received | 'gap' {
+  if (offset > state.offset) return 'gap';
+  if (offset + size <= state.offset) return state;
+  const next = { ...state, offset: offset + size };
+  switch (entry.type) {
+    case 'start':
+      return { ...next, text: '', attempt: entry };
+    case 'text':
+      return { ...next, text: state.text + entry.text.slice(state.offset - offset) };
+    case 'end':
+    case 'error':
+      return { ...next, terminal: entry };
+  }
+}
+
+/** A named message as a frame; undefined for an error that refuses a request, which has no offset. */
+export function decode(message: StreamMessage): Frame | undefined {
+  const { offset } = message;
+  if (offset === undefined) return undefined;
+  switch (message.type) {
+    case EVENT.start: {
+      const { attempt, source, provider, model, reason } = message;
+      return { offset, size: 1, entry: { type: 'start', attempt, source, provider, model, reason } };
+    }
+    case EVENT.chunk:
+      return textFrame(offset, message.data);
+    case EVENT.end: {
+      const { finish_reason: finishReason, total_length: totalLength, ...rest } = message;
+      const { digest, usage, timing } = rest;
+      return { offset, size: 1, entry: { type: 'end', finishReason, totalLength, digest, usage, timing } };
+    }
+    case EVENT.error:
+      return { offset, size: 1, entry: { type: 'error', error: message } };
+  }
+}
+
+export function decodeShort([, offset, data]: ShortChunk): Frame {
+  return textFrame(offset, data);
+}
+
+function textFrame(offset: number, text: string): Frame {
+  return { offset, size: text.length, entry: { type: 'text', text } };
+}

@@ -1,0 +1,45 @@
+import { EVENT, type GenerateOptions, LIMITS, StreamError, type StreamStartRequest } from '@rivulet/protocol';
+import type { Ask, AskOptions } from './types.js';
+
+/** Offset units that the server may send beyond what was acknowledged. */
+export const WINDOW_UNITS = 65_536;
+
+/** A question as it goes on the wire. */
+export function startRequest(id: string, ask: Ask): StreamStartRequest & { stream_id: string } {
+  const options = wireOptions(ask.options ?? {});
+  return {
+    type: EVENT.start,
+    stream_id: id,
+    query: ask.query,
+    ...(ask.sessionId !== undefined && { session_id: ask.sessionId }),
+    ...(ask.intent !== undefined && { intent: structuredClone(ask.intent) }),
+    ...(ask.context !== undefined && { context: structuredClone([...ask.context]) }),
+    ...(Object.keys(options).length > 0 && { options }),
+    window: WINDOW_UNITS,
+  };
+}
+
+function wireOptions({ temperature, topP, topK, maxTokens, cache }: AskOptions): GenerateOptions {
+  const toServer = cache === 'reload' || cache === 'no-store' ? cache : undefined;
+  return {
+    ...(temperature !== undefined && { temperature }),
+    ...(topP !== undefined && { top_p: topP }),
+    ...(topK !== undefined && { top_k: topK }),
+    ...(maxTokens !== undefined && { max_tokens: maxTokens }),
+    ...(toServer !== undefined && { cache: toServer }),
+  };
+}
+
+/** The server refuses these too; a message over its limit would even cost the connection. */
+export function refusal(request: StreamStartRequest): StreamError | undefined {
+  if (request.query.trim() === '') {
+    return new StreamError('bad_request', 'unable to ask: the query is blank');
+  }
+  const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
+  if (request.query.length <= LIMITS.queryUnits && bytes < LIMITS.messageBytes - 1024) return undefined;
+  return new StreamError(
+    'bad_request',
+    `unable to ask: a query has at most ${LIMITS.queryUnits} UTF-16 units and a request ` +
+      `${LIMITS.messageBytes} bytes; shorten the query or the context`,
+  );
+}

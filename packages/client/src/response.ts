@@ -1,0 +1,269 @@
+import {
+  type ErrorReply,
+  EVENT,
+  StreamError,
+  type StreamOpenReply,
+  type StreamStartRequest,
+  type WireError,
+} from '@rivulet/protocol';
+import { BehaviorSubject } from 'rxjs';
+import { createAnswer } from './answer.js';
+import type { KeptAnswer } from './cache/response-cache.js';
+import type { Connection, Link } from './connection.js';
+import { sha256 } from './digest.js';
+import { type Frame, NOTHING, receive, type Received } from './receive.js';
+import { refusal, startRequest, WINDOW_UNITS } from './request.js';
+import { isFinal, type Phase, snapshotOf } from './snapshot.js';
+import type { Answer, AnswerSnapshot, Ask, CacheMode } from './types.js';
+
+/** Complete answers by what was asked. Neither throws. */
+export interface AnswerStore {
+  get(request: StreamStartRequest): Promise<KeptAnswer | undefined>;
+  put(request: StreamStartRequest, answer: KeptAnswer): Promise<void>;
+}
+
+/** One response: the cursor that this page has on a stream, and the answer that comes of it. */
+export class LiveResponse implements Link {
+  readonly id: string;
+  readonly answer: Answer;
+  readonly #connection: Connection;
+  readonly #store: AnswerStore;
+  readonly #request: StreamStartRequest & { stream_id: string };
+  readonly #cacheMode: CacheMode;
+  readonly #state$: BehaviorSubject<AnswerSnapshot>;
+  readonly #askedAt = performance.now();
+  #received: Received = NOTHING;
+  #kept = false;
+  #acknowledged = 0;
+  #firstChunkMs: number | undefined;
+  /** The start was sent, so that the server may know the stream; or it said that it does. */
+  #known: 'no' | 'maybe' | 'yes' = 'no';
+  #awaitingReply = false;
+  #rebuilt = false;
+  #wanted = true;
+  #lookedUp = false;
+  #leave = (): void => {};
+  #forgetSignal = (): void => {};
+
+  constructor(id: string, ask: Ask, connection: Connection, store: AnswerStore) {
+    this.id = id;
+    this.#connection = connection;
+    this.#store = store;
+    this.#request = startRequest(id, ask);
+    this.#cacheMode = ask.options?.cache ?? 'default';
+    this.#state$ = new BehaviorSubject(this.#snapshot({ status: 'open' }));
+    this.answer = createAnswer(this.#state$, () => this.#cancel());
+    this.#followSignal(ask.options?.signal);
+    void this.#begin();
+  }
+
+  /** Stops reading; the server ends the stream soon unless another reads it. */
+  detach(): void {
+    if (this.#ended) return;
+    this.#wanted = false;
+    this.#leave();
+    this.#endAtServer(EVENT.detach);
+  }
+
+  /** Reads on after `detach`. */
+  resume(): void {
+    this.#wanted = true;
+    if (this.#lookedUp && !this.#ended) this.#leave = this.#connection.join(this);
+  }
+
+  connected(): void {
+    this.#open();
+  }
+
+  disconnected(): void {
+    this.#awaitingReply = false;
+    this.#show({ status: 'reconnecting' });
+  }
+
+  closed(): void {
+    this.#fail({ code: 'cancelled', message: 'unable to go on: the client was closed' });
+  }
+
+  receive(frame: Frame): void {
+    const next = receive(this.#received, frame);
+    if (next === 'gap') {
+      // What was on its way before the new reader began is no second gap.
+      if (!this.#awaitingReply) this.#open();
+      return;
+    }
+    if (next === this.#received || this.#ended) return;
+    this.#received = next;
+    if (next.text !== '') this.#firstChunkMs ??= this.#elapsedMs();
+    if (next.terminal?.type === 'error') this.#fail(next.terminal.error);
+    else if (next.terminal?.type === 'end') void this.#verify(next.terminal);
+    else this.#show({ status: 'open' });
+    this.#acknowledge();
+  }
+
+  async #begin(): Promise<void> {
+    const refused = refusal(this.#request);
+    if (refused !== undefined) return this.#fail(refused);
+    const readsCache = this.#cacheMode === 'default' || this.#cacheMode === 'only-if-cached';
+    const kept = readsCache ? await this.#store.get(this.#request) : undefined;
+    this.#lookedUp = true;
+    if (this.#ended) return;
+    if (kept !== undefined) return this.#showKept(kept);
+    if (this.#cacheMode === 'only-if-cached') {
+      return this.#fail({
+        code: 'not_found',
+        message: 'unable to answer: this browser has kept no answer to it',
+      });
+    }
+    if (this.#wanted) this.#leave = this.#connection.join(this);
+  }
+
+  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
+  #open(): void {
+    this.#awaitingReply = true;
+    const { offset } = this.#received;
+    this.#acknowledged = offset;
+    const onReply = (reply: StreamOpenReply | ErrorReply): void => this.#onReply(reply);
+    if (this.#known === 'yes') {
+      const attach = { type: EVENT.attach, stream_id: this.id, offset, window: WINDOW_UNITS };
+      this.#connection.open(EVENT.attach, attach, this, onReply);
+    } else {
+      this.#known = 'maybe';
+      this.#connection.open(EVENT.start, this.#request, this, onReply);
+    }
+  }
+
+  #onReply(reply: StreamOpenReply | ErrorReply): void {
+    this.#awaitingReply = false;
+    if (this.#ended) return;
+    if (reply.ok) {
+      this.#known = 'yes';
+      return this.#show({ status: 'open' });
+    }
+    if (this.#known !== 'yes' || reply.error.code !== 'not_found') return this.#fail(reply.error);
+    // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
+    this.#known = 'no';
+    if (this.#received.offset === 0) return this.#open();
+    this.#fail({
+      code: 'producer_lost',
+      message: 'unable to finish the answer: the server that was generating it is gone; ask again',
+    });
+  }
+
+  #acknowledge(): void {
+    const { offset } = this.#received;
+    if (offset - this.#acknowledged < WINDOW_UNITS / 4) return;
+    this.#acknowledged = offset;
+    this.#connection.acknowledge(this.id, offset);
+  }
+
+  /** The text is what the server sent, or it is read again from the start, once. */
+  async #verify({ totalLength, digest }: { totalLength: number; digest: string }): Promise<void> {
+    const { text } = this.#received;
+    const whole = text.length === totalLength && ((await sha256(text)) ?? digest) === digest;
+    if (whole) return this.#finish();
+    if (this.#ended) return;
+    if (this.#rebuilt) {
+      return this.#fail({
+        code: 'internal',
+        message: 'unable to finish the answer: its text did not arrive as it was sent; ask again',
+      });
+    }
+    this.#rebuilt = true;
+    this.#received = NOTHING;
+    this.#open();
+  }
+
+  #finish(): void {
+    const { attempt, terminal, text } = this.#received;
+    if (attempt === undefined || terminal?.type !== 'end') return;
+    this.#show({
+      status: 'done',
+      timing: {
+        totalMs: this.#elapsedMs(),
+        ...(this.#firstChunkMs !== undefined && { firstChunkMs: this.#firstChunkMs }),
+        ...(!this.#kept && { server: terminal.timing }),
+      },
+    });
+    const { finishReason, usage } = terminal;
+    const keeps = this.#cacheMode === 'default' || this.#cacheMode === 'reload';
+    if (this.#kept || !keeps || finishReason !== 'stop' || text === '') return;
+    const { provider, model } = attempt;
+    const answer = { text, provider, model, finishReason, usage, createdAt: Date.now() };
+    void this.#store.put(this.#request, answer);
+  }
+
+  #showKept({ text, provider, model, finishReason, usage }: KeptAnswer): void {
+    this.#kept = true;
+    this.#firstChunkMs = this.#elapsedMs();
+    this.#received = {
+      offset: 0,
+      text,
+      attempt: { attempt: 1, source: 'cache', provider, model, reason: undefined },
+      terminal: {
+        type: 'end',
+        finishReason,
+        totalLength: text.length,
+        digest: '',
+        usage,
+        timing: { total_ms: 0 },
+      },
+    };
+    this.#finish();
+  }
+
+  #cancel(): void {
+    if (this.#ended) return;
+    this.#endAtServer(EVENT.cancel);
+    this.#show({ status: 'cancelled' });
+  }
+
+  /** Said again at each connect until the server has heard it. */
+  #endAtServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
+    if (this.#known === 'no') return;
+    const stop = this.#connection.join({
+      id: this.id,
+      connected: () => this.#connection.end(event, this.id, () => stop()),
+      disconnected() {},
+      receive() {},
+      closed() {},
+    });
+  }
+
+  #fail({ code, message, retry_after_ms: retryAfterMs }: Omit<WireError, 'retryable'>): void {
+    if (code === 'cancelled') return this.#show({ status: 'cancelled' });
+    const partialText = this.#received.text;
+    const error = new StreamError(code, message, { retryAfterMs, partialText });
+    this.#show({ status: 'failed', error });
+  }
+
+  #show(phase: Phase): void {
+    if (this.#ended) return;
+    const snapshot = this.#snapshot(phase);
+    this.#state$.next(snapshot);
+    if (!isFinal(snapshot)) return;
+    this.#leave();
+    this.#forgetSignal();
+    this.#state$.complete();
+  }
+
+  #snapshot(phase: Phase): AnswerSnapshot {
+    const asked = { id: this.id, query: this.#request.query, kept: this.#kept };
+    return snapshotOf(asked, this.#received, phase);
+  }
+
+  #followSignal(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
+    const cancel = (): void => this.#cancel();
+    signal.addEventListener('abort', cancel);
+    this.#forgetSignal = () => signal.removeEventListener('abort', cancel);
+    if (signal.aborted) cancel();
+  }
+
+  get #ended(): boolean {
+    return isFinal(this.#state$.value);
+  }
+
+  #elapsedMs(): number {
+    return Math.round(performance.now() - this.#askedAt);
+  }
+}

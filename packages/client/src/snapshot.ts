@@ -1,0 +1,85 @@
+import { StreamError } from '@rivulet/protocol';
+import type { Received } from './receive.js';
+import type { AnswerSnapshot, AnswerSource, AnswerStatus, AnswerTiming, ResponseEvent } from './types.js';
+
+/** How an answer stands, apart from what was received of it. */
+export type Phase =
+  | { status: 'open' }
+  | { status: 'reconnecting' }
+  | { status: 'done'; timing: AnswerTiming }
+  | { status: 'cancelled' }
+  | { status: 'failed'; error: StreamError };
+
+export interface Asked {
+  id: string;
+  query: string;
+  /** Whether the text was kept in this browser. */
+  kept: boolean;
+}
+
+export function snapshotOf(asked: Asked, received: Received, phase: Phase): AnswerSnapshot {
+  const { attempt, terminal } = received;
+  const end = terminal?.type === 'end' ? terminal : undefined;
+  return Object.freeze({
+    id: asked.id,
+    query: asked.query,
+    status: statusOf(received, phase),
+    text: received.text,
+    attempt: attempt?.attempt ?? 0,
+    source: sourceOf(asked, received),
+    provider: attempt?.provider,
+    model: attempt?.model,
+    restartReason: attempt?.reason,
+    finishReason: end?.finishReason,
+    usage: end?.usage,
+    timing: phase.status === 'done' ? phase.timing : undefined,
+    error: phase.status === 'failed' ? phase.error : undefined,
+  });
+}
+
+export function isFinal({ status }: AnswerSnapshot): boolean {
+  return status === 'done' || status === 'cancelled' || status === 'failed';
+}
+
+/** Why an answer did not complete; undefined unless it was cancelled or failed. */
+export function failureOf({ status, error, text }: AnswerSnapshot): StreamError | undefined {
+  if (status === 'failed') return error;
+  if (status !== 'cancelled') return undefined;
+  return new StreamError('cancelled', 'unable to finish the answer: it was cancelled', {
+    partialText: text,
+  });
+}
+
+/** What a subscriber that comes now has missed. */
+export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
+  const { attempt, source, provider, model, restartReason, text } = snapshot;
+  const events: ResponseEvent[] = [];
+  if (source !== undefined && provider !== undefined && model !== undefined) {
+    const reason = restartReason !== undefined && { reason: restartReason };
+    events.push({ type: 'start', attempt, source, provider, model, ...reason });
+  }
+  if (text !== '') events.push({ type: 'text', text });
+  const { finishReason, usage, timing } = snapshot;
+  if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
+    events.push({ type: 'end', finishReason, usage, timing });
+  }
+  return events;
+}
+
+/** What happened between two snapshots of one answer. */
+export function eventsBetween(before: AnswerSnapshot, after: AnswerSnapshot): ResponseEvent[] {
+  if (after.attempt !== before.attempt) return eventsOf(after);
+  const text = after.text.slice(before.text.length);
+  return eventsOf({ ...after, source: undefined, text });
+}
+
+function statusOf({ text }: Received, { status }: Phase): AnswerStatus {
+  if (status !== 'open') return status;
+  return text === '' ? 'waiting' : 'streaming';
+}
+
+function sourceOf({ kept }: Asked, { attempt }: Received): AnswerSource | undefined {
+  if (attempt === undefined) return undefined;
+  if (kept) return 'browser-cache';
+  return attempt.source === 'cache' ? 'server-cache' : 'model';
+}

@@ -1,0 +1,147 @@
+import type { FinishReason, Intent, StreamError, Timing, Turn, Usage } from '@rivulet/protocol';
+import type { Observable } from 'rxjs';
+
+/** Where an answer came from. */
+export type AnswerSource = 'model' | 'server-cache' | 'browser-cache';
+
+/** The words of fetch: how this browser's and the server's response caches take part. */
+export type CacheMode = 'default' | 'reload' | 'no-store' | 'only-if-cached';
+
+export interface AskOptions {
+  temperature?: number;
+  topP?: number;
+  topK?: number;
+  /** Tokens; the server's own limit holds when it is smaller. */
+  maxTokens?: number;
+  /**
+   * - `default`: a kept answer if there is one, else the model
+   * - `reload`: the model, and its answer replaces the kept one
+   * - `no-store`: the model, and nothing is read or kept
+   * - `only-if-cached`: an answer kept in this browser, else a `not_found` error; nothing is sent
+   */
+  cache?: CacheMode;
+  /** Aborting cancels the answer, as `cancel()` does. */
+  signal?: AbortSignal;
+}
+
+export interface Ask {
+  query: string;
+  /** Earlier messages of the conversation, oldest first. */
+  context?: readonly Turn[];
+  intent?: Intent;
+  /** The caller's own name for the conversation; it comes back in every message. */
+  sessionId?: string;
+  options?: AskOptions;
+}
+
+/** One thing that happened to an answer, in order. */
+export type ResponseEvent =
+  | {
+      type: 'start';
+      /** 1 for the first; each further one begins the text again. */
+      attempt: number;
+      source: AnswerSource;
+      provider: string;
+      model: string;
+      reason?: string;
+    }
+  | { type: 'text'; text: string }
+  | { type: 'end'; finishReason: FinishReason; usage: Usage; timing: AnswerTiming };
+
+/** Milliseconds by this browser's monotonic clock, from the ask to the first text and to the end. */
+export interface AnswerTiming {
+  firstChunkMs?: number;
+  totalMs: number;
+  /** The server's own figures; absent for an answer kept in this browser. */
+  server?: Timing;
+}
+
+/**
+ * - `waiting`: asked, no text yet
+ * - `streaming`: text is coming
+ * - `reconnecting`: the connection is being restored; the text so far stands
+ * - `done`, `cancelled`, `failed`: final
+ */
+export type AnswerStatus =
+  'waiting' | 'streaming' | 'reconnecting' | 'done' | 'cancelled' | 'failed';
+
+/** An answer at one moment. Frozen; the same object until something changes. */
+export interface AnswerSnapshot {
+  readonly id: string;
+  readonly query: string;
+  readonly status: AnswerStatus;
+  readonly text: string;
+  /** 0 until the first attempt begins. */
+  readonly attempt: number;
+  /** The next four are undefined until the first attempt begins. */
+  readonly source: AnswerSource | undefined;
+  readonly provider: string | undefined;
+  readonly model: string | undefined;
+  /** Why the text began again, when it did. */
+  readonly restartReason: string | undefined;
+  readonly finishReason: FinishReason | undefined;
+  readonly usage: Usage | undefined;
+  readonly timing: AnswerTiming | undefined;
+  /** Set when `status` is `failed`. */
+  readonly error: StreamError | undefined;
+}
+
+/** One answer, for views. All its Observables are hot and replay what there is to each subscriber. */
+export interface Answer extends AsyncIterable<ResponseEvent> {
+  readonly id: string;
+  /** The newest snapshot at once, then each change; completes after the final one; never errors. */
+  readonly state$: Observable<AnswerSnapshot>;
+  /** The whole text so far, each time it grows or begins again; completes with the answer; never errors. */
+  readonly text$: Observable<string>;
+  /** What happened, from the start of the attempt on; errors with a `StreamError`. */
+  readonly events$: Observable<ResponseEvent>;
+  getSnapshot(): AnswerSnapshot;
+  /** Ends the answer for all who read it; the text so far stays. Nothing happens once it is final. */
+  cancel(): void;
+  /**
+   * Resolves with the final snapshot when the answer is done or cancelled; rejects with a
+   * `StreamError` when it failed. Never unhandled: ignoring it is fine.
+   */
+  readonly result: Promise<AnswerSnapshot>;
+}
+
+export type ConnectionStatus = 'connecting' | 'online' | 'reconnecting' | 'offline' | 'closed';
+
+export interface CacheOptions {
+  /** Keeps the answers of one user apart from another's; give your user's id. */
+  namespace?: string;
+  /** Seconds that an answer is kept; a day unless given. */
+  maxAgeSeconds?: number;
+  /** Answers kept; the least recently used leaves first. 500 unless given. */
+  maxEntries?: number;
+}
+
+export interface ClientOptions {
+  /** The server, such as `https://chat.example`; the page's own origin unless given. */
+  url?: string;
+  /** A token for the server's `authenticate`; called again at every connect. */
+  auth?: () => string | Promise<string>;
+  /** `false` keeps nothing in this browser. */
+  cache?: CacheOptions | false;
+}
+
+export interface ResponseCacheControl {
+  /** Removes every answer kept under this client's namespace. */
+  clear(): Promise<void>;
+}
+
+export interface Client {
+  /**
+   * Cold: subscribing asks, unsubscribing detaches. Subscribing again attaches to the same answer
+   * and never asks twice; after a failure it is a new attempt, so `retry()` works. Errors with a
+   * `StreamError`; a cancelled answer errors with the code `cancelled`.
+   */
+  stream(ask: Ask): Observable<ResponseEvent>;
+  /** Asks at once. */
+  start(ask: Ask): Answer;
+  /** The state of the connection at once, then each change. It connects when first needed. */
+  readonly connection$: Observable<ConnectionStatus>;
+  readonly cache: ResponseCacheControl;
+  /** Ends the connection; what is running here fails with `cancelled`. The client is of no use after. */
+  close(): void;
+}

@@ -1,0 +1,12 @@
+/** The largest of what a client may send. A server may allow less. "Units" are UTF-16 code units. */
+export const LIMITS = {
+  queryUnits: 32_768,
+  contextTurns: 200,
+  contextUnits: 131_072,
+  idUnits: 128,
+  intentParameters: 32,
+  /** Bytes of one message as Socket.IO frames it; a larger one ends the connection. */
+  messageBytes: 1_048_576,
+  /** Offset units that a reader may ask to have under way. */
+  windowUnits: 1_048_576,
+} as const;

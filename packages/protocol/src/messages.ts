@@ -1,0 +1,195 @@
+import type { ErrorCode } from './errors.js';
+
+/** Every event on the wire. PROTOCOL.md has a section for each. */
+export const EVENT = {
+  start: 'stream_start',
+  attach: 'stream_attach',
+  ack: 'stream_ack',
+  cancel: 'stream_cancel',
+  detach: 'stream_detach',
+  list: 'stream_list',
+  chunk: 'stream_chunk',
+  shortChunk: 'c',
+  end: 'stream_end',
+  error: 'stream_error',
+} as const;
+
+/** Why a text ended. `stop` is the only clean one: the model had said all. */
+export type FinishReason = 'stop' | 'length' | 'other';
+
+/** Where an answer came from: generated for this request, or the server's response cache. */
+export type Source = 'model' | 'cache';
+
+/** What the caller takes the question to be for; it goes into the prompt. */
+export interface Intent {
+  name: string;
+  parameters?: Record<string, string | number | boolean>;
+}
+
+/** One earlier message of the conversation; `context` lists them oldest first. */
+export interface Turn {
+  role: 'user' | 'assistant';
+  content: string;
+}
+
+/** How to generate. Every field narrows what the operator configured; none widens it. */
+export interface GenerateOptions {
+  temperature?: number;
+  top_p?: number;
+  top_k?: number;
+  max_tokens?: number;
+  cache?: 'default' | 'reload' | 'no-store';
+}
+
+/** Tokens as the provider counted them; a count it did not give is absent. */
+export interface Usage {
+  input_tokens?: number;
+  output_tokens?: number;
+}
+
+/** Milliseconds from the arrival of the request, by the server's monotonic clock. */
+export interface Timing {
+  first_chunk_ms?: number;
+  total_ms: number;
+}
+
+/** What went wrong, in the one shape that replies and `stream_error` share. */
+export interface WireError {
+  code: ErrorCode;
+  message: string;
+  retryable: boolean;
+  retry_after_ms?: number;
+}
+
+/** Asks a question, or attaches to the running stream if `stream_id` and body are known already. */
+export interface StreamStartRequest {
+  type?: typeof EVENT.start;
+  query: string;
+  session_id?: string;
+  stream_id?: string;
+  intent?: Intent;
+  context?: Turn[];
+  options?: GenerateOptions;
+  window?: number;
+}
+
+/** Reads a stream that exists from `offset` on. */
+export interface StreamAttachRequest {
+  type?: typeof EVENT.attach;
+  stream_id: string;
+  offset: number;
+  window?: number;
+}
+
+/** The reader has everything below `offset`. */
+export interface StreamAckRequest {
+  type?: typeof EVENT.ack;
+  stream_id: string;
+  offset: number;
+}
+
+/** Ends the stream for all its readers. */
+export interface StreamCancelRequest {
+  type?: typeof EVENT.cancel;
+  stream_id: string;
+}
+
+/** This reader has gone; the stream goes on for the others. */
+export interface StreamDetachRequest {
+  type?: typeof EVENT.detach;
+  stream_id: string;
+}
+
+/** Asks which streams of this principal have not ended. */
+export interface StreamListRequest {
+  type?: typeof EVENT.list;
+}
+
+/** One stream that has not ended. `offset` is the end of its log so far. */
+export interface StreamSummary {
+  stream_id: string;
+  session_id?: string;
+  query: string;
+  status: StreamStatus;
+  offset: number;
+}
+
+export type StreamStatus = 'waiting' | 'streaming';
+
+/** The stream is being read; `ref` names it in short chunks when a window was given. */
+export interface StreamOpenReply {
+  ok: true;
+  stream_id: string;
+  ref?: number;
+}
+
+/** The request was carried out. */
+export interface DoneReply {
+  ok: true;
+}
+
+/** The principal's streams that have not ended, oldest first. */
+export interface StreamListReply {
+  ok: true;
+  streams: StreamSummary[];
+}
+
+/** The request was refused; nothing changed. */
+export interface ErrorReply {
+  ok: false;
+  error: WireError;
+}
+
+/** An attempt begins: the text starts again from nothing. */
+export interface StreamStartMessage {
+  type: typeof EVENT.start;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  attempt: number;
+  source: Source;
+  provider: string;
+  model: string;
+  reason?: string;
+}
+
+/** Text. */
+export interface StreamChunkMessage {
+  type: typeof EVENT.chunk;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  data: string;
+}
+
+/** Text for a reader with a window: the `ref` of its stream, the offset, the text. */
+export type ShortChunk = [ref: number, offset: number, data: string];
+
+/** The answer is complete. */
+export interface StreamEndMessage {
+  type: typeof EVENT.end;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  complete: true;
+  total_length: number;
+  finish_reason: FinishReason;
+  digest: string;
+  usage: Usage;
+  timing: Timing;
+}
+
+/** The stream ended before the answer was complete, or was refused to a client that asked for no reply. */
+export interface StreamErrorMessage extends WireError {
+  type: typeof EVENT.error;
+  stream_id?: string;
+  session_id?: string;
+  offset?: number;
+}
+
+/** All that a server sends about a stream by name; `ShortChunk` is the form without one. */
+export type StreamMessage =
+  | StreamStartMessage
+  | StreamChunkMessage
+  | StreamEndMessage
+  | StreamErrorMessage;

@@ -1,0 +1,96 @@
+import * as z from 'zod';
+import { LIMITS } from './limits.js';
+import { EVENT } from './messages.js';
+import type {
+  GenerateOptions,
+  Intent,
+  StreamAckRequest,
+  StreamAttachRequest,
+  StreamCancelRequest,
+  StreamDetachRequest,
+  StreamListRequest,
+  StreamStartRequest,
+  Turn,
+} from './messages.js';
+
+// A field the schema does not name is dropped, never refused: a newer client may talk to an older
+// server. Dropping is also what makes an own `__proto__` key harmless.
+
+const id = z.string().min(1).max(LIMITS.idUnits);
+const offset = z.int().nonnegative();
+const window = z.int().positive().max(LIMITS.windowUnits);
+
+const intent: z.ZodType<Intent> = z.object({
+  name: z.string().min(1).max(LIMITS.idUnits),
+  parameters: z
+    .record(
+      z.string().max(LIMITS.idUnits),
+      z.union([z.string().max(1024), z.number(), z.boolean()]),
+    )
+    .refine((values) => Object.keys(values).length <= LIMITS.intentParameters, {
+      error: `at most ${LIMITS.intentParameters} parameters`,
+    })
+    .exactOptional(),
+});
+
+const turn: z.ZodType<Turn> = z.object({
+  role: z.enum(['user', 'assistant']),
+  content: z.string(),
+});
+
+const context = z
+  .array(turn)
+  .max(LIMITS.contextTurns)
+  .refine(
+    (turns) => turns.reduce((sum, t) => sum + t.content.length, 0) <= LIMITS.contextUnits,
+    { error: `at most ${LIMITS.contextUnits} UTF-16 units in all` },
+  );
+
+const options: z.ZodType<GenerateOptions> = z.object({
+  temperature: z.number().min(0).max(2).exactOptional(),
+  top_p: z.number().min(0).max(1).exactOptional(),
+  top_k: z.int().positive().exactOptional(),
+  max_tokens: z.int().positive().exactOptional(),
+  cache: z.enum(['default', 'reload', 'no-store']).exactOptional(),
+});
+
+export const startSchema: z.ZodType<StreamStartRequest> = z.object({
+  type: z.literal(EVENT.start).exactOptional(),
+  query: z
+    .string()
+    .max(LIMITS.queryUnits)
+    .refine((query) => query.trim() !== '', { error: 'a question, not blank' }),
+  session_id: id.exactOptional(),
+  stream_id: id.exactOptional(),
+  intent: intent.exactOptional(),
+  context: context.exactOptional(),
+  options: options.exactOptional(),
+  window: window.exactOptional(),
+});
+
+export const attachSchema: z.ZodType<StreamAttachRequest> = z.object({
+  type: z.literal(EVENT.attach).exactOptional(),
+  stream_id: id,
+  offset,
+  window: window.exactOptional(),
+});
+
+export const ackSchema: z.ZodType<StreamAckRequest> = z.object({
+  type: z.literal(EVENT.ack).exactOptional(),
+  stream_id: id,
+  offset,
+});
+
+export const cancelSchema: z.ZodType<StreamCancelRequest> = z.object({
+  type: z.literal(EVENT.cancel).exactOptional(),
+  stream_id: id,
+});
+
+export const detachSchema: z.ZodType<StreamDetachRequest> = z.object({
+  type: z.literal(EVENT.detach).exactOptional(),
+  stream_id: id,
+});
+
+export const listSchema: z.ZodType<StreamListRequest> = z.object({
+  type: z.literal(EVENT.list).exactOptional(),
+});

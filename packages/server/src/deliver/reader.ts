@@ -1,0 +1,62 @@
+import type { Frame, Log } from './log.js';
+import type { Flushable, Pace } from './pace.js';
+
+/** Where a reader's frames go. */
+export interface Sink {
+  /** Whether it takes a frame now. A sink that does not is to call the reader's `flush` when it does. */
+  writable(reader: Flushable): boolean;
+  send(frame: Frame): void;
+}
+
+export interface ReaderOptions {
+  /** Where reading begins. */
+  offset: number;
+  /** Offset units that may be sent beyond what was acknowledged; undefined for no such bound. */
+  window: number | undefined;
+}
+
+/** A cursor on a log: two numbers, sent and acknowledged. */
+export interface Reader extends Flushable {
+  /** The reader has everything below `offset`. Going back, or beyond what was sent, changes nothing. */
+  ack(offset: number): void;
+  /** Nothing is sent any more. */
+  close(): void;
+}
+
+/** So that a late reader of a long text does not get it in one message. */
+const MAX_FRAME_UNITS = 65_536;
+
+export function createReader(log: Log, options: ReaderOptions, sink: Sink, pace: Pace): Reader {
+  let sent = options.offset;
+  let acked = options.offset;
+  let closed = false;
+  const stopListening = log.onAppend(() => pace.soon(reader));
+
+  function credit(): number {
+    if (options.window === undefined) return MAX_FRAME_UNITS;
+    return Math.min(MAX_FRAME_UNITS, acked + options.window - sent);
+  }
+
+  const reader: Reader = {
+    flush() {
+      while (!closed) {
+        const max = credit();
+        const frame = log.read(sent, max);
+        if (frame === undefined || !sink.writable(reader)) return;
+        sent += frame.size;
+        sink.send(frame);
+      }
+    },
+    ack(offset) {
+      if (offset <= acked || offset > sent) return;
+      acked = offset;
+      reader.flush();
+    },
+    close() {
+      closed = true;
+      stopListening();
+    },
+  };
+  pace.soon(reader);
+  return reader;
+}

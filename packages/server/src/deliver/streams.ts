@@ -1,0 +1,168 @@
+import { StreamError } from '@rivulet/protocol';
+import type { Entry } from '../entry.js';
+import type { GenerateRequest } from '../request.js';
+import { createLog } from './log.js';
+import { createPace } from './pace.js';
+import { createStream, type Graces, type Stream, type StreamIdentity } from './stream.js';
+
+/** Makes the entries of one response; it ends with a terminal entry and does not throw. */
+export type Generate = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<Entry>;
+
+export interface StreamBounds extends Graces {
+  /** How long a finished stream can still be attached to. */
+  keepFinishedMs: number;
+  /** Bytes of all logs; finished ones leave first, then new streams are refused. */
+  maxLogBytes: number;
+  /** Streams that one principal may have running. */
+  maxStreamsPerPrincipal: number;
+}
+
+export const DEFAULT_BOUNDS: StreamBounds = {
+  detachGraceMs: 2_000,
+  orphanGraceMs: 60_000,
+  keepFinishedMs: 300_000,
+  maxLogBytes: 256 * 1024 * 1024,
+  maxStreamsPerPrincipal: 64,
+};
+
+/** Every stream there is. Ids live inside a principal: another's stream is not found. */
+export interface Streams {
+  /**
+   * Starts a stream, or gives the one that this principal started with the same id and request.
+   * Throws `conflict` when the request differs and `overloaded` past a bound.
+   */
+  start(identity: StreamIdentity): Stream;
+  /** Throws `not_found`. */
+  get(principal: string, id: string): Stream;
+  /** Ends a stream with `cancelled` for all its readers and aborts the generation; the text stays. */
+  cancel(stream: Stream): void;
+  /** The principal's streams that have not ended, oldest first. */
+  running(principal: string): Stream[];
+  /** Ends every stream. */
+  close(): void;
+}
+
+interface Running {
+  stream: Stream;
+  controller: AbortController;
+}
+
+export function createStreams(generate: Generate, bounds: StreamBounds): Streams {
+  const pace = createPace();
+  const byPrincipal = new Map<string, Map<string, Running>>();
+  const finished = new Map<Stream, NodeJS.Timeout>();
+
+  function start(identity: StreamIdentity): Stream {
+    const { principal, id } = identity;
+    const known = byPrincipal.get(principal)?.get(id)?.stream;
+    if (known !== undefined) {
+      if (!sameRequest(known.request, identity.request)) {
+        throw new StreamError(
+          'conflict',
+          'unable to start the stream: its id is taken by another request; give each a new id',
+        );
+      }
+      return known;
+    }
+    admit(principal);
+
+    const controller = new AbortController();
+    const stream = createStream(identity, createLog(), bounds, pace, () => cancel(stream));
+    const own = byPrincipal.get(principal) ?? new Map<string, Running>();
+    byPrincipal.set(principal, own.set(id, { stream, controller }));
+    void run(stream, controller.signal);
+    return stream;
+  }
+
+  async function run(stream: Stream, signal: AbortSignal): Promise<void> {
+    const { log } = stream;
+    try {
+      for await (const entry of generate(stream.request, signal)) {
+        if (!log.append(entry) || log.done) break;
+      }
+    } catch {
+      // `Generate` promises not to throw; a reader must hear of an end all the same.
+    }
+    log.append({
+      type: 'error',
+      code: 'internal',
+      message: 'unable to finish the answer: the server failed',
+    });
+    finish(stream);
+  }
+
+  function finish(stream: Stream): void {
+    if (byPrincipal.get(stream.principal)?.get(stream.id)?.stream !== stream) return;
+    finished.set(stream, setTimeout(() => forget(stream), bounds.keepFinishedMs).unref());
+  }
+
+  function forget(stream: Stream): void {
+    clearTimeout(finished.get(stream));
+    finished.delete(stream);
+    stream.dispose();
+    const own = byPrincipal.get(stream.principal);
+    own?.delete(stream.id);
+    if (own?.size === 0) byPrincipal.delete(stream.principal);
+  }
+
+  function admit(principal: string): void {
+    if (running(principal).length >= bounds.maxStreamsPerPrincipal) {
+      throw overloaded('too many of your answers are under way; wait for one to end');
+    }
+    let bytes = 0;
+    for (const own of byPrincipal.values()) {
+      for (const { stream } of own.values()) bytes += stream.log.bytes;
+    }
+    for (const stream of finished.keys()) {
+      if (bytes < bounds.maxLogBytes) return;
+      bytes -= stream.log.bytes;
+      forget(stream);
+    }
+    if (bytes >= bounds.maxLogBytes) throw overloaded('the server is full; try again soon');
+  }
+
+  function cancel(stream: Stream): void {
+    stream.log.append({
+      type: 'error',
+      code: 'cancelled',
+      message: 'unable to finish the answer: it was cancelled',
+    });
+    byPrincipal.get(stream.principal)?.get(stream.id)?.controller.abort();
+  }
+
+  function running(principal: string): Stream[] {
+    const own = [...(byPrincipal.get(principal)?.values() ?? [])];
+    return own.map(({ stream }) => stream).filter((stream) => stream.status !== 'ended');
+  }
+
+  return {
+    start,
+    cancel,
+    running,
+    get(principal, id) {
+      const stream = byPrincipal.get(principal)?.get(id)?.stream;
+      if (stream === undefined) {
+        throw new StreamError('not_found', 'unable to find the stream: it is unknown or was dropped');
+      }
+      return stream;
+    },
+    close() {
+      for (const own of [...byPrincipal.values()]) {
+        for (const { stream } of [...own.values()]) {
+          cancel(stream);
+          forget(stream);
+        }
+      }
+    },
+  };
+}
+
+function overloaded(reason: string): StreamError {
+  return new StreamError('overloaded', `unable to start the stream: ${reason}`, {
+    retryAfterMs: 1_000,
+  });
+}
+
+function sameRequest(a: GenerateRequest, b: GenerateRequest): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

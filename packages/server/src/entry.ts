@@ -1,0 +1,49 @@
+import type { ErrorCode, FinishReason, Source, Timing, Usage } from '@rivulet/protocol';
+
+/** An attempt begins; what text there was before it no longer counts. */
+export interface StartEntry {
+  type: 'start';
+  /** 1 for the first. */
+  attempt: number;
+  source: Source;
+  provider: string;
+  model: string;
+  /** Why there is another attempt, in plain words; absent for the first. */
+  reason?: string;
+}
+
+/** A piece of the answer, never empty. */
+export interface TextEntry {
+  type: 'text';
+  text: string;
+}
+
+/** The answer is complete. */
+export interface EndEntry {
+  type: 'end';
+  finishReason: FinishReason;
+  /** UTF-16 units of the last attempt's text. */
+  totalLength: number;
+  /** SHA-256 of that text in UTF-8, in hexadecimal. */
+  digest: string;
+  usage: Usage;
+  timing: Timing;
+}
+
+/** The answer broke off; the text so far stands. */
+export interface ErrorEntry {
+  type: 'error';
+  code: ErrorCode;
+  message: string;
+  retryAfterMs?: number;
+}
+
+/**
+ * What a response is made of: a start for each attempt, text, and exactly one `end` or `error` as
+ * the last.
+ */
+export type Entry = StartEntry | TextEntry | EndEntry | ErrorEntry;
+
+export function isTerminal(entry: Entry): entry is EndEntry | ErrorEntry {
+  return entry.type === 'end' || entry.type === 'error';
+}

@@ -1,0 +1,141 @@
+import { StreamError } from '@rivulet/protocol';
+import type { Entry } from '../entry.js';
+import type { Logger } from '../observe/logger.js';
+import type { StreamMetrics } from '../observe/metrics.js';
+import type { GenerateRequest } from '../request.js';
+import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
+import { buildPrompt, type PromptDefaults } from './prompt.js';
+import type { Prompt, Provider } from './providers/provider.js';
+import { follow, type Route } from './route.js';
+import { Run } from './run.js';
+
+export interface LlmServiceOptions {
+  route: Route;
+  prompt: PromptDefaults;
+  cache: ResponseCache | undefined;
+  /** UTF-16 units that an answer may have; a longer one ends as `too_large`. */
+  maxResponseUnits: number;
+  logger: Logger;
+  metrics: StreamMetrics;
+}
+
+/** The streaming core: cache, prompt, providers, cache. It knows no socket and no reader. */
+export class LlmService {
+  readonly #options: LlmServiceOptions;
+
+  constructor(options: LlmServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Streams one answer: a `start` for each attempt, text, and one `end` or `error` as the last entry.
+   * It does not throw; aborting `signal` ends it with the error `cancelled`.
+   */
+  async *generateResponseStream(
+    request: GenerateRequest,
+    { signal = new AbortController().signal }: { signal?: AbortSignal } = {},
+  ): AsyncGenerator<Entry, void, undefined> {
+    const run = new Run(this.#options.logger, this.#options.metrics);
+    try {
+      for await (const entry of this.#answer(request, signal, run)) {
+        run.note(entry);
+        yield entry;
+      }
+    } catch (error) {
+      const entry = run.failure(error, signal);
+      run.note(entry);
+      yield entry;
+    } finally {
+      run.report();
+    }
+  }
+
+  async *#answer(
+    request: GenerateRequest,
+    signal: AbortSignal,
+    run: Run,
+  ): AsyncGenerator<Entry, void, undefined> {
+    const { route, maxResponseUnits } = this.#options;
+    const prompt = buildPrompt(request, this.#options.prompt);
+    const mode = request.options?.cache ?? 'default';
+    const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
+
+    const first = route[0].provider;
+    const hit = mode === 'default' ? this.#lookUp(keyOf(first)) : undefined;
+    if (hit !== undefined) {
+      run.cacheHit = true;
+      yield startEntry(1, 'cache', first);
+      yield { type: 'text', text: hit.text };
+      yield run.end('stop', hit.usage);
+      return;
+    }
+
+    for await (const step of this.#generate(prompt, signal)) {
+      switch (step.type) {
+        case 'attempt':
+          yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
+          break;
+        case 'text':
+          if (run.text.length + step.text.length > maxResponseUnits) throw tooLarge(maxResponseUnits);
+          yield step;
+          break;
+        case 'finish':
+          if (mode !== 'no-store' && step.reason === 'stop' && run.text !== '') {
+            this.#keep(keyOf(step.provider), { text: run.text, usage: step.usage });
+          }
+          yield run.end(step.reason, step.usage);
+      }
+    }
+  }
+
+  #generate(prompt: Prompt, signal: AbortSignal): ReturnType<typeof follow> {
+    return follow(this.#options.route, prompt, signal, (from, to, error) => {
+      this.#options.logger.warn({
+        event: 'LLM_STREAM_API_FALLBACK',
+        from: from.name,
+        to: to.name,
+        err: error,
+      });
+    });
+  }
+
+  #lookUp(key: string): CachedAnswer | undefined {
+    try {
+      return this.#options.cache?.get(key);
+    } catch (error) {
+      this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
+      return undefined;
+    }
+  }
+
+  #keep(key: string, answer: CachedAnswer): void {
+    try {
+      this.#options.cache?.set(key, answer);
+    } catch (error) {
+      this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
+    }
+  }
+}
+
+function startEntry(
+  attempt: number,
+  source: 'model' | 'cache',
+  { name, model }: Provider,
+  reason?: string,
+): Entry {
+  return {
+    type: 'start',
+    attempt,
+    source,
+    provider: name,
+    model,
+    ...(reason !== undefined && { reason }),
+  };
+}
+
+function tooLarge(units: number): StreamError {
+  return new StreamError(
+    'too_large',
+    `unable to finish the answer: it passed ${units} UTF-16 units; ask for less at a time`,
+  );
+}

@@ -1,0 +1,71 @@
+import {
+  ERRORS,
+  EVENT,
+  type ShortChunk,
+  type StreamError,
+  type StreamMessage,
+  type WireError,
+} from '@rivulet/protocol';
+import type { Frame } from '../deliver/log.js';
+import type { Stream } from '../deliver/stream.js';
+
+/** The stream a message is about, as each message names it. */
+export interface Envelope {
+  stream_id: string;
+  session_id?: string;
+}
+
+/** A frame as it goes on the wire: the event's name and what it carries. */
+export type Encoded = [event: StreamMessage['type'], message: StreamMessage];
+
+export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
+  switch (entry.type) {
+    case 'start': {
+      const { attempt, source, provider, model, reason } = entry;
+      const message = { attempt, source, provider, model, ...(reason && { reason }) };
+      return [EVENT.start, { type: EVENT.start, ...envelope, offset, ...message }];
+    }
+    case 'text':
+      return [EVENT.chunk, { type: EVENT.chunk, data: entry.text, ...envelope, offset }];
+    case 'end':
+      return [
+        EVENT.end,
+        {
+          type: EVENT.end,
+          complete: true,
+          total_length: entry.totalLength,
+          ...envelope,
+          offset,
+          finish_reason: entry.finishReason,
+          digest: entry.digest,
+          usage: entry.usage,
+          timing: entry.timing,
+        },
+      ];
+    case 'error': {
+      const { code, message, retryAfterMs } = entry;
+      const error = wireError({ code, message, retryAfterMs });
+      return [EVENT.error, { type: EVENT.error, ...envelope, offset, ...error }];
+    }
+  }
+}
+
+export function envelopeOf({ id, sessionId }: Stream): Envelope {
+  return { stream_id: id, ...(sessionId !== undefined && { session_id: sessionId }) };
+}
+
+/** The short form of text; other entries have none. */
+export function encodeShort(ref: number, { offset, entry }: Frame): ShortChunk | undefined {
+  return entry.type === 'text' ? [ref, offset, entry.text] : undefined;
+}
+
+export function wireError(
+  error: Pick<StreamError, 'code' | 'message'> & { retryAfterMs?: number | undefined },
+): WireError {
+  return {
+    code: error.code,
+    message: error.message,
+    retryable: ERRORS[error.code].retryable,
+    ...(error.retryAfterMs !== undefined && { retry_after_ms: error.retryAfterMs }),
+  };
+}

@@ -1,0 +1,18 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { Socket } from 'socket.io';
+
+const MIN_BROWSER_ID_UNITS = 16;
+const MAX_BROWSER_ID_UNITS = 128;
+
+/**
+ * Whose streams a socket may see. A browser that sends its own unguessable `browser_id` in the
+ * handshake is found again when it reconnects; any other socket is a principal of its own. The id is
+ * a secret of that browser, so it is hashed before it can reach a log.
+ */
+export function principalOf(socket: Socket): string {
+  const id: unknown = socket.handshake.auth['browser_id'];
+  const known =
+    typeof id === 'string' && id.length >= MIN_BROWSER_ID_UNITS && id.length <= MAX_BROWSER_ID_UNITS;
+  if (!known) return `socket:${randomUUID()}`;
+  return `browser:${createHash('sha256').update(id).digest('base64url')}`;
+}

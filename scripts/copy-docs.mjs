@@ -1,0 +1,10 @@
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { DOCUMENTS } from '../packages/server/dist/generate/providers/docs-sections.js';
+
+// The docs provider answers from these; in a published package there is no repository to read.
+const root = new URL('../', import.meta.url);
+const target = new URL('packages/server/docs/', root);
+mkdirSync(target, { recursive: true });
+for (const [name, path] of Object.entries(DOCUMENTS)) {
+  copyFileSync(new URL(path, root), new URL(name, target));
+}

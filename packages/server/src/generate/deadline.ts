@@ -42,6 +42,7 @@ export async function* withDeadlines(
     clearTimeout(silence);
     clearTimeout(total);
     signal.removeEventListener('abort', follow);
+    controller.abort();
     await iterator.return?.();
   }
 }

@@ -1,0 +1,41 @@
+import type { AnswerSnapshot } from '@rivulet/client';
+
+/** What the badge says about where the text came from. */
+export function sourceLabel({ source, model, provider }: AnswerSnapshot): string {
+  switch (source) {
+    case 'browser-cache':
+      return 'browser cache';
+    case 'server-cache':
+      return 'server cache';
+    default:
+      return model || provider || 'model';
+  }
+}
+
+/** The times and the length, such as "first text 212 ms · 1.9 s · 1,240 characters". */
+export function figures({ timing, text }: AnswerSnapshot): string {
+  const first = timing?.firstChunkMs === undefined ? '' : duration(timing.firstChunkMs);
+  const total = timing === undefined ? '' : duration(timing.totalMs);
+  const parts = [
+    first === '' || first === total ? '' : `first text ${first}`,
+    total,
+    text === '' ? '' : `${text.length.toLocaleString('en')} characters`,
+  ];
+  return parts.filter((part) => part !== '').join(' · ');
+}
+
+/** Why the text began again, or why it is not whole; empty when there is nothing to say. */
+export function note({ attempt, restartReason, finishReason }: AnswerSnapshot): string {
+  const began =
+    attempt > 1 ? `The answer began again${restartReason ? `: ${restartReason}` : ''}.` : '';
+  const cut = finishReason === 'length' ? 'The answer ends here: it reached its length limit.' : '';
+  return [began, cut].filter((part) => part !== '').join(' ');
+}
+
+function duration(ms: number): string {
+  if (ms < 1) return 'under 1 ms';
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}

@@ -1,0 +1,259 @@
+import { addAbortListener } from 'node:events';
+
+import type { FinishReason, Usage } from '@rivulet/protocol';
+import { Ollama, type ChatRequest, type ChatResponse } from 'ollama';
+
+import {
+  ProviderError,
+  type Delta,
+  type Prompt,
+  type Provider,
+  type ProviderFailure,
+} from './provider.js';
+import { quote } from './quote.js';
+
+export interface OllamaOptions {
+  /** As `OLLAMA_HOST` has it: a URL, or a host with or without port. */
+  host: string;
+  model: string;
+}
+
+const NO_DONE_LINE = 'Did not receive done or success response in stream.';
+
+const NETWORK_FAULTS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection closed',
+  UND_ERR_SOCKET: 'connection closed',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'no such host',
+  ETIMEDOUT: 'no connection in time',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
+  UND_ERR_HEADERS_TIMEOUT: 'no reply in time',
+};
+
+/** A model that runs on a machine of the operator. */
+export function ollama({ host, model }: OllamaOptions): Provider {
+  return {
+    name: 'ollama',
+    model,
+    stream: (prompt, signal) => streamAnswer(host, toRequest(model, prompt), signal),
+  };
+}
+
+/**
+ * The names of the models that are installed, as `OLLAMA_MODEL` takes them. Throws a
+ * `ProviderError` ('unavailable') when no Ollama answers, and `signal.reason` when it aborts.
+ */
+export async function ollamaModels(host: string, signal: AbortSignal): Promise<string[]> {
+  signal.throwIfAborted();
+  try {
+    const { models } = await connect(host, signal, refusedList).list();
+    return models.map(({ name }) => name);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error instanceof ProviderError ? error : notOllama();
+  }
+}
+
+async function* streamAnswer(
+  host: string,
+  request: AnswerRequest,
+  signal: AbortSignal,
+): AsyncGenerator<Delta> {
+  signal.throwIfAborted();
+  const upstream = new AbortController();
+  const link = addAbortListener(signal, () => upstream.abort());
+  try {
+    for await (const delta of readLines(host, request, upstream.signal)) {
+      signal.throwIfAborted();
+      yield delta;
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    link[Symbol.dispose]();
+    upstream.abort();
+  }
+}
+
+type AnswerRequest = ChatRequest & { stream: true };
+
+function toRequest(model: string, prompt: Prompt): AnswerRequest {
+  const system = prompt.system === '' ? [] : [{ role: 'system', content: prompt.system }];
+  const turns = prompt.messages.map(({ role, text }) => ({ role, content: text }));
+  return {
+    model,
+    stream: true,
+    messages: [...system, ...turns],
+    options: {
+      ...(prompt.temperature !== undefined && { temperature: prompt.temperature }),
+      ...(prompt.topP !== undefined && { top_p: prompt.topP }),
+      ...(prompt.topK !== undefined && { top_k: prompt.topK }),
+      ...(prompt.maxTokens !== undefined && { num_predict: prompt.maxTokens }),
+    },
+  };
+}
+
+async function* readLines(
+  host: string,
+  request: AnswerRequest,
+  signal: AbortSignal,
+): AsyncGenerator<Delta> {
+  let begun = false;
+  try {
+    const client = connect(host, signal, (response) => refusedAnswer(response, request));
+    for await (const line of await client.chat(request)) {
+      begun = true;
+      yield* toDeltas(line);
+    }
+  } catch (error) {
+    throw error instanceof ProviderError ? error : broken(error, begun, request);
+  }
+}
+
+type Refuse = (response: Response) => Promise<ProviderError>;
+
+/**
+ * A client for one request. Its own `abort` works only after the headers and a `break` leaves its
+ * socket open, so the signal goes into fetch. Refusals are read here because the client writes
+ * what it does not understand to the console.
+ */
+function connect(host: string, signal: AbortSignal, refuse: Refuse): Ollama {
+  return new Ollama({
+    host,
+    fetch: async (url, init) => {
+      const response = await fetch(url, { ...init, signal }).catch((error: unknown) => {
+        throw unreachable(error);
+      });
+      if (!response.ok) throw await refuse(response);
+      if (!isJson(response)) throw notOllama();
+      return response;
+    },
+  });
+}
+
+function* toDeltas({ message, done, ...last }: ChatResponse): Generator<Delta> {
+  if (message.thinking) yield { type: 'thought', text: message.thinking };
+  if (message.content) yield { type: 'text', text: message.content };
+  if (!done) return;
+  if (!last.done_reason) throw truncated();
+  yield { type: 'finish', reason: toFinish(last.done_reason), usage: toUsage(last) };
+}
+
+function toFinish(doneReason: string): FinishReason {
+  return doneReason === 'stop' || doneReason === 'length' ? doneReason : 'other';
+}
+
+/** Ollama leaves out a count of zero, as of a prompt that it still had in its cache. */
+function toUsage(counts: { prompt_eval_count?: number; eval_count?: number }): Usage {
+  return {
+    ...(counts.prompt_eval_count !== undefined && { input_tokens: counts.prompt_eval_count }),
+    ...(counts.eval_count !== undefined && { output_tokens: counts.eval_count }),
+  };
+}
+
+function truncated(): ProviderError {
+  return new ProviderError('truncated', 'unable to finish the answer: ollama broke it off');
+}
+
+function notOllama(): ProviderError {
+  return new ProviderError(
+    'unavailable',
+    'unable to read the answer of ollama: nothing of its protocol came. Check OLLAMA_HOST',
+  );
+}
+
+/** What the client throws while it reads: an error line's words in a plain `Error`, or its own. */
+function broken(error: unknown, begun: boolean, request: AnswerRequest): ProviderError {
+  if (!(error instanceof Error) || error.message === NO_DONE_LINE) return truncated();
+  if (error instanceof TypeError) return begun ? truncated() : notOllama();
+  return failed('unavailable', request, 'it failed', quote(error.message, textsOf(request)));
+}
+
+async function refusedAnswer(response: Response, request: AnswerRequest): Promise<ProviderError> {
+  const words = await errorWords(response);
+  const failure = toFailure(response);
+  const advice =
+    response.status === 404 ? `. Install it with \`ollama pull ${request.model}\`` : '';
+  return failed(failure, request, `HTTP ${response.status}`, quote(words, textsOf(request)), advice);
+}
+
+async function refusedList(response: Response): Promise<ProviderError> {
+  await response.body?.cancel();
+  return new ProviderError(
+    'unavailable',
+    `unable to list the models of ollama: HTTP ${response.status}. Check OLLAMA_HOST`,
+  );
+}
+
+function failed(
+  failure: ProviderFailure,
+  { model }: AnswerRequest,
+  what: string,
+  words: string,
+  advice = '',
+): ProviderError {
+  return new ProviderError(
+    failure,
+    `unable to get an answer from ${model}: ${what}${words && `, ${words}`}${advice}`,
+  );
+}
+
+function toFailure(response: Response): ProviderFailure {
+  switch (response.status) {
+    case 400:
+    case 413:
+    case 422:
+      return 'bad_request';
+    case 401:
+    case 403:
+    case 404:
+      return 'misconfigured';
+    case 429:
+      return 'busy';
+    case 503:
+      // Ollama's own means that its queue is full, one in HTML that a proxy does not reach it.
+      return isJson(response) ? 'busy' : 'unavailable';
+    default:
+      return 'unavailable';
+  }
+}
+
+function unreachable(error: unknown): ProviderError {
+  const code = networkCode(error);
+  const reason = NETWORK_FAULTS[code] ?? (code || 'the request failed');
+  return new ProviderError(
+    'unavailable',
+    `unable to reach ollama: ${reason}. Is it running (\`ollama serve\`), and OLLAMA_HOST right?`,
+    // An error without a code may quote the URL, and with it a password.
+    code === '' ? {} : { cause: error },
+  );
+}
+
+function networkCode(error: unknown): string {
+  if (!(error instanceof Error)) return '';
+  const { cause } = error;
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string'
+    ? cause.code
+    : '';
+}
+
+function textsOf({ messages = [] }: AnswerRequest): string[] {
+  return messages.map(({ content }) => content);
+}
+
+async function errorWords(response: Response): Promise<string> {
+  try {
+    const body: unknown = await response.json();
+    const words = body !== null && typeof body === 'object' && 'error' in body ? body.error : '';
+    return typeof words === 'string' ? words : '';
+  } catch {
+    return '';
+  }
+}
+
+/** `application/json`, and `application/x-ndjson` of a stream. */
+function isJson(response: Response): boolean {
+  return response.headers.get('content-type')?.includes('json') ?? false;
+}

@@ -1,0 +1,381 @@
+import { getEventListeners } from 'node:events';
+import { inspect } from 'node:util';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { gemini } from '../../packages/server/src/generate/providers/gemini.js';
+import type { Provider } from '../../packages/server/src/generate/providers/provider.js';
+import { answerTo } from '../fakes/shared.js';
+import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
+
+const KEY = 'AIza-key-that-stays-here';
+const SECRET = 'xyzzy plugh';
+const BEGUN = 'This is how it begins. ';
+
+let fake: RunningFake;
+let provider: Provider;
+
+beforeAll(async () => {
+  fake = await startFake('gemini');
+  provider = gemini({ apiKey: KEY, model: 'gemini-2.5-flash', baseUrl: `${fake.url}/` });
+});
+
+afterAll(() => fake.stop());
+
+describe('an answer of gemini', () => {
+  it('arrives whole and in order, and finishes with the last usage', async () => {
+    const { text, deltas, error } = await hear(provider, 'why is the sky blue?');
+
+    expect(error).toBeUndefined();
+    expect(text).toBe(answerTo('why is the sky blue?'));
+    expect(deltas.length).toBeGreaterThan(20);
+    expect(deltas.at(-1)).toEqual({
+      type: 'finish',
+      reason: 'stop',
+      usage: { input_tokens: expect.any(Number), output_tokens: deltas.length - 1 },
+    });
+  });
+
+  it('is asked for with the system text, the roles and the limits of the prompt', async () => {
+    const { text } = await hear(provider, {
+      system: 'Be brief.',
+      messages: [
+        { role: 'user', text: 'hi' },
+        { role: 'assistant', text: 'hello' },
+        { role: 'user', text: 'echo' },
+      ],
+      temperature: 0,
+      topP: 0.5,
+      topK: 3,
+      maxTokens: 64,
+    });
+
+    expect(JSON.parse(text)).toMatchObject({
+      systemInstruction: { role: 'system', parts: [{ text: 'Be brief.' }] },
+      contents: [
+        { role: 'user', parts: [{ text: 'hi' }] },
+        { role: 'model', parts: [{ text: 'hello' }] },
+        { role: 'user', parts: [{ text: 'echo' }] },
+      ],
+      generationConfig: { temperature: 0, topP: 0.5, topK: 3, maxOutputTokens: 64 },
+    });
+  });
+
+  it('is asked for without what the prompt leaves open', async () => {
+    const { text } = await hear(provider, 'echo');
+    const body: unknown = JSON.parse(text);
+
+    expect(body).toMatchObject({ contents: [{ role: 'user', parts: [{ text: 'echo' }] }] });
+    expect(body).toHaveProperty('generationConfig', {});
+    expect(body).not.toHaveProperty('systemInstruction');
+  });
+
+  it('has every part of a frame with several, in order', async () => {
+    const { deltas } = await hear(provider, 'several-parts');
+
+    expect(deltas.slice(0, -1)).toEqual([
+      { type: 'text', text: 'one ' },
+      { type: 'text', text: 'two ' },
+      { type: 'text', text: 'three' },
+    ]);
+  });
+
+  it('keeps thoughts apart from the text, and counts them as output', async () => {
+    const { deltas } = await hear(provider, 'thoughts');
+
+    expect(deltas).toEqual([
+      { type: 'thought', text: 'Let me think. ' },
+      { type: 'thought', text: 'Yes.' },
+      { type: 'text', text: 'It is so.' },
+      { type: 'finish', reason: 'stop', usage: { input_tokens: 9, output_tokens: 8 } },
+    ]);
+  });
+
+  it('passes over frames and parts that are empty', async () => {
+    const { deltas } = await hear(provider, 'empty-parts');
+
+    expect(deltas.slice(0, -1)).toEqual([{ type: 'text', text: 'Still here.' }]);
+  });
+
+  it('passes over parts of a kind that it does not know', async () => {
+    const { deltas, error } = await hear(provider, 'unknown-part');
+
+    expect(error).toBeUndefined();
+    expect(deltas.slice(0, -1)).toEqual([{ type: 'text', text: 'Known.' }]);
+  });
+
+  it('takes a finish reason that it does not know for "other"', async () => {
+    const { text, deltas } = await hear(provider, 'unknown-enum');
+
+    expect(text).toBe('Known.');
+    expect(deltas.at(-1)).toMatchObject({ type: 'finish', reason: 'other' });
+  });
+
+  it('finishes only at the end of the stream, with the usage that comes after the reason', async () => {
+    const { deltas } = await hear(provider, 'late-usage');
+
+    expect(deltas).toEqual([
+      { type: 'text', text: 'Done.' },
+      { type: 'finish', reason: 'stop', usage: { input_tokens: 7, output_tokens: 42 } },
+    ]);
+  });
+
+  it('keeps characters whole that are cut between packets', async () => {
+    const { text, error } = await hear(provider, 'split-utf8');
+
+    expect(error).toBeUndefined();
+    expect(text).toBe('für 🌊 und 👩‍💻 日本');
+  });
+
+  it('has sixteen deltas when sixteen tokens come in one packet', async () => {
+    const { deltas } = await hear(provider, 'burst');
+
+    expect(deltas.filter(({ type }) => type === 'text')).toHaveLength(16);
+  });
+
+  it('may have 20 MB', async () => {
+    const { text, deltas } = await hear(provider, 'huge');
+
+    expect(text.length).toBeGreaterThan(20_000_000);
+    expect(deltas.at(-1)).toMatchObject({ type: 'finish', reason: 'stop' });
+  });
+
+  it.each([
+    ['STOP', 'stop'],
+    ['MAX_TOKENS', 'length'],
+    ['MALFORMED_FUNCTION_CALL', 'other'],
+    ['OTHER', 'other'],
+  ])('that ends with %s finishes with "%s"', async (wire, reason) => {
+    const { text, deltas } = await hear(provider, `finish-${wire}`);
+
+    expect(text).toBe(BEGUN);
+    expect(deltas.at(-1)).toMatchObject({ type: 'finish', reason });
+  });
+});
+
+describe('a failure of gemini', () => {
+  it.each([
+    'SAFETY',
+    'RECITATION',
+    'LANGUAGE',
+    'PROHIBITED_CONTENT',
+    'BLOCKLIST',
+    'SPII',
+    'IMAGE_SAFETY',
+  ])('is "blocked" when the answer ends with %s', async (reason) => {
+    const { text, deltas, error } = await hear(provider, `finish-${reason}`);
+
+    expect(text).toBe(BEGUN);
+    expect(deltas.every(({ type }) => type === 'text')).toBe(true);
+    expect(error).toMatchObject({
+      failure: 'blocked',
+      message: `unable to answer: the safety rules of gemini refuse the answer (${reason})`,
+    });
+  });
+
+  it('is "blocked" when the prompt is refused', async () => {
+    const { error } = await hear(provider, 'blocked');
+
+    expect(error).toMatchObject({
+      failure: 'blocked',
+      message: 'unable to answer: the safety rules of gemini refuse the prompt (SAFETY)',
+    });
+  });
+
+  it.each([
+    ['400', 'bad_request', /HTTP 400, Request contains an invalid argument\.$/],
+    ['400-key', 'misconfigured', /API key not valid.*Check GEMINI_API_KEY$/],
+    ['400-location', 'misconfigured', /User location is not supported/],
+    ['401', 'misconfigured', /Check GEMINI_API_KEY$/],
+    ['403', 'misconfigured', /Check GEMINI_API_KEY$/],
+    ['404', 'misconfigured', /models\/unknown is not found.*Check GEMINI_MODEL$/],
+    ['503', 'unavailable', /HTTP 503, The model is overloaded/],
+    ['html', 'unavailable', /HTTP 502$/],
+    ['html-200', 'unavailable', /nothing of its protocol came$/],
+    ['cut-first', 'unavailable', /^unable to reach gemini: /],
+  ])('answering %s is "%s" and says why', async (fault, failure, message) => {
+    const { deltas, error } = await hear(provider, fault);
+
+    expect(deltas).toEqual([]);
+    expect(error).toMatchObject({ name: 'ProviderError', failure });
+    expect(error).toHaveProperty('message', expect.stringMatching(message));
+    expect(error).toHaveProperty('message', expect.stringMatching(/^unable to /));
+  });
+
+  it('is "busy" on 429, and says when to come back', async () => {
+    const { error } = await hear(provider, '429');
+
+    expect(error).toMatchObject({ failure: 'busy', retryAfterMs: 37_000 });
+  });
+
+  it('is "unavailable" when nothing listens there', async () => {
+    const nobody = gemini({ apiKey: KEY, model: 'm', baseUrl: await unusedUrl() });
+    const { error } = await hear(nobody, 'hello');
+
+    expect(error).toMatchObject({ failure: 'unavailable' });
+  });
+
+  it('is seen when an error frame comes in the middle of the text', async () => {
+    const { text, error } = await hear(provider, 'error-frame');
+
+    expect(text).toBe(BEGUN);
+    expect(error).toMatchObject({ failure: 'unavailable' });
+    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 503, The model is over/));
+  });
+
+  it('has the delay of an error frame to the millisecond', async () => {
+    const { error } = await hear(provider, 'error-frame-busy');
+
+    expect(error).toMatchObject({ failure: 'busy', retryAfterMs: 1_500 });
+  });
+
+  it.each([
+    ['its stream ends without a finish reason', 'silent-end'],
+    ['its connection is cut', 'cut'],
+    ['an error comes that is not a frame', 'error-frame-raw'],
+    ['a frame cannot be read', 'junk-frame'],
+  ])('is "truncated" when %s after some text', async (_, fault) => {
+    const { text, deltas, error } = await hear(provider, fault);
+
+    expect(BEGUN.startsWith(text)).toBe(true);
+    expect(deltas.every(({ type }) => type === 'text')).toBe(true);
+    expect(error).toMatchObject({ failure: 'truncated' });
+  });
+
+  it('is "truncated" when its stream ends before the first token', async () => {
+    const { error } = await hear(provider, 'silent-end-first');
+
+    expect(error).toMatchObject({ failure: 'truncated' });
+  });
+
+  it('quotes at most 200 characters of what gemini says', async () => {
+    const { error } = await hear(provider, 'long-words');
+
+    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 400, (Too long\. ){20}$/));
+  });
+
+  it('quotes no markup', async () => {
+    const { error } = await hear(provider, 'markup-words');
+
+    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 500$/));
+  });
+
+  it.each(
+    [
+      'leak',
+      'leak key',
+      'junk-frame',
+      '400',
+      '403',
+      '429',
+      'html',
+      'html-200',
+      'error-frame',
+      'cut',
+    ].map((fault) => fault.replace(/^(\S+)/, `$1 ${SECRET}`)),
+  )('repeats neither key nor prompt nor answer: %s', async (question) => {
+    const { error } = await hear(provider, question);
+    const shown = inspect(error, { depth: 10, showHidden: true });
+
+    expect(error).toHaveProperty('name', 'ProviderError');
+    expect(shown).not.toContain(KEY);
+    expect(shown).not.toContain(SECRET);
+    expect(shown).not.toContain('This is');
+  });
+});
+
+describe('leaving gemini', () => {
+  const left = new Error('the reader left');
+
+  it('before asking sends nothing', async () => {
+    const { requests } = await fake.stats();
+    const { error } = await hear(provider, 'hello', AbortSignal.abort(left));
+
+    expect(error).toBe(left);
+    await hear(provider, 'burst');
+    expect(await fake.stats()).toMatchObject({ requests: requests + 1 });
+  });
+
+  it('before the headers closes the connection at once', async () => {
+    const before = await fake.stats();
+    const reader = new AbortController();
+    const heard = hear(provider, 'stall-first', reader.signal);
+    await expect.poll(fake.stats).toMatchObject({ active: 1 });
+    reader.abort(left);
+
+    expect((await heard).error).toBe(left);
+    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
+  });
+
+  it('between tokens closes the connection at once', async () => {
+    const before = await fake.stats();
+    const reader = new AbortController();
+    const answer = provider.stream(toPrompt('stall'), reader.signal)[Symbol.asyncIterator]();
+    for (const text of ['This is ', 'how it ', 'begins. ']) {
+      expect(await answer.next()).toMatchObject({ value: { type: 'text', text } });
+    }
+    const next = answer.next();
+    reader.abort(left);
+
+    await expect(next).rejects.toBe(left);
+    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
+  });
+
+  it('yields nothing more of what has come already', async () => {
+    const reader = new AbortController();
+    const answer = provider.stream(toPrompt('several-parts'), reader.signal);
+    const texts: unknown[] = [];
+    const reading = (async () => {
+      for await (const delta of answer) {
+        texts.push(delta);
+        reader.abort(left);
+      }
+    })();
+
+    await expect(reading).rejects.toBe(left);
+    expect(texts).toHaveLength(1);
+  });
+
+  it('after the end changes nothing', async () => {
+    const before = await fake.stats();
+    const reader = new AbortController();
+    const { error } = await hear(provider, 'burst', reader.signal);
+    reader.abort(left);
+
+    expect(error).toBeUndefined();
+    expect((await hear(provider, 'burst')).error).toBeUndefined();
+    expect(await fake.stats()).toMatchObject({ active: 0, aborted: before.aborted });
+  });
+
+  it('by a break closes the connection at once', async () => {
+    const before = await fake.stats();
+    for await (const _ of provider.stream(toPrompt('stall'), new AbortController().signal)) break;
+
+    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
+  });
+
+  it('a thousand times leaves no socket and no listener behind', async () => {
+    const lasting = new AbortController();
+    const listeners: number[] = [];
+    const visits = [
+      async () => void (await hear(provider, 'burst', lasting.signal)),
+      async () => void (await hear(provider, 'cut', lasting.signal)),
+      async () => {
+        for await (const _ of provider.stream(toPrompt('stall'), lasting.signal)) break;
+      },
+      async () => {
+        const reader = new AbortController();
+        setImmediate(() => reader.abort(left));
+        expect((await hear(provider, 'stall-first', reader.signal)).error).toBe(left);
+        listeners.push(getEventListeners(reader.signal, 'abort').length);
+      },
+    ];
+    for (let round = 0; round < 125; round++) {
+      await Promise.all([...visits, ...visits].map((visit) => visit()));
+    }
+
+    expect(getEventListeners(lasting.signal, 'abort')).toEqual([]);
+    expect(listeners).toEqual(Array.from({ length: 250 }, () => 0));
+    await expect.poll(fake.stats, { timeout: 10_000 }).toMatchObject({ active: 0, sockets: 0 });
+  });
+});

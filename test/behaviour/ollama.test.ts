@@ -1,0 +1,396 @@
+import { getEventListeners } from 'node:events';
+import { inspect } from 'node:util';
+
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+
+import { ollama, ollamaModels } from '../../packages/server/src/generate/providers/ollama.js';
+import type { Provider } from '../../packages/server/src/generate/providers/provider.js';
+import { answerTo } from '../fakes/shared.js';
+import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
+
+const MODEL = 'llama3.2';
+const SECRET = 'xyzzy plugh';
+const BEGUN = 'This is how it begins. ';
+
+let fake: RunningFake;
+let provider: Provider;
+
+beforeAll(async () => {
+  fake = await startFake('ollama');
+  provider = ollama({ host: fake.url, model: MODEL });
+});
+
+afterAll(() => fake.stop());
+
+describe('an answer of ollama', () => {
+  it('arrives whole and in order, and finishes with the counts of its last line', async () => {
+    const { text, deltas, error } = await hear(provider, 'why is the sky blue?');
+
+    expect(error).toBeUndefined();
+    expect(text).toBe(answerTo('why is the sky blue?'));
+    expect(deltas.length).toBeGreaterThan(20);
+    expect(deltas.at(-1)).toEqual({
+      type: 'finish',
+      reason: 'stop',
+      usage: { input_tokens: 26, output_tokens: deltas.length - 1 },
+    });
+  });
+
+  it('is asked for with the system text, the roles and the limits of the prompt', async () => {
+    const { text } = await hear(provider, {
+      system: 'Be brief.',
+      messages: [
+        { role: 'user', text: 'hi' },
+        { role: 'assistant', text: 'hello' },
+        { role: 'user', text: 'echo' },
+      ],
+      temperature: 0,
+      topP: 0.5,
+      topK: 3,
+      maxTokens: 64,
+    });
+
+    expect(JSON.parse(text)).toEqual({
+      model: MODEL,
+      stream: true,
+      messages: [
+        { role: 'system', content: 'Be brief.' },
+        { role: 'user', content: 'hi' },
+        { role: 'assistant', content: 'hello' },
+        { role: 'user', content: 'echo' },
+      ],
+      options: { temperature: 0, top_p: 0.5, top_k: 3, num_predict: 64 },
+    });
+  });
+
+  it('is asked for without what the prompt leaves open', async () => {
+    const { text } = await hear(provider, 'echo');
+
+    expect(JSON.parse(text)).toEqual({
+      model: MODEL,
+      stream: true,
+      messages: [{ role: 'user', content: 'echo' }],
+      options: {},
+    });
+  });
+
+  it('has every line of a packet with several, in order', async () => {
+    const { deltas } = await hear(provider, 'several-parts');
+
+    expect(deltas.slice(0, -1)).toEqual([
+      { type: 'text', text: 'one ' },
+      { type: 'text', text: 'two ' },
+      { type: 'text', text: 'three' },
+    ]);
+  });
+
+  it('has the text of its last line', async () => {
+    const { text, deltas } = await hear(provider, 'done-with-text');
+
+    expect(text).toBe('All said.');
+    expect(deltas.at(-1)).toMatchObject({ type: 'finish', reason: 'stop' });
+  });
+
+  it('keeps thinking apart from the text', async () => {
+    const { deltas } = await hear(provider, 'thoughts');
+
+    expect(deltas.slice(0, -1)).toEqual([
+      { type: 'thought', text: 'Let me think. ' },
+      { type: 'thought', text: 'Yes.' },
+      { type: 'text', text: 'It is so.' },
+    ]);
+  });
+
+  it('passes over lines without text', async () => {
+    const { deltas } = await hear(provider, 'empty-parts');
+
+    expect(deltas.slice(0, -1)).toEqual([{ type: 'text', text: 'Still here.' }]);
+  });
+
+  it('passes over fields that it does not know', async () => {
+    const { deltas } = await hear(provider, 'unknown-part');
+
+    expect(deltas.slice(0, -1)).toEqual([{ type: 'text', text: 'Known.' }]);
+  });
+
+  it('leaves out a count that ollama leaves out', async () => {
+    const { deltas } = await hear(provider, 'no-counts');
+
+    expect(deltas.at(-1)).toEqual({ type: 'finish', reason: 'stop', usage: {} });
+  });
+
+  it('keeps characters whole that are cut between packets', async () => {
+    const { text, error } = await hear(provider, 'split-utf8');
+
+    expect(error).toBeUndefined();
+    expect(text).toBe('für 🌊 und 👩‍💻 日本');
+  });
+
+  it('has sixteen deltas when sixteen tokens come in one packet', async () => {
+    const { deltas } = await hear(provider, 'burst');
+
+    expect(deltas.filter(({ type }) => type === 'text')).toHaveLength(16);
+  });
+
+  it('may have 20 MB', async () => {
+    const { text, deltas } = await hear(provider, 'huge');
+
+    expect(text.length).toBeGreaterThan(20_000_000);
+    expect(deltas.at(-1)).toMatchObject({ type: 'finish', reason: 'stop' });
+  });
+
+  it.each([
+    ['stop', 'stop'],
+    ['length', 'length'],
+    ['load', 'other'],
+    ['unload', 'other'],
+    ['tired', 'other'],
+  ])('that ends with %s finishes with "%s"', async (wire, reason) => {
+    const { text, deltas } = await hear(provider, `finish-${wire}`);
+
+    expect(text).toBe(BEGUN);
+    expect(deltas.at(-1)).toMatchObject({ type: 'finish', reason });
+  });
+});
+
+describe('a failure of ollama', () => {
+  it.each([
+    ['400', 'bad_request', /HTTP 400, invalid options: temperature$/],
+    ['401', 'misconfigured', /HTTP 401, unauthorized$/],
+    ['403', 'misconfigured', /HTTP 403, forbidden$/],
+    ['404', 'misconfigured', /'llama3\.2' not found\. Install it with `ollama pull llama3\.2`$/],
+    ['429', 'busy', /HTTP 429, too many requests$/],
+    ['500', 'unavailable', /HTTP 500, model requires more system memory/],
+    ['503', 'busy', /HTTP 503, server busy, please try again\. maximum pending/],
+    ['html', 'unavailable', /HTTP 502$/],
+    ['html-503', 'unavailable', /HTTP 503$/],
+    ['html-200', 'unavailable', /nothing of its protocol came\. Check OLLAMA_HOST$/],
+    ['cut-first', 'unavailable', /^unable to reach ollama: connection closed\./],
+  ])('answering %s is "%s" and says why', async (fault, failure, message) => {
+    const { deltas, error } = await hear(provider, fault);
+
+    expect(deltas).toEqual([]);
+    expect(error).toMatchObject({ name: 'ProviderError', failure });
+    expect(error).toHaveProperty('message', expect.stringMatching(message));
+    expect(error).toHaveProperty('message', expect.stringMatching(/^unable to /));
+  });
+
+  it('is "unavailable" when nothing listens there, and says what to do', async () => {
+    const host = await unusedUrl();
+    const { error } = await hear(ollama({ host, model: MODEL }), 'hello');
+
+    expect(error).toMatchObject({
+      failure: 'unavailable',
+      message: 'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
+    });
+  });
+
+  it('is seen when an error line comes in the middle of the text', async () => {
+    const { text, error } = await hear(provider, 'error-frame');
+
+    expect(text).toBe(BEGUN);
+    expect(error).toMatchObject({
+      failure: 'unavailable',
+      message: `unable to get an answer from ${MODEL}: it failed, an error was encountered while running the model`,
+    });
+  });
+
+  it.each([
+    ['its stream ends without a last line', 'silent-end'],
+    ['its last line has no reason', 'no-reason'],
+    ['its connection is cut', 'cut'],
+    ['a line is no object', 'junk-frame'],
+  ])('is "truncated" when %s', async (_, fault) => {
+    const { text, deltas, error } = await hear(provider, fault);
+
+    expect(text).toBe(BEGUN);
+    expect(deltas.every(({ type }) => type === 'text')).toBe(true);
+    expect(error).toMatchObject({ failure: 'truncated' });
+  });
+
+  it('is "truncated" when its stream ends before the first token', async () => {
+    const { error } = await hear(provider, 'silent-end-first');
+
+    expect(error).toMatchObject({ failure: 'truncated' });
+  });
+
+  it('quotes at most 200 characters of what ollama says', async () => {
+    const { error } = await hear(provider, 'long-words');
+    const words = 'too long '.repeat(23).slice(0, 200);
+
+    expect(error).toHaveProperty(
+      'message',
+      `unable to get an answer from ${MODEL}: HTTP 400, ${words}`,
+    );
+  });
+
+  it('quotes no markup', async () => {
+    const { error } = await hear(provider, 'markup-words');
+
+    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 500$/));
+  });
+
+  it.each(
+    ['leak', 'junk-frame', '400', '404', 'html', 'html-200', 'error-frame', 'cut'].map(
+      (fault) => `${fault} ${SECRET}`,
+    ),
+  )('repeats neither prompt nor answer: %s', async (question) => {
+    const { error } = await hear(provider, question);
+    const shown = inspect(error, { depth: 10, showHidden: true });
+
+    expect(error).toHaveProperty('name', 'ProviderError');
+    expect(shown).not.toContain(SECRET);
+    expect(shown).not.toContain('This is');
+  });
+
+  it('does not repeat a password that stands in the host', async () => {
+    const host = fake.url.replace('http://', 'http://me:open-sesame@');
+    const { error } = await hear(ollama({ host, model: MODEL }), 'hello');
+
+    expect(error).toMatchObject({ failure: 'unavailable' });
+    expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('open-sesame');
+  });
+
+  it('writes nothing to the console when a proxy refuses in HTML', async () => {
+    const log = vi.spyOn(console, 'log');
+    await hear(provider, 'html');
+
+    expect(log).not.toHaveBeenCalled();
+    log.mockRestore();
+  });
+});
+
+describe('leaving ollama', () => {
+  const left = new Error('the reader left');
+
+  it('before asking sends nothing', async () => {
+    const { requests } = await fake.stats();
+    const { error } = await hear(provider, 'hello', AbortSignal.abort(left));
+
+    expect(error).toBe(left);
+    await hear(provider, 'burst');
+    expect(await fake.stats()).toMatchObject({ requests: requests + 1 });
+  });
+
+  it('while the model loads closes the connection at once', async () => {
+    const before = await fake.stats();
+    const reader = new AbortController();
+    const heard = hear(provider, 'stall-first', reader.signal);
+    await expect.poll(fake.stats).toMatchObject({ active: 1 });
+    reader.abort(left);
+
+    expect((await heard).error).toBe(left);
+    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
+  });
+
+  it('between tokens closes the connection at once', async () => {
+    const before = await fake.stats();
+    const reader = new AbortController();
+    const answer = provider.stream(toPrompt('stall'), reader.signal)[Symbol.asyncIterator]();
+    for (const text of ['This is ', 'how it ', 'begins. ']) {
+      expect(await answer.next()).toMatchObject({ value: { type: 'text', text } });
+    }
+    const next = answer.next();
+    reader.abort(left);
+
+    await expect(next).rejects.toBe(left);
+    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
+  });
+
+  it('yields nothing more of what has come already', async () => {
+    const reader = new AbortController();
+    const texts: unknown[] = [];
+    const reading = (async () => {
+      for await (const delta of provider.stream(toPrompt('several-parts'), reader.signal)) {
+        texts.push(delta);
+        reader.abort(left);
+      }
+    })();
+
+    await expect(reading).rejects.toBe(left);
+    expect(texts).toHaveLength(1);
+  });
+
+  it('after the end changes nothing', async () => {
+    const before = await fake.stats();
+    const reader = new AbortController();
+    const { error } = await hear(provider, 'burst', reader.signal);
+    reader.abort(left);
+
+    expect(error).toBeUndefined();
+    expect((await hear(provider, 'burst')).error).toBeUndefined();
+    expect(await fake.stats()).toMatchObject({ active: 0, aborted: before.aborted });
+  });
+
+  it('by a break closes the connection at once', async () => {
+    const before = await fake.stats();
+    for await (const _ of provider.stream(toPrompt('stall'), new AbortController().signal)) break;
+
+    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
+  });
+
+  it('a thousand times leaves no socket and no listener behind', async () => {
+    const lasting = new AbortController();
+    const listeners: number[] = [];
+    const visits = [
+      async () => void (await hear(provider, 'burst', lasting.signal)),
+      async () => void (await hear(provider, 'cut', lasting.signal)),
+      async () => {
+        for await (const _ of provider.stream(toPrompt('stall'), lasting.signal)) break;
+      },
+      async () => {
+        const reader = new AbortController();
+        setImmediate(() => reader.abort(left));
+        expect((await hear(provider, 'stall-first', reader.signal)).error).toBe(left);
+        listeners.push(getEventListeners(reader.signal, 'abort').length);
+      },
+    ];
+    for (let round = 0; round < 125; round++) {
+      await Promise.all([...visits, ...visits].map((visit) => visit()));
+    }
+
+    expect(getEventListeners(lasting.signal, 'abort')).toEqual([]);
+    expect(listeners).toEqual(Array.from({ length: 250 }, () => 0));
+    await expect.poll(fake.stats, { timeout: 10_000 }).toMatchObject({ active: 0, sockets: 0 });
+  });
+});
+
+describe('the models of ollama', () => {
+  const signal = new AbortController().signal;
+
+  it('are listed by name', async () => {
+    expect(await ollamaModels(fake.url, signal)).toEqual(['llama3.2:latest', 'qwen3:0.6b']);
+  });
+
+  it('are found at a host without a scheme', async () => {
+    expect(await ollamaModels(fake.url.replace('http://', ''), signal)).toHaveLength(2);
+  });
+
+  it('are "unavailable" when nothing listens there, and the message says what to do', async () => {
+    const host = await unusedUrl();
+
+    await expect(ollamaModels(host, signal)).rejects.toMatchObject({
+      failure: 'unavailable',
+      message: 'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
+    });
+  });
+
+  it('are "unavailable" when it is no ollama that answers', async () => {
+    const other = await startFake('gemini');
+
+    await expect(ollamaModels(other.url, signal)).rejects.toMatchObject({ failure: 'unavailable' });
+    await other.stop();
+  });
+
+  it('are "unavailable" when the answer lists none in the way of ollama', async () => {
+    const other = ollamaModels(`${fake.url}/other-server`, signal);
+
+    await expect(other).rejects.toMatchObject({ name: 'ProviderError', failure: 'unavailable' });
+  });
+
+  it('are not asked for once the caller has left', async () => {
+    const left = new Error('the caller left');
+
+    await expect(ollamaModels(fake.url, AbortSignal.abort(left))).rejects.toBe(left);
+  });
+});

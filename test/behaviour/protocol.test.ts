@@ -1,0 +1,121 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ERRORS, EVENT } from '@rivulet/protocol';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../..');
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+const document = read('packages/protocol/PROTOCOL.md');
+
+/** What stands under each heading. */
+function sections(): Map<string, string> {
+  const parts = document.split(/^#{2,3} /m).slice(1);
+  return new Map(
+    parts.map((part) => [part.slice(0, part.indexOf('\n')), part.slice(part.indexOf('\n'))]),
+  );
+}
+
+/** First column of a section's table. */
+function rows(section: string): string[] {
+  return [...section.matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1]!);
+}
+
+interface Shape {
+  fields: string[];
+  /** The event that its `type` names. */
+  event: string | undefined;
+}
+
+/** Every interface of messages.ts with its fields, those it extends included. */
+function shapes(): Map<string, Shape> {
+  const file = ts.createSourceFile(
+    'messages.ts',
+    read('packages/protocol/src/messages.ts'),
+    ts.ScriptTarget.Latest,
+  );
+  const found = new Map<string, Shape>();
+  for (const node of file.statements) {
+    if (!ts.isInterfaceDeclaration(node)) continue;
+    const fields: string[] = [];
+    let event: string | undefined;
+    for (const member of node.members.filter(ts.isPropertySignature)) {
+      const name = (member.name as ts.Identifier).text;
+      fields.push(member.questionToken ? `${name}?` : name);
+      const key = /typeof EVENT\.(\w+)/.exec(member.getText(file))?.[1];
+      if (name === 'type') event = EVENT[key as keyof typeof EVENT];
+    }
+    for (const parent of node.heritageClauses ?? []) {
+      for (const { expression } of parent.types) {
+        fields.push(...(found.get(expression.getText(file))?.fields ?? ['(unknown parent)']));
+      }
+    }
+    found.set(node.name.text, { fields, event });
+  }
+  return found;
+}
+
+describe('PROTOCOL.md', () => {
+  const documented = sections();
+
+  it.each([...shapes()])('has the fields of %s, and no others', (name, { fields }) => {
+    expect(rows(documented.get(name) ?? '').sort()).toEqual([...fields].sort());
+  });
+
+  it('has a section for each shape of the code, and for no other', () => {
+    const inDocument = [...documented]
+      .filter(([, section]) => /^\| field \|/m.test(section))
+      .map(([name]) => name);
+    expect(inDocument.sort()).toEqual([...shapes().keys()].sort());
+  });
+
+  it.each([...shapes()].filter(([, { event }]) => event))(
+    'says which event %s is, and from whom, and shows one',
+    (name, { event }) => {
+      const section = documented.get(name)!;
+      const direction = name.endsWith('Request') ? 'client to server' : 'server to client';
+      expect(section).toContain(`\`${event}\`, ${direction}.`);
+      const example = /```json\n(.+?)\n```/s.exec(section)?.[1];
+      const fields = Object.keys(JSON.parse(example ?? '{}'));
+      expect(JSON.parse(example!).type).toBe(event);
+      expect(rows(section).map((field) => field.replace('?', ''))).toEqual(
+        expect.arrayContaining(fields),
+      );
+      const required = rows(section).filter((field) => !field.endsWith('?'));
+      expect(fields).toEqual(expect.arrayContaining(required));
+    },
+  );
+
+  it('names every event of the code and no other', () => {
+    const named = document.matchAll(/^`(\w+)`, (?:client to server|server to client)\./gm);
+    const events = new Set([...named].map((match) => match[1]!));
+    expect([...events].sort()).toEqual(Object.values(EVENT).sort());
+  });
+
+  it('has every error code with its meaning and whether it is retryable, and no other', () => {
+    const table = [...documented.get('Errors')!.matchAll(/^\| `(\w+)` \| (\w+) \| (.+) \|$/gm)];
+    expect(table.map(([, code, retryable, meaning]) => [code, retryable, meaning])).toEqual(
+      Object.entries(ERRORS).map(([code, { retryable, meaning }]) => [
+        code,
+        retryable ? 'yes' : 'no',
+        meaning,
+      ]),
+    );
+  });
+});
+
+describe('the names of events', () => {
+  const sources = ['packages', 'demo/src'].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((path) => /(^|\/)src\/.*\.ts$/.test(`${folder}/${path}`.replaceAll('\\', '/')))
+      .filter((path) => !path.includes('node_modules'))
+      .map((path) => join(folder, path)),
+  );
+
+  it('are written once, in protocol', () => {
+    expect(sources.length).toBeGreaterThan(30);
+    const elsewhere = sources.filter((path) => !path.endsWith('protocol/src/messages.ts'));
+    // `stream_id` is a field.
+    expect(elsewhere.filter((path) => /['"`]stream_(?!id)/.test(read(path)))).toEqual([]);
+  });
+});

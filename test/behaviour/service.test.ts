@@ -1,0 +1,332 @@
+import { createHash } from 'node:crypto';
+import { type GenerateRequest, type Logger, ProviderError, scripted, type ScriptStep } from '@rivulet/server';
+import { pino } from 'pino';
+import { describe, expect, it, vi } from 'vitest';
+import { PATIENT } from '../harness/rivulet.js';
+import { entriesOf, serviceOf, textOf } from '../harness/service.js';
+import { stage } from '../harness/stage.js';
+
+const ASK: GenerateRequest = { query: "What's the capital of France?", principal: 'me' };
+const script = (name: string, ...steps: ScriptStep[]) => scripted(() => steps, { name });
+const answers = (name = 'scripted', text = 'Paris.') =>
+  script(name, { text: text.slice(0, 3) }, { text: text.slice(3) }, { finish: 'stop' });
+const fails = (failure: ProviderError['failure'], name = 'api') =>
+  script(name, { fail: new ProviderError(failure, `unable to reach ${name}: ${failure}`) });
+
+function recorded(): { logger: Logger; events: Record<string, unknown>[]; written: () => string } {
+  const lines: string[] = [];
+  const logger = pino({ base: null }, { write: (line: string) => void lines.push(line) });
+  return {
+    logger,
+    get events() {
+      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    },
+    written: () => lines.join(''),
+  };
+}
+
+describe('an answer', () => {
+  it('is a start, its text piece by piece, and an end with length and digest', async () => {
+    const entries = await entriesOf(serviceOf(answers()).generateResponseStream(ASK));
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'text', 'end']);
+    expect(entries[0]).toMatchObject({ attempt: 1, source: 'model', provider: 'scripted' });
+    expect(textOf(entries)).toBe('Paris.');
+    expect(entries[3]).toMatchObject({
+      finishReason: 'stop',
+      totalLength: 6,
+      digest: createHash('sha256').update('Paris.').digest('hex'),
+    });
+  });
+
+  it('shows the model system prompt, intent, history and question, and keeps thoughts out', async () => {
+    const { provider, nextCall } = stage();
+    const llm = serviceOf(provider, { prompt: { systemPrompt: 'Be brief.', maxTokens: 50 } });
+    const entries = entriesOf(
+      llm.generateResponseStream({
+        query: 'And of Spain?',
+        intent: { name: 'geography', parameters: { unit: 'city' } },
+        context: [
+          { role: 'user', content: 'Capital of France?' },
+          { role: 'assistant', content: 'Paris.' },
+        ],
+        options: { temperature: 0.2, max_tokens: 9_000 },
+      }),
+    );
+    const call = await nextCall();
+    call.think('Spain is in Europe');
+    call.say('Madrid.');
+    call.finish();
+    expect(call.prompt).toEqual({
+      system: "Be brief.\n\nThe user's intent: geography.\nunit: city",
+      messages: [
+        { role: 'user', text: 'Capital of France?' },
+        { role: 'assistant', text: 'Paris.' },
+        { role: 'user', text: 'And of Spain?' },
+      ],
+      temperature: 0.2,
+      topP: undefined,
+      topK: undefined,
+      maxTokens: 50,
+    });
+    expect(textOf(await entries)).toBe('Madrid.');
+  });
+
+  it('ends as `cancelled` when its signal aborts, and the provider is let go', async () => {
+    const { provider, nextCall } = stage();
+    const controller = new AbortController();
+    const entries = entriesOf(
+      serviceOf(provider).generateResponseStream(ASK, { signal: controller.signal }),
+    );
+    const call = await nextCall();
+    call.say('Par');
+    controller.abort();
+    await call.aborted;
+    expect((await entries).at(-1)).toMatchObject({ type: 'error', code: 'cancelled' });
+  });
+
+  it('lets the provider go when the reader breaks out of the loop', async () => {
+    const { provider, nextCall } = stage();
+    const stream = serviceOf(provider).generateResponseStream(ASK);
+    const first = stream.next();
+    const call = await nextCall();
+    call.say('Par');
+    expect((await first).value).toMatchObject({ type: 'start' });
+    await stream.return();
+    // The script's listeners are gone, so nobody hears what it still says.
+    call.say('is.');
+    expect((await stream.next()).done).toBe(true);
+  });
+
+  it('ends as `too_large` past the longest answer allowed', async () => {
+    const llm = serviceOf(answers('long', 'x'.repeat(200)), { maxResponseUnits: 100 });
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'too_large' });
+  });
+
+  it('ends as `truncated` when the provider stops without an end', async () => {
+    const entries = await entriesOf(
+      serviceOf(script('cut', { text: 'Par' })).generateResponseStream(ASK),
+    );
+    expect(textOf(entries)).toBe('Par');
+    expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'truncated' });
+  });
+
+  it('ends as `internal`, with no detail of the fault, when a provider has a bug', async () => {
+    const bug = script('bug', { fail: new TypeError('secret is undefined') });
+    const entries = await entriesOf(serviceOf(bug).generateResponseStream(ASK));
+    expect(entries).toEqual([
+      { type: 'error', code: 'internal', message: 'unable to use bug: the server failed' },
+    ]);
+  });
+});
+
+describe('time limits', () => {
+  const limited = (steps: ScriptStep[], limits: Partial<typeof PATIENT>) =>
+    serviceOf(answers(), {
+      route: [{ provider: script('slow', ...steps), deadlines: { ...PATIENT, ...limits } }],
+    }).generateResponseStream(ASK);
+
+  it.each([
+    ['provider_timeout', 'no text comes', [{ stall: true as const }], { firstChunkMs: 10 }],
+    ['stalled', 'text stops', [{ text: 'Par' }, { stall: true as const }], { stallMs: 10 }],
+    [
+      'provider_timeout',
+      'it takes too long in all',
+      [{ text: 'Par' }, { stall: true as const }],
+      { totalMs: 20 },
+    ],
+  ])('end the answer as `%s` when %s', async (code, _, steps, limits) => {
+    expect((await entriesOf(limited(steps, limits))).at(-1)).toMatchObject({ type: 'error', code });
+  });
+
+  it('do not count the time that the reader takes', async () => {
+    vi.useFakeTimers();
+    try {
+      const stream = limited([{ text: 'Par' }, { text: 'is.' }, { finish: 'stop' }], { stallMs: 10 });
+      await stream.next();
+      await stream.next();
+      await vi.advanceTimersByTimeAsync(1_000);
+      const rest = await entriesOf(stream);
+      expect(rest.at(-1)).toMatchObject({ type: 'end' });
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
+describe('two providers', () => {
+  it.each(['unavailable', 'busy', 'misconfigured', 'truncated'] as const)(
+    'fall back unseen when the first is %s before any text',
+    async (failure) => {
+      const llm = serviceOf([fails(failure), answers('local')]);
+      const entries = await entriesOf(llm.generateResponseStream(ASK));
+      expect(entries.filter(({ type }) => type === 'start')).toEqual([
+        { type: 'start', attempt: 1, source: 'model', provider: 'local', model: 'script' },
+      ]);
+      expect(textOf(entries)).toBe('Paris.');
+    },
+  );
+
+  it('begin the text again, and say why, when the first fails after text', async () => {
+    const broken = script('api', { text: 'Lon' }, {
+      fail: new ProviderError('unavailable', 'unable to go on: the connection was cut'),
+    });
+    const entries = await entriesOf(
+      serviceOf([broken, answers('local')]).generateResponseStream(ASK),
+    );
+    const again = entries.findLastIndex(({ type }) => type === 'start');
+    expect(textOf(entries.slice(0, again))).toBe('Lon');
+    expect(entries[again]).toMatchObject({
+      attempt: 2,
+      provider: 'local',
+      reason: 'unable to go on: the connection was cut',
+    });
+    expect(textOf(entries.slice(again))).toBe('Paris.');
+    expect(entries.at(-1)).toMatchObject({ totalLength: 6 });
+  });
+
+  it.each(['blocked', 'bad_request'] as const)(
+    'do not fall back when the first says `%s`',
+    async (failure) => {
+      const second = stage();
+      const llm = serviceOf([fails(failure), second.provider]);
+      const entries = await entriesOf(llm.generateResponseStream(ASK));
+      expect(entries).toMatchObject([{ type: 'error', code: failure }]);
+      expect(second.calls).toHaveLength(0);
+    },
+  );
+
+  it('end as `all_providers_failed` with each cause when both fail', async () => {
+    const llm = serviceOf([fails('busy', 'api'), fails('unavailable', 'local')]);
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries).toEqual([
+      {
+        type: 'error',
+        code: 'all_providers_failed',
+        message: 'unable to get an answer: unable to reach api: busy; unable to reach local: unavailable',
+      },
+    ]);
+  });
+});
+
+describe('the response cache', () => {
+  it('gives a hit in one chunk, and asks nobody', async () => {
+    const { provider, calls, nextCall } = stage();
+    const llm = serviceOf(provider);
+    const first = entriesOf(llm.generateResponseStream(ASK));
+    const call = await nextCall();
+    call.say('Par');
+    call.say('is.');
+    call.finish();
+    await first;
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'end']);
+    expect(entries[0]).toMatchObject({ source: 'cache', provider: 'stage' });
+    expect(entries[1]).toEqual({ type: 'text', text: 'Paris.' });
+    expect(calls).toHaveLength(1);
+  });
+
+  it.each<[string, GenerateRequest]>([
+    ['another principal', { ...ASK, principal: 'someone else' }],
+    ['no principal', { query: ASK.query }],
+    ['another question', { ...ASK, query: 'Of Spain?' }],
+    ['another history', { ...ASK, context: [{ role: 'user', content: 'Hi' }] }],
+    ['another temperature', { ...ASK, options: { temperature: 1 } }],
+    ['`reload`', { ...ASK, options: { cache: 'reload' } }],
+    ['`no-store`', { ...ASK, options: { cache: 'no-store' } }],
+  ])('gives no hit for %s', async (_, other) => {
+    const llm = serviceOf(answers());
+    await entriesOf(llm.generateResponseStream(ASK));
+    const entries = await entriesOf(llm.generateResponseStream(other));
+    expect(entries[0]).toMatchObject({ source: 'model' });
+  });
+
+  it.each<[string, ScriptStep[]]>([
+    ['cut off', [{ text: 'Par' }]],
+    ['stopped by its length', [{ text: 'Par' }, { finish: 'length' }]],
+    ['failed', [{ text: 'Par' }, { fail: new ProviderError('unavailable', 'unable to') }]],
+    ['empty', [{ finish: 'stop' }]],
+  ])('keeps no answer that was %s', async (_, steps) => {
+    const llm = serviceOf(script('p', ...steps));
+    await entriesOf(llm.generateResponseStream(ASK));
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries).not.toContainEqual(expect.objectContaining({ source: 'cache' }));
+  });
+
+  it('keeps nothing of `no-store`, and the newer answer of `reload`', async () => {
+    let n = 0;
+    const llm = serviceOf(scripted(() => [{ text: `answer ${++n}` }, { finish: 'stop' }]));
+    const ask = async (cache: 'default' | 'reload' | 'no-store') =>
+      textOf(await entriesOf(llm.generateResponseStream({ ...ASK, options: { cache } })));
+    expect(await ask('no-store')).toBe('answer 1');
+    expect(await ask('default')).toBe('answer 2');
+    expect(await ask('reload')).toBe('answer 3');
+    expect(await ask('default')).toBe('answer 3');
+  });
+
+  it('keeps a fallback under the name of who gave it, not of who was asked first', async () => {
+    let apiIsDown = true;
+    const api = scripted(
+      () =>
+        apiIsDown
+          ? [{ fail: new ProviderError('unavailable', 'unable to') }]
+          : [{ text: 'of the api' }, { finish: 'stop' }],
+      { name: 'api' },
+    );
+    const llm = serviceOf([api, answers('local')]);
+    expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('Paris.');
+    apiIsDown = false;
+    expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('of the api');
+  });
+
+  it('is a miss and a log line when it fails', async () => {
+    const log = recorded();
+    const broken = (): never => {
+      throw new Error('disk full');
+    };
+    const llm = serviceOf(answers(), { logger: log.logger, cache: { get: broken, set: broken } });
+    expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('Paris.');
+    expect(log.events).toMatchObject([
+      { event: 'LLM_CACHE_FAILED', operation: 'get' },
+      { event: 'LLM_CACHE_FAILED', operation: 'set' },
+      { event: 'LLM_STREAM_COMPLETED' },
+    ]);
+  });
+});
+
+describe('the log', () => {
+  it('names each event of the seed, with times and sizes', async () => {
+    const log = recorded();
+    const llm = serviceOf([fails('unavailable'), answers('local')], { logger: log.logger });
+    await entriesOf(llm.generateResponseStream(ASK));
+    const failing = serviceOf(fails('blocked'), { logger: log.logger });
+    await entriesOf(failing.generateResponseStream(ASK));
+    const hit = serviceOf(answers(), { logger: log.logger });
+    await entriesOf(hit.generateResponseStream(ASK));
+    await entriesOf(hit.generateResponseStream(ASK));
+    expect(log.events.map(({ event }) => event)).toEqual([
+      'LLM_STREAM_API_FALLBACK',
+      'LLM_STREAM_COMPLETED',
+      'LLM_STREAM_GENERATION_FAILED',
+      'LLM_STREAM_COMPLETED',
+      'LLM_STREAM_CACHE_HIT',
+      'LLM_STREAM_COMPLETED',
+    ]);
+    expect(log.events[1]).toMatchObject({ provider: 'local', length: 6, outcome: 'stop' });
+    expect(log.events[1]!['totalMs']).toBeTypeOf('number');
+    expect(log.events[2]).toMatchObject({ outcome: 'blocked' });
+  });
+
+  it('holds no question, no answer and no principal', async () => {
+    const log = recorded();
+    const llm = serviceOf([fails('unavailable'), answers('local')], { logger: log.logger });
+    await entriesOf(
+      llm.generateResponseStream({ ...ASK, principal: 'principal-7', context: [{ role: 'user', content: 'Bonjour' }] }),
+    );
+    for (const secret of ['capital', 'Paris', 'principal-7', 'Bonjour']) {
+      expect(log.written()).not.toContain(secret);
+    }
+    expect(log.written()).toContain('LLM_STREAM_COMPLETED');
+  });
+});

@@ -1,0 +1,282 @@
+import { EVENT, type StreamListReply, type StreamOpenReply } from '@rivulet/protocol';
+import type { Socket } from 'socket.io-client';
+import { describe, expect, it, vi } from 'vitest';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { startServer } from '../harness/rivulet.js';
+import { stage } from '../harness/stage.js';
+
+const ME = { browser_id: 'the-browser-of-the-first-visitor' };
+const OTHER = { browser_id: 'the-browser-of-someone-else' };
+
+type Opened = StreamOpenReply & { ref: number };
+
+const start = (socket: Socket, message: object): Promise<Opened> =>
+  socket.emitWithAck(EVENT.start, message);
+const attach = (socket: Socket, message: object) => socket.emitWithAck(EVENT.attach, message);
+const errorOf = (reply: { error?: { code: string } }): string | undefined => reply.error?.code;
+
+/** Short chunks as they come: [ref, offset, text]. */
+function shortChunks(socket: Socket): [number, number, string][] {
+  const chunks: [number, number, string][] = [];
+  socket.on(EVENT.shortChunk, (...chunk: [number, number, string]) => chunks.push(chunk));
+  return chunks;
+}
+
+describe('starting a stream', () => {
+  it('sends what the provider yields in one turn of the event loop as one chunk', async () => {
+    const { provider, nextCall } = stage();
+    const socket = connect((await startServer(provider)).url);
+    await start(socket, { query: 'q' });
+    const call = await nextCall();
+    for (let i = 0; i < 16; i++) call.say(`${i} `);
+    call.finish();
+    const { chunks, text } = await collect(socket);
+    expect(chunks).toHaveLength(1);
+    expect(text).toBe('0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 ');
+  });
+
+  it('reads the running stream from its beginning when the same start comes again', async () => {
+    const { provider, calls, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const first = connect(url, ME);
+    await start(first, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    call.say('Hello');
+    await next(first, EVENT.chunk);
+
+    const second = connect(url, ME);
+    const bothGot = Promise.all([collect(first), collect(second)]);
+    await start(second, { query: 'q', stream_id: 'A' });
+    call.say(' you');
+    call.finish();
+    const [, late] = await bothGot;
+    expect(late.text).toBe('Hello you');
+    expect(calls).toHaveLength(1);
+  });
+
+  it('refuses an id that is taken by another request as `conflict`', async () => {
+    const { provider } = stage();
+    const socket = connect((await startServer(provider)).url);
+    await start(socket, { query: 'q', stream_id: 'A' });
+    expect(errorOf(await attach(socket, { stream_id: 'A', offset: 0 }))).toBeUndefined();
+    const reply = await socket.emitWithAck(EVENT.start, { query: 'another', stream_id: 'A' });
+    expect(errorOf(reply)).toBe('conflict');
+  });
+
+  it('refuses more streams than a principal may have as `overloaded`, and says when to come back', async () => {
+    const { provider } = stage();
+    const { url } = await startServer(provider, { bounds: { maxStreamsPerPrincipal: 2 } });
+    const socket = connect(url, ME);
+    await start(socket, { query: '1' });
+    await start(socket, { query: '2' });
+    const reply = await socket.emitWithAck(EVENT.start, { query: '3' });
+    expect(reply.error).toMatchObject({ code: 'overloaded', retryable: true });
+    expect(reply.error.retry_after_ms).toBeGreaterThan(0);
+    expect((await start(connect(url, OTHER), { query: '3' })).ok).toBe(true);
+  });
+
+  it('drops finished logs before it refuses a stream for want of memory', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { maxLogBytes: 100_000 } });
+    const socket = connect(url);
+    const ended = collect(socket);
+    await start(socket, { query: '1', stream_id: 'finished' });
+    const first = await nextCall();
+    first.say('x'.repeat(60_000));
+    first.finish();
+    await ended;
+
+    expect((await start(socket, { query: '2' })).ok).toBe(true);
+    expect(errorOf(await attach(socket, { stream_id: 'finished', offset: 0 }))).toBe('not_found');
+    const shown = next(socket, EVENT.chunk);
+    (await nextCall()).say('y'.repeat(60_000));
+    await shown;
+    const reply = await socket.emitWithAck(EVENT.start, { query: '3' });
+    expect(errorOf(reply)).toBe('overloaded');
+  });
+});
+
+describe('attaching', () => {
+  it('goes on at the offset, in short chunks that the reply named', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const first = connect(url, ME);
+    await start(first, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    call.say('Hello');
+    await next(first, EVENT.chunk);
+    first.disconnect();
+
+    const again = connect(url, ME);
+    const chunks = shortChunks(again);
+    const end = next(again, EVENT.end);
+    const { ref } = await attach(again, { stream_id: 'A', offset: 4, window: 1000 });
+    call.say(' you');
+    call.finish();
+    await end;
+    expect(chunks[0]).toEqual([ref, 4, 'lo']);
+    expect(chunks.map(([, , data]) => data).join('')).toBe('lo you');
+  });
+
+  it('finds no stream of another principal', async () => {
+    const { provider, calls } = stage();
+    const { url } = await startServer(provider);
+    await start(connect(url, ME), { query: 'q', stream_id: 'A' });
+    const stranger = connect(url, OTHER);
+    for (const event of [EVENT.attach, EVENT.cancel, EVENT.detach, EVENT.ack]) {
+      const foreign = await stranger.emitWithAck(event, { stream_id: 'A', offset: 0 });
+      const missing = await stranger.emitWithAck(event, { stream_id: 'B', offset: 0 });
+      expect(foreign).toEqual(missing);
+      expect(errorOf(foreign)).toBe('not_found');
+    }
+    expect(calls).toHaveLength(1);
+  });
+
+  it('refuses an offset that the stream has not reached', async () => {
+    const { provider } = stage();
+    const socket = connect((await startServer(provider)).url);
+    await start(socket, { query: 'q', stream_id: 'A' });
+    expect(errorOf(await attach(socket, { stream_id: 'A', offset: 1 }))).toBe('bad_request');
+  });
+
+  it('gives a finished stream until its time is over', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { keepFinishedMs: 300 } });
+    const socket = connect(url);
+    const ended = collect(socket);
+    await start(socket, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    call.say('Hello');
+    call.finish();
+    await ended;
+    const again = collect(socket);
+    await attach(socket, { stream_id: 'A', offset: 0 });
+    expect((await again).text).toBe('Hello');
+    await vi.waitFor(async () => {
+      expect(errorOf(await attach(socket, { stream_id: 'A', offset: 0 }))).toBe('not_found');
+    });
+  });
+
+  it('lists the streams of the principal that have not ended', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const socket = connect(url, ME);
+    await start(socket, { query: 'first', stream_id: 'A', session_id: 's' });
+    const call = await nextCall();
+    await start(socket, { query: 'second', stream_id: 'B' });
+    await start(socket, { query: 'third', stream_id: 'C' });
+    await socket.emitWithAck(EVENT.cancel, { stream_id: 'C' });
+    call.say('Hello');
+    await next(socket, EVENT.chunk);
+    const { streams } = (await connect(url, ME).emitWithAck(EVENT.list, {})) as StreamListReply;
+    expect(streams).toEqual([
+      { stream_id: 'A', session_id: 's', query: 'first', status: 'streaming', offset: 6 },
+      { stream_id: 'B', query: 'second', status: 'waiting', offset: 0 },
+    ]);
+    expect((await connect(url, OTHER).emitWithAck(EVENT.list, {})).streams).toEqual([]);
+  });
+});
+
+describe('a reader with a window', () => {
+  it('is sent no more than the window beyond what it acknowledged', async () => {
+    const { provider, nextCall } = stage();
+    const socket = connect((await startServer(provider)).url);
+    const chunks = shortChunks(socket);
+    const received = (): number => chunks.reduce((sum, [, , data]) => sum + data.length, 0);
+    await start(socket, { query: 'q', stream_id: 'A', window: 100 });
+    const call = await nextCall();
+    call.say('x'.repeat(250));
+    call.finish();
+    await vi.waitFor(() => expect(received()).toBe(99));
+    // Whatever was sent before this reply is here by now.
+    await socket.emitWithAck(EVENT.list, {});
+    expect(received()).toBe(99);
+    await socket.emitWithAck(EVENT.ack, { stream_id: 'A', offset: 100 });
+    expect(received()).toBe(199);
+    const end = next(socket, EVENT.end);
+    await socket.emitWithAck(EVENT.ack, { stream_id: 'A', offset: 200 });
+    await end;
+    expect(received()).toBe(250);
+  });
+
+  it('gains nothing by acknowledging what it was not sent', async () => {
+    const { provider, nextCall } = stage();
+    const socket = connect((await startServer(provider)).url);
+    const chunks = shortChunks(socket);
+    await start(socket, { query: 'q', stream_id: 'A', window: 10 });
+    (await nextCall()).say('x'.repeat(250));
+    await vi.waitFor(() => expect(chunks).toHaveLength(1));
+    await socket.emitWithAck(EVENT.ack, { stream_id: 'A', offset: 5_000 });
+    await socket.emitWithAck(EVENT.list, {});
+    expect(chunks).toHaveLength(1);
+  });
+});
+
+describe('leaving', () => {
+  it('cancels for every reader, keeps the text, and aborts the generation', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const [one, two] = [connect(url, ME), connect(url, ME)];
+    await start(one, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    await attach(two, { stream_id: 'A', offset: 0 });
+    const both = Promise.all([collect(one), collect(two)]);
+    call.say('Hello');
+    await next(two, EVENT.chunk);
+    await two.emitWithAck(EVENT.cancel, { stream_id: 'A' });
+    for (const { text, terminal } of await both) {
+      expect(text).toBe('Hello');
+      expect(terminal).toMatchObject({ type: EVENT.error, code: 'cancelled', retryable: false });
+    }
+    await call.aborted;
+    const late = collect(one);
+    await attach(one, { stream_id: 'A', offset: 0 });
+    expect((await late).text).toBe('Hello');
+  });
+
+  it('cancels a stream soon after its last reader has said that it left', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, {
+      bounds: { detachGraceMs: 20, orphanGraceMs: 600_000 },
+    });
+    const socket = connect(url);
+    await start(socket, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    await socket.emitWithAck(EVENT.detach, { stream_id: 'A' });
+    await call.aborted;
+    const ended = collect(socket);
+    await attach(socket, { stream_id: 'A', offset: 0 });
+    expect((await ended).terminal).toMatchObject({ code: 'cancelled' });
+  });
+
+  it('goes on for a reader that was cut off, whatever another says when it leaves', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, {
+      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+    });
+    const phone = connect(url, ME);
+    const laptop = connect(url, ME);
+    await start(phone, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    await attach(laptop, { stream_id: 'A', offset: 0 });
+    phone.disconnect();
+    await laptop.emitWithAck(EVENT.detach, { stream_id: 'A' });
+    call.say('Hello');
+    call.finish();
+
+    const back = connect(url, ME);
+    const ended = collect(back);
+    await attach(back, { stream_id: 'A', offset: 0 });
+    expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
+  });
+
+  it('cancels an orphan when its time is over', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { orphanGraceMs: 20 } });
+    const socket = connect(url, ME);
+    await start(socket, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    socket.disconnect();
+    await call.aborted;
+  });
+});

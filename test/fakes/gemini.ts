@@ -1,0 +1,174 @@
+import type { IncomingMessage } from 'node:http';
+
+import { run, type Conversation, type Fault } from './shared.js';
+
+/** Google's `streamGenerateContent` with `alt=sse`, as far as a client of it can tell. */
+
+interface Body {
+  contents?: { role?: string; parts?: { text?: string }[] }[];
+}
+
+interface GeminiConversation extends Conversation {
+  apiKey: string;
+  body: Body;
+  /** A frame whose one candidate has these parts. */
+  parts(parts: unknown[], candidate?: object): string;
+}
+
+const PATH = /^\/v1beta\/models\/([^/:]+):streamGenerateContent\?alt=sse$/;
+
+function toFrame(value: unknown): string {
+  return `data: ${JSON.stringify(value)}\r\n\r\n`;
+}
+
+function converse(request: IncomingMessage, body: unknown): GeminiConversation | undefined {
+  const model = PATH.exec(request.url ?? '')?.[1];
+  if (request.method !== 'POST' || model === undefined) return undefined;
+  const asked = body as Body;
+  const question = asked.contents?.at(-1)?.parts?.at(-1)?.text ?? '';
+  const promptTokenCount = Math.ceil(JSON.stringify(body).length / 4);
+  let candidatesTokenCount = 0;
+
+  const frame = (candidate: object): string =>
+    toFrame({
+      candidates: [{ ...candidate, index: 0 }],
+      usageMetadata: {
+        promptTokenCount,
+        candidatesTokenCount,
+        totalTokenCount: promptTokenCount + candidatesTokenCount,
+      },
+      modelVersion: model,
+      responseId: 'fake-response',
+    });
+  const parts = (list: unknown[], candidate: object = {}): string => {
+    candidatesTokenCount += list.length;
+    return frame({ content: { parts: list, role: 'model' }, ...candidate });
+  };
+  return {
+    question,
+    body: asked,
+    apiKey: String(request.headers['x-goog-api-key'] ?? ''),
+    contentType: 'text/event-stream',
+    parts,
+    text: (piece) => parts([{ text: piece }]),
+    finish: (finishReason = 'STOP') => frame({ finishReason }),
+  };
+}
+
+function toError(code: number, status: string, message: string, details?: unknown[]): object {
+  return { error: { code, message, status, ...(details && { details }) } };
+}
+
+function refuse(
+  code: number,
+  status: string,
+  message: string,
+  details?: unknown[],
+): Fault<GeminiConversation> {
+  return (exchange) => exchange.refuse(code, toError(code, status, message, details));
+}
+
+/** Sends frames that only this wire has, then a clean end. */
+function send(toFrames: (talk: GeminiConversation) => string[]): Fault<GeminiConversation> {
+  return async (exchange) => {
+    exchange.open();
+    for (const frame of toFrames(exchange.talk)) await exchange.send(frame);
+    exchange.end();
+  };
+}
+
+const overloaded = toError(503, 'UNAVAILABLE', 'The model is overloaded. Please try again later.');
+const google = 'type.googleapis.com/google.rpc';
+
+const faults: Readonly<Record<string, Fault<GeminiConversation>>> = {
+  400: refuse(400, 'INVALID_ARGUMENT', 'Request contains an invalid argument.'),
+  '400-key': refuse(400, 'INVALID_ARGUMENT', 'API key not valid. Please pass a valid API key.', [
+    { '@type': `${google}.ErrorInfo`, reason: 'API_KEY_INVALID', domain: 'googleapis.com' },
+  ]),
+  '400-location': refuse(
+    400,
+    'FAILED_PRECONDITION',
+    'User location is not supported for the API use.',
+  ),
+  401: refuse(401, 'UNAUTHENTICATED', 'Request had invalid authentication credentials.'),
+  403: refuse(403, 'PERMISSION_DENIED', 'The caller does not have permission.'),
+  404: refuse(404, 'NOT_FOUND', 'models/unknown is not found for API version v1beta.'),
+  429: refuse(429, 'RESOURCE_EXHAUSTED', 'You exceeded your current quota.', [
+    { '@type': `${google}.QuotaFailure`, violations: [{ quotaId: 'PerMinute' }] },
+    { '@type': `${google}.RetryInfo`, retryDelay: '37s' },
+  ]),
+  503: (exchange) => exchange.refuse(503, overloaded),
+  'long-words': refuse(400, 'INVALID_ARGUMENT', 'Too long. '.repeat(500)),
+  'markup-words': refuse(500, 'INTERNAL', '<b>Something</b> {"went": "wrong"}'),
+  leak: (exchange) => {
+    const { apiKey, question } = exchange.talk;
+    const words = `Consumer 'api_key:${apiKey}' has been suspended.`;
+    const about = question.endsWith('key') ? words : `Invalid value: "${question}"`;
+    exchange.refuse(403, toError(403, 'PERMISSION_DENIED', about));
+  },
+  'error-frame': async (exchange) => {
+    await exchange.begin();
+    await exchange.send(toFrame(overloaded));
+    exchange.end();
+  },
+  'error-frame-raw': async (exchange) => {
+    await exchange.begin();
+    await exchange.send(JSON.stringify(overloaded, null, 2));
+    exchange.end();
+  },
+  'error-frame-busy': send(() => [
+    toFrame(
+      toError(429, 'RESOURCE_EXHAUSTED', 'Quota.', [
+        { '@type': `${google}.RetryInfo`, retryDelay: '1.5s' },
+      ]),
+    ),
+  ]),
+  'junk-frame': async (exchange) => {
+    await exchange.begin();
+    await exchange.send(`data: {"candidates": [${exchange.talk.question}\r\n\r\n`);
+    exchange.end();
+  },
+  blocked: send(() => [toFrame({ promptFeedback: { blockReason: 'SAFETY', safetyRatings: [] } })]),
+  'empty-parts': send((talk) => [
+    talk.parts([]),
+    talk.parts([{ text: '' }]),
+    toFrame({ candidates: [{ index: 0 }] }),
+    toFrame({}),
+    talk.text('Still here.'),
+    talk.finish(),
+  ]),
+  thoughts: send((talk) => [
+    talk.parts([{ text: 'Let me think. ', thought: true }]),
+    talk.parts([{ text: 'Yes.', thought: true, thoughtSignature: 'c2ln' }, { text: 'It is so.' }]),
+    toFrame({
+      candidates: [{ finishReason: 'STOP', index: 0 }],
+      usageMetadata: { promptTokenCount: 9, candidatesTokenCount: 3, thoughtsTokenCount: 5 },
+    }),
+  ]),
+  'several-parts': send((talk) => [
+    talk.parts([{ text: 'one ' }, { text: 'two ' }, { text: 'three' }]),
+    talk.finish(),
+  ]),
+  'unknown-part': send((talk) => [
+    talk.parts([
+      { executableCode: { language: 'PYTHON', code: 'print(1)' } },
+      { codeExecutionResult: { outcome: 'OUTCOME_OK', output: '1' } },
+      { hologram: { depth: 3 } },
+      { text: 'Known.' },
+    ]),
+    talk.finish(),
+  ]),
+  'unknown-enum': send((talk) => [
+    talk.parts([{ text: 'Known.' }], {
+      safetyRatings: [{ category: 'HARM_CATEGORY_NEW', probability: 'SOMEWHAT' }],
+    }),
+    talk.finish('TIRED'),
+  ]),
+  'late-usage': send((talk) => [
+    talk.parts([{ text: 'Done.' }], { finishReason: 'STOP' }),
+    toFrame({ usageMetadata: { promptTokenCount: 7, candidatesTokenCount: 42 } }),
+  ]),
+  echo: send((talk) => [talk.text(JSON.stringify(talk.body)), talk.finish()]),
+};
+
+run({ name: 'gemini', converse, pages: {}, faults });

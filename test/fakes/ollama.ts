@@ -1,0 +1,141 @@
+import type { IncomingMessage } from 'node:http';
+
+import { run, type Conversation, type Fault } from './shared.js';
+
+/** Ollama's `/api/chat`, `/api/tags` and `/api/version`, as far as a client of it can tell. */
+
+interface Body {
+  model?: string;
+  messages?: { role?: string; content?: string }[];
+}
+
+interface OllamaConversation extends Conversation {
+  body: Body;
+  /** A line with this message. */
+  message(message: object): string;
+  /** The last line: with this message and, unless undefined, this reason. */
+  done(message: object, reason: string | undefined): string;
+}
+
+const MODELS = ['llama3.2:latest', 'qwen3:0.6b'];
+
+function toLine(value: unknown): string {
+  return `${JSON.stringify(value)}\n`;
+}
+
+function converse(request: IncomingMessage, body: unknown): OllamaConversation | undefined {
+  if (request.method !== 'POST' || request.url !== '/api/chat') return undefined;
+  const asked = body as Body;
+  let lines = 0;
+
+  const line = (message: object, rest: object): string => {
+    lines++;
+    return toLine({
+      model: asked.model,
+      created_at: new Date().toISOString(),
+      message: { role: 'assistant', content: '', ...message },
+      ...rest,
+    });
+  };
+  const message = (fields: object): string => line(fields, { done: false });
+  const done = (fields: object, reason: string | undefined): string =>
+    line(fields, {
+      done: true,
+      ...(reason !== undefined && { done_reason: reason }),
+      total_duration: 4_883_583_458,
+      load_duration: 1_334_875,
+      prompt_eval_count: 26,
+      prompt_eval_duration: 342_546_000,
+      eval_count: lines,
+      eval_duration: 4_535_599_000,
+    });
+  return {
+    question: asked.messages?.at(-1)?.content ?? '',
+    body: asked,
+    contentType: 'application/x-ndjson',
+    message,
+    done,
+    text: (piece) => message({ content: piece }),
+    finish: (reason = 'stop') => done({}, reason),
+  };
+}
+
+function refuse(status: number, error: string): Fault<OllamaConversation> {
+  return (exchange) => exchange.refuse(status, { error });
+}
+
+/** Sends lines that only this wire has, then a clean end. */
+function send(toLines: (talk: OllamaConversation) => string[]): Fault<OllamaConversation> {
+  return async (exchange) => {
+    exchange.open();
+    for (const line of toLines(exchange.talk)) await exchange.send(line);
+    exchange.end();
+  };
+}
+
+const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
+  400: refuse(400, 'invalid options: temperature'),
+  401: refuse(401, 'unauthorized'),
+  403: refuse(403, 'forbidden'),
+  404: (exchange) =>
+    exchange.refuse(404, { error: `model '${exchange.talk.body.model}' not found` }),
+  429: refuse(429, 'too many requests'),
+  500: refuse(500, 'model requires more system memory (5.6 GiB) than is available (2.1 GiB)'),
+  503: refuse(503, 'server busy, please try again.  maximum pending requests exceeded'),
+  'html-503': (exchange) => exchange.page(503),
+  'long-words': refuse(400, 'too long '.repeat(500)),
+  'markup-words': refuse(500, '<b>something</b> {"went": "wrong"}'),
+  leak: (exchange) => exchange.refuse(400, { error: `bad prompt: ${exchange.talk.question}` }),
+  'error-frame': async (exchange) => {
+    await exchange.begin();
+    await exchange.send(toLine({ error: 'an error was encountered while running the model' }));
+    exchange.end();
+  },
+  'junk-frame': async (exchange) => {
+    await exchange.begin();
+    await exchange.send('17\n');
+    exchange.end();
+  },
+  'no-reason': async (exchange) => {
+    await exchange.begin();
+    await exchange.send(exchange.talk.done({}, undefined));
+    exchange.end();
+  },
+  'done-with-text': send((talk) => [talk.text('All '), talk.done({ content: 'said.' }, 'stop')]),
+  'empty-parts': send((talk) => [talk.text(''), talk.text('Still here.'), talk.finish()]),
+  thoughts: send((talk) => [
+    talk.message({ thinking: 'Let me think. ' }),
+    talk.message({ thinking: 'Yes.', content: 'It is so.' }),
+    talk.finish(),
+  ]),
+  'several-parts': send((talk) => [
+    talk.text('one ') + talk.text('two ') + talk.text('three'),
+    talk.finish(),
+  ]),
+  'unknown-part': send((talk) => [
+    talk.message({ hologram: { depth: 3 }, content: 'Known.' }),
+    talk.finish(),
+  ]),
+  'no-counts': send((talk) => [
+    talk.text('Known.'),
+    toLine({ ...JSON.parse(talk.message({})), done: true, done_reason: 'stop' }),
+  ]),
+  echo: send((talk) => [talk.text(JSON.stringify(talk.body)), talk.finish()]),
+};
+
+const pages = {
+  '/api/version': { version: '0.5.1' },
+  '/other-server/api/tags': { tags: ['no', 'ollama'] },
+  '/api/tags': {
+    models: MODELS.map((name) => ({
+      name,
+      model: name,
+      modified_at: '2026-01-01T00:00:00Z',
+      size: 2_019_393_189,
+      digest: 'a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72',
+      details: { format: 'gguf', family: 'llama', parameter_size: '3.2B' },
+    })),
+  },
+};
+
+run({ name: 'ollama', converse, pages, faults });

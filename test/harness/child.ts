@@ -1,0 +1,100 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export interface ChildOptions {
+  /** Added to this process's environment. */
+  env?: Record<string, string>;
+  /** The line of its stdout that says that it is ready. */
+  ready: RegExp;
+}
+
+export interface Child {
+  /** The line that matched `ready`. */
+  match: RegExpMatchArray;
+  pid: number;
+  /** All that it has written so far, stdout and stderr as they came. */
+  output: () => string;
+  /** Ends it, by SIGTERM unless told and by SIGKILL after 5 s. Its exit code, null if killed. */
+  stop: (signal?: NodeJS.Signals) => Promise<number | null>;
+}
+
+const READY_MS = 20_000;
+const STOP_MS = 5_000;
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/**
+ * Starts a process in the project's root. Rejects with its output when it ends before a line
+ * matches `ready`, or when none does in 20 s.
+ */
+export async function startChild(
+  command: string,
+  args: readonly string[],
+  { env, ready }: ChildOptions,
+): Promise<Child> {
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  killWhenWeEnd(child);
+  const output: string[] = [];
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => output.push(text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => output.push(text));
+  try {
+    const match = await whenReady(child, ready);
+    return {
+      match,
+      pid: child.pid ?? 0,
+      output: () => output.join(''),
+      stop: (signal = 'SIGTERM') => stop(child, signal),
+    };
+  } catch (error) {
+    child.kill('SIGKILL');
+    const reason = error instanceof Error ? error.message : String(error);
+    const name = [command, ...args].join(' ');
+    throw new Error(`unable to start \`${name}\`: ${reason}\n${output.join('')}`, { cause: error });
+  }
+}
+
+function killWhenWeEnd(child: ChildProcess): void {
+  running.add(child);
+  child.once('close', () => running.delete(child));
+}
+
+function whenReady(child: ChildProcess, ready: RegExp): Promise<RegExpMatchArray> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`not ready in ${READY_MS} ms`)), READY_MS);
+    let rest = '';
+    child.stdout?.on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        const match = line.match(ready);
+        if (!match) continue;
+        clearTimeout(timer);
+        resolve(match);
+      }
+    });
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      clearTimeout(timer);
+      reject(new Error(`it ended with ${code ?? signal}`));
+    });
+  });
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const closed = once(child, 'close');
+  child.kill(signal);
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+  await closed;
+  clearTimeout(timer);
+  return child.exitCode;
+}

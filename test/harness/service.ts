@@ -1,0 +1,37 @@
+import {
+  createLogger,
+  createMetrics,
+  createResponseCache,
+  type Entry,
+  LlmService,
+  type LlmServiceOptions,
+  type Provider,
+} from '@rivulet/server';
+import { routeOf } from './rivulet.js';
+
+/** The streaming core with nothing around it. */
+export function serviceOf(
+  providers: Provider | readonly [Provider, ...Provider[]],
+  options: Partial<LlmServiceOptions> = {},
+): LlmService {
+  const [first, ...rest] = 'stream' in providers ? [providers] : providers;
+  return new LlmService({
+    route: routeOf(first, ...rest),
+    prompt: { systemPrompt: 'Be brief.' },
+    cache: createResponseCache({ ttlSeconds: 60, maxBytes: 1_000_000 }),
+    maxResponseUnits: 10_000,
+    logger: createLogger('silent'),
+    metrics: createMetrics(),
+    ...options,
+  });
+}
+
+export async function entriesOf(stream: AsyncIterable<Entry>): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  for await (const entry of stream) entries.push(entry);
+  return entries;
+}
+
+export function textOf(entries: readonly Entry[]): string {
+  return entries.map((entry) => (entry.type === 'text' ? entry.text : '')).join('');
+}

@@ -1,0 +1,374 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright';
+import { createServer, defaultClientConditions, type Plugin, type ViteDevServer } from 'vite';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+const languages = ['bash', 'css', 'javascript', 'json', 'python', 'typescript', 'xml'];
+
+const dependencies = [
+  'marked',
+  'remend',
+  'dompurify',
+  'highlight.js/lib/core',
+  ...languages.map((language) => `highlight.js/lib/languages/${language}`),
+];
+
+/** Counts what the parser is given: the one measure of work that no busy machine distorts. */
+const bench = `
+import { Lexer } from 'marked';
+import { createMarkdownView, renderMarkdown } from '/src/markdown.ts';
+const lex = Lexer.prototype.lex;
+Lexer.prototype.lex = function (source) {
+  window.parsedChars += source.length;
+  return lex.call(this, source);
+};
+Object.assign(window, { parsedChars: 0, createMarkdownView, renderMarkdown });
+document.body.dataset.ready = '';
+`;
+
+interface MarkdownView {
+  draw(text: string): void;
+  finish(text: string): void;
+}
+
+declare global {
+  interface Window {
+    parsedChars: number;
+    hostileRan: boolean;
+    createMarkdownView(container: Element): MarkdownView;
+    renderMarkdown(text: string): DocumentFragment;
+  }
+}
+
+const benchPage: Plugin = {
+  name: 'bench',
+  resolveId: (id) => (id === '/bench.ts' ? '\0bench' : undefined),
+  load: (id) => (id === '\0bench' ? bench : undefined),
+  configureServer(server) {
+    server.middlewares.use('/blank', (_request, response) => {
+      response.setHeader('content-type', 'text/html');
+      response.end('<!doctype html><body><script type="module" src="/bench.ts"></script></body>');
+    });
+  },
+};
+
+const nasty = `# A heading with *stress*
+
+An opening paragraph with **bold**, \`code\`, **bold with \`code\` in it** and [a link][later].
+Its second line has ~~struck~~ words, 2 * 3 = 6, a_name_with_bars and an & too &amp; there.
+
+Setext
+------
+
+- one
+- two **strong**
+  1. nested
+  2. also nested
+
+     with a paragraph
+
+     \`\`\`ts
+     const inList: string = '**not bold**';
+     \`\`\`
+- three
+- [x] kept
+- [ ] lost
+
+1. first
+
+2. second
+
+| Name | What **it** is | Count |
+|:-----|:--------------:|------:|
+| a    | \`x | y\`        | 1     |
+| b    | [c](https://example.com/c) | 22 |
+
+\`\`\`ts
+const answer = client.start({ query: '**what?**' });
+
+| not | a table |
+\`\`\`
+
+    indented code
+
+> quoted *words*
+> - with a list
+>
+> and more
+
+<script>window.hostileRan = true</script>
+<img src="x" onerror="window.hostileRan = true" alt="a picture">
+<div style="position:fixed" onclick="window.hostileRan = true" class="badge">raw <b>HTML</b></div>
+<form action="/steal"><input name="password"><button>go</button></form>
+<a href="javascript:window.hostileRan = true">press</a> <svg onload="window.hostileRan = true"></svg>
+<iframe srcdoc="<script>parent.hostileRan = true</script>"></iframe>
+
+![the remote picture](http://127.0.0.1:9/pixel.png "t") and [bad](javascript:window.hostileRan=1).
+
+***both*** and __under__ and [another][later] and [none][nowhere].
+
+~~~python
+def unclosed_until_the_end():
+    return "\`\`\`"
+~~~
+
+[later]: https://example.com/later "A title"
+
+The end, with a line break  
+and a last **bold** word.
+`;
+
+let server: ViteDevServer;
+let browser: Browser;
+let page: Page;
+let url: string;
+let cacheDir: string;
+
+beforeAll(async () => {
+  cacheDir = await mkdtemp(join(tmpdir(), 'rivulet-vite-'));
+  server = await createServer({
+    configFile: false,
+    root: join(import.meta.dirname, '../../demo'),
+    cacheDir,
+    logLevel: 'warn',
+    resolve: { conditions: ['@rivulet/source', ...defaultClientConditions] },
+    optimizeDeps: { include: dependencies, entries: [] },
+    server: { host: '127.0.0.1', port: 0, hmr: false, ws: false },
+    plugins: [benchPage],
+  });
+  await server.listen();
+  url = new URL('/blank', server.resolvedUrls?.local[0]).href;
+  browser = await chromium.launch({
+    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+  page = await browser.newPage();
+});
+
+beforeEach(async () => {
+  await page.goto(url);
+  await page.locator('body[data-ready]').waitFor();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await server.close();
+  await rm(cacheDir, { recursive: true, force: true });
+});
+
+describe('the Markdown of a growing answer', () => {
+  it('ends as one full parse does, wherever the text was cut on its way', async () => {
+    const differing = await page.evaluate((text) => {
+      const full = html(window.renderMarkdown(text));
+      const steps = [1, 3, 7, 31, 200];
+      const wrong = steps.filter((step) => {
+        const container = document.createElement('div');
+        const view = window.createMarkdownView(container);
+        for (let end = step; end < text.length; end += step) view.draw(text.slice(0, end));
+        view.finish(text);
+        return container.innerHTML !== full;
+      });
+      for (let cut = 1; cut < text.length; cut += 1) {
+        const container = document.createElement('div');
+        const view = window.createMarkdownView(container);
+        view.draw(text.slice(0, cut));
+        view.finish(text);
+        if (container.innerHTML !== full) wrong.push(cut);
+      }
+      return wrong;
+
+      function html(fragment: DocumentFragment): string {
+        const container = document.createElement('div');
+        container.append(fragment);
+        return container.innerHTML;
+      }
+    }, nasty);
+    expect(differing).toEqual([]);
+  });
+
+  it('ends as one full parse does when the answer is stopped at any character', async () => {
+    const differing = await page.evaluate((text) => {
+      const wrong: number[] = [];
+      const container = document.createElement('div');
+      const expected = document.createElement('div');
+      for (let cut = 1; cut < text.length; cut += 5) {
+        const view = window.createMarkdownView(container);
+        container.replaceChildren();
+        for (let end = 40; end < cut; end += 40) view.draw(text.slice(0, end));
+        view.finish(text.slice(0, cut));
+        expected.replaceChildren(window.renderMarkdown(text.slice(0, cut)));
+        if (container.innerHTML !== expected.innerHTML) wrong.push(cut);
+      }
+      return wrong;
+    }, nasty);
+    expect(differing).toEqual([]);
+  });
+
+  it('draws finished blocks already as the full parse will', async () => {
+    const early = nasty.slice(0, nasty.indexOf('> quoted')).replaceAll('[later]', '(https://a.b)');
+    const changed = await page.evaluate((text) => {
+      const expected = document.createElement('div');
+      expected.append(window.renderMarkdown(text));
+      const container = document.createElement('div');
+      const view = window.createMarkdownView(container);
+      for (let end = 1; end <= text.length; end += 1) view.draw(text.slice(0, end));
+      const drawn = [...container.children].slice(0, -1);
+      return drawn.flatMap((node, index) =>
+        node.outerHTML === expected.children[index]?.outerHTML ? [] : [node.outerHTML],
+      );
+    }, early);
+    expect(changed).toEqual([]);
+  });
+
+  it('keeps the nodes of earlier blocks, to the very end', async () => {
+    const kept = await page.evaluate((text) => {
+      const container = document.createElement('div');
+      const view = window.createMarkdownView(container);
+      const early = text.slice(0, text.indexOf('> quoted'));
+      for (let end = 1; end <= early.length; end += 3) view.draw(text.slice(0, end));
+      const before = [...container.children].slice(0, -1);
+      for (let end = early.length; end <= text.length; end += 3) view.draw(text.slice(0, end));
+      view.finish(text);
+      const after = [...container.children];
+      return {
+        same: before.filter((node, index) => node === after[index]).length,
+        of: before.length,
+      };
+    }, nasty);
+    expect(kept.of).toBeGreaterThan(8);
+    expect(kept.same).toBe(kept.of);
+  });
+
+  it('never shows the marks of Markdown that is still coming', async () => {
+    const text = `Some **bold words**, *stress* and \`code\`, then **bold with \`code\` in it** too.
+
+## A heading
+
+- **Item one:** with \`code\`
+- *Item two*, [a link](https://example.com "t") and ![a picture](https://example.com/p.png)
+  - ~~nested~~
+
+| Name | What **it** is |
+| --- | :---: |
+| **a** | \`b\` |
+
+***All*** of it, __both__ ways &amp; more.
+`;
+    const flashes = await page.evaluate((whole) => {
+      const container = document.createElement('div');
+      const view = window.createMarkdownView(container);
+      const marks = /\*|__|~~|\`|\||\]\(|\[|^#|---|&amp|!$/m;
+      const shown: string[] = [];
+      for (let end = 1; end <= whole.length; end += 1) {
+        view.draw(whole.slice(0, end));
+        if (marks.test(container.textContent ?? '')) shown.push(container.textContent ?? '');
+      }
+      return shown;
+    }, text);
+    expect(flashes).toEqual([]);
+  });
+
+  it('begins again when the text is not the one it had', async () => {
+    const html = await page.evaluate(() => {
+      const container = document.createElement('div');
+      const view = window.createMarkdownView(container);
+      view.draw('# First\n\nA first answer.\n\nWith two paragraphs\n');
+      view.draw('# Second\n\nAnother');
+      return container.innerHTML;
+    });
+    expect(html).toBe('<h1>Second</h1><p>Another</p>');
+  });
+
+  it('colours a code block once its fence is closed, not before', async () => {
+    const colours = await page.evaluate(() => {
+      const container = document.createElement('div');
+      const view = window.createMarkdownView(container);
+      const count = () => container.querySelectorAll('[class^=hljs]').length;
+      view.draw('\`\`\`ts\nconst a = 1;\n');
+      const open = count();
+      view.draw('\`\`\`ts\nconst a = 1;\n\`\`\`\n');
+      return { open, closed: count() };
+    });
+    expect(colours.open).toBe(0);
+    expect(colours.closed).toBeGreaterThan(0);
+  });
+
+  it('lets nothing hostile live, at no moment, and fetches no picture', async () => {
+    const requests: string[] = [];
+    page.on('request', (request) => requests.push(request.url()));
+    const found = await page.evaluate(async (text) => {
+      const container = document.createElement('div');
+      document.body.append(container);
+      const view = window.createMarkdownView(container);
+      const hostile = new Set<string>();
+      const look = () => {
+        const forbidden = 'script, img, iframe, svg, form, input, button, style, object, embed';
+        for (const node of container.querySelectorAll(forbidden)) hostile.add(node.outerHTML);
+        for (const node of container.querySelectorAll('*')) {
+          for (const { name, value } of node.attributes) {
+            if (name.startsWith('on') || name === 'style') hostile.add(name);
+            if (/javascript:/i.test(value) || value === 'badge') hostile.add(value);
+          }
+        }
+      };
+      for (let end = 1; end <= text.length; end += 1) {
+        view.draw(text.slice(0, end));
+        look();
+      }
+      view.finish(text);
+      look();
+      await new Promise((resolve) => requestAnimationFrame(resolve));
+      return {
+        hostile: [...hostile],
+        ran: window.hostileRan ?? false,
+        text: container.textContent,
+      };
+    }, nasty);
+    expect(found.hostile).toEqual([]);
+    expect(found.ran).toBe(false);
+    expect(found.text).toContain('the remote picture');
+    expect(requests.filter((request) => !request.startsWith(new URL(url).origin))).toEqual([]);
+  });
+
+  it('opens links elsewhere in a tab that knows nothing of this one, and not those to the docs', async () => {
+    const links = await page.evaluate(() => {
+      const fragment = window.renderMarkdown(
+        '[a](https://example.com) [b](/docs/README.md#caching)',
+      );
+      return [...fragment.querySelectorAll('a')].map((link) => [link.target, link.rel]);
+    });
+    expect(links).toEqual([
+      ['_blank', 'noopener noreferrer'],
+      ['', ''],
+    ]);
+  });
+
+  it('parses a long reply about twice, not once for each frame', async () => {
+    const section = nasty.slice(0, nasty.indexOf('<script>'));
+    const reply = section.repeat(Math.ceil(19_000 / section.length)).slice(0, 19_000);
+    const { parsedChars, atFinish } = await page.evaluate((text) => {
+      const view = window.createMarkdownView(document.createElement('div'));
+      const frames = 240;
+      window.parsedChars = 0;
+      for (let frame = 1; frame <= frames; frame += 1) {
+        view.draw(text.slice(0, Math.round((text.length * frame) / frames)));
+      }
+      const before = window.parsedChars;
+      view.finish(text);
+      return { parsedChars: before, atFinish: window.parsedChars - before };
+    }, reply);
+    const everyFrameInFull = (reply.length * 240) / 2;
+    expect(atFinish).toBe(reply.length);
+    expect(parsedChars).toBeLessThan(everyFrameInFull / 20);
+  });
+});

@@ -15,8 +15,8 @@ export default defineConfig({
     projects: [
       {
         extends: true,
+        root,
         test: {
-          root,
           name: 'node',
           include: ['test/behaviour/**/*.test.ts'],
           testTimeout: 30_000,
@@ -25,9 +25,9 @@ export default defineConfig({
       },
       {
         extends: true,
+        root,
         // The page is opened as a visitor would, by scripting Chromium from Node.
         test: {
-          root,
           name: 'page',
           include: ['test/page/**/*.test.ts'],
           testTimeout: 60_000,
@@ -36,9 +36,9 @@ export default defineConfig({
       },
       {
         extends: true,
+        root,
         optimizeDeps: { include: ['rxjs', 'socket.io-client', 'idb-keyval'] },
         test: {
-          root,
           name: 'browser',
           include: ['test/browser/**/*.test.ts'],
           globalSetup: ['test/browser/server.ts'],

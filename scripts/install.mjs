@@ -20,7 +20,13 @@ function isInstalled() {
   const { packages: wanted } = readJson(new URL('package-lock.json', root));
   const { packages: present } = readJson(installed);
   return Object.entries(wanted).every(([path, { version, optional, link }]) => {
-    return path === '' || optional || link || !path.startsWith('node_modules') || present[path]?.version === version;
+    return (
+      path === '' ||
+      optional ||
+      link ||
+      !path.startsWith('node_modules') ||
+      present[path]?.version === version
+    );
   });
 }
 

@@ -7,9 +7,9 @@ export interface Conversation {
 
 interface ConversationOptions {
   /** Called before a question is added. */
-  onAsk(): void;
+  onAsk: () => void;
   /** Called when a visitor wants to put a question in other words. */
-  onEdit(query: string): void;
+  onEdit: (query: string) => void;
 }
 
 /** The questions and answers, each pair an article in `log`, newest last. */

@@ -2,7 +2,7 @@ import { Lexer, Marked, type MarkedOptions, type Token } from 'marked';
 import { highlight } from './highlight.js';
 import { patchChildren } from './patch.js';
 import { sanitize } from './sanitize.js';
-import { drawableTail } from './tail.js';
+import { completeTableHead, drawableTail } from './tail.js';
 
 /** One Markdown text that grows, drawn into one element. */
 export interface MarkdownView {
@@ -82,14 +82,19 @@ function settledTokens(source: string, tokens: Token[]): { tokens: Token[]; char
 }
 
 function drawOpen(source: string, tokens: Token[], links: Links): ChildNode[] {
-  const type = tokens.findLast((token) => token.type !== 'space')?.type;
-  const drawable = drawableTail(source, type === 'paragraph');
-  return toNodes(drawable === source ? tokens : lex(drawable, links), 'draft');
+  const drawable = drawableTail(source);
+  const drawn = drawable === source ? tokens : lex(drawable, links);
+  const completed = lastBlock(drawn)?.type === 'paragraph' ? completeTableHead(drawable) : drawable;
+  return toNodes(completed === drawable ? drawn : lex(completed, links), 'draft');
+}
+
+function lastBlock(tokens: Token[]): Token | undefined {
+  return tokens.findLast((token) => token.type !== 'space');
 }
 
 function definitions(tokens: Token[]): Links {
   const links: Links = {};
-  marked.walkTokens(tokens, (token) => {
+  void marked.walkTokens(tokens, (token) => {
     if (token.type === 'def') links[token.tag] ??= { href: token.href, title: token.title };
   });
   return links;

@@ -2,13 +2,12 @@ import remend, { isWithinCodeBlock } from 'remend';
 
 /**
  * The end of an unfinished text, made drawable: what is open is closed, and what cannot be told
- * yet (a lone `**`, half a table's rule) is held back until more has come. `endsInParagraph` says
- * that the last block reads as a paragraph so far, as the head of a table does until its rule.
+ * yet (a lone `**`, a rule that may be a table's) is held back until more has come.
  */
-export function drawableTail(tail: string, endsInParagraph: boolean): string {
+export function drawableTail(tail: string): string {
   const certain = dropUncertainLine(tail);
   if (isWithinCodeBlock(certain, certain.length)) return certain;
-  const mended = remend(closeCodeSpan(dropUncertainEnd(certain)), {
+  return remend(closeCodeSpan(dropUncertainEnd(certain)), {
     linkMode: 'text-only',
     // These change the text itself, so the block would look different once it is complete.
     setextHeadings: false,
@@ -16,7 +15,22 @@ export function drawableTail(tail: string, endsInParagraph: boolean): string {
     singleTilde: false,
     katex: false,
   });
-  return endsInParagraph ? completeTableHead(mended) : mended;
+}
+
+/**
+ * A text that ends in a paragraph whose last line may be the first of a table, with the rule that
+ * makes it one: drawn as a table at once, instead of as words with bars between. Else the text.
+ */
+export function completeTableHead(text: string): string {
+  const [, before, row] = /^([^]*?)([^\n]*)\n?$/.exec(text) ?? [];
+  if (row === undefined || !/^ {0,3}\|/.test(row) || /\n *\|[^\n]*\n$/.test(`\n${before}`))
+    return text;
+  const cells = row
+    .trim()
+    .slice(1)
+    .split(/(?<!\\)\|/);
+  if (cells.at(-1)?.trim() === '') cells.pop();
+  return cells.length === 0 ? text : `${before}${row}\n${'|---'.repeat(cells.length)}|`;
 }
 
 const onlyMarkers = /^[\s>]*(?:[-=|:+*#_~`\s]+|\d{1,9}[.)]?|[-*+] +\[[ xX]?\]?)$/;
@@ -32,10 +46,14 @@ function dropUncertainLine(text: string): string {
 }
 
 function dropUncertainEnd(text: string): string {
-  return text
-    .replace(/&[a-z#0-9]{0,10}$/i, '')
-    .replace(/!?\[([^[\]\n]*)\](?:\[[^\]\n]*)?$/, '$1')
-    .replace(/(^|[\s([{"'“|])(?:[*_~`]+|!?\[|!)$/, '$1');
+  return (
+    text
+      .replace(/&[a-z#0-9]{0,10}$/i, '')
+      .replace(/!?\[([^[\]\n]*)\](?:\[[^\]\n]*)?$/, '$1')
+      .replace(/!?\[$|!$/, '')
+      // Closing marks come back from remend, at their full length.
+      .replace(/\\$|[*_~`]+$/, '')
+  );
 }
 
 /** remend closes emphasis before code, so `**a \`b` would come out with its asterisks in the code. */
@@ -47,14 +65,4 @@ function closeCodeSpan(text: string): string {
     else if (open === run) open = '';
   }
   return text + open;
-}
-
-/** The first row of a table is drawn as one at once, instead of as text with bars in it. */
-function completeTableHead(text: string): string {
-  const trimmed = text.trimEnd();
-  const row = trimmed.slice(trimmed.lastIndexOf('\n') + 1).trim();
-  if (!row.startsWith('|')) return text;
-  const cells = row.slice(1).split(/(?<!\\)\|/);
-  if (cells.at(-1)?.trim() === '') cells.pop();
-  return cells.length === 0 ? text : `${trimmed}\n${'|---'.repeat(cells.length)}|`;
 }

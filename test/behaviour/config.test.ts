@@ -4,7 +4,10 @@ import { startChild } from '../harness/child.js';
 
 const CLI = ['--conditions=@rivulet/source', '--import', 'tsx', 'packages/server/src/cli.ts'];
 const startWith = (env: Record<string, string>) =>
-  startChild(process.execPath, CLI, { env: { PORT: '0', LLM_MODE: 'docs', ...env }, ready: /^rivulet: (\S+)/ });
+  startChild(process.execPath, CLI, {
+    env: { PORT: '0', LLM_MODE: 'docs', ...env },
+    ready: /^rivulet: (\S+)/,
+  });
 
 describe('the server process', () => {
   it('prints one line with its URL when it accepts connections, and ends with 0 on SIGTERM', async () => {

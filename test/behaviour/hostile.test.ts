@@ -26,7 +26,9 @@ async function busyServer(): Promise<{ server: TestServer; stillFine: () => Prom
   };
 }
 
-const proto = JSON.parse('{"query":"q","__proto__":{"admin":true},"options":{"__proto__":{"x":1}}}');
+const proto = JSON.parse(
+  '{"query":"q","__proto__":{"admin":true},"options":{"__proto__":{"x":1}}}',
+);
 
 const MALFORMED: [string, string, unknown][] = [
   ['no body', EVENT.start, undefined],
@@ -39,7 +41,11 @@ const MALFORMED: [string, string, unknown][] = [
   ['a query past the limit', EVENT.start, { query: 'x'.repeat(LIMITS.queryUnits + 1) }],
   ['the type of another event', EVENT.start, { type: EVENT.cancel, query: 'q' }],
   ['a context that is no list', EVENT.start, { query: 'q', context: { role: 'user' } }],
-  ['a role that there is not', EVENT.start, { query: 'q', context: [{ role: 'system', content: '' }] }],
+  [
+    'a role that there is not',
+    EVENT.start,
+    { query: 'q', context: [{ role: 'system', content: '' }] },
+  ],
   [
     'a context past the limit',
     EVENT.start,
@@ -135,18 +141,18 @@ describe('a hostile message', () => {
     await isServed(socket);
   });
 
-  it.each(['GET // HTTP/1.1\r\nHost: x\r\n\r\n', 'GET /docs/../package.json HTTP/1.1\r\nHost: x\r\n\r\n'])(
-    'over HTTP (%j) is not found',
-    async (request) => {
-      const { server, stillFine } = await busyServer();
-      const socket = connectTcp(Number(new URL(server.url).port), '127.0.0.1');
-      socket.write(request);
-      const answer = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
-      socket.destroy();
-      expect(answer.toString()).toContain('404 Not Found');
-      await stillFine();
-    },
-  );
+  it.each([
+    'GET // HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET /docs/../package.json HTTP/1.1\r\nHost: x\r\n\r\n',
+  ])('over HTTP (%j) is not found', async (request) => {
+    const { server, stillFine } = await busyServer();
+    const socket = connectTcp(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write(request);
+    const answer = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
+    socket.destroy();
+    expect(answer.toString()).toContain('404 Not Found');
+    await stillFine();
+  });
 });
 
 describe('a page of another origin', () => {

@@ -59,35 +59,39 @@ describe('a log', () => {
 
   it('gives a reader of any appetite, at any moment, each entry once and in order', () => {
     fc.assert(
-      fc.property(entries, fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }), (all, appetites) => {
-        const log = createLog();
-        let offset = 0;
-        let read = '';
-        let turn = 0;
-        const readSome = (): void => {
-          for (;;) {
-            const max = appetites[turn++ % appetites.length]!;
-            const frame = log.read(offset, max);
-            if (frame === undefined) return;
-            expect(frame.offset).toBe(offset);
-            expect(frame.size).toBeLessThanOrEqual(Math.max(2, max));
-            offset += frame.size;
-            if (frame.entry.type === 'text') {
-              expect(frame.entry.text.isWellFormed()).toBe(true);
-              read += frame.entry.text;
-            } else read += `<${frame.entry.type}>`;
+      fc.property(
+        entries,
+        fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }),
+        (all, appetites) => {
+          const log = createLog();
+          let offset = 0;
+          let read = '';
+          let turn = 0;
+          const readSome = (): void => {
+            for (;;) {
+              const max = appetites[turn++ % appetites.length]!;
+              const frame = log.read(offset, max);
+              if (frame === undefined) return;
+              expect(frame.offset).toBe(offset);
+              expect(frame.size).toBeLessThanOrEqual(Math.max(2, max));
+              offset += frame.size;
+              if (frame.entry.type === 'text') {
+                expect(frame.entry.text.isWellFormed()).toBe(true);
+                read += frame.entry.text;
+              } else read += `<${frame.entry.type}>`;
+            }
+          };
+          for (const [i, entry] of all.entries()) {
+            log.append(entry);
+            if (i % 3 === 0) readSome();
           }
-        };
-        for (const [i, entry] of all.entries()) {
-          log.append(entry);
-          if (i % 3 === 0) readSome();
-        }
-        log.append(CANCELLED);
-        readSome();
-        const written = all.map((e) => (e.type === 'text' ? e.text : `<${e.type}>`)).join('');
-        expect(read).toBe(`${written}<error>`);
-        expect(offset).toBe(log.head);
-      }),
+          log.append(CANCELLED);
+          readSome();
+          const written = all.map((e) => (e.type === 'text' ? e.text : `<${e.type}>`)).join('');
+          expect(read).toBe(`${written}<error>`);
+          expect(offset).toBe(log.head);
+        },
+      ),
     );
   });
 });

@@ -181,7 +181,8 @@ describe('a failure of ollama', () => {
 
     expect(error).toMatchObject({
       failure: 'unavailable',
-      message: 'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
+      message:
+        'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
     });
   });
 
@@ -371,7 +372,8 @@ describe('the models of ollama', () => {
 
     await expect(ollamaModels(host, signal)).rejects.toMatchObject({
       failure: 'unavailable',
-      message: 'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
+      message:
+        'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
     });
   });
 

@@ -1,8 +1,14 @@
 import { createHash } from 'node:crypto';
-import { type GenerateRequest, type Logger, ProviderError, scripted, type ScriptStep } from '@rivulet/server';
+import {
+  type GenerateRequest,
+  type Logger,
+  ProviderError,
+  scripted,
+  type ScriptStep,
+} from '@rivulet/server';
 import { pino } from 'pino';
 import { describe, expect, it, vi } from 'vitest';
-import { PATIENT } from '../harness/rivulet.js';
+import { PATIENT } from '../harness/route.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
 
@@ -142,7 +148,9 @@ describe('time limits', () => {
   it('do not count the time that the reader takes', async () => {
     vi.useFakeTimers();
     try {
-      const stream = limited([{ text: 'Par' }, { text: 'is.' }, { finish: 'stop' }], { stallMs: 10 });
+      const stream = limited([{ text: 'Par' }, { text: 'is.' }, { finish: 'stop' }], {
+        stallMs: 10,
+      });
       await stream.next();
       await stream.next();
       await vi.advanceTimersByTimeAsync(1_000);
@@ -169,9 +177,13 @@ describe('two providers', () => {
   );
 
   it('begin the text again, and say why, when the first fails after text', async () => {
-    const broken = script('api', { text: 'Lon' }, {
-      fail: new ProviderError('unavailable', 'unable to go on: the connection was cut'),
-    });
+    const broken = script(
+      'api',
+      { text: 'Lon' },
+      {
+        fail: new ProviderError('unavailable', 'unable to go on: the connection was cut'),
+      },
+    );
     const entries = await entriesOf(
       serviceOf([broken, answers('local')]).generateResponseStream(ASK),
     );
@@ -204,7 +216,8 @@ describe('two providers', () => {
       {
         type: 'error',
         code: 'all_providers_failed',
-        message: 'unable to get an answer: unable to reach api: busy; unable to reach local: unavailable',
+        message:
+          'unable to get an answer: unable to reach api: busy; unable to reach local: unavailable',
       },
     ]);
   });
@@ -322,7 +335,11 @@ describe('the log', () => {
     const log = recorded();
     const llm = serviceOf([fails('unavailable'), answers('local')], { logger: log.logger });
     await entriesOf(
-      llm.generateResponseStream({ ...ASK, principal: 'principal-7', context: [{ role: 'user', content: 'Bonjour' }] }),
+      llm.generateResponseStream({
+        ...ASK,
+        principal: 'principal-7',
+        context: [{ role: 'user', content: 'Bonjour' }],
+      }),
     );
     for (const secret of ['capital', 'Paris', 'principal-7', 'Bonjour']) {
       expect(log.written()).not.toContain(secret);

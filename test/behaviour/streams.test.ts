@@ -277,6 +277,6 @@ describe('leaving', () => {
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();
     socket.disconnect();
-    await call.aborted;
+    await expect(call.aborted).resolves.toBeUndefined();
   });
 });

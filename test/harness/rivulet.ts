@@ -4,19 +4,11 @@ import {
   createServer,
   type Provider,
   readConfig,
-  type Route,
   type RivuletServer,
   type ServerOptions,
 } from '@rivulet/server';
 import { onTestFinished } from 'vitest';
-
-export const PATIENT = { firstChunkMs: 60_000, stallMs: 60_000, totalMs: 60_000 };
-
-/** The providers in their order, none in a hurry. */
-export function routeOf(first: Provider, ...rest: Provider[]): Route {
-  const candidate = (provider: Provider) => ({ provider, deadlines: PATIENT });
-  return [candidate(first), ...rest.map(candidate)];
-}
+import { routeOf } from './route.js';
 
 export interface TestServer extends RivuletServer {
   readonly url: string;
@@ -25,7 +17,11 @@ export interface TestServer extends RivuletServer {
 /** A server on a free port of loopback, closed when the test ends. */
 export async function startServer(
   provider: Provider,
-  { env = {}, port = 0, ...options }: Partial<ServerOptions> & { env?: Record<string, string>; port?: number } = {},
+  {
+    env = {},
+    port = 0,
+    ...options
+  }: Partial<ServerOptions> & { env?: Record<string, string>; port?: number } = {},
 ): Promise<TestServer> {
   const config: Config = readConfig({ HOST: '127.0.0.1', ...env });
   const logger = createLogger('silent');

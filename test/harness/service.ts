@@ -7,7 +7,7 @@ import {
   type LlmServiceOptions,
   type Provider,
 } from '@rivulet/server';
-import { routeOf } from './rivulet.js';
+import { routeOf } from './route.js';
 
 /** The streaming core with nothing around it. */
 export function serviceOf(

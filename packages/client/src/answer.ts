@@ -1,10 +1,17 @@
-import { type BehaviorSubject, distinctUntilChanged, map, Observable } from 'rxjs';
+import { distinctUntilChanged, map, Observable } from 'rxjs';
 import { iterate } from './iterate.js';
 import { eventsBetween, eventsOf, failureOf, isFinal } from './snapshot.js';
 import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
 
-/** The face of one response, drawn from its states alone; `state$` completes after a final one. */
-export function createAnswer(state$: BehaviorSubject<AnswerSnapshot>, cancel: () => void): Answer {
+/**
+ * The face of one response, drawn from its states alone: `state$` replays the newest, and completes
+ * after a final one.
+ */
+export function createAnswer(
+  state$: Observable<AnswerSnapshot>,
+  getSnapshot: () => AnswerSnapshot,
+  cancel: () => void,
+): Answer {
   const result = new Promise<AnswerSnapshot>((resolve, reject) => {
     state$.subscribe((snapshot) => {
       if (snapshot.error !== undefined) reject(snapshot.error);
@@ -15,16 +22,15 @@ export function createAnswer(state$: BehaviorSubject<AnswerSnapshot>, cancel: ()
   result.catch(() => {});
 
   const events$ = new Observable<ResponseEvent>((subscriber) => {
-    let before = state$.value;
-    for (const event of eventsOf(before)) subscriber.next(event);
+    let before: AnswerSnapshot | undefined;
     return state$.subscribe({
       next(snapshot) {
-        const events = eventsBetween(before, snapshot);
+        const events = before ? eventsBetween(before, snapshot) : eventsOf(snapshot);
         before = snapshot;
         for (const event of events) subscriber.next(event);
       },
       complete() {
-        const failure = failureOf(state$.value);
+        const failure = failureOf(getSnapshot());
         if (failure === undefined) subscriber.complete();
         else subscriber.error(failure);
       },
@@ -32,14 +38,14 @@ export function createAnswer(state$: BehaviorSubject<AnswerSnapshot>, cancel: ()
   });
 
   return {
-    id: state$.value.id,
-    state$: state$.asObservable(),
+    id: getSnapshot().id,
+    state$,
     text$: state$.pipe(
       map(({ text }) => text),
       distinctUntilChanged(),
     ),
     events$,
-    getSnapshot: () => state$.value,
+    getSnapshot,
     cancel,
     result,
     [Symbol.asyncIterator]: () => iterate(events$),

@@ -47,5 +47,7 @@ export function coldStream(open: () => LiveResponse): Observable<ResponseEvent> 
 }
 
 function isGone(error: unknown): boolean {
-  return error instanceof StreamError && (error.code === 'cancelled' || error.code === 'producer_lost');
+  return (
+    error instanceof StreamError && (error.code === 'cancelled' || error.code === 'producer_lost')
+  );
 }

@@ -1,5 +1,4 @@
 import {
-  type DoneReply,
   type ErrorReply,
   EVENT,
   type ShortChunk,
@@ -11,6 +10,8 @@ import { io, type Socket } from 'socket.io-client';
 import { browserId } from './browser-id.js';
 import { decode, decodeShort, type Frame } from './receive.js';
 import type { ConnectionStatus } from './types.js';
+
+type Reply = StreamOpenReply | ErrorReply;
 
 /** A stream's end of the connection. */
 export interface Link {
@@ -35,7 +36,7 @@ export interface Connection {
     event: typeof EVENT.start | typeof EVENT.attach,
     message: { stream_id: string },
     link: Link,
-    reply: (reply: StreamOpenReply | ErrorReply) => void,
+    reply: (reply: Reply) => void,
   ): void;
   acknowledge(streamId: string, offset: number): void;
   /** `done` comes when the server has it, unless the connection goes first. */
@@ -55,6 +56,7 @@ export function createConnection(
   const links = new Map<string, Link>();
   let byRef = new Map<number, Link>();
   let socket: Socket | undefined;
+  let ownId: string | undefined;
 
   function connect(): Socket {
     socket ??= createSocket();
@@ -67,7 +69,7 @@ export function createConnection(
       transports: ['websocket', 'polling'],
       tryAllTransports: true,
       ...RECONNECT_MS,
-      auth: (send: (data: object) => void) => void credentials().then(send, () => send({ browser_id: browserId() })),
+      auth: (send: (data: object) => void) => void credentials().then(send),
     };
     const created = url === undefined ? io(options) : io(url, options);
     created.on('connect', () => {
@@ -96,26 +98,29 @@ export function createConnection(
     return created;
   }
 
+  /** Without a token where it cannot be had: the server says what it makes of that. */
   async function credentials(): Promise<object> {
-    const token = await auth?.();
-    return { browser_id: browserId(), ...(token !== undefined && { token }) };
+    ownId ??= browserId();
+    const token = await Promise.resolve(auth?.()).catch(() => undefined);
+    return { browser_id: ownId, ...(token !== undefined && { token }) };
   }
 
   function lost(): void {
-    status$.next(globalThis.navigator?.onLine === false ? 'offline' : 'reconnecting');
+    status$.next(isOffline() ? 'offline' : 'reconnecting');
     for (const link of links.values()) link.disconnected();
   }
 
   /** Socket.IO does not try again by itself when it was the server that ended the connection. */
   function reconnect(ended: Socket): void {
-    if (!ended.active) setTimeout(() => socket === ended && ended.connect(), RECONNECT_MS.reconnectionDelay);
+    if (!ended.active)
+      setTimeout(() => socket === ended && ended.connect(), RECONNECT_MS.reconnectionDelay);
   }
 
   /** A reply that does not come means that the link is dead though it does not look so. */
-  function ask<T>(event: string, message: object, reply: (reply: T) => void): void {
+  function ask(event: string, message: object, reply: (answer: Reply) => void): void {
     const asked = socket;
     if (!asked?.connected) return;
-    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: T) => {
+    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: Reply) => {
       if (error === null) reply(answer);
       else if (asked.connected) asked.io.engine.close();
     });
@@ -139,8 +144,10 @@ export function createConnection(
       };
     },
     open(event, message, link, reply) {
-      ask<StreamOpenReply | ErrorReply>(event, message, (answer) => {
-        if (answer.ok && answer.ref !== undefined) byRef.set(answer.ref, link);
+      ask(event, message, (answer) => {
+        // A link that left in the meantime must not hear what is still on its way.
+        const joined = links.get(link.id) === link;
+        if (joined && answer.ok && answer.ref !== undefined) byRef.set(answer.ref, link);
         reply(answer);
       });
     },
@@ -149,7 +156,7 @@ export function createConnection(
       if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
     },
     end(event, streamId, done = () => {}) {
-      ask<DoneReply | ErrorReply>(event, { stream_id: streamId }, done);
+      ask(event, { stream_id: streamId }, done);
     },
     close() {
       socket?.disconnect();
@@ -160,4 +167,9 @@ export function createConnection(
       links.clear();
     },
   };
+}
+
+/** What the browser knows; Node before 21 has no navigator, and knows nothing. */
+function isOffline(): boolean {
+  return 'navigator' in globalThis && !navigator.onLine;
 }

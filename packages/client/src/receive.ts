@@ -75,14 +75,22 @@ export function decode(message: StreamMessage): Frame | undefined {
   switch (message.type) {
     case EVENT.start: {
       const { attempt, source, provider, model, reason } = message;
-      return { offset, size: 1, entry: { type: 'start', attempt, source, provider, model, reason } };
+      return {
+        offset,
+        size: 1,
+        entry: { type: 'start', attempt, source, provider, model, reason },
+      };
     }
     case EVENT.chunk:
       return textFrame(offset, message.data);
     case EVENT.end: {
       const { finish_reason: finishReason, total_length: totalLength, ...rest } = message;
       const { digest, usage, timing } = rest;
-      return { offset, size: 1, entry: { type: 'end', finishReason, totalLength, digest, usage, timing } };
+      return {
+        offset,
+        size: 1,
+        entry: { type: 'end', finishReason, totalLength, digest, usage, timing },
+      };
     }
     case EVENT.error:
       return { offset, size: 1, entry: { type: 'error', error: message } };

@@ -1,4 +1,10 @@
-import { EVENT, type GenerateOptions, LIMITS, StreamError, type StreamStartRequest } from '@rivulet/protocol';
+import {
+  EVENT,
+  type GenerateOptions,
+  LIMITS,
+  StreamError,
+  type StreamStartRequest,
+} from '@rivulet/protocol';
 import type { Ask, AskOptions } from './types.js';
 
 /** Offset units that the server may send beyond what was acknowledged. */
@@ -36,7 +42,8 @@ export function refusal(request: StreamStartRequest): StreamError | undefined {
     return new StreamError('bad_request', 'unable to ask: the query is blank');
   }
   const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
-  if (request.query.length <= LIMITS.queryUnits && bytes < LIMITS.messageBytes - 1024) return undefined;
+  if (request.query.length <= LIMITS.queryUnits && bytes < LIMITS.messageBytes - 1024)
+    return undefined;
   return new StreamError(
     'bad_request',
     `unable to ask: a query has at most ${LIMITS.queryUnits} UTF-16 units and a request ` +

@@ -6,14 +6,14 @@ import {
   type StreamStartRequest,
   type WireError,
 } from '@rivulet/protocol';
-import { BehaviorSubject } from 'rxjs';
+import { ReplaySubject } from 'rxjs';
 import { createAnswer } from './answer.js';
 import type { KeptAnswer } from './cache/response-cache.js';
 import type { Connection, Link } from './connection.js';
 import { sha256 } from './digest.js';
 import { type Frame, NOTHING, receive, type Received } from './receive.js';
 import { refusal, startRequest, WINDOW_UNITS } from './request.js';
-import { isFinal, type Phase, snapshotOf } from './snapshot.js';
+import { isFinal, isSame, type Phase, snapshotOf } from './snapshot.js';
 import type { Answer, AnswerSnapshot, Ask, CacheMode } from './types.js';
 
 /** Complete answers by what was asked. Neither throws. */
@@ -30,7 +30,9 @@ export class LiveResponse implements Link {
   readonly #store: AnswerStore;
   readonly #request: StreamStartRequest & { stream_id: string };
   readonly #cacheMode: CacheMode;
-  readonly #state$: BehaviorSubject<AnswerSnapshot>;
+  // Not a BehaviorSubject, which gives nothing to who comes after the end.
+  readonly #state$ = new ReplaySubject<AnswerSnapshot>(1);
+  #current: AnswerSnapshot;
   readonly #askedAt = performance.now();
   #received: Received = NOTHING;
   #kept = false;
@@ -51,8 +53,10 @@ export class LiveResponse implements Link {
     this.#store = store;
     this.#request = startRequest(id, ask);
     this.#cacheMode = ask.options?.cache ?? 'default';
-    this.#state$ = new BehaviorSubject(this.#snapshot({ status: 'open' }));
-    this.answer = createAnswer(this.#state$, () => this.#cancel());
+    this.#current = this.#snapshot({ status: 'open' });
+    this.#state$.next(this.#current);
+    const getSnapshot = (): AnswerSnapshot => this.#current;
+    this.answer = createAnswer(this.#state$.asObservable(), getSnapshot, () => this.#cancel());
     this.#followSignal(ask.options?.signal);
     void this.#begin();
   }
@@ -238,9 +242,11 @@ export class LiveResponse implements Link {
 
   #show(phase: Phase): void {
     if (this.#ended) return;
-    const snapshot = this.#snapshot(phase);
-    this.#state$.next(snapshot);
-    if (!isFinal(snapshot)) return;
+    const next = this.#snapshot(phase);
+    if (isSame(next, this.#current)) return;
+    this.#current = next;
+    this.#state$.next(next);
+    if (!this.#ended) return;
     this.#leave();
     this.#forgetSignal();
     this.#state$.complete();
@@ -260,7 +266,7 @@ export class LiveResponse implements Link {
   }
 
   get #ended(): boolean {
-    return isFinal(this.#state$.value);
+    return isFinal(this.#current);
   }
 
   #elapsedMs(): number {

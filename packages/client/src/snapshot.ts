@@ -1,6 +1,12 @@
 import { StreamError } from '@rivulet/protocol';
 import type { Received } from './receive.js';
-import type { AnswerSnapshot, AnswerSource, AnswerStatus, AnswerTiming, ResponseEvent } from './types.js';
+import type {
+  AnswerSnapshot,
+  AnswerSource,
+  AnswerStatus,
+  AnswerTiming,
+  ResponseEvent,
+} from './types.js';
 
 /** How an answer stands, apart from what was received of it. */
 export type Phase =
@@ -39,6 +45,10 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
 
 export function isFinal({ status }: AnswerSnapshot): boolean {
   return status === 'done' || status === 'cancelled' || status === 'failed';
+}
+
+export function isSame(a: AnswerSnapshot, b: AnswerSnapshot): boolean {
+  return (Object.keys(a) as (keyof AnswerSnapshot)[]).every((key) => a[key] === b[key]);
 }
 
 /** Why an answer did not complete; undefined unless it was cancelled or failed. */

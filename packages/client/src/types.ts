@@ -63,7 +63,12 @@ export interface AnswerTiming {
  * - `done`, `cancelled`, `failed`: final
  */
 export type AnswerStatus =
-  'waiting' | 'streaming' | 'reconnecting' | 'done' | 'cancelled' | 'failed';
+  | 'waiting'
+  | 'streaming'
+  | 'reconnecting'
+  | 'done'
+  | 'cancelled'
+  | 'failed';
 
 /** An answer at one moment. Frozen; the same object until something changes. */
 export interface AnswerSnapshot {

@@ -41,10 +41,9 @@ const turn: z.ZodType<Turn> = z.object({
 const context = z
   .array(turn)
   .max(LIMITS.contextTurns)
-  .refine(
-    (turns) => turns.reduce((sum, t) => sum + t.content.length, 0) <= LIMITS.contextUnits,
-    { error: `at most ${LIMITS.contextUnits} UTF-16 units in all` },
-  );
+  .refine((turns) => turns.reduce((sum, t) => sum + t.content.length, 0) <= LIMITS.contextUnits, {
+    error: `at most ${LIMITS.contextUnits} UTF-16 units in all`,
+  });
 
 const options: z.ZodType<GenerateOptions> = z.object({
   temperature: z.number().min(0).max(2).exactOptional(),

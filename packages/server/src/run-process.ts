@@ -34,6 +34,7 @@ export function isPortTaken(error: unknown): boolean {
 
 function explain(error: unknown): string {
   if (error instanceof ConfigError) return error.message;
-  if (isPortTaken(error)) return 'the port is in use; set PORT to another, or to 0 for any free one';
+  if (isPortTaken(error))
+    return 'the port is in use; set PORT to another, or to 0 for any free one';
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -6,8 +6,6 @@ import {
   type Server as HttpServer,
   type ServerResponse,
 } from 'node:http';
-import { LIMITS } from '@rivulet/protocol';
-import { Server as SocketServer } from 'socket.io';
 import { type Config, readConfig } from './config.js';
 import { createStreams, DEFAULT_BOUNDS, type StreamBounds } from './deliver/streams.js';
 import { createResponseCache } from './generate/cache.js';
@@ -19,6 +17,7 @@ import { createLogger, type Logger } from './observe/logger.js';
 import { createMetrics } from './observe/metrics.js';
 import { serveStreams } from './socket/gateway.js';
 import { allowOrigins } from './socket/origin.js';
+import { createSocketServer } from './socket/socket-server.js';
 
 export interface ServerOptions {
   /** What the environment says unless given. */
@@ -44,7 +43,6 @@ export interface RivuletServer {
 
 const CACHE_BYTES = 64 * 1024 * 1024;
 const MAX_RESPONSE_UNITS = 2_000_000;
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /** The whole server: the streaming core, its streams, and the sockets in front. */
 export async function createServer(options: ServerOptions = {}): Promise<RivuletServer> {
@@ -73,22 +71,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     else if (options.page) options.page(request, response);
     else response.writeHead(404, PLAIN_TEXT).end('not found\n');
   });
-  const mayConnect = allowOrigins(config.allowedOrigins);
-  const io = new SocketServer(http, {
-    allowRequest: (request, decide) => {
-      const allowed = mayConnect(request);
-      if (!allowed) {
-        logger.warn({ event: 'ORIGIN_REFUSED', origin: request.headers.origin });
-      }
-      decide(allowed ? null : 'origin not allowed', allowed);
-    },
-    cors: {
-      origin: (origin, decide) => decide(null, mayConnect({ headers: origin ? { origin } : {} })),
-    },
-    maxHttpBufferSize: LIMITS.messageBytes,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    serveClient: false,
-  });
+  const io = createSocketServer(http, allowOrigins(config.allowedOrigins), logger);
   serveStreams(io, streams, logger);
 
   return {
@@ -114,7 +97,9 @@ function listen(http: HttpServer, host: string, port: number): Promise<string> {
       const address = http.address();
       const bound = typeof address === 'object' && address !== null ? address.port : port;
       const everywhere = host === '0.0.0.0' || host === '::' || host === '127.0.0.1';
-      resolve(`http://${everywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${bound}`);
+      resolve(
+        `http://${everywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${bound}`,
+      );
     });
   });
 }

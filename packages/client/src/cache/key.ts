@@ -12,7 +12,17 @@ export async function cacheKey(
   const turns = context?.map(({ role, content }) => [role, content]) ?? [];
   const parameters = Object.entries(intent?.parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   const { temperature, top_p, top_k, max_tokens } = options ?? {};
-  const parts = [url, query, turns, intent?.name, parameters, temperature, top_p, top_k, max_tokens];
+  const parts = [
+    url,
+    query,
+    turns,
+    intent?.name,
+    parameters,
+    temperature,
+    top_p,
+    top_k,
+    max_tokens,
+  ];
   const canonical = JSON.stringify(parts.map((part) => part ?? null));
   return (await sha256(canonical)) ?? canonical;
 }

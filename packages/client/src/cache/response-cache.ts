@@ -1,5 +1,14 @@
 import type { FinishReason, Usage } from '@rivulet/protocol';
-import { clear, createStore, delMany, get, promisifyRequest, set, setMany, type UseStore } from 'idb-keyval';
+import {
+  clear,
+  createStore,
+  delMany,
+  get,
+  promisifyRequest,
+  set,
+  setMany,
+  type UseStore,
+} from 'idb-keyval';
 import type { CacheOptions } from '../types.js';
 
 /** A complete answer as it is kept, with who gave it. */
@@ -45,19 +54,22 @@ export function createResponseCache({
   async function sweep(): Promise<void> {
     const used = await store()('readonly', async (answers) => {
       const range = IDBKeyRange.bound(META, `${META}\uffff`);
-      const [keys, times] = [answers.getAllKeys(range), answers.getAll(range)];
-      return Promise.all([promisifyRequest(keys), promisifyRequest<number[]>(times)]);
+      const keys = answers.getAllKeys(range) as IDBRequest<string[]>;
+      const times = answers.getAll(range) as IDBRequest<number[]>;
+      return Promise.all([promisifyRequest(keys), promisifyRequest(times)]);
     });
     const [keys, times] = used;
-    const oldest = keys.map((_, i) => i).sort((a, b) => times[a]! - times[b]!);
-    const leaving = oldest.slice(0, Math.max(0, keys.length - maxEntries)).map((i) => {
-      return String(keys[i]).slice(META.length);
-    });
-    await remove(leaving);
+    const oldestFirst = keys.map((_, i) => i).sort((a, b) => times[a]! - times[b]!);
+    const leaving = oldestFirst.slice(0, Math.max(0, keys.length - maxEntries));
+    await remove(leaving.map((i) => keys[i]!.slice(META.length)));
   }
 
   async function remove(keys: string[]): Promise<void> {
-    if (keys.length > 0) await delMany(keys.flatMap((key) => [BODY + key, META + key]), store());
+    if (keys.length > 0)
+      await delMany(
+        keys.flatMap((key) => [BODY + key, META + key]),
+        store(),
+      );
   }
 
   return {
@@ -77,7 +89,13 @@ export function createResponseCache({
     },
     async put(key, answer) {
       try {
-        await setMany([[BODY + key, answer], [META + key, Date.now()]], store());
+        await setMany(
+          [
+            [BODY + key, answer],
+            [META + key, Date.now()],
+          ],
+          store(),
+        );
         await sweep();
       } catch {
         // The answer is on the screen; that it is not kept costs one more question.

@@ -39,9 +39,8 @@ export function createReader(log: Log, options: ReaderOptions, sink: Sink, pace:
 
   const reader: Reader = {
     flush() {
-      while (!closed) {
-        const max = credit();
-        const frame = log.read(sent, max);
+      for (;;) {
+        const frame = closed ? undefined : log.read(sent, credit());
         if (frame === undefined || !sink.writable(reader)) return;
         sent += frame.size;
         sink.send(frame);

@@ -142,13 +142,16 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     get(principal, id) {
       const stream = byPrincipal.get(principal)?.get(id)?.stream;
       if (stream === undefined) {
-        throw new StreamError('not_found', 'unable to find the stream: it is unknown or was dropped');
+        throw new StreamError(
+          'not_found',
+          'unable to find the stream: it is unknown or was dropped',
+        );
       }
       return stream;
     },
     close() {
-      for (const own of [...byPrincipal.values()]) {
-        for (const { stream } of [...own.values()]) {
+      for (const own of byPrincipal.values()) {
+        for (const { stream } of own.values()) {
           cancel(stream);
           forget(stream);
         }

@@ -49,7 +49,10 @@ function builtIn(): Candidate {
 }
 
 /** The model that Ollama would answer with; undefined when it is not there or has none. */
-async function installedModel({ ollama: { host, model } }: Config, logger: Logger): Promise<string | undefined> {
+async function installedModel(
+  { ollama: { host, model } }: Config,
+  logger: Logger,
+): Promise<string | undefined> {
   try {
     const models = await ollamaModels(host, AbortSignal.timeout(PROBE_MS));
     return model ?? models[0];

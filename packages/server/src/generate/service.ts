@@ -76,7 +76,8 @@ export class LlmService {
           yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
           break;
         case 'text':
-          if (run.text.length + step.text.length > maxResponseUnits) throw tooLarge(maxResponseUnits);
+          if (run.text.length + step.text.length > maxResponseUnits)
+            throw tooLarge(maxResponseUnits);
           yield step;
           break;
         case 'finish':

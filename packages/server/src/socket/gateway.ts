@@ -77,14 +77,16 @@ function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
   on(
     EVENT.start,
     startSchema,
-    ({ type: _, stream_id: id = randomUUID(), session_id: sessionId, window, ...request }) => {
-      const stream = streams.start({
+    ({ stream_id: id = randomUUID(), session_id: sessionId, window, ...asked }) => {
+      const { query, intent, context, options } = asked;
+      const request = {
+        query,
+        ...(intent && { intent }),
+        ...(context && { context }),
+        ...(options && { options }),
         principal,
-        id,
-        sessionId,
-        request: { ...request, principal },
-      });
-      return open(stream, 0, window);
+      };
+      return open(streams.start({ principal, id, sessionId, request }), 0, window);
     },
     refuse,
   );

@@ -1,5 +1,5 @@
 import { StreamError } from '@rivulet/protocol';
-import * as z from 'zod';
+import type * as z from 'zod';
 
 /** What a client sent, checked; throws `bad_request` that names the fields. */
 export function parse<T>(schema: z.ZodType<T>, raw: unknown): T {

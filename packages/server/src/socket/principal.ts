@@ -12,7 +12,9 @@ const MAX_BROWSER_ID_UNITS = 128;
 export function principalOf(socket: Socket): string {
   const id: unknown = socket.handshake.auth['browser_id'];
   const known =
-    typeof id === 'string' && id.length >= MIN_BROWSER_ID_UNITS && id.length <= MAX_BROWSER_ID_UNITS;
+    typeof id === 'string' &&
+    id.length >= MIN_BROWSER_ID_UNITS &&
+    id.length <= MAX_BROWSER_ID_UNITS;
   if (!known) return `socket:${randomUUID()}`;
   return `browser:${createHash('sha256').update(id).digest('base64url')}`;
 }

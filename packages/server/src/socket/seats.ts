@@ -56,7 +56,7 @@ export function createSeats(socket: Socket): Seats {
     ack: (stream, offset) => seats.get(stream)?.reader.ack(offset),
     leave: (stream) => leave(stream, 'detached'),
     loseAll() {
-      for (const stream of [...seats.keys()]) leave(stream, 'lost');
+      for (const stream of seats.keys()) leave(stream, 'lost');
       outlet.close();
     },
   };

@@ -39,20 +39,28 @@ export function readSections(): DocsSection[] {
   for (const file of Object.keys(DOCUMENTS)) {
     const path = documentPath(file);
     if (path === undefined) continue;
-    for (const section of splitSections(readFileSync(path, 'utf8'))) {
+    for (const section of splitSections(withDocsLinks(readFileSync(path, 'utf8')))) {
       sections.push({ id: sections.length, file, ...section });
     }
   }
   return sections;
 }
 
-/** Headings inside fenced code are none. */
+/** Links between the documents, as the page can follow them. */
+function withDocsLinks(markdown: string): string {
+  return Object.entries(DOCUMENTS).reduce(
+    (text, [name, path]) => text.replaceAll(`](${path}`, `](/docs/${name}`),
+    markdown,
+  );
+}
+
+/** What stands before the first heading under the title is left out; headings in fenced code are none. */
 export function splitSections(markdown: string): Omit<DocsSection, 'id' | 'file'>[] {
   const sections: { title: string; lines: string[] }[] = [];
   let fenced = false;
   for (const line of markdown.split('\n')) {
     if (line.startsWith('```')) fenced = !fenced;
-    const heading = fenced ? null : /^#{1,4} (.+)$/.exec(line);
+    const heading = fenced ? null : /^#{2,4} (.+)$/.exec(line);
     if (heading) sections.push({ title: heading[1]!.replaceAll('`', ''), lines: [] });
     else sections.at(-1)?.lines.push(line);
   }

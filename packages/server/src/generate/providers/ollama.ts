@@ -176,7 +176,13 @@ async function refusedAnswer(response: Response, request: AnswerRequest): Promis
   const failure = toFailure(response);
   const advice =
     response.status === 404 ? `. Install it with \`ollama pull ${request.model}\`` : '';
-  return failed(failure, request, `HTTP ${response.status}`, quote(words, textsOf(request)), advice);
+  return failed(
+    failure,
+    request,
+    `HTTP ${response.status}`,
+    quote(words, textsOf(request)),
+    advice,
+  );
 }
 
 async function refusedList(response: Response): Promise<ProviderError> {

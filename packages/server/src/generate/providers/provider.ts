@@ -37,7 +37,12 @@ export type Delta =
  * - `truncated`: the stream ended with no finish
  */
 export type ProviderFailure =
-  'unavailable' | 'busy' | 'misconfigured' | 'bad_request' | 'blocked' | 'truncated';
+  | 'unavailable'
+  | 'busy'
+  | 'misconfigured'
+  | 'bad_request'
+  | 'blocked'
+  | 'truncated';
 
 /** A provider's failure. The message reads "unable to …: reason" and holds no key and no prompt. */
 export class ProviderError extends Error {

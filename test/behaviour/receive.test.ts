@@ -1,0 +1,83 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Frame, NOTHING, receive, type Received } from '../../packages/client/src/receive.js';
+
+const START: Frame['entry'] = {
+  type: 'start',
+  attempt: 1,
+  source: 'model',
+  provider: 'p',
+  model: 'm',
+  reason: undefined,
+};
+const text = (offset: number, value: string): Frame => ({
+  offset,
+  size: value.length,
+  entry: { type: 'text', text: value },
+});
+
+function received(state: Received, ...frames: Frame[]): Received | 'gap' {
+  let current = state;
+  for (const frame of frames) {
+    const next = receive(current, frame);
+    if (next === 'gap') return 'gap';
+    current = next;
+  }
+  return current;
+}
+
+describe('receiving', () => {
+  it('drops what is here already', () => {
+    const state = received(NOTHING, text(0, 'Hello')) as Received;
+    expect(receive(state, text(0, 'Hello'))).toBe(state);
+    expect(receive(state, text(2, 'llo'))).toBe(state);
+  });
+
+  it('takes the new part of an overlap', () => {
+    expect(received(NOTHING, text(0, 'Hello'), text(3, 'lo you'))).toMatchObject({
+      text: 'Hello you',
+      offset: 9,
+    });
+  });
+
+  it('finds a gap where something is missing', () => {
+    expect(received(NOTHING, text(0, 'Hello'), text(6, 'you'))).toBe('gap');
+  });
+
+  it('begins the text again with each attempt', () => {
+    const state = received(
+      NOTHING,
+      { offset: 0, size: 1, entry: START },
+      text(1, 'Lon'),
+      { offset: 4, size: 1, entry: { ...START, attempt: 2, reason: 'cut' } },
+      text(5, 'Paris'),
+    );
+    expect(state).toMatchObject({ text: 'Paris', attempt: { attempt: 2, reason: 'cut' } });
+  });
+
+  it('gives the exact text for any overlaps, repeats and losses, when it attaches again at a gap', () => {
+    const cuts = fc.array(fc.tuple(fc.nat(80), fc.integer({ min: 1, max: 30 })), { maxLength: 60 });
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme', minLength: 1, maxLength: 80 }),
+        cuts,
+        (whole, pieces) => {
+          let state: Received = NOTHING;
+          const hear = (offset: number, size: number): void => {
+            const piece = whole.slice(offset, offset + size);
+            if (piece === '') return;
+            const next = receive(state, text(offset, piece));
+            if (next === 'gap') {
+              expect(offset).toBeGreaterThan(state.offset);
+              hear(state.offset, size);
+            } else state = next;
+          };
+          for (const [offset, size] of pieces) hear(offset, size);
+          expect(state.text).toBe(whole.slice(0, state.offset));
+          while (state.offset < whole.length) hear(state.offset, 7);
+          expect(state.text).toBe(whole);
+        },
+      ),
+    );
+  });
+});

@@ -1,0 +1,21 @@
+import { createLogger, createServer, readConfig, scripted } from '@rivulet/server';
+import { routeOf } from '../harness/route.js';
+
+/** A server whose every answer says how often it was asked: `1: QUESTION`. Runs as a process. */
+let asked = 0;
+const counting = scripted(function* ({ messages }) {
+  const question = messages.at(-1)?.text ?? '';
+  asked += 1;
+  for (const word of `${asked}: ${question}`.match(/\S+\s*/g) ?? []) {
+    yield { text: word };
+    yield { waitMs: 1 };
+  }
+  yield { finish: question.includes('cut off') ? 'length' : 'stop' };
+});
+
+const server = await createServer({
+  config: readConfig({ HOST: '127.0.0.1', PORT: '0', LLM_CACHE_ENABLED: 'false' }),
+  logger: createLogger('silent'),
+  route: routeOf(counting),
+});
+console.log(`counting: ${await server.listen()}`);

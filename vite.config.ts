@@ -1,10 +1,10 @@
 import { playwright } from '@vitest/browser-playwright';
 import { defaultClientConditions, defaultServerConditions } from 'vite';
 import { defineConfig } from 'vitest/config';
+import { CHROMIUM_ARGS, CHROMIUM_PATH } from './test/harness/chromium.js';
 
 const root = import.meta.dirname;
 const source = '@rivulet/source';
-const chromium = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
 
 // The demo page is `demo/`; `npm start` serves it through Vite's middleware, next to the sockets.
 export default defineConfig({
@@ -48,16 +48,8 @@ export default defineConfig({
             screenshotFailures: false,
             provider: playwright({
               launchOptions: {
-                executablePath: chromium,
-                args: [
-                  '--no-sandbox',
-                  '--disable-gpu',
-                  '--disable-quic',
-                  '--no-first-run',
-                  '--disable-background-networking',
-                  '--disable-component-update',
-                  '--disable-sync',
-                ],
+                executablePath: CHROMIUM_PATH,
+                args: CHROMIUM_ARGS,
               },
             }),
             instances: [{ browser: 'chromium' }],

@@ -13,8 +13,8 @@ export type Phase =
   | { status: 'open' }
   | { status: 'reconnecting' }
   | { status: 'done'; timing: AnswerTiming }
-  | { status: 'cancelled' }
-  | { status: 'failed'; error: StreamError };
+  | { status: 'cancelled'; timing: AnswerTiming }
+  | { status: 'failed'; timing: AnswerTiming; error: StreamError };
 
 export interface Asked {
   id: string;
@@ -38,7 +38,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     restartReason: attempt?.reason,
     finishReason: end?.finishReason,
     usage: end?.usage,
-    timing: phase.status === 'done' ? phase.timing : undefined,
+    timing: 'timing' in phase ? phase.timing : undefined,
     error: phase.status === 'failed' ? phase.error : undefined,
   });
 }
@@ -69,8 +69,9 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
     events.push({ type: 'start', attempt, source, provider, model, ...reason });
   }
   if (text !== '') events.push({ type: 'text', text });
-  const { finishReason, usage, timing } = snapshot;
-  if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
+  const { status, finishReason, usage, timing } = snapshot;
+  const isDone = status === 'done';
+  if (isDone && finishReason !== undefined && usage !== undefined && timing !== undefined) {
     events.push({ type: 'end', finishReason, usage, timing });
   }
   return events;

@@ -331,8 +331,13 @@ describe('a broken connection', () => {
     const { server, nextCall } = await staged();
     const next = await staged();
     const link = await cuttableLink(server.url);
-    const answer = sdk(link.url).start(ASK);
+    const client = sdk(link.url);
+    const answer = client.start(ASK);
     await nextCall();
+    // Once this one has text, the reply to the first start is here, too.
+    const other = client.start({ query: 'Another' });
+    (await nextCall()).say('x');
+    await snapshotWhen(other, (s) => s.text !== '');
     link.leadTo(next.server.url);
     link.cut();
     const call = await next.nextCall();

@@ -25,7 +25,8 @@ export interface Asked {
 
 export function snapshotOf(asked: Asked, received: Received, phase: Phase): AnswerSnapshot {
   const { attempt, terminal } = received;
-  const end = terminal?.type === 'end' ? terminal : undefined;
+  // Until the text is verified it has not ended, whatever the server said.
+  const end = phase.status === 'done' && terminal?.type === 'end' ? terminal : undefined;
   return Object.freeze({
     id: asked.id,
     query: asked.query,
@@ -69,9 +70,8 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
     events.push({ type: 'start', attempt, source, provider, model, ...reason });
   }
   if (text !== '') events.push({ type: 'text', text });
-  const { status, finishReason, usage, timing } = snapshot;
-  const isDone = status === 'done';
-  if (isDone && finishReason !== undefined && usage !== undefined && timing !== undefined) {
+  const { finishReason, usage, timing } = snapshot;
+  if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
     events.push({ type: 'end', finishReason, usage, timing });
   }
   return events;

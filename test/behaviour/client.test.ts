@@ -1,7 +1,8 @@
 import { type Ask, StreamError, text } from '@rivulet/client';
 import { ProviderError } from '@rivulet/server';
 import { firstValueFrom, lastValueFrom, retry, Subject, switchMap, take, toArray } from 'rxjs';
-import { describe, expect, it, vi } from 'vitest';
+import { Server } from 'socket.io';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
 import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
@@ -344,6 +345,18 @@ describe('a broken connection', () => {
     call.say('It ends.');
     call.finish();
     expect(await answer.result).toMatchObject({ text: 'It ends.' });
+  });
+
+  it('is made again when it was the server that ended it', async () => {
+    const io = new Server(0);
+    onTestFinished(() => io.close());
+    io.once('connection', (socket) => socket.disconnect());
+    const { port } = io.httpServer.address() as { port: number };
+    const seen: string[] = [];
+    sdk(`http://127.0.0.1:${port}`).connection$.subscribe((status) => seen.push(status));
+    await vi.waitFor(() =>
+      expect(seen).toEqual(['connecting', 'online', 'reconnecting', 'online']),
+    );
   });
 
   it('shows in connection$, which connects when it is subscribed to', async () => {

@@ -139,10 +139,15 @@ describe('attaching', () => {
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();
     await attach(socket, { stream_id: 'A', offset: 0 });
-    const ended = collect(socket);
-    call.say('Hello');
-    call.finish();
-    expect((await ended).chunks).toEqual(['Hello']);
+    const chunks: string[] = [];
+    socket.on(EVENT.chunk, ({ data }) => chunks.push(data));
+    for (const word of ['Hello', ' you']) {
+      call.say(word);
+      await next(socket, EVENT.chunk);
+      // Whatever else was sent is here before this reply.
+      await socket.emitWithAck(EVENT.list, {});
+    }
+    expect(chunks).toEqual(['Hello', ' you']);
   });
 
   it('refuses an offset that the stream has not reached', async () => {

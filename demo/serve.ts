@@ -1,6 +1,7 @@
 import { createServer, readConfig } from '@rivulet/server';
 import { createServer as createVite } from 'vite';
-import { isPortTaken, runProcess } from '../packages/server/src/run-process.js';
+import { runProcess } from '../packages/server/src/run-process.js';
+import { isPortTaken } from '../packages/server/src/server.js';
 
 /** The demo page and the Rivulet server behind one URL. */
 await runProcess(async () => {

@@ -23,10 +23,18 @@ describe('the server process', () => {
     );
   });
 
+  it('names HOST when it is no address of this machine', async () => {
+    await expect(startWith({ HOST: '192.0.2.1' })).rejects.toThrow(
+      /HOST is "192\.0\.2\.1"; it may be an address of this machine/,
+    );
+  });
+
   it('says what to do when its port is taken', async () => {
     const first = await startWith({});
     const port = new URL(first.match[1]!).port;
-    await expect(startWith({ PORT: port })).rejects.toThrow(/the port is in use; set PORT/);
+    await expect(startWith({ PORT: port })).rejects.toThrow(
+      /PORT is \d+, which another process has; it may be any other, or 0/,
+    );
     await first.stop();
   });
 });
@@ -42,7 +50,8 @@ describe('the configuration', () => {
     ['LLM_MAX_TOKENS', '-1', 'a whole number from 1'],
     ['LLM_CACHE_ENABLED', 'yes', 'one of true, false'],
     ['LLM_CACHE_TTL', '0', 'a whole number from 1 to 31536000 (seconds)'],
-    ['OLLAMA_HOST', 'localhost:11434', 'an http or https URL'],
+    ['OLLAMA_HOST', 'ftp://localhost', 'a URL or a host'],
+    ['OLLAMA_HOST', 'local host', 'a URL or a host'],
     ['GEMINI_BASE_URL', 'ftp://x', 'an http or https URL'],
     ['ALLOWED_ORIGINS', 'chat.example', 'origins parted by commas'],
     ['ALLOWED_ORIGINS', 'https://chat.example/', 'origins parted by commas'],
@@ -58,6 +67,11 @@ describe('the configuration', () => {
   it('takes an empty variable for one that is not set', () => {
     expect(readConfig({ PORT: '', GEMINI_API_KEY: '' })).toEqual(readConfig({}));
   });
+
+  it.each(['127.0.0.1', 'localhost:11434', 'https://ollama.example/'])(
+    'takes OLLAMA_HOST=%s as Ollama does',
+    (host) => expect(readConfig({ OLLAMA_HOST: host }).ollama.host).toBe(host),
+  );
 
   it('reads every value', () => {
     expect(

@@ -10,9 +10,13 @@ import type { Ask, Client, ClientOptions } from './types.js';
 export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Client {
   const connection = createConnection(url, auth);
   const answers = cache === false ? undefined : createResponseCache(cache);
+  let clearedAt = 0;
   const store: AnswerStore = {
     get: async (request) => answers?.get(await cacheKey(url ?? '', request)),
-    put: async (request, answer) => answers?.put(await cacheKey(url ?? '', request), answer),
+    async put(request, answer, askedAt) {
+      const key = await cacheKey(url ?? '', request);
+      if (askedAt > clearedAt) await answers?.put(key, answer);
+    },
   };
 
   function open(ask: Ask): LiveResponse {
@@ -23,7 +27,12 @@ export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Cli
     stream: (ask) => coldStream(() => open(ask)),
     start: (ask) => open(ask).answer,
     connection$: connection.status$,
-    cache: { clear: async () => answers?.clear() },
+    cache: {
+      async clear() {
+        clearedAt = performance.now();
+        await answers?.clear();
+      },
+    },
     close: () => connection.close(),
   };
 }

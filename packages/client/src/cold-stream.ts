@@ -1,4 +1,3 @@
-import { StreamError } from '@rivulet/protocol';
 import { catchError, Observable } from 'rxjs';
 import type { LiveResponse } from './response.js';
 import type { ResponseEvent } from './types.js';
@@ -10,19 +9,17 @@ import type { ResponseEvent } from './types.js';
 export function coldStream(open: () => LiveResponse): Observable<ResponseEvent> {
   let response: LiveResponse | undefined;
   let subscribers = 0;
-  let wasLeft = false;
 
   function openNext(): LiveResponse {
-    wasLeft = false;
     response = open();
     return response;
   }
 
-  /** The events of `current`, or of another response if it is gone because all had left it for too long. */
+  /** The events of `current`, or of the next response if all had left that one for too long. */
   function eventsOf(current: LiveResponse): Observable<ResponseEvent> {
     return current.answer.events$.pipe(
       catchError((error: unknown) => {
-        if (!wasLeft || !isGone(error)) throw error;
+        if (!current.wasGivenUp) throw error;
         return (response === current || !response ? openNext() : response).answer.events$;
       }),
     );
@@ -39,15 +36,7 @@ export function coldStream(open: () => LiveResponse): Observable<ResponseEvent> 
     return () => {
       subscription.unsubscribe();
       subscribers -= 1;
-      if (subscribers > 0) return;
-      wasLeft = true;
-      response?.detach();
+      if (subscribers === 0) response?.detach();
     };
   });
-}
-
-function isGone(error: unknown): boolean {
-  return (
-    error instanceof StreamError && (error.code === 'cancelled' || error.code === 'producer_lost')
-  );
 }

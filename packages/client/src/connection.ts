@@ -5,7 +5,7 @@ import {
   type StreamMessage,
   type StreamOpenReply,
 } from '@rivulet/protocol';
-import { BehaviorSubject, defer, type Observable } from 'rxjs';
+import { BehaviorSubject, defer, type Observable, of } from 'rxjs';
 import { io, type Socket } from 'socket.io-client';
 import { browserId } from './browser-id.js';
 import { decode, decodeShort, type Frame } from './receive.js';
@@ -34,13 +34,13 @@ export interface Connection {
   /** Starts or attaches; `reply` comes unless the connection goes first. */
   open(
     event: typeof EVENT.start | typeof EVENT.attach,
-    message: { stream_id: string },
+    message: object,
     link: Link,
     reply: (reply: Reply) => void,
   ): void;
   acknowledge(streamId: string, offset: number): void;
   /** `done` comes when the server has it, unless the connection goes first. */
-  end(event: typeof EVENT.cancel | typeof EVENT.detach, streamId: string, done?: () => void): void;
+  end(event: typeof EVENT.cancel | typeof EVENT.detach, message: object, done: () => void): void;
   close(): void;
 }
 
@@ -101,8 +101,12 @@ export function createConnection(
   /** Without a token where it cannot be had: the server says what it makes of that. */
   async function credentials(): Promise<object> {
     ownId ??= browserId();
-    const token = await Promise.resolve(auth?.()).catch(() => undefined);
-    return { browser_id: ownId, ...(token !== undefined && { token }) };
+    try {
+      const token = await auth?.();
+      return { browser_id: ownId, ...(token !== undefined && { token }) };
+    } catch {
+      return { browser_id: ownId };
+    }
   }
 
   function lost(): void {
@@ -128,7 +132,9 @@ export function createConnection(
 
   return {
     status$: defer(() => {
-      if (status$.value !== 'closed') connect();
+      // A BehaviorSubject that has completed gives its value to nobody.
+      if (status$.value === 'closed') return of('closed' as const);
+      connect();
       return status$;
     }),
     join(link) {
@@ -155,9 +161,7 @@ export function createConnection(
       // Out of a connection it would be kept, and sent when it means nothing any more.
       if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
     },
-    end(event, streamId, done = () => {}) {
-      ask(event, { stream_id: streamId }, done);
-    },
+    end: ask,
     close() {
       socket?.disconnect();
       socket = undefined;
@@ -169,7 +173,8 @@ export function createConnection(
   };
 }
 
-/** What the browser knows; Node before 21 has no navigator, and knows nothing. */
+/** What a browser knows; Node has no navigator, or one that does not. */
 function isOffline(): boolean {
-  return 'navigator' in globalThis && !navigator.onLine;
+  const { navigator } = globalThis as { navigator?: { onLine?: boolean } };
+  return navigator?.onLine === false;
 }

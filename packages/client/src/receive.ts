@@ -7,7 +7,7 @@ import type {
   Usage,
   WireError,
 } from '@rivulet/protocol';
-import { EVENT } from '@rivulet/protocol';
+import { ERRORS, EVENT } from '@rivulet/protocol';
 
 /** What one message adds to a log; see PROTOCOL.md, "Offsets". */
 export interface Frame {
@@ -93,8 +93,13 @@ export function decode(message: StreamMessage): Frame | undefined {
       };
     }
     case EVENT.error:
-      return { offset, size: 1, entry: { type: 'error', error: message } };
+      return { offset, size: 1, entry: { type: 'error', error: knownError(message) } };
   }
+}
+
+/** A newer server may have codes that this client does not know; what it says of retrying counts. */
+export function knownError(error: WireError): WireError {
+  return Object.hasOwn(ERRORS, error.code) ? error : { ...error, code: 'internal' };
 }
 
 export function decodeShort([, offset, data]: ShortChunk): Frame {

@@ -1,28 +1,42 @@
 import {
   EVENT,
   type GenerateOptions,
+  type Intent,
   LIMITS,
   StreamError,
   type StreamStartRequest,
+  type Turn,
 } from '@rivulet/protocol';
 import type { Ask, AskOptions } from './types.js';
 
 /** Offset units that the server may send beyond what was acknowledged. */
 export const WINDOW_UNITS = 65_536;
 
-/** A question as it goes on the wire. */
-export function startRequest(id: string, ask: Ask): StreamStartRequest & { stream_id: string } {
+/** A start that names its stream and its reader. */
+export type StartRequest = StreamStartRequest & { stream_id: string; reader_id: string };
+
+/** A question as it goes on the wire: a copy, since a framework's proxies cannot be cloned. */
+export function startRequest(id: string, readerId: string, ask: Ask): StartRequest {
   const options = wireOptions(ask.options ?? {});
   return {
     type: EVENT.start,
     stream_id: id,
+    reader_id: readerId,
     query: ask.query,
     ...(ask.sessionId !== undefined && { session_id: ask.sessionId }),
-    ...(ask.intent !== undefined && { intent: structuredClone(ask.intent) }),
-    ...(ask.context !== undefined && { context: structuredClone([...ask.context]) }),
+    ...(ask.intent !== undefined && { intent: copyIntent(ask.intent) }),
+    ...(ask.context !== undefined && { context: ask.context.map(copyTurn) }),
     ...(Object.keys(options).length > 0 && { options }),
     window: WINDOW_UNITS,
   };
+}
+
+function copyTurn({ role, content }: Turn): Turn {
+  return { role, content };
+}
+
+function copyIntent({ name, parameters }: Intent): Intent {
+  return { name, ...(parameters !== undefined && { parameters: { ...parameters } }) };
 }
 
 function wireOptions({ temperature, topP, topK, maxTokens, cache }: AskOptions): GenerateOptions {

@@ -11,15 +11,19 @@ import { createAnswer } from './answer.js';
 import type { KeptAnswer } from './cache/response-cache.js';
 import type { Connection, Link } from './connection.js';
 import { sha256 } from './digest.js';
-import { type Frame, NOTHING, receive, type Received } from './receive.js';
-import { refusal, startRequest, WINDOW_UNITS } from './request.js';
+import { randomId } from './random-id.js';
+import { type Frame, knownError, NOTHING, receive, type Received } from './receive.js';
+import { refusal, type StartRequest, startRequest, WINDOW_UNITS } from './request.js';
 import { isFinal, isSame, type Phase, snapshotOf } from './snapshot.js';
 import type { Answer, AnswerSnapshot, AnswerTiming, Ask, CacheMode } from './types.js';
+
+type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean };
 
 /** Complete answers by what was asked. Neither throws. */
 export interface AnswerStore {
   get(request: StreamStartRequest): Promise<KeptAnswer | undefined>;
-  put(request: StreamStartRequest, answer: KeptAnswer): Promise<void>;
+  /** `askedAt` is by `performance.now()`: what was asked before a `clear` is not kept after it. */
+  put(request: StreamStartRequest, answer: KeptAnswer, askedAt: number): Promise<void>;
 }
 
 /** One response: the cursor that this page has on a stream, and the answer that comes of it. */
@@ -28,7 +32,7 @@ export class LiveResponse implements Link {
   readonly answer: Answer;
   readonly #connection: Connection;
   readonly #store: AnswerStore;
-  readonly #request: StreamStartRequest & { stream_id: string };
+  readonly #request: StartRequest;
   readonly #cacheMode: CacheMode;
   // Not a BehaviorSubject, which gives nothing to who comes after the end.
   readonly #state$ = new ReplaySubject<AnswerSnapshot>(1);
@@ -44,6 +48,9 @@ export class LiveResponse implements Link {
   #rebuilt = false;
   #wanted = true;
   #lookedUp = false;
+  #wasAway = false;
+  /** It ended at the server while nobody here read it. */
+  #endedWhileAway = false;
   #leave = (): void => {};
   #forgetSignal = (): void => {};
 
@@ -51,7 +58,7 @@ export class LiveResponse implements Link {
     this.id = id;
     this.#connection = connection;
     this.#store = store;
-    this.#request = startRequest(id, ask);
+    this.#request = startRequest(id, randomId(), ask);
     this.#cacheMode = ask.options?.cache ?? 'default';
     this.#current = this.#snapshot({ status: 'open' });
     this.#state$.next(this.#current);
@@ -72,7 +79,16 @@ export class LiveResponse implements Link {
   /** Reads on after `detach`. */
   resume(): void {
     this.#wanted = true;
+    this.#wasAway = true;
     if (this.#lookedUp && !this.#ended) this.#leave = this.#connection.join(this);
+  }
+
+  /**
+   * Whether it is over because all here had left it for longer than the server waits, and not because
+   * someone ended it.
+   */
+  get wasGivenUp(): boolean {
+    return this.#endedWhileAway && this.answer.getSnapshot().status !== 'done';
   }
 
   connected(): void {
@@ -128,7 +144,8 @@ export class LiveResponse implements Link {
     this.#acknowledged = offset;
     const onReply = (reply: StreamOpenReply | ErrorReply): void => this.#onReply(reply);
     if (this.#known === 'yes') {
-      const attach = { type: EVENT.attach, stream_id: this.id, offset, window: WINDOW_UNITS };
+      const { stream_id, reader_id, window } = this.#request;
+      const attach = { type: EVENT.attach, stream_id, reader_id, offset, window };
       this.#connection.open(EVENT.attach, attach, this, onReply);
     } else {
       this.#known = 'maybe';
@@ -139,11 +156,15 @@ export class LiveResponse implements Link {
   #onReply(reply: StreamOpenReply | ErrorReply): void {
     this.#awaitingReply = false;
     if (this.#ended) return;
+    this.#endedWhileAway = this.#wasAway && (!reply.ok || reply.status === 'ended');
+    this.#wasAway = false;
     if (reply.ok) {
       this.#known = 'yes';
       return this.#show({ status: 'open' });
     }
-    if (this.#known !== 'yes' || reply.error.code !== 'not_found') return this.#fail(reply.error);
+    if (this.#known !== 'yes' || reply.error.code !== 'not_found') {
+      return this.#fail(knownError(reply.error));
+    }
     // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
     this.#known = 'no';
     if (this.#received.offset === 0) return this.#open();
@@ -164,8 +185,8 @@ export class LiveResponse implements Link {
   async #verify({ totalLength, digest }: { totalLength: number; digest: string }): Promise<void> {
     const { text } = this.#received;
     const whole = text.length === totalLength && ((await sha256(text)) ?? digest) === digest;
-    if (whole) return this.#finish();
     if (this.#ended) return;
+    if (whole) return this.#finish();
     if (this.#rebuilt) {
       return this.#fail({
         code: 'internal',
@@ -187,7 +208,7 @@ export class LiveResponse implements Link {
     if (this.#kept || !keeps || finishReason !== 'stop' || text === '') return;
     const { provider, model } = attempt;
     const answer = { text, provider, model, finishReason, usage, createdAt: Date.now() };
-    void this.#store.put(this.#request, answer);
+    void this.#store.put(this.#request, answer, this.#askedAt);
   }
 
   #showKept({ text, provider, model, finishReason, usage }: KeptAnswer): void {
@@ -218,20 +239,26 @@ export class LiveResponse implements Link {
   /** Said again at each connect until the server has heard it. */
   #endAtServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
     if (this.#known === 'no') return;
+    const { stream_id, reader_id } = this.#request;
+    const message = event === EVENT.detach ? { stream_id, reader_id } : { stream_id };
     const stop = this.#connection.join({
       id: this.id,
-      connected: () => this.#connection.end(event, this.id, () => stop()),
+      connected: () => this.#connection.end(event, message, () => stop()),
       disconnected() {},
       receive() {},
       closed() {},
     });
   }
 
-  #fail({ code, message, retry_after_ms: retryAfterMs }: Omit<WireError, 'retryable'>): void {
+  #fail({ code, message, retryable, retry_after_ms: retryAfterMs }: Failure): void {
     const timing = this.#timing();
     if (code === 'cancelled') return this.#show({ status: 'cancelled', timing });
     const partialText = this.#received.text;
-    const error = new StreamError(code, message, { retryAfterMs, partialText });
+    const error = new StreamError(code, message, {
+      retryAfterMs,
+      partialText,
+      ...(retryable !== undefined && { retryable }),
+    });
     this.#show({ status: 'failed', timing, error });
   }
 

@@ -26,12 +26,14 @@ export interface StreamErrorOptions {
   retryAfterMs?: number | undefined;
   /** The text that had come before the failure; empty when none had. */
   partialText?: string;
+  /** Where it does not follow from the code. */
+  retryable?: boolean;
   cause?: unknown;
 }
 
 /**
  * The one error class of Rivulet, at both ends. `message` reads "unable to …: reason"; `retryable`
- * follows from `code`.
+ * follows from `code` unless its source said otherwise.
  */
 export class StreamError extends Error {
   override readonly name = 'StreamError';
@@ -43,7 +45,7 @@ export class StreamError extends Error {
   constructor(code: ErrorCode, message: string, options: StreamErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
-    this.retryable = ERRORS[code].retryable;
+    this.retryable = options.retryable ?? ERRORS[code].retryable;
     this.retryAfterMs = options.retryAfterMs;
     this.partialText = options.partialText ?? '';
   }

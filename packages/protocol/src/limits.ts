@@ -5,6 +5,9 @@ export const LIMITS = {
   contextUnits: 131_072,
   idUnits: 128,
   intentParameters: 32,
+  intentValueUnits: 1_024,
+  /** Of a query in the list of streams. */
+  listedQueryUnits: 256,
   /** Bytes of one message as Socket.IO frames it; a larger one ends the connection. */
   messageBytes: 1_048_576,
   /** Offset units that a reader may ask to have under way. */

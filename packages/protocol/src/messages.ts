@@ -32,7 +32,7 @@ export interface Turn {
   content: string;
 }
 
-/** How to generate. Every field narrows what the operator configured; none widens it. */
+/** How to generate. Each stands in for what the operator configured; `max_tokens` only lowers it. */
 export interface GenerateOptions {
   temperature?: number;
   top_p?: number;
@@ -67,6 +67,7 @@ export interface StreamStartRequest {
   query: string;
   session_id?: string;
   stream_id?: string;
+  reader_id?: string;
   intent?: Intent;
   context?: Turn[];
   options?: GenerateOptions;
@@ -77,6 +78,7 @@ export interface StreamStartRequest {
 export interface StreamAttachRequest {
   type?: typeof EVENT.attach;
   stream_id: string;
+  reader_id?: string;
   offset: number;
   window?: number;
 }
@@ -98,6 +100,7 @@ export interface StreamCancelRequest {
 export interface StreamDetachRequest {
   type?: typeof EVENT.detach;
   stream_id: string;
+  reader_id?: string;
 }
 
 /** Asks which streams of this principal have not ended. */
@@ -114,12 +117,14 @@ export interface StreamSummary {
   offset: number;
 }
 
-export type StreamStatus = 'waiting' | 'streaming';
+/** `waiting` for the first text, `streaming`, or `ended`. */
+export type StreamStatus = 'waiting' | 'streaming' | 'ended';
 
 /** The stream is being read; `ref` names it in short chunks when a window was given. */
 export interface StreamOpenReply {
   ok: true;
   stream_id: string;
+  status: StreamStatus;
   ref?: number;
 }
 

@@ -25,7 +25,7 @@ const intent: z.ZodType<Intent> = z.object({
   parameters: z
     .record(
       z.string().max(LIMITS.idUnits),
-      z.union([z.string().max(1024), z.number(), z.boolean()]),
+      z.union([z.string().max(LIMITS.intentValueUnits), z.number(), z.boolean()]),
     )
     .refine((values) => Object.keys(values).length <= LIMITS.intentParameters, {
       error: `at most ${LIMITS.intentParameters} parameters`,
@@ -61,6 +61,7 @@ export const startSchema: z.ZodType<StreamStartRequest> = z.object({
     .refine((query) => query.trim() !== '', { error: 'a question, not blank' }),
   session_id: id.exactOptional(),
   stream_id: id.exactOptional(),
+  reader_id: id.exactOptional(),
   intent: intent.exactOptional(),
   context: context.exactOptional(),
   options: options.exactOptional(),
@@ -70,6 +71,7 @@ export const startSchema: z.ZodType<StreamStartRequest> = z.object({
 export const attachSchema: z.ZodType<StreamAttachRequest> = z.object({
   type: z.literal(EVENT.attach).exactOptional(),
   stream_id: id,
+  reader_id: id.exactOptional(),
   offset,
   window: window.exactOptional(),
 });
@@ -88,6 +90,7 @@ export const cancelSchema: z.ZodType<StreamCancelRequest> = z.object({
 export const detachSchema: z.ZodType<StreamDetachRequest> = z.object({
   type: z.literal(EVENT.detach).exactOptional(),
   stream_id: id,
+  reader_id: id.exactOptional(),
 });
 
 export const listSchema: z.ZodType<StreamListRequest> = z.object({

@@ -43,12 +43,21 @@ const oneOf = <const T extends string>(values: readonly T[]) =>
 const httpUrl = z
   .string()
   .refine((raw) => URL.canParse(raw) && /^https?:$/.test(new URL(raw).protocol), {
-    error: 'an http or https URL, such as http://127.0.0.1:11434',
+    error: 'an http or https URL, such as https://proxy.example/gemini',
   })
   .transform((raw) => raw.replace(/\/+$/, ''));
 
 const isOrigin = (raw: string): boolean =>
   raw === '*' || (URL.canParse(raw) && new URL(raw).origin === raw);
+
+/** As Ollama itself takes it: a URL, or a host with or without a port. */
+const ollamaHost = z.string().refine(
+  (raw) => {
+    const url = raw.includes('://') ? raw : `http://${raw}`;
+    return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
+  },
+  { error: 'a URL or a host, such as http://127.0.0.1:11434' },
+);
 
 const origins = z
   .string()
@@ -64,7 +73,7 @@ const environment = z.object({
   GEMINI_API_KEY: z.string().optional(),
   GEMINI_MODEL: z.string().default('gemini-2.5-flash'),
   GEMINI_BASE_URL: httpUrl.optional(),
-  OLLAMA_HOST: httpUrl.default('http://127.0.0.1:11434'),
+  OLLAMA_HOST: ollamaHost.default('http://127.0.0.1:11434'),
   OLLAMA_MODEL: z.string().optional(),
   LLM_TEMPERATURE: decimal(0, 2).optional(),
   LLM_TOP_P: decimal(0, 1).optional(),

@@ -1,24 +1,24 @@
 import { ConfigError } from './config.js';
 
-/** Something that runs until it is closed. `line` says where, once it accepts connections. */
-export interface Service {
+/** What runs until it is closed. `line` says where, once it accepts connections. */
+export interface Started {
   line: string;
   close(): Promise<void>;
 }
 
 /**
- * Starts a service as the work of this process: prints its line, and ends it with exit code 0 on
+ * Starts it as the work of this process: prints its line, and ends it with exit code 0 on
  * SIGINT or SIGTERM, at once on a second one. What keeps it from starting is printed, with exit code 1.
  */
-export async function runProcess(start: () => Promise<Service>): Promise<void> {
+export async function runProcess(start: () => Promise<Started>): Promise<void> {
   try {
-    const service = await start();
-    console.log(service.line);
+    const started = await start();
+    console.log(started.line);
     let closing = false;
     const end = (): void => {
       if (closing) process.exit(1);
       closing = true;
-      void service.close().finally(() => process.exit(0));
+      void started.close().finally(() => process.exit(0));
     };
     process.on('SIGINT', end);
     process.on('SIGTERM', end);
@@ -28,13 +28,7 @@ export async function runProcess(start: () => Promise<Service>): Promise<void> {
   }
 }
 
-export function isPortTaken(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
-}
-
 function explain(error: unknown): string {
   if (error instanceof ConfigError) return error.message;
-  if (isPortTaken(error))
-    return 'the port is in use; set PORT to another, or to 0 for any free one';
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

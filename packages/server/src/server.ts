@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import {
   createServer as createHttpServer,
-  type IncomingMessage,
   type RequestListener,
   type Server as HttpServer,
   type ServerResponse,
 } from 'node:http';
-import { type Config, readConfig } from './config.js';
+import { type Config, ConfigError, readConfig } from './config.js';
 import { createStreams, DEFAULT_BOUNDS, type StreamBounds } from './deliver/streams.js';
 import { createResponseCache } from './generate/cache.js';
 import { chooseRoute } from './generate/candidates.js';
@@ -35,7 +34,7 @@ export interface RivuletServer {
   readonly llm: LlmService;
   /** The names of the providers that answer, in order. */
   readonly providers: readonly string[];
-  /** Resolves with the URL once connections are accepted; rejects when the port is taken. */
+  /** Resolves with the URL once connections are accepted; rejects with a `ConfigError` when it cannot. */
   listen(port?: number): Promise<string>;
   /** Ends all streams and connections. */
   close(): Promise<void>;
@@ -66,10 +65,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   );
 
   const http = createHttpServer((request, response) => {
-    const document = documentOf(request);
-    if (document !== undefined) sendDocument(document, response);
+    const name = /^\/docs\/([^?]*)/.exec(request.url ?? '')?.[1];
+    if (name !== undefined) sendDocument(documentPath(name), response);
     else if (options.page) options.page(request, response);
-    else response.writeHead(404, PLAIN_TEXT).end('not found\n');
+    else sendNotFound(response);
   });
   const io = createSocketServer(http, allowOrigins(config.allowedOrigins), logger);
   serveStreams(io, streams, logger);
@@ -91,9 +90,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
 
 function listen(http: HttpServer, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    http.once('error', reject);
+    const fail = (error: NodeJS.ErrnoException): void => reject(explain(error, host, port));
+    http.once('error', fail);
     http.listen(port, host, () => {
-      http.off('error', reject);
+      http.off('error', fail);
       const address = http.address();
       const bound = typeof address === 'object' && address !== null ? address.port : port;
       const everywhere = host === '0.0.0.0' || host === '::' || host === '127.0.0.1';
@@ -104,17 +104,42 @@ function listen(http: HttpServer, host: string, port: number): Promise<string> {
   });
 }
 
-const PLAIN_TEXT = { 'content-type': 'text/plain; charset=utf-8' };
-
-/** The path of the document that a request names; answers of the docs provider link to them. */
-function documentOf({ url = '' }: IncomingMessage): string | undefined {
-  const name = /^\/docs\/([\w.-]+)(?:\?|$)/.exec(url)?.[1];
-  return name === undefined ? undefined : documentPath(name);
+function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  switch (error.code) {
+    case 'EADDRINUSE':
+    case 'EACCES': {
+      const why = error.code === 'EACCES' ? 'this user may not listen on' : 'another process has';
+      const message = `PORT is ${port}, which ${why}; it may be any other, or 0 for a free one`;
+      return new ConfigError(message, { cause: error });
+    }
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EADDRNOTAVAIL': {
+      const message = `HOST is ${JSON.stringify(host)}; it may be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all`;
+      return new ConfigError(message, { cause: error });
+    }
+    default:
+      return error;
+  }
 }
 
-function sendDocument(path: string, response: ServerResponse): void {
+/** Whether `listen` was refused because another process has the port. */
+export function isPortTaken(error: unknown): boolean {
+  const cause = error instanceof ConfigError ? error.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+}
+
+const PLAIN_TEXT = { 'content-type': 'text/plain; charset=utf-8' };
+
+/** The documents that answers of the docs provider link to. */
+function sendDocument(path: string | undefined, response: ServerResponse): void {
+  if (path === undefined) return sendNotFound(response);
   readFile(path, 'utf8').then(
     (markdown) => response.writeHead(200, PLAIN_TEXT).end(markdown),
-    () => response.writeHead(500, PLAIN_TEXT).end('unable to read the document\n'),
+    () => sendNotFound(response),
   );
+}
+
+function sendNotFound(response: ServerResponse): void {
+  response.writeHead(404, PLAIN_TEXT).end('not found\n');
 }

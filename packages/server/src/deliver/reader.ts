@@ -6,6 +6,8 @@ export interface Sink {
   /** Whether it takes a frame now. A sink that does not is to call the reader's `flush` when it does. */
   writable(reader: Flushable): boolean;
   send(frame: Frame): void;
+  /** The log is gone though the reader has it only up to `offset`; nothing more is sent. */
+  drop(offset: number): void;
 }
 
 export interface ReaderOptions {
@@ -21,6 +23,8 @@ export interface Reader extends Flushable {
   ack(offset: number): void;
   /** Nothing is sent any more. */
   close(): void;
+  /** The log is gone: the sink hears so, and nothing is sent any more. */
+  drop(): void;
 }
 
 /** So that a late reader of a long text does not get it in one message. */
@@ -54,6 +58,10 @@ export function createReader(log: Log, options: ReaderOptions, sink: Sink, pace:
     close() {
       closed = true;
       stopListening();
+    },
+    drop() {
+      reader.close();
+      sink.drop(sent);
     },
   };
   pace.soon(reader);

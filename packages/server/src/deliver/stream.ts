@@ -1,5 +1,4 @@
 import type { StreamStatus } from '@rivulet/protocol';
-import type { GenerateRequest } from '../request.js';
 import type { Log } from './log.js';
 import type { Pace } from './pace.js';
 import { createReader, type Reader, type ReaderOptions, type Sink } from './reader.js';
@@ -10,13 +9,13 @@ export interface StreamIdentity {
   id: string;
   /** The caller's own name for the conversation, given back in every message. */
   sessionId: string | undefined;
-  request: GenerateRequest;
+  query: string;
 }
 
 export interface Graces {
   /** How long a stream goes on whose last reader said that it left. */
   detachGraceMs: number;
-  /** How long a stream goes on whose last reader was cut off, and may come back. */
+  /** How long a stream goes on for a reader that was cut off, and may come back. */
   orphanGraceMs: number;
 }
 
@@ -32,13 +31,17 @@ export interface Seat {
 /** A log, who asked for it, and who reads it. */
 export interface Stream extends StreamIdentity {
   readonly log: Log;
-  readonly status: StreamStatus | 'ended';
-  read(options: ReaderOptions, sink: Sink): Seat;
-  /** Readers are closed and no timer is left. */
+  readonly status: StreamStatus;
+  readonly hasReaders: boolean;
+  /** `readerId` is the reader's own name, by which it is known when it comes back. */
+  read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Seat;
+  /** A reader that was cut off says that it will not come back. */
+  giveUp(readerId: string | undefined): void;
+  /** The log is being dropped: its readers hear so, and no timer is left. */
   dispose(): void;
 }
 
-/** `abandon` is called when the last reader has been gone for its grace. */
+/** `abandon` is called when nobody reads any more and nobody is waited for. */
 export function createStream(
   identity: StreamIdentity,
   log: Log,
@@ -47,18 +50,27 @@ export function createStream(
   abandon: () => void,
 ): Stream {
   const readers = new Set<Reader>();
-  let keepUntil = 0;
+  /** Until when each reader that was cut off is waited for. */
+  const lostUntil = new Map<string | symbol, number>();
+  let detachedUntil = 0;
   let timer: NodeJS.Timeout | undefined;
 
-  function leave(reader: Reader, how: Leaving): void {
+  function abandonInTime(): void {
+    clearTimeout(timer);
+    if (readers.size > 0 || log.done) return;
+    const now = performance.now();
+    for (const [id, until] of lostUntil) if (until <= now) lostUntil.delete(id);
+    const until = Math.max(detachedUntil, ...lostUntil.values());
+    timer = setTimeout(abandon, until - now).unref();
+  }
+
+  function leave(reader: Reader, id: string | symbol, how: Leaving): void {
     if (!readers.delete(reader)) return;
     reader.close();
-    const graceMs = how === 'detached' ? graces.detachGraceMs : graces.orphanGraceMs;
-    // One that was cut off before may still come back, whatever the last one says.
-    keepUntil = Math.max(keepUntil, performance.now() + graceMs);
-    if (readers.size === 0 && !log.done) {
-      timer = setTimeout(abandon, keepUntil - performance.now()).unref();
-    }
+    const now = performance.now();
+    if (how === 'lost') lostUntil.set(id, now + graces.orphanGraceMs);
+    else detachedUntil = now + graces.detachGraceMs;
+    abandonInTime();
   }
 
   return {
@@ -68,16 +80,25 @@ export function createStream(
       if (log.done) return 'ended';
       return log.head === 0 ? 'waiting' : 'streaming';
     },
-    read(options, sink) {
-      clearTimeout(timer);
-      keepUntil = 0;
+    get hasReaders() {
+      return readers.size > 0;
+    },
+    read({ readerId, ...options }, sink) {
+      const id = readerId ?? Symbol('a reader without a name');
+      lostUntil.delete(id);
       const reader = createReader(log, options, sink, pace);
       readers.add(reader);
-      return { reader, leave: (how) => leave(reader, how) };
+      abandonInTime();
+      return { reader, leave: (how) => leave(reader, id, how) };
+    },
+    giveUp(readerId) {
+      if (readerId === undefined || !lostUntil.delete(readerId)) return;
+      detachedUntil = performance.now() + graces.detachGraceMs;
+      abandonInTime();
     },
     dispose() {
       clearTimeout(timer);
-      for (const reader of readers) reader.close();
+      for (const reader of readers) reader.drop();
       readers.clear();
     },
   };

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { StreamError } from '@rivulet/protocol';
 import type { Entry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
@@ -31,53 +32,61 @@ export interface Streams {
    * Starts a stream, or gives the one that this principal started with the same id and request.
    * Throws `conflict` when the request differs and `overloaded` past a bound.
    */
-  start(identity: StreamIdentity): Stream;
+  start(identity: StreamIdentity, request: GenerateRequest): Stream;
   /** Throws `not_found`. */
   get(principal: string, id: string): Stream;
   /** Ends a stream with `cancelled` for all its readers and aborts the generation; the text stays. */
   cancel(stream: Stream): void;
   /** The principal's streams that have not ended, oldest first. */
   running(principal: string): Stream[];
+  /** Ends and forgets the streams of a principal that cannot come back. */
+  forgetPrincipal(principal: string): void;
   /** Ends every stream. */
   close(): void;
 }
 
-interface Running {
+interface Owned {
   stream: Stream;
   controller: AbortController;
+  /** Of the request, by which a repeated start is known; the request itself goes with its end. */
+  fingerprint: string;
+  requestBytes: number;
 }
 
 export function createStreams(generate: Generate, bounds: StreamBounds): Streams {
   const pace = createPace();
-  const byPrincipal = new Map<string, Map<string, Running>>();
+  const byPrincipal = new Map<string, Map<string, Owned>>();
   const finished = new Map<Stream, NodeJS.Timeout>();
 
-  function start(identity: StreamIdentity): Stream {
+  function start(identity: StreamIdentity, request: GenerateRequest): Stream {
     const { principal, id } = identity;
-    const known = byPrincipal.get(principal)?.get(id)?.stream;
+    const body = JSON.stringify(request);
+    const fingerprint = createHash('sha256').update(body).digest('base64');
+    const known = byPrincipal.get(principal)?.get(id);
     if (known !== undefined) {
-      if (!sameRequest(known.request, identity.request)) {
+      if (known.fingerprint !== fingerprint) {
         throw new StreamError(
           'conflict',
           'unable to start the stream: its id is taken by another request; give each a new id',
         );
       }
-      return known;
+      return known.stream;
     }
     admit(principal);
 
     const controller = new AbortController();
     const stream = createStream(identity, createLog(), bounds, pace, () => cancel(stream));
-    const own = byPrincipal.get(principal) ?? new Map<string, Running>();
-    byPrincipal.set(principal, own.set(id, { stream, controller }));
-    void run(stream, controller.signal);
+    const owned = { stream, controller, fingerprint, requestBytes: 2 * body.length };
+    const own = byPrincipal.get(principal) ?? new Map<string, Owned>();
+    byPrincipal.set(principal, own.set(id, owned));
+    void run(stream, request, controller.signal);
     return stream;
   }
 
-  async function run(stream: Stream, signal: AbortSignal): Promise<void> {
+  async function run(stream: Stream, request: GenerateRequest, signal: AbortSignal): Promise<void> {
     const { log } = stream;
     try {
-      for await (const entry of generate(stream.request, signal)) {
+      for await (const entry of generate(request, signal)) {
         if (!log.append(entry) || log.done) break;
       }
     } catch {
@@ -111,9 +120,10 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     }
     let bytes = 0;
     for (const own of byPrincipal.values()) {
-      for (const { stream } of own.values()) bytes += stream.log.bytes;
+      for (const owned of own.values()) bytes += bytesOf(owned);
     }
-    for (const stream of finished.keys()) {
+    const unreadFirst = [...finished.keys()].sort((a, b) => +a.hasReaders - +b.hasReaders);
+    for (const stream of unreadFirst) {
       if (bytes < bounds.maxLogBytes) return;
       bytes -= stream.log.bytes;
       forget(stream);
@@ -135,10 +145,18 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     return own.map(({ stream }) => stream).filter((stream) => stream.status !== 'ended');
   }
 
+  function forgetPrincipal(principal: string): void {
+    for (const { stream } of byPrincipal.get(principal)?.values() ?? []) {
+      cancel(stream);
+      forget(stream);
+    }
+  }
+
   return {
     start,
     cancel,
     running,
+    forgetPrincipal,
     get(principal, id) {
       const stream = byPrincipal.get(principal)?.get(id)?.stream;
       if (stream === undefined) {
@@ -150,12 +168,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
       return stream;
     },
     close() {
-      for (const own of byPrincipal.values()) {
-        for (const { stream } of own.values()) {
-          cancel(stream);
-          forget(stream);
-        }
-      }
+      for (const principal of byPrincipal.keys()) forgetPrincipal(principal);
     },
   };
 }
@@ -166,6 +179,7 @@ function overloaded(reason: string): StreamError {
   });
 }
 
-function sameRequest(a: GenerateRequest, b: GenerateRequest): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+/** A request is held for as long as it is being answered. */
+function bytesOf({ stream, requestBytes }: Owned): number {
+  return stream.log.bytes + (stream.log.done ? 0 : requestBytes);
 }

@@ -24,7 +24,7 @@ import type { Logger } from '../observe/logger.js';
 import { type Envelope, envelopeOf, wireError } from './encode.js';
 import { parse } from './parse.js';
 import { principalOf } from './principal.js';
-import { createSeats } from './seats.js';
+import { createSeats, type Place } from './seats.js';
 
 /** Puts streams on a Socket.IO server: its messages in, their frames out. */
 export function serveStreams(io: Server, streams: Streams, logger: Logger): void {
@@ -34,7 +34,7 @@ export function serveStreams(io: Server, streams: Streams, logger: Logger): void
 type Reply = StreamOpenReply | StreamListReply | DoneReply;
 
 function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
-  const principal = principalOf(socket);
+  const { id: principal, returns } = principalOf(socket);
   const seats = createSeats(socket);
 
   /** `toReader` is how a refusal reaches a client that asked for no reply. */
@@ -45,6 +45,7 @@ function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
     toReader?: (error: StreamError, raw: unknown) => void,
   ): void {
     socket.on(event, (raw: unknown, reply: unknown) => {
+      if (seats.isFlooded) return hangUp(socket);
       const respond = typeof reply === 'function' ? reply : undefined;
       try {
         const done = carryOut(parse(schema, raw));
@@ -59,15 +60,16 @@ function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
     });
   }
 
-  function open(stream: Stream, offset: number, window: number | undefined): StreamOpenReply {
-    if (offset > stream.log.head) {
+  function open(stream: Stream, place: Place): StreamOpenReply {
+    const { status, log } = stream;
+    if (place.offset > log.head) {
       throw new StreamError(
         'bad_request',
-        `unable to read from offset ${offset}: the stream ends at ${stream.log.head} so far`,
+        `unable to read from offset ${place.offset}: the stream ends at ${log.head} so far`,
       );
     }
-    const ref = seats.sit(stream, offset, window);
-    return { ok: true, stream_id: stream.id, ...(ref !== undefined && { ref }) };
+    const ref = seats.sit(stream, place);
+    return { ok: true, stream_id: stream.id, status, ...(ref !== undefined && { ref }) };
   }
 
   function refuse(error: StreamError, raw: unknown): void {
@@ -77,8 +79,8 @@ function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
   on(
     EVENT.start,
     startSchema,
-    ({ stream_id: id = randomUUID(), session_id: sessionId, window, ...asked }) => {
-      const { query, intent, context, options } = asked;
+    ({ stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId, ...asked }) => {
+      const { query, intent, context, options, window } = asked;
       const request = {
         query,
         ...(intent && { intent }),
@@ -86,14 +88,16 @@ function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
         ...(options && { options }),
         principal,
       };
-      return open(streams.start({ principal, id, sessionId, request }), 0, window);
+      const identity = { principal, id, sessionId, query: query.slice(0, LIMITS.listedQueryUnits) };
+      return open(streams.start(identity, request), { offset: 0, window, readerId });
     },
     refuse,
   );
   on(
     EVENT.attach,
     attachSchema,
-    ({ stream_id, offset, window }) => open(streams.get(principal, stream_id), offset, window),
+    ({ stream_id, offset, window, reader_id: readerId }) =>
+      open(streams.get(principal, stream_id), { offset, window, readerId }),
     refuse,
   );
   on(EVENT.ack, ackSchema, ({ stream_id, offset }) => {
@@ -104,21 +108,24 @@ function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
     streams.cancel(streams.get(principal, stream_id));
     return { ok: true };
   });
-  on(EVENT.detach, detachSchema, ({ stream_id }) => {
-    seats.leave(streams.get(principal, stream_id));
+  on(EVENT.detach, detachSchema, ({ stream_id, reader_id: readerId }) => {
+    seats.leave(streams.get(principal, stream_id), readerId);
     return { ok: true };
   });
   on(EVENT.list, listSchema, () => ({
     ok: true,
     streams: streams.running(principal).map((stream) => ({
       ...envelopeOf(stream),
-      query: stream.request.query,
-      status: stream.log.head === 0 ? 'waiting' : 'streaming',
+      query: stream.query,
+      status: stream.status,
       offset: stream.log.head,
     })),
   }));
 
-  socket.on('disconnect', () => seats.loseAll());
+  socket.on('disconnect', () => {
+    seats.loseAll();
+    if (!returns) streams.forgetPrincipal(principal);
+  });
 }
 
 /** The names in a refused message, so that its sender knows which of its requests it was. */
@@ -130,6 +137,12 @@ function claimedEnvelope(raw: unknown): Partial<Envelope> {
     if (typeof value === 'string' && value.length <= LIMITS.idUnits) envelope[name] = value;
   }
   return envelope;
+}
+
+/** At once: an orderly close would wait for the client to read what it does not read. */
+function hangUp({ conn }: Socket): void {
+  conn.close(true);
+  conn.request.socket.destroy();
 }
 
 function asStreamError(cause: unknown): StreamError {

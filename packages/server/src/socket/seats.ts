@@ -2,19 +2,35 @@ import { EVENT } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
 import type { Frame } from '../deliver/log.js';
 import type { Leaving, Seat, Stream } from '../deliver/stream.js';
-import { isTerminal } from '../entry.js';
+import { type ErrorEntry, isTerminal } from '../entry.js';
 import { encode, encodeShort, envelopeOf } from './encode.js';
 import { createOutlet } from './outlet.js';
 
+/** Where a reader begins, how far it may get ahead of what it acknowledged, and its own name. */
+export interface Place {
+  offset: number;
+  window: number | undefined;
+  readerId: string | undefined;
+}
+
 /** The streams that one socket reads. A stream has one seat here; sitting again takes its place. */
 export interface Seats {
+  /** Whether replies pile up that the client does not read. */
+  readonly isFlooded: boolean;
   /** Sends the stream from `offset` on. With a window it gives the `ref` of the short chunks. */
-  sit(stream: Stream, offset: number, window: number | undefined): number | undefined;
+  sit(stream: Stream, place: Place): number | undefined;
   ack(stream: Stream, offset: number): void;
-  leave(stream: Stream): void;
+  /** Also of a reader that an earlier connection was. */
+  leave(stream: Stream, readerId: string | undefined): void;
   /** The connection broke: every reader may come back. */
   loseAll(): void;
 }
+
+const DROPPED: ErrorEntry = {
+  type: 'error',
+  code: 'producer_lost',
+  message: 'unable to send the rest of the answer: the server had to drop it; ask again',
+};
 
 export function createSeats(socket: Socket): Seats {
   const outlet = createOutlet(socket);
@@ -38,23 +54,32 @@ export function createSeats(socket: Socket): Seats {
   }
 
   return {
-    sit(stream, offset, window) {
+    get isFlooded() {
+      return outlet.isFlooded;
+    },
+    sit(stream, place) {
       const before = seats.get(stream);
-      const ref = window === undefined ? undefined : ++lastRef;
-      const seat = stream.read(
-        { offset, window },
-        {
-          writable: outlet.writable,
-          send: (frame) =>
-            ref === undefined ? sendNamed(stream, frame) : sendShort(stream, ref, frame),
+      const ref = place.window === undefined ? undefined : ++lastRef;
+      const seat = stream.read(place, {
+        writable: outlet.writable,
+        send: (frame) =>
+          ref === undefined ? sendNamed(stream, frame) : sendShort(stream, ref, frame),
+        drop(offset) {
+          seats.delete(stream);
+          sendNamed(stream, { offset, size: 1, entry: DROPPED });
         },
-      );
+      });
       seats.set(stream, seat);
       before?.leave('detached');
+      // It has all there will ever be, so no terminal frame would end its seat.
+      if (stream.log.done && place.offset === stream.log.head) leave(stream, 'detached');
       return ref;
     },
     ack: (stream, offset) => seats.get(stream)?.reader.ack(offset),
-    leave: (stream) => leave(stream, 'detached'),
+    leave(stream, readerId) {
+      if (seats.has(stream)) leave(stream, 'detached');
+      else stream.giveUp(readerId);
+    },
     loseAll() {
       for (const stream of seats.keys()) leave(stream, 'lost');
       outlet.close();

@@ -26,7 +26,7 @@ const PACKAGE = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** The file of a document: in the repository where there is one, else the copy in the package. */
 export function documentPath(name: string): string | undefined {
-  const inRepository = DOCUMENTS[name];
+  const inRepository = Object.hasOwn(DOCUMENTS, name) ? DOCUMENTS[name] : undefined;
   if (inRepository === undefined) return undefined;
   const repository = join(PACKAGE, '../..');
   const root = existsSync(join(repository, DOCUMENTS['PROTOCOL.md']!)) ? repository : undefined;

@@ -1,6 +1,15 @@
 import { type Ask, StreamError, text } from '@rivulet/client';
 import { ProviderError } from '@rivulet/server';
-import { firstValueFrom, lastValueFrom, retry, Subject, switchMap, take, toArray } from 'rxjs';
+import {
+  filter,
+  firstValueFrom,
+  lastValueFrom,
+  retry,
+  Subject,
+  switchMap,
+  take,
+  toArray,
+} from 'rxjs';
 import { Server } from 'socket.io';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
@@ -231,6 +240,18 @@ describe('an answer as a cold Observable', () => {
     expect(calls).toHaveLength(2);
   });
 
+  it('errors when it is lost, and is not asked again, though it was mounted twice', async () => {
+    const { client, server, calls, nextCall } = await staged();
+    const answer$ = client.stream(ASK);
+    answer$.subscribe().unsubscribe();
+    const ended = lastValueFrom(answer$);
+    const failed = expect(ended).rejects.toMatchObject({ code: 'producer_lost' });
+    (await nextCall()).say('Where');
+    await server.close();
+    await failed;
+    expect(calls).toHaveLength(1);
+  });
+
   it('errors with a StreamError, and `retry` is a new attempt', async () => {
     const { client, nextCall } = await staged();
     const whole = lastValueFrom(client.stream(ASK).pipe(retry(1), text()));
@@ -257,6 +278,36 @@ describe('an answer as a cold Observable', () => {
     second.say('delta');
     second.finish();
     expect(await whole).toBe('delta');
+  });
+});
+
+describe('what a caller may give', () => {
+  it('takes a history and an intent that are the proxies of a framework', async () => {
+    const { client, nextCall } = await staged();
+    const reactive = <T extends object>(value: T): T => new Proxy(value, {});
+    client.start({
+      ...ASK,
+      context: reactive([reactive({ role: 'user' as const, content: 'Hello' })]),
+      intent: reactive({ name: 'geography', parameters: reactive({ unit: 'river' }) }),
+    });
+    const { prompt } = await nextCall();
+    expect(prompt.messages[0]).toEqual({ role: 'user', text: 'Hello' });
+    expect(prompt.system).toContain('unit: river');
+  });
+
+  it('asks without a token where `auth` throws', async () => {
+    const { server, nextCall } = await staged();
+    const auth = (): never => {
+      throw new Error('no session');
+    };
+    sdk(server.url, { auth }).start(ASK);
+    expect((await nextCall()).prompt.messages).toHaveLength(1);
+  });
+
+  it('is told by connection$ that a client is closed, however late it asks', async () => {
+    const { client } = await staged();
+    client.close();
+    expect(await firstValueFrom(client.connection$)).toBe('closed');
   });
 });
 
@@ -297,6 +348,19 @@ describe('a broken connection', () => {
     call.say('It ends.');
     call.finish();
     expect(await answer.result).toMatchObject({ text: 'It ends.' });
+  });
+
+  it('does not save the model from a reader that leaves meanwhile', async () => {
+    const { server, nextCall } = await staged({ bounds: { detachGraceMs: 0 } });
+    const link = await cuttableLink(server.url);
+    const client = sdk(link.url);
+    const subscription = client.stream(ASK).subscribe();
+    const call = await nextCall();
+    link.down();
+    await firstValueFrom(client.connection$.pipe(filter((s) => s === 'reconnecting')));
+    subscription.unsubscribe();
+    link.up();
+    await expect(call.aborted).resolves.toBeUndefined();
   });
 
   it('does not save the model from a stop: it is told at the next connect', async () => {

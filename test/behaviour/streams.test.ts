@@ -1,4 +1,9 @@
-import { EVENT, type StreamListReply, type StreamOpenReply } from '@rivulet/protocol';
+import {
+  EVENT,
+  type StreamEndMessage,
+  type StreamListReply,
+  type StreamOpenReply,
+} from '@rivulet/protocol';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it, vi } from 'vitest';
 import { collect, connect, next } from '../harness/plain-client.js';
@@ -94,6 +99,72 @@ describe('starting a stream', () => {
     await shown;
     const reply = await socket.emitWithAck(EVENT.start, { query: '3' });
     expect(errorOf(reply)).toBe('overloaded');
+  });
+});
+
+describe('bounds', () => {
+  it('count the request of a stream for as long as it runs', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { maxLogBytes: 100_000 } });
+    const socket = connect(url);
+    const context = [{ role: 'user', content: 'x'.repeat(60_000) }];
+    await start(socket, { query: '1', stream_id: 'A', context });
+    const refused = await socket.emitWithAck(EVENT.start, { query: '2' });
+    expect(errorOf(refused)).toBe('overloaded');
+    const ended = collect(socket);
+    (await nextCall()).finish();
+    await ended;
+    expect((await start(socket, { query: '2' })).ok).toBe(true);
+  });
+
+  it('drop a finished log that is being read last of all, and tell its reader', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { maxLogBytes: 300_000 } });
+    const slow = connect(url, ME);
+    const chunks = shortChunks(slow);
+    await start(slow, { query: 'read', stream_id: 'A', window: 100 });
+    const first = await nextCall();
+    first.say('x'.repeat(100_000));
+    first.finish();
+    await vi.waitFor(() => expect(chunks).toHaveLength(1));
+
+    const other = connect(url, OTHER);
+    const ended = collect(other);
+    await start(other, { query: 'unread', stream_id: 'B' });
+    const second = await nextCall();
+    second.say('y'.repeat(100_000));
+    second.finish();
+    await ended;
+    await start(other, { query: 'more', stream_id: 'C' });
+    expect(errorOf(await attach(other, { stream_id: 'B', offset: 0 }))).toBe('not_found');
+
+    const more = await nextCall();
+    const told = next(slow, EVENT.error);
+    const shown = next(other, EVENT.chunk);
+    more.say('z'.repeat(100_000));
+    await shown;
+    await start(other, { query: 'even more' });
+    expect(await told).toMatchObject({ stream_id: 'A', offset: 100, code: 'producer_lost' });
+  });
+});
+
+describe('two streams on one connection', () => {
+  it('are sent in turns, so that a long one does not hold up a short one', async () => {
+    const { provider, nextCall } = stage();
+    const socket = connect((await startServer(provider)).url);
+    const sources: string[] = [];
+    socket.on(EVENT.chunk, ({ stream_id }) => sources.push(stream_id));
+    await start(socket, { query: 'long', stream_id: 'long' });
+    const long = await nextCall();
+    await start(socket, { query: 'short', stream_id: 'short' });
+    const short = await nextCall();
+    const ended = next<StreamEndMessage>(socket, EVENT.end, (end) => end.stream_id === 'long');
+    long.say('x'.repeat(1_900_000));
+    short.say('y');
+    long.finish();
+    await ended;
+    expect(sources.length).toBeGreaterThan(20);
+    expect(sources.indexOf('short')).toBeLessThan(5);
   });
 });
 
@@ -295,6 +366,53 @@ describe('leaving', () => {
     const ended = collect(back);
     await attach(back, { stream_id: 'A', offset: 0 });
     expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
+  });
+
+  it('goes on for a reader that was cut off before another came, when that one leaves', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, {
+      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+    });
+    const phone = connect(url, ME);
+    const laptop = connect(url, ME);
+    await start(phone, { query: 'q', stream_id: 'A', reader_id: 'phone' });
+    const call = await nextCall();
+    phone.disconnect();
+    await attach(laptop, { stream_id: 'A', offset: 0, reader_id: 'laptop' });
+    await laptop.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'laptop' });
+    await leftAndCancelled(laptop, nextCall);
+    call.say('Hello');
+    call.finish();
+    const ended = collect(laptop);
+    await attach(laptop, { stream_id: 'A', offset: 0 });
+    expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
+  });
+
+  it('does not wait for a reader that was cut off and says elsewhere that it has left', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, {
+      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+    });
+    const before = connect(url, ME);
+    await start(before, { query: 'q', stream_id: 'A', reader_id: 'tab' });
+    const call = await nextCall();
+    before.disconnect();
+    const after = connect(url, ME);
+    await after.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'another tab' });
+    await leftAndCancelled(after, nextCall);
+    expect((await after.emitWithAck(EVENT.list, {})).streams).toHaveLength(1);
+    await after.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'tab' });
+    await expect(call.aborted).resolves.toBeUndefined();
+  });
+
+  it('of a client that cannot come back ends its streams with its connection', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { orphanGraceMs: 600_000 } });
+    const socket = connect(url);
+    await start(socket, { query: 'q' });
+    const call = await nextCall();
+    socket.disconnect();
+    await expect(call.aborted).resolves.toBeUndefined();
   });
 
   it('ends nothing for a reader that left and is back within the grace', async () => {

@@ -44,6 +44,19 @@ function garblingServer(garble: (read: number) => boolean): { url: string; offse
   return { url: `http://127.0.0.1:${port}`, offsets };
 }
 
+it('takes a code that it does not know for `internal`, with what the server says of retrying', async () => {
+  const io = new Server(0);
+  onTestFinished(() => io.close());
+  io.on('connection', (socket) => {
+    socket.on(EVENT.start, (_, reply) => {
+      reply({ ok: false, error: { code: 'of_next_year', message: 'unable', retryable: false } });
+    });
+  });
+  const { port } = io.httpServer.address() as { port: number };
+  const { result } = sdk(`http://127.0.0.1:${port}`).start({ query: 'q' });
+  await expect(result).rejects.toMatchObject({ code: 'internal', retryable: false });
+});
+
 it('reads an answer again from its start when the text is not the one that was sent', async () => {
   const { url, offsets } = garblingServer((read) => read === 1);
   expect(await sdk(url).start({ query: 'q' }).result).toMatchObject({ status: 'done', text: TEXT });

@@ -135,10 +135,19 @@ describe('the browser cache', () => {
 });
 
 describe('a browser', () => {
-  it('is the same principal in all its clients, and after a reload', () => {
+  it('names itself by the same secret in all its clients', async () => {
+    const sent: string[] = [];
+    const send = vi.spyOn(WebSocket.prototype, 'send').mockImplementation((data) => {
+      sent.push(String(data));
+    });
+    onTestFinished(() => send.mockRestore());
     open().connection$.subscribe();
-    return vi.waitFor(() =>
-      expect(localStorage.getItem('rivulet:browser-id')).toMatch(/^[0-9a-f]{32}$/),
-    );
+    open().connection$.subscribe();
+    const named = (): (string | undefined)[] =>
+      sent.flatMap((packet) => /"browser_id":"(\w+)"/.exec(packet)?.[1] ?? []);
+    await vi.waitFor(() => expect(named()).toHaveLength(2));
+    const own = localStorage.getItem('rivulet:browser-id');
+    expect(own).toMatch(/^[0-9a-f]{32}$/);
+    expect(named()).toEqual([own, own]);
   });
 });

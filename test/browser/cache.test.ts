@@ -138,7 +138,7 @@ describe('a browser', () => {
   it('names itself by the same secret in all its clients', async () => {
     const sent: string[] = [];
     const send = vi.spyOn(WebSocket.prototype, 'send').mockImplementation((data) => {
-      sent.push(String(data));
+      if (typeof data === 'string') sent.push(data);
     });
     onTestFinished(() => send.mockRestore());
     open().connection$.subscribe();

@@ -1,4 +1,5 @@
 import { ConfigError } from './config.js';
+import { errorFacts } from './observe/error-facts.js';
 
 /** Something that runs until it is closed. `line` says where, once it accepts connections. */
 export interface Service {
@@ -8,9 +9,14 @@ export interface Service {
 
 /**
  * Starts a service as the work of this process: prints its line, and ends it with exit code 0 on
- * SIGINT or SIGTERM, at once on a second one. What keeps it from starting is printed, with exit code 1.
+ * SIGINT or SIGTERM, at once on a second one. What keeps it from starting is printed, with exit code 1;
+ * of a fault that nobody caught, only where it was, since Node would print the prompt in it.
  */
 export async function runProcess(start: () => Promise<Service>): Promise<void> {
+  process.on('uncaughtException', (error) => {
+    console.error(`rivulet: ended by a fault: ${JSON.stringify(errorFacts(error))}`);
+    process.exit(1);
+  });
   try {
     const service = await start();
     console.log(service.line);

@@ -46,6 +46,7 @@ describe('the configuration', () => {
     ['GEMINI_BASE_URL', 'ftp://x', 'an http or https URL'],
     ['ALLOWED_ORIGINS', 'chat.example', 'origins parted by commas'],
     ['ALLOWED_ORIGINS', 'https://chat.example/', 'origins parted by commas'],
+    ['METRICS_ENABLED', 'no', 'one of true, false'],
     ['LOG_LEVEL', 'loud', 'one of trace, debug, info'],
   ])('refuses %s=%s and says what it may be', (name, value, may) => {
     expect(() => readConfig({ [name]: value })).toThrow(`${name} is "${value}"; it may be ${may}`);
@@ -78,6 +79,7 @@ describe('the configuration', () => {
         LLM_CACHE_ENABLED: 'false',
         LLM_CACHE_TTL: '5',
         ALLOWED_ORIGINS: 'https://a.example, http://localhost:1',
+        METRICS_ENABLED: 'false',
         LOG_LEVEL: 'error',
       }),
     ).toEqual({
@@ -93,6 +95,7 @@ describe('the configuration', () => {
       systemPrompt: 's',
       cache: { enabled: false, ttlSeconds: 5 },
       allowedOrigins: ['https://a.example', 'http://localhost:1'],
+      metricsEnabled: false,
       logLevel: 'error',
     });
   });

@@ -1,19 +1,17 @@
-import { readFile } from 'node:fs/promises';
 import {
   createServer as createHttpServer,
-  type IncomingMessage,
   type RequestListener,
   type Server as HttpServer,
-  type ServerResponse,
 } from 'node:http';
+import type { MeterProvider } from '@opentelemetry/api';
 import { type Config, readConfig } from './config.js';
 import { createStreams, DEFAULT_BOUNDS, type StreamBounds } from './deliver/streams.js';
 import { createResponseCache } from './generate/cache.js';
 import { chooseRoute } from './generate/candidates.js';
-import { documentPath } from './generate/providers/docs-sections.js';
 import type { Route } from './generate/route.js';
 import { LlmService } from './generate/service.js';
-import { createLogger, type Logger } from './observe/logger.js';
+import { createHttpRoutes } from './http.js';
+import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
 import { createMetrics } from './observe/metrics.js';
 import { serveStreams } from './socket/gateway.js';
 import { allowOrigins } from './socket/origin.js';
@@ -26,6 +24,10 @@ export interface ServerOptions {
   route?: Route;
   /** Answers the HTTP requests that are not the server's own, such as those for a page. */
   page?: RequestListener;
+  /** Answers `/metrics`, such as for Prometheus. */
+  metrics?: RequestListener | undefined;
+  /** Where what is counted goes; the process's global one unless given. */
+  meterProvider?: MeterProvider;
   bounds?: Partial<StreamBounds>;
   logger?: Logger;
 }
@@ -47,7 +49,7 @@ const MAX_RESPONSE_UNITS = 2_000_000;
 /** The whole server: the streaming core, its streams, and the sockets in front. */
 export async function createServer(options: ServerOptions = {}): Promise<RivuletServer> {
   const config = options.config ?? readConfig(process.env);
-  const logger = options.logger ?? createLogger(config.logLevel);
+  const logger = logErrorFacts(options.logger ?? createLogger(config.logLevel));
   const route = options.route ?? (await chooseRoute(config, logger));
   const { systemPrompt, temperature, topP, topK, maxTokens } = config;
   const llm = new LlmService({
@@ -58,19 +60,20 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       : undefined,
     maxResponseUnits: MAX_RESPONSE_UNITS,
     logger,
-    metrics: createMetrics(),
+    metrics: createMetrics(options.meterProvider),
   });
   const streams = createStreams(
     (request, signal) => llm.generateResponseStream(request, { signal }),
     { ...DEFAULT_BOUNDS, ...options.bounds },
   );
 
-  const http = createHttpServer((request, response) => {
-    const document = documentOf(request);
-    if (document !== undefined) sendDocument(document, response);
-    else if (options.page) options.page(request, response);
-    else response.writeHead(404, PLAIN_TEXT).end('not found\n');
-  });
+  let closing = false;
+  const unready = (): string | undefined => {
+    if (closing) return 'the server is shutting down';
+    return http.listening ? undefined : 'the server is not listening';
+  };
+  const { metrics, page } = options;
+  const http = createHttpServer(createHttpRoutes({ unready, metrics, page }));
   const io = createSocketServer(http, allowOrigins(config.allowedOrigins), logger);
   serveStreams(io, streams, logger);
 
@@ -80,6 +83,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     providers: route.map(({ provider }) => provider.name),
     listen: (port = config.port) => listen(http, config.host, port),
     async close() {
+      closing = true;
       streams.close();
       // Ends the HTTP server, too, which waits for the connections that pages keep open.
       const closed = io.close();
@@ -102,19 +106,4 @@ function listen(http: HttpServer, host: string, port: number): Promise<string> {
       );
     });
   });
-}
-
-const PLAIN_TEXT = { 'content-type': 'text/plain; charset=utf-8' };
-
-/** The path of the document that a request names; answers of the docs provider link to them. */
-function documentOf({ url = '' }: IncomingMessage): string | undefined {
-  const name = /^\/docs\/([\w.-]+)(?:\?|$)/.exec(url)?.[1];
-  return name === undefined ? undefined : documentPath(name);
-}
-
-function sendDocument(path: string, response: ServerResponse): void {
-  readFile(path, 'utf8').then(
-    (markdown) => response.writeHead(200, PLAIN_TEXT).end(markdown),
-    () => response.writeHead(500, PLAIN_TEXT).end('unable to read the document\n'),
-  );
 }

@@ -56,6 +56,14 @@ describe('the configuration', () => {
     expect(() => readConfig({ LLM_MODE: mode })).toThrow(/GEMINI_API_KEY is not set; LLM_MODE=/);
   });
 
+  it.each(['ftp://me:open-sesame@models.example', 'me:open-sesame@models.example'])(
+    'does not repeat the login in a URL that it refuses (%s)',
+    (url) => {
+      const refused = (): unknown => readConfig({ OLLAMA_HOST: url });
+      expect(refused).toThrow(/^OLLAMA_HOST is "(ftp:\/\/)?\(hidden\)@models\.example"; it may be/);
+    },
+  );
+
   it('takes an empty variable for one that is not set', () => {
     expect(readConfig({ PORT: '', GEMINI_API_KEY: '' })).toEqual(readConfig({}));
   });

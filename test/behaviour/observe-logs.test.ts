@@ -132,7 +132,9 @@ describe('no prompt, answer, key or id is in the log', () => {
     const { logger, written } = recorded();
     const config = readConfig({ OLLAMA_HOST: `http://me:${KEY}@127.0.0.1:9`, LLM_MODE: 'auto' });
     await (await createServer({ config, logger })).close();
-    expect(JSON.parse(written())).toMatchObject({
+    expect(JSON.parse(written())).toEqual({
+      level: 20,
+      time: expect.any(Number),
       event: 'OLLAMA_NOT_FOUND',
       host: '127.0.0.1:9',
       err: { type: 'ProviderError', failure: 'unavailable' },
@@ -166,6 +168,10 @@ describe('the log says of a failure', () => {
         cause: expect.objectContaining({ code: 'ECONNREFUSED' }),
       },
     });
+  });
+
+  it('no more than four causes deep', () => {
+    expect(JSON.stringify(errorFacts(circular)).match(/"cause"/g)).toHaveLength(4);
   });
 
   it('where a fault of the code was thrown', () => {

@@ -1,12 +1,12 @@
 import { playwright } from '@vitest/browser-playwright';
 import { defaultClientConditions, defaultServerConditions } from 'vite';
 import { defineConfig } from 'vitest/config';
+import { CHROMIUM_ARGS, CHROMIUM_PATH } from './test/harness/chromium.js';
 
 const root = import.meta.dirname;
 const source = '@rivulet/source';
 // Node does not know the condition `module`, behind which some packages keep what only bundlers can read.
 const nodeConditions = defaultServerConditions.filter((condition) => condition !== 'module');
-const chromium = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
 
 // The demo page is `demo/`; `npm start` serves it through Vite's middleware, next to the sockets.
 export default defineConfig({
@@ -50,16 +50,8 @@ export default defineConfig({
             screenshotFailures: false,
             provider: playwright({
               launchOptions: {
-                executablePath: chromium,
-                args: [
-                  '--no-sandbox',
-                  '--disable-gpu',
-                  '--disable-quic',
-                  '--no-first-run',
-                  '--disable-background-networking',
-                  '--disable-component-update',
-                  '--disable-sync',
-                ],
+                executablePath: CHROMIUM_PATH,
+                args: CHROMIUM_ARGS,
               },
             }),
             instances: [{ browser: 'chromium' }],

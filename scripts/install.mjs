@@ -7,7 +7,8 @@ const root = new URL('../', import.meta.url);
 export function ensureInstalled() {
   if (isInstalled()) return;
   console.log('rivulet: installing the packages in package-lock.json (once) …');
-  run('npm', ['ci', '--no-audit', '--no-fund']);
+  // Not `npm ci`, which refuses a lock file without every other platform's optional binaries.
+  run('npm', ['install', '--no-save', '--no-audit', '--no-fund']);
 }
 
 /**

@@ -13,6 +13,7 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   truncated: 'The answer broke off before its end. What came is above; try again.',
   too_large: 'The answer grew past the longest allowed. Ask for a shorter one.',
   all_providers_failed: 'None of the models could answer. Try again in a moment.',
+  producer_lost: 'The server restarted in the middle of the answer. What came is above; try again.',
   internal: 'Something went wrong on the server. Try again; if it stays, look into its log.',
 };
 

@@ -1,4 +1,4 @@
-import { Lexer, Marked, type MarkedOptions, type Token } from 'marked';
+import { Lexer, Marked, type Token } from 'marked';
 import { highlight } from './highlight.js';
 import { patchChildren } from './patch.js';
 import { sanitize } from './sanitize.js';
@@ -101,7 +101,7 @@ function definitions(tokens: Token[]): Links {
 }
 
 function lex(source: string, links: Links): Token[] {
-  const lexer = new Lexer(marked.defaults as MarkedOptions<string, string>);
+  const lexer = new Lexer(marked.defaults);
   Object.assign(lexer.tokens.links, links);
   return lexer.lex(source);
 }

@@ -1,7 +1,8 @@
 import { type Ask, StreamError, text } from '@rivulet/client';
 import { ProviderError } from '@rivulet/server';
 import { firstValueFrom, lastValueFrom, retry, Subject, switchMap, take, toArray } from 'rxjs';
-import { describe, expect, it, vi } from 'vitest';
+import { Server } from 'socket.io';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
 import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
@@ -331,14 +332,31 @@ describe('a broken connection', () => {
     const { server, nextCall } = await staged();
     const next = await staged();
     const link = await cuttableLink(server.url);
-    const answer = sdk(link.url).start(ASK);
+    const client = sdk(link.url);
+    const answer = client.start(ASK);
     await nextCall();
+    // Once this one has text, the reply to the first start is here, too.
+    const other = client.start({ query: 'Another' });
+    (await nextCall()).say('x');
+    await snapshotWhen(other, (s) => s.text !== '');
     link.leadTo(next.server.url);
     link.cut();
     const call = await next.nextCall();
     call.say('It ends.');
     call.finish();
     expect(await answer.result).toMatchObject({ text: 'It ends.' });
+  });
+
+  it('is made again when it was the server that ended it', async () => {
+    const io = new Server(0);
+    onTestFinished(() => io.close());
+    io.once('connection', (socket) => socket.disconnect());
+    const { port } = io.httpServer.address() as { port: number };
+    const seen: string[] = [];
+    sdk(`http://127.0.0.1:${port}`).connection$.subscribe((status) => seen.push(status));
+    await vi.waitFor(() =>
+      expect(seen).toEqual(['connecting', 'online', 'reconnecting', 'online']),
+    );
   });
 
   it('shows in connection$, which connects when it is subscribed to', async () => {

@@ -3,7 +3,7 @@ import type { Socket } from 'socket.io-client';
 import { describe, expect, it, vi } from 'vitest';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { stage } from '../harness/stage.js';
+import { type Call, stage } from '../harness/stage.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
 const OTHER = { browser_id: 'the-browser-of-someone-else' };
@@ -28,11 +28,12 @@ describe('starting a stream', () => {
     const socket = connect((await startServer(provider)).url);
     await start(socket, { query: 'q' });
     const call = await nextCall();
+    call.say('The first. ');
+    await next(socket, EVENT.chunk);
+    const rest = collect(socket);
     for (let i = 0; i < 16; i++) call.say(`${i} `);
     call.finish();
-    const { chunks, text } = await collect(socket);
-    expect(chunks).toHaveLength(1);
-    expect(text).toBe('0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 ');
+    expect((await rest).chunks).toEqual(['0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 ']);
   });
 
   it('reads the running stream from its beginning when the same start comes again', async () => {
@@ -132,6 +133,23 @@ describe('attaching', () => {
     expect(calls).toHaveLength(1);
   });
 
+  it('takes the place of the reader that this connection was', async () => {
+    const { provider, nextCall } = stage();
+    const socket = connect((await startServer(provider)).url);
+    await start(socket, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    await attach(socket, { stream_id: 'A', offset: 0 });
+    const chunks: string[] = [];
+    socket.on(EVENT.chunk, ({ data }) => chunks.push(data));
+    for (const word of ['Hello', ' you']) {
+      call.say(word);
+      await next(socket, EVENT.chunk);
+      // Whatever else was sent is here before this reply.
+      await socket.emitWithAck(EVENT.list, {});
+    }
+    expect(chunks).toEqual(['Hello', ' you']);
+  });
+
   it('refuses an offset that the stream has not reached', async () => {
     const { provider } = stage();
     const socket = connect((await startServer(provider)).url);
@@ -212,6 +230,14 @@ describe('a reader with a window', () => {
   });
 });
 
+/** A stream that is left now is cancelled by the time this resolves, so that earlier ones would be. */
+async function leftAndCancelled(socket: Socket, nextCall: () => Promise<Call>): Promise<void> {
+  await start(socket, { query: 'left', stream_id: 'left' });
+  const call = await nextCall();
+  await socket.emitWithAck(EVENT.detach, { stream_id: 'left' });
+  await call.aborted;
+}
+
 describe('leaving', () => {
   it('cancels for every reader, keeps the text, and aborts the generation', async () => {
     const { provider, nextCall } = stage();
@@ -261,12 +287,28 @@ describe('leaving', () => {
     await attach(laptop, { stream_id: 'A', offset: 0 });
     phone.disconnect();
     await laptop.emitWithAck(EVENT.detach, { stream_id: 'A' });
+    await leftAndCancelled(laptop, nextCall);
     call.say('Hello');
     call.finish();
 
     const back = connect(url, ME);
     const ended = collect(back);
     await attach(back, { stream_id: 'A', offset: 0 });
+    expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
+  });
+
+  it('ends nothing for a reader that left and is back within the grace', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { detachGraceMs: 30 } });
+    const socket = connect(url);
+    await start(socket, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    await socket.emitWithAck(EVENT.detach, { stream_id: 'A' });
+    await attach(socket, { stream_id: 'A', offset: 0 });
+    await leftAndCancelled(socket, nextCall);
+    const ended = collect(socket);
+    call.say('Hello');
+    call.finish();
     expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
   });
 

@@ -181,6 +181,10 @@ const sharedFaults: Readonly<Record<string, Fault<Conversation>>> = {
     await exchange.send(tokens.join(''));
     await exchange.finish();
   },
+  tokens: async (exchange) => {
+    await exchange.say(Array.from({ length: 10_000 }, (_, i) => `word${i} `));
+    await exchange.finish();
+  },
   huge: async (exchange) => {
     exchange.open();
     for (let count = 0; count < HUGE_PIECES; count++) {

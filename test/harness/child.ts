@@ -7,6 +7,8 @@ export interface ChildOptions {
   env?: Record<string, string>;
   /** The line of its stdout that says that it is ready. */
   ready: RegExp;
+  /** Whether it leads a process group, to which signals go as a terminal's Ctrl-C does. */
+  group?: boolean;
 }
 
 export interface Child {
@@ -15,17 +17,19 @@ export interface Child {
   pid: number;
   /** All that it has written so far, stdout and stderr as they came. */
   output: () => string;
-  /** Ends it, by SIGTERM unless told and by SIGKILL after 5 s. Its exit code, null if killed. */
-  stop: (signal?: NodeJS.Signals) => Promise<number | null>;
+  /** Ends it, by SIGTERM unless told and by SIGKILL after 5 s. Its exit code, or the signal that ended it. */
+  stop: (signal?: NodeJS.Signals) => Promise<number | NodeJS.Signals | null>;
 }
 
 const READY_MS = 20_000;
 const STOP_MS = 5_000;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-const running = new Set<ChildProcess>();
+type Kill = (signal: NodeJS.Signals) => void;
+
+const running = new Set<Kill>();
 process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
+  for (const kill of running) kill('SIGKILL');
 });
 
 /**
@@ -35,14 +39,19 @@ process.once('exit', () => {
 export async function startChild(
   command: string,
   args: readonly string[],
-  { env, ready }: ChildOptions,
+  { env, ready, group = false }: ChildOptions,
 ): Promise<Child> {
   const child = spawn(command, args, {
     cwd: ROOT,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: group,
   });
-  killWhenWeEnd(child);
+  const kill: Kill = (signal) => {
+    if (group && child.pid !== undefined) process.kill(-child.pid, signal);
+    else child.kill(signal);
+  };
+  killWhenWeEnd(child, kill);
   const output: string[] = [];
   child.stdout?.setEncoding('utf8').on('data', (text: string) => output.push(text));
   child.stderr?.setEncoding('utf8').on('data', (text: string) => output.push(text));
@@ -52,19 +61,19 @@ export async function startChild(
       match,
       pid: child.pid ?? 0,
       output: () => output.join(''),
-      stop: (signal = 'SIGTERM') => stop(child, signal),
+      stop: (signal = 'SIGTERM') => stop(child, kill, signal),
     };
   } catch (error) {
-    child.kill('SIGKILL');
+    kill('SIGKILL');
     const reason = error instanceof Error ? error.message : String(error);
     const name = [command, ...args].join(' ');
     throw new Error(`unable to start \`${name}\`: ${reason}\n${output.join('')}`, { cause: error });
   }
 }
 
-function killWhenWeEnd(child: ChildProcess): void {
-  running.add(child);
-  child.once('close', () => running.delete(child));
+function killWhenWeEnd(child: ChildProcess, kill: Kill): void {
+  running.add(kill);
+  child.once('close', () => running.delete(kill));
 }
 
 function whenReady(child: ChildProcess, ready: RegExp): Promise<RegExpMatchArray> {
@@ -89,12 +98,17 @@ function whenReady(child: ChildProcess, ready: RegExp): Promise<RegExpMatchArray
   });
 }
 
-async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+async function stop(
+  child: ChildProcess,
+  kill: Kill,
+  signal: NodeJS.Signals,
+): Promise<number | NodeJS.Signals | null> {
+  if (child.exitCode !== null || child.signalCode !== null)
+    return child.exitCode ?? child.signalCode;
   const closed = once(child, 'close');
-  child.kill(signal);
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+  kill(signal);
+  const timer = setTimeout(() => kill('SIGKILL'), STOP_MS);
   await closed;
   clearTimeout(timer);
-  return child.exitCode;
+  return child.exitCode ?? child.signalCode;
 }

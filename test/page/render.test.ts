@@ -1,13 +1,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, chromium, type Page } from 'playwright';
+import type { Browser, Page } from 'playwright';
+import type { Observable, ReplaySubject } from 'rxjs';
 import { createServer, defaultClientConditions, type Plugin, type ViteDevServer } from 'vite';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { launchChromium } from '../harness/chromium.js';
 
 const languages = ['bash', 'css', 'javascript', 'json', 'python', 'typescript', 'xml'];
 
 const dependencies = [
+  'rxjs',
   'marked',
   'remend',
   'dompurify',
@@ -18,13 +21,15 @@ const dependencies = [
 /** Counts what the parser is given: the one measure of work that no busy machine distorts. */
 const bench = `
 import { Lexer } from 'marked';
+import { ReplaySubject } from 'rxjs';
+import { eachFrame } from '/src/frames.ts';
 import { createMarkdownView, renderMarkdown } from '/src/markdown.ts';
 const lex = Lexer.prototype.lex;
 Lexer.prototype.lex = function (source) {
   window.parsedChars += source.length;
   return lex.call(this, source);
 };
-Object.assign(window, { parsedChars: 0, createMarkdownView, renderMarkdown });
+Object.assign(window, { parsedChars: 0, createMarkdownView, renderMarkdown, eachFrame, ReplaySubject });
 document.body.dataset.ready = '';
 `;
 
@@ -39,6 +44,8 @@ declare global {
     hostileRan: boolean;
     createMarkdownView(container: Element): MarkdownView;
     renderMarkdown(text: string): DocumentFragment;
+    eachFrame<T>(source: Observable<T>): Observable<T>;
+    ReplaySubject: typeof ReplaySubject;
   }
 }
 
@@ -140,18 +147,7 @@ beforeAll(async () => {
   });
   await server.listen();
   url = new URL('/blank', server.resolvedUrls?.local[0]).href;
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  browser = await launchChromium();
   page = await browser.newPage();
 });
 
@@ -289,6 +285,17 @@ describe('the Markdown of a growing answer', () => {
     expect(html).toBe('<h1>Second</h1><p>Another</p>');
   });
 
+  it('knows a link that was defined in a block before', async () => {
+    const html = await page.evaluate(() => {
+      const container = document.createElement('div');
+      const view = window.createMarkdownView(container);
+      const text = '[there]: /docs/there.md\n\nOne.\n\nTwo.\n\nSee [it][there] now';
+      for (let end = 1; end <= text.length; end += 1) view.draw(text.slice(0, end));
+      return container.lastElementChild?.outerHTML;
+    });
+    expect(html).toBe('<p>See <a href="/docs/there.md">it</a> now</p>');
+  });
+
   it('colours a code block once its fence is closed, not before', async () => {
     const colours = await page.evaluate(() => {
       const container = document.createElement('div');
@@ -353,7 +360,7 @@ describe('the Markdown of a growing answer', () => {
     ]);
   });
 
-  it('parses a long reply about twice, not once for each frame', async () => {
+  it('parses the tail of a long reply for each frame, not the whole', async () => {
     const section = nasty.slice(0, nasty.indexOf('<script>'));
     const reply = section.repeat(Math.ceil(19_000 / section.length)).slice(0, 19_000);
     const { parsedChars, atFinish } = await page.evaluate((text) => {
@@ -370,5 +377,39 @@ describe('the Markdown of a growing answer', () => {
     const everyFrameInFull = (reply.length * 240) / 2;
     expect(atFinish).toBe(reply.length);
     expect(parsedChars).toBeLessThan(everyFrameInFull / 20);
+  });
+});
+
+describe('the pace of drawing', () => {
+  it('takes the newest of many, and goes on in a hidden tab, which has no frames', async () => {
+    const drawn = await page.evaluate(async () => {
+      window.requestAnimationFrame = () => 0;
+      const state = new window.ReplaySubject<string>(1);
+      const values: string[] = [];
+      await new Promise<void>((resolve) => {
+        window.eachFrame(state).subscribe((value) => {
+          values.push(value);
+          if (value === 'newest') resolve();
+        });
+        for (const value of ['first', 'skipped', 'newest']) state.next(value);
+      });
+      return values;
+    });
+    expect(drawn).toEqual(['first', 'newest']);
+  });
+
+  it('draws the final state at once, and also one that was there before', async () => {
+    const drawn = await page.evaluate(() => {
+      const state = new window.ReplaySubject<string>(1);
+      const values: string[] = [];
+      window.eachFrame(state).subscribe((value) => values.push(value));
+      state.next('first');
+      state.next('final');
+      state.complete();
+      const late: string[] = [];
+      window.eachFrame(state).subscribe((value) => late.push(value));
+      return { values, late: late.at(-1) };
+    });
+    expect(drawn).toEqual({ values: ['first', 'final'], late: 'final' });
   });
 });

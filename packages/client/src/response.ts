@@ -14,7 +14,7 @@ import { sha256 } from './digest.js';
 import { type Frame, NOTHING, receive, type Received } from './receive.js';
 import { refusal, startRequest, WINDOW_UNITS } from './request.js';
 import { isFinal, isSame, type Phase, snapshotOf } from './snapshot.js';
-import type { Answer, AnswerSnapshot, Ask, CacheMode } from './types.js';
+import type { Answer, AnswerSnapshot, AnswerTiming, Ask, CacheMode } from './types.js';
 
 /** Complete answers by what was asked. Neither throws. */
 export interface AnswerStore {
@@ -180,14 +180,8 @@ export class LiveResponse implements Link {
   #finish(): void {
     const { attempt, terminal, text } = this.#received;
     if (attempt === undefined || terminal?.type !== 'end') return;
-    this.#show({
-      status: 'done',
-      timing: {
-        totalMs: this.#elapsedMs(),
-        ...(this.#firstChunkMs !== undefined && { firstChunkMs: this.#firstChunkMs }),
-        ...(!this.#kept && { server: terminal.timing }),
-      },
-    });
+    const server = this.#kept ? {} : { server: terminal.timing };
+    this.#show({ status: 'done', timing: { ...this.#timing(), ...server } });
     const { finishReason, usage } = terminal;
     const keeps = this.#cacheMode === 'default' || this.#cacheMode === 'reload';
     if (this.#kept || !keeps || finishReason !== 'stop' || text === '') return;
@@ -218,7 +212,7 @@ export class LiveResponse implements Link {
   #cancel(): void {
     if (this.#ended) return;
     this.#endAtServer(EVENT.cancel);
-    this.#show({ status: 'cancelled' });
+    this.#show({ status: 'cancelled', timing: this.#timing() });
   }
 
   /** Said again at each connect until the server has heard it. */
@@ -234,10 +228,11 @@ export class LiveResponse implements Link {
   }
 
   #fail({ code, message, retry_after_ms: retryAfterMs }: Omit<WireError, 'retryable'>): void {
-    if (code === 'cancelled') return this.#show({ status: 'cancelled' });
+    const timing = this.#timing();
+    if (code === 'cancelled') return this.#show({ status: 'cancelled', timing });
     const partialText = this.#received.text;
     const error = new StreamError(code, message, { retryAfterMs, partialText });
-    this.#show({ status: 'failed', error });
+    this.#show({ status: 'failed', timing, error });
   }
 
   #show(phase: Phase): void {
@@ -267,6 +262,11 @@ export class LiveResponse implements Link {
 
   get #ended(): boolean {
     return isFinal(this.#current);
+  }
+
+  #timing(): AnswerTiming {
+    const firstChunkMs = this.#firstChunkMs;
+    return { totalMs: this.#elapsedMs(), ...(firstChunkMs !== undefined && { firstChunkMs }) };
   }
 
   #elapsedMs(): number {

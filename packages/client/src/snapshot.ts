@@ -13,8 +13,8 @@ export type Phase =
   | { status: 'open' }
   | { status: 'reconnecting' }
   | { status: 'done'; timing: AnswerTiming }
-  | { status: 'cancelled' }
-  | { status: 'failed'; error: StreamError };
+  | { status: 'cancelled'; timing: AnswerTiming }
+  | { status: 'failed'; timing: AnswerTiming; error: StreamError };
 
 export interface Asked {
   id: string;
@@ -25,7 +25,8 @@ export interface Asked {
 
 export function snapshotOf(asked: Asked, received: Received, phase: Phase): AnswerSnapshot {
   const { attempt, terminal } = received;
-  const end = terminal?.type === 'end' ? terminal : undefined;
+  // Until the text is verified it has not ended, whatever the server said.
+  const end = phase.status === 'done' && terminal?.type === 'end' ? terminal : undefined;
   return Object.freeze({
     id: asked.id,
     query: asked.query,
@@ -38,7 +39,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     restartReason: attempt?.reason,
     finishReason: end?.finishReason,
     usage: end?.usage,
-    timing: phase.status === 'done' ? phase.timing : undefined,
+    timing: 'timing' in phase ? phase.timing : undefined,
     error: phase.status === 'failed' ? phase.error : undefined,
   });
 }

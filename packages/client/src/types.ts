@@ -86,6 +86,7 @@ export interface AnswerSnapshot {
   readonly restartReason: string | undefined;
   readonly finishReason: FinishReason | undefined;
   readonly usage: Usage | undefined;
+  /** Undefined until the answer is final. */
   readonly timing: AnswerTiming | undefined;
   /** Set when `status` is `failed`. */
   readonly error: StreamError | undefined;

@@ -26,7 +26,7 @@ export function docs({ wordMs = 18, sections = readSections() }: DocsOptions = {
 
   return {
     name: 'docs',
-    model: 'minisearch',
+    model: 'documentation',
     async *stream({ messages }, signal): AsyncGenerator<Delta, void, undefined> {
       signal.throwIfAborted();
       const [best] = index.search(messages.at(-1)?.text ?? '');

@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto';
+import { EVENT } from '@rivulet/protocol';
+import { Server, type Socket } from 'socket.io';
+import { expect, it, onTestFinished } from 'vitest';
+import { sdk } from '../harness/sdk.js';
+
+const TEXT = 'Where a river ends.';
+
+/** A server whose text differs from its digest as long as `garble` says so. */
+function garblingServer(garble: (read: number) => boolean): { url: string; offsets: number[] } {
+  const offsets: number[] = [];
+  const io = new Server(0);
+  onTestFinished(() => io.close());
+
+  function send(socket: Socket, stream_id: string, offset: number): void {
+    offsets.push(offset);
+    const stream = { stream_id };
+    const attempt = { attempt: 1, source: 'model', provider: 'p', model: 'm' };
+    const data = garble(offsets.length) ? TEXT.replace('river', 'rover') : TEXT;
+    socket.emit(EVENT.start, { type: EVENT.start, ...stream, offset: 0, ...attempt });
+    socket.emit(EVENT.chunk, { type: EVENT.chunk, ...stream, offset: 1, data });
+    socket.emit(EVENT.end, {
+      type: EVENT.end,
+      ...stream,
+      offset: 1 + TEXT.length,
+      complete: true,
+      total_length: TEXT.length,
+      finish_reason: 'stop',
+      digest: createHash('sha256').update(TEXT).digest('hex'),
+      usage: {},
+      timing: { total_ms: 1 },
+    });
+  }
+
+  io.on('connection', (socket) => {
+    for (const event of [EVENT.start, EVENT.attach]) {
+      socket.on(event, ({ stream_id, offset = 0 }, reply) => {
+        reply({ ok: true, stream_id });
+        send(socket, stream_id, offset);
+      });
+    }
+  });
+  const { port } = io.httpServer.address() as { port: number };
+  return { url: `http://127.0.0.1:${port}`, offsets };
+}
+
+it('reads an answer again from its start when the text is not the one that was sent', async () => {
+  const { url, offsets } = garblingServer((read) => read === 1);
+  expect(await sdk(url).start({ query: 'q' }).result).toMatchObject({ status: 'done', text: TEXT });
+  expect(offsets).toEqual([0, 0]);
+});
+
+it('fails when it is not the second time either, rather than show a wrong text as complete', async () => {
+  const { url, offsets } = garblingServer(() => true);
+  const answer = sdk(url).start({ query: 'q' });
+  await expect(answer.result).rejects.toMatchObject({ code: 'internal', retryable: true });
+  expect(answer.getSnapshot().finishReason).toBeUndefined();
+  expect(offsets).toEqual([0, 0]);
+});

@@ -1,0 +1,177 @@
+import type { Browser } from 'playwright';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Child } from '../harness/child.js';
+import { launchChromium } from '../harness/chromium.js';
+import { DemoPage, npmStart } from '../harness/demo.js';
+import { startFake } from '../harness/fakes.js';
+
+let browser: Browser;
+let rivulet: Child & { url: string };
+
+beforeAll(async () => {
+  [browser, rivulet] = await Promise.all([launchChromium(), npmStart({ LLM_MODE: 'docs' })]);
+});
+afterAll(async () => {
+  await Promise.all([browser.close(), rivulet.stop()]);
+});
+
+const QUESTION = 'What is Rivulet?';
+
+describe('the page that `npm start` serves', () => {
+  it('shows an answer growing, with its source and times at the end', async () => {
+    const demo = await DemoPage.open(browser, rivulet.url);
+    await demo.ask(QUESTION);
+    const lengths = await demo.growth();
+    expect(lengths.filter((length) => length > 0).length).toBeGreaterThanOrEqual(3);
+    expect(lengths).toEqual([...lengths].sort((a, b) => a - b));
+
+    await demo.reaches('done');
+    await expect.poll(() => demo.part('badge').getAttribute('data-source')).toBe('model');
+    expect(await demo.answer.textContent()).toMatch(/first text \d+ ms · [\d.]+ s/);
+    expect(await demo.part('answer-text').locator('strong').count()).toBeGreaterThan(0);
+    expect(await demo.part('stop').isVisible()).toBe(false);
+    expect(demo.starts()).toBe(1);
+    expect(demo.complaints).toEqual([]);
+  });
+
+  it('answers the same question again from the browser, with no `stream_start` on the wire', async () => {
+    const demo = await DemoPage.open(browser, rivulet.url);
+    await demo.ask(QUESTION);
+    await demo.reaches('done');
+    const text = await demo.part('answer-text').textContent();
+
+    await demo.ask(QUESTION);
+    await expect.poll(() => demo.page.locator('article').count()).toBe(2);
+    await demo.reaches('done');
+    expect(await demo.part('badge').getAttribute('data-source')).toBe('browser-cache');
+    expect(await demo.part('badge').textContent()).toBe('browser cache');
+    expect(await demo.part('answer-text').textContent()).toBe(text);
+    expect(demo.starts()).toBe(1);
+
+    await demo.page.reload();
+    await demo.ask(QUESTION);
+    await demo.reaches('done');
+    expect(await demo.part('badge').getAttribute('data-source')).toBe('browser-cache');
+    expect(demo.starts()).toBe(1);
+    expect(demo.complaints).toEqual([]);
+  });
+
+  it('says when it was the server’s cache that answered', async () => {
+    const demo = await DemoPage.open(browser, rivulet.url);
+    await demo.ask(QUESTION);
+    await demo.reaches('done');
+    await demo.page.getByRole('button', { name: /clear/i }).click();
+    await demo.page.getByText('Cleared.').waitFor();
+    await demo.ask(QUESTION);
+    await expect.poll(() => demo.page.locator('article').count()).toBe(2);
+    await demo.reaches('done');
+    expect(await demo.part('badge').getAttribute('data-source')).toBe('server-cache');
+    expect(demo.starts()).toBe(2);
+  });
+
+  it('stops in the middle, keeps what came and marks it as stopped', async () => {
+    const demo = await DemoPage.open(browser, rivulet.url);
+    await demo.ask('How do I use the client?');
+    await expect
+      .poll(async () => (await demo.part('answer-text').textContent())?.length)
+      .toBeGreaterThan(20);
+    await demo.part('stop').click();
+    await demo.reaches('cancelled');
+    const kept = await demo.part('answer-text').textContent();
+    expect(kept!.length).toBeGreaterThan(20);
+    expect(kept).not.toContain('not a language model');
+    expect(await demo.part('status').textContent()).toContain('Stopped');
+    expect(demo.sent.some((frame) => frame.includes('"stream_cancel"'))).toBe(true);
+
+    // It stays stopped: the next answer comes, and this one has not grown.
+    await demo.ask(QUESTION);
+    await demo.reaches('done');
+    const first = demo.page.locator('article').first();
+    expect(await first.getByTestId('answer-text').textContent()).toBe(kept);
+    expect(demo.complaints).toEqual([]);
+  });
+
+  it('goes on where it was when its connection breaks in the middle', async () => {
+    const demo = await DemoPage.open(browser, rivulet.url);
+    await demo.ask('Is my data cached? What about privacy?');
+    await expect
+      .poll(async () => (await demo.part('answer-text').textContent())?.length)
+      .toBeGreaterThan(20);
+    // Vite's own socket is of no interest; ours is the one at /socket.io.
+    const cdp = await demo.page.context().newCDPSession(demo.page);
+    await cdp.send('Network.enable');
+    await cdp.send('Network.emulateNetworkConditions', {
+      offline: true,
+      latency: 0,
+      downloadThroughput: -1,
+      uploadThroughput: -1,
+    });
+    await demo.page.evaluate(() => dispatchEvent(new Event('offline')));
+    await cdp.send('Network.emulateNetworkConditions', {
+      offline: false,
+      latency: 0,
+      downloadThroughput: -1,
+      uploadThroughput: -1,
+    });
+    await demo.reaches('done');
+    expect(await demo.part('answer-text').textContent()).toContain('not a language model');
+  });
+
+  it.each(['light', 'dark'] as const)('fits a phone, in %s', async (colorScheme) => {
+    const demo = await DemoPage.open(browser, rivulet.url, {
+      colorScheme,
+      viewport: { width: 390, height: 844 },
+      hasTouch: true,
+      isMobile: true,
+    });
+    const overflow = (): Promise<number> =>
+      demo.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(await overflow()).toBe(0);
+    await demo.ask('How do I use the client?');
+    await demo.reaches('done');
+    expect(await demo.part('answer-text').locator('pre').count()).toBeGreaterThan(0);
+    expect(await overflow()).toBe(0);
+  });
+});
+
+describe('a model that fails', () => {
+  it('leaves the text so far, a plain word on what happened, and a way to try again', async () => {
+    const fake = await startFake('ollama');
+    const local = await npmStart({
+      LLM_MODE: 'local',
+      OLLAMA_HOST: fake.url,
+      OLLAMA_MODEL: 'llama3.2',
+      LOG_LEVEL: 'silent',
+    });
+    try {
+      const demo = await DemoPage.open(browser, local.url);
+      await demo.ask('cut off the answer in the middle, please');
+      await demo.reaches('failed');
+      const kept = await demo.part('answer-text').textContent();
+      expect(kept!.length).toBeGreaterThan(0);
+      expect(await demo.part('error').textContent()).toMatch(/\w+ \w+/);
+      expect(demo.starts()).toBe(1);
+      await demo.part('retry').click();
+      await expect.poll(() => demo.starts()).toBe(2);
+      await demo.reaches('failed');
+      expect(demo.complaints).toEqual([]);
+    } finally {
+      await Promise.all([local.stop(), fake.stop()]);
+    }
+  });
+});
+
+describe('`npm start`', () => {
+  it('prints one URL, and ends with its page, its server and every process on Ctrl-C', async () => {
+    const child = await npmStart({ LLM_MODE: 'docs' });
+    expect(child.output().match(/https?:\/\//g)).toHaveLength(1);
+    const demo = await DemoPage.open(browser, child.url);
+    await demo.ask('How do I use the client?');
+    await demo.reaches('streaming');
+    // npm passes on what ended it; SIGKILL would mean that it did not end by itself.
+    expect(await child.stop('SIGINT')).toBe('SIGINT');
+    expect(() => process.kill(-child.pid, 0)).toThrow(/ESRCH/);
+    // What this browser has kept, it has kept.
+    expect((await demo.part('answer-text').textContent())!.length).toBeGreaterThan(0);
+  });
+});

@@ -36,7 +36,7 @@ export function beginModelCall(
 
   /** Over the time from the first chunk to the last, and so without the first chunk's share. */
   function recordSpeed(tokens: number | undefined): void {
-    if (tokens === undefined || firstAt === undefined || lastAt <= firstAt) return;
+    if (tokens === undefined || firstAt === undefined || lastAt <= firstAt || units === 0) return;
     const afterFirst = tokens * (1 - firstUnits / units);
     tokensPerSecond.record(afterFirst / ((lastAt - firstAt) / 1000), { provider, model });
   }

@@ -5,12 +5,14 @@ import { CHROMIUM_ARGS, CHROMIUM_PATH } from './test/harness/chromium.js';
 
 const root = import.meta.dirname;
 const source = '@rivulet/source';
+// Node does not know the condition `module`, behind which some packages keep what only bundlers can read.
+const nodeConditions = defaultServerConditions.filter((condition) => condition !== 'module');
 
 // The demo page is `demo/`; `npm start` serves it through Vite's middleware, next to the sockets.
 export default defineConfig({
   root: `${root}/demo`,
   resolve: { conditions: [source, ...defaultClientConditions] },
-  ssr: { resolve: { conditions: [source, ...defaultServerConditions] } },
+  ssr: { resolve: { conditions: [source, ...nodeConditions] } },
   test: {
     projects: [
       {

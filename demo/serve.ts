@@ -1,12 +1,15 @@
 import { createServer, readConfig } from '@rivulet/server';
 import { createServer as createVite } from 'vite';
+import { isPortTaken } from '../packages/server/src/listen.js';
+import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
-import { isPortTaken } from '../packages/server/src/server.js';
 
 /** The demo page and the Rivulet server behind one URL. */
 await runProcess(async () => {
+  const config = readConfig({ LOG_LEVEL: 'warn', ...process.env });
   const server = await createServer({
-    config: readConfig({ LOG_LEVEL: 'warn', ...process.env }),
+    config,
+    metrics: config.metricsEnabled ? exposePrometheus() : undefined,
     page: (request, response) => vite.middlewares(request, response),
   });
   const vite = await createVite({

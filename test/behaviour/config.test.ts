@@ -55,6 +55,7 @@ describe('the configuration', () => {
     ['GEMINI_BASE_URL', 'ftp://x', 'an http or https URL'],
     ['ALLOWED_ORIGINS', 'chat.example', 'origins parted by commas'],
     ['ALLOWED_ORIGINS', 'https://chat.example/', 'origins parted by commas'],
+    ['METRICS_ENABLED', 'no', 'one of true, false'],
     ['LOG_LEVEL', 'loud', 'one of trace, debug, info'],
   ])('refuses %s=%s and says what it may be', (name, value, may) => {
     expect(() => readConfig({ [name]: value })).toThrow(`${name} is "${value}"; it may be ${may}`);
@@ -63,6 +64,14 @@ describe('the configuration', () => {
   it.each(['api', 'hybrid'])('refuses LLM_MODE=%s without a key', (mode) => {
     expect(() => readConfig({ LLM_MODE: mode })).toThrow(/GEMINI_API_KEY is not set; LLM_MODE=/);
   });
+
+  it.each(['ftp://me:open-sesame@models.example', 'me:open-sesame@models example'])(
+    'does not repeat the login in a URL that it refuses (%s)',
+    (url) => {
+      const refused = (): unknown => readConfig({ OLLAMA_HOST: url });
+      expect(refused).toThrow(/^OLLAMA_HOST is "(ftp:\/\/)?\(hidden\)@models.example"; it may be/);
+    },
+  );
 
   it('takes an empty variable for one that is not set', () => {
     expect(readConfig({ PORT: '', GEMINI_API_KEY: '' })).toEqual(readConfig({}));
@@ -92,6 +101,7 @@ describe('the configuration', () => {
         LLM_CACHE_ENABLED: 'false',
         LLM_CACHE_TTL: '5',
         ALLOWED_ORIGINS: 'https://a.example, http://localhost:1',
+        METRICS_ENABLED: 'false',
         LOG_LEVEL: 'error',
       }),
     ).toEqual({
@@ -107,6 +117,7 @@ describe('the configuration', () => {
       systemPrompt: 's',
       cache: { enabled: false, ttlSeconds: 5 },
       allowedOrigins: ['https://a.example', 'http://localhost:1'],
+      metricsEnabled: false,
       logLevel: 'error',
     });
   });

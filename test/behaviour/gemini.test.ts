@@ -9,6 +9,7 @@ import { answerTo } from '../fakes/shared.js';
 import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
 
 const KEY = 'AIza-key-that-stays-here';
+const MODEL = 'gemini-2.5-flash';
 const SECRET = 'xyzzy plugh';
 const BEGUN = 'This is how it begins. ';
 
@@ -17,7 +18,7 @@ let provider: Provider;
 
 beforeAll(async () => {
   fake = await startFake('gemini');
-  provider = gemini({ apiKey: KEY, model: 'gemini-2.5-flash', baseUrl: `${fake.url}/` });
+  provider = gemini({ apiKey: KEY, model: MODEL, baseUrl: `${fake.url}/` });
 });
 
 afterAll(() => fake.stop());
@@ -33,6 +34,7 @@ describe('an answer of gemini', () => {
       type: 'finish',
       reason: 'stop',
       usage: { input_tokens: expect.any(Number), output_tokens: deltas.length - 1 },
+      model: MODEL,
     });
   });
 
@@ -87,7 +89,12 @@ describe('an answer of gemini', () => {
       { type: 'thought', text: 'Let me think. ' },
       { type: 'thought', text: 'Yes.' },
       { type: 'text', text: 'It is so.' },
-      { type: 'finish', reason: 'stop', usage: { input_tokens: 9, output_tokens: 8 } },
+      {
+        type: 'finish',
+        reason: 'stop',
+        usage: { input_tokens: 9, output_tokens: 8 },
+        model: MODEL,
+      },
     ]);
   });
 
@@ -116,7 +123,12 @@ describe('an answer of gemini', () => {
 
     expect(deltas).toEqual([
       { type: 'text', text: 'Done.' },
-      { type: 'finish', reason: 'stop', usage: { input_tokens: 7, output_tokens: 42 } },
+      {
+        type: 'finish',
+        reason: 'stop',
+        usage: { input_tokens: 7, output_tokens: 42 },
+        model: MODEL,
+      },
     ]);
   });
 

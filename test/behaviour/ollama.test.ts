@@ -33,6 +33,7 @@ describe('an answer of ollama', () => {
       type: 'finish',
       reason: 'stop',
       usage: { input_tokens: 26, output_tokens: deltas.length - 1 },
+      model: MODEL,
     });
   });
 
@@ -116,7 +117,12 @@ describe('an answer of ollama', () => {
   it('leaves out a count that ollama leaves out', async () => {
     const { deltas } = await hear(provider, 'no-counts');
 
-    expect(deltas.at(-1)).toEqual({ type: 'finish', reason: 'stop', usage: {} });
+    expect(deltas.at(-1)).toEqual({
+      type: 'finish',
+      reason: 'stop',
+      usage: {},
+      model: MODEL,
+    });
   });
 
   it('keeps characters whole that are cut between packets', async () => {
@@ -201,6 +207,7 @@ describe('a failure of ollama', () => {
     ['its last line has no reason', 'no-reason'],
     ['its connection is cut', 'cut'],
     ['a line is no object', 'junk-frame'],
+    ['its last line is cut', 'cut-line'],
   ])('is "truncated" when %s', async (_, fault) => {
     const { text, deltas, error } = await hear(provider, fault);
 
@@ -259,6 +266,18 @@ describe('a failure of ollama', () => {
     expect(log).not.toHaveBeenCalled();
     log.mockRestore();
   });
+
+  it.each(['cut-line', 'junk-line'])(
+    'writes nothing of the answer to the console (%s)',
+    async (fault) => {
+      const warn = vi.spyOn(console, 'warn');
+      const { text } = await hear(provider, `${fault} ${SECRET}`);
+
+      expect(text).toBe(BEGUN);
+      expect(warn).not.toHaveBeenCalled();
+      warn.mockRestore();
+    },
+  );
 });
 
 describe('leaving ollama', () => {

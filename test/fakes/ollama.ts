@@ -96,6 +96,16 @@ const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
     await exchange.send('17\n');
     exchange.end();
   },
+  'cut-line': async (exchange) => {
+    await exchange.begin();
+    await exchange.send(exchange.talk.text(exchange.talk.question).slice(0, -3));
+    exchange.end();
+  },
+  'junk-line': async (exchange) => {
+    await exchange.begin();
+    await exchange.send(`not JSON, but ${exchange.talk.question}\n`);
+    await exchange.finish();
+  },
   'no-reason': async (exchange) => {
     await exchange.begin();
     await exchange.send(exchange.talk.done({}, undefined));

@@ -14,6 +14,7 @@ export interface Config {
   systemPrompt: string;
   cache: { enabled: boolean; ttlSeconds: number };
   allowedOrigins: string[] | undefined;
+  metricsEnabled: boolean;
   logLevel: string;
 }
 
@@ -83,10 +84,16 @@ const environment = z.object({
   LLM_CACHE_ENABLED: oneOf(['true', 'false']).default('true'),
   LLM_CACHE_TTL: wholeNumber(1, 31_536_000, ' (seconds)').default(3600),
   ALLOWED_ORIGINS: origins.optional(),
+  METRICS_ENABLED: oneOf(['true', 'false']).default('true'),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
 const SECRET = new Set(['GEMINI_API_KEY']);
+
+/** A URL may hold a user's name and password. */
+function withoutLogin(value = ''): string {
+  return value.replace(/^([^@]*\/\/)?[^@]*@/, '$1(hidden)@');
+}
 
 /** Throws a `ConfigError`. A variable set to nothing counts as not set. */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
@@ -95,7 +102,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   if (!result.success) {
     const lines = result.error.issues.map(({ path, message }) => {
       const name = String(path[0]);
-      const value = SECRET.has(name) ? '(hidden)' : JSON.stringify(env[name]);
+      const value = SECRET.has(name) ? '(hidden)' : JSON.stringify(withoutLogin(env[name]));
       return `${name} is ${value}; it may be ${message}`;
     });
     throw new ConfigError(lines.join('\n'));
@@ -119,6 +126,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     systemPrompt: e.LLM_SYSTEM_PROMPT,
     cache: { enabled: e.LLM_CACHE_ENABLED === 'true', ttlSeconds: e.LLM_CACHE_TTL },
     allowedOrigins: e.ALLOWED_ORIGINS,
+    metricsEnabled: e.METRICS_ENABLED === 'true',
     logLevel: e.LOG_LEVEL,
   };
 }

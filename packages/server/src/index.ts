@@ -24,7 +24,9 @@ export {
 export { scripted, type ScriptStep } from './generate/providers/scripted.js';
 export type { Candidate, Route } from './generate/route.js';
 export { LlmService, type LlmServiceOptions } from './generate/service.js';
+export type { BreakerState, Gauges } from './observe/gauges.js';
 export { createLogger, type Logger } from './observe/logger.js';
 export { createMetrics, type StreamMetrics } from './observe/metrics.js';
+export type { ModelCall } from './observe/model-call.js';
 export type { GenerateRequest } from './request.js';
 export { createServer, type RivuletServer, type ServerOptions } from './server.js';

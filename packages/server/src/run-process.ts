@@ -1,4 +1,5 @@
 import { ConfigError } from './config.js';
+import { errorFacts } from './observe/error-facts.js';
 
 /** What runs until it is closed. `line` says where, once it accepts connections. */
 export interface Started {
@@ -8,9 +9,14 @@ export interface Started {
 
 /**
  * Starts it as the work of this process: prints its line, and ends it with exit code 0 on
- * SIGINT or SIGTERM, at once on a second one. What keeps it from starting is printed, with exit code 1.
+ * SIGINT or SIGTERM, at once on a second one. What keeps it from starting is printed, with exit code 1;
+ * of a fault that nobody caught, only where it was, since Node would print the prompt in it.
  */
 export async function runProcess(start: () => Promise<Started>): Promise<void> {
+  process.on('uncaughtException', (error) => {
+    console.error(`rivulet: ended by a fault: ${JSON.stringify(errorFacts(error))}`);
+    process.exit(1);
+  });
   try {
     const started = await start();
     console.log(started.line);

@@ -57,7 +57,7 @@ async function installedModel(
     const models = await ollamaModels(host, AbortSignal.timeout(PROBE_MS));
     return model ?? models[0];
   } catch (error) {
-    logger.debug({ event: 'OLLAMA_NOT_FOUND', host, err: error });
+    logger.debug({ event: 'OLLAMA_NOT_FOUND', host: new URL(host).host, err: error });
     return undefined;
   }
 }

@@ -3,6 +3,8 @@ import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { EndEntry, Entry, ErrorEntry } from '../entry.js';
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
+import { errorType } from './error-type.js';
+import type { OnFallback } from './route.js';
 
 /** One request as it goes: its text so far, its times, and the report at its end. */
 export class Run {
@@ -12,6 +14,7 @@ export class Run {
   #firstChunkMs: number | undefined;
   #provider: string | undefined;
   #terminal: EndEntry | ErrorEntry | undefined;
+  #cause: unknown;
   cacheHit = false;
   attempt = 0;
   /** The text of the attempt under way. */
@@ -20,6 +23,7 @@ export class Run {
   constructor(logger: Logger, metrics: StreamMetrics) {
     this.#logger = logger;
     this.#metrics = metrics;
+    this.#metrics.active.add(1);
   }
 
   note(entry: Entry): void {
@@ -30,7 +34,7 @@ export class Run {
         this.text = '';
         break;
       case 'text':
-        this.#firstChunkMs ??= this.#elapsedMs();
+        if (this.#firstChunkMs === undefined) this.#noteFirstChunk();
         this.text += entry.text;
         break;
       case 'end':
@@ -38,6 +42,19 @@ export class Run {
         this.#terminal = entry;
     }
   }
+
+  /** Provider `from` was given up for `to`. */
+  readonly fallback: OnFallback = (from, to, error) => {
+    const names = { from: from.name, to: to.name };
+    this.#metrics.fallback.add(1, { ...names, reason: errorType(error) });
+    this.#logger.warn({
+      event: 'LLM_STREAM_API_FALLBACK',
+      ...names,
+      totalMs: this.#elapsedMs(),
+      length: this.text.length,
+      err: error,
+    });
+  };
 
   end(finishReason: FinishReason, usage: Usage): EndEntry {
     return {
@@ -54,8 +71,8 @@ export class Run {
   }
 
   failure(cause: unknown, signal: AbortSignal): ErrorEntry {
+    this.#cause = cause;
     const { code, message, retryAfterMs } = signal.aborted ? cancelled() : asStreamError(cause);
-    if (code === 'internal') this.#logger.error({ event: 'LLM_STREAM_FAULT', err: cause });
     return { type: 'error', code, message, ...(retryAfterMs !== undefined && { retryAfterMs }) };
   }
 
@@ -63,8 +80,10 @@ export class Run {
   report(): void {
     const outcome = this.#outcome();
     const totalMs = this.#elapsedMs();
-    this.#metrics.latencyMs.record(totalMs, { outcome });
-    this.#metrics.responseLength.record(this.text.length, { outcome });
+    const attributes = { outcome, source: this.#source() };
+    this.#metrics.active.add(-1);
+    this.#metrics.latencyMs.record(totalMs, attributes);
+    this.#metrics.responseLength.record(this.text.length, attributes);
     const fields = {
       outcome,
       provider: this.#provider,
@@ -78,8 +97,8 @@ export class Run {
       this.#logger.info({ event: 'LLM_STREAM_CACHE_HIT', ...fields });
     }
     if (this.#terminal?.type === 'error' && outcome !== 'cancelled') {
-      const { message } = this.#terminal;
-      this.#logger.warn({ event: 'LLM_STREAM_GENERATION_FAILED', ...fields, message });
+      const level = outcome === 'internal' ? 'error' : 'warn';
+      this.#logger[level]({ event: 'LLM_STREAM_GENERATION_FAILED', ...fields, err: this.#cause });
     } else {
       this.#logger.info({ event: 'LLM_STREAM_COMPLETED', ...fields });
     }
@@ -88,6 +107,15 @@ export class Run {
   #outcome(): string {
     if (this.#terminal === undefined) return 'cancelled';
     return this.#terminal.type === 'end' ? this.#terminal.finishReason : this.#terminal.code;
+  }
+
+  #source(): 'model' | 'cache' {
+    return this.cacheHit ? 'cache' : 'model';
+  }
+
+  #noteFirstChunk(): void {
+    this.#firstChunkMs = this.#elapsedMs();
+    this.#metrics.firstChunkMs.record(this.#firstChunkMs, { source: this.#source() });
   }
 
   #elapsedMs(): number {

@@ -1,12 +1,13 @@
 import { StreamError } from '@rivulet/protocol';
 import type { Entry } from '../entry.js';
-import type { Logger } from '../observe/logger.js';
+import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { GenerateRequest } from '../request.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
+import { measured } from './measured.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
-import type { Prompt, Provider } from './providers/provider.js';
-import { follow, type Route } from './route.js';
+import type { Provider } from './providers/provider.js';
+import { type Candidate, follow, type Route } from './route.js';
 import { Run } from './run.js';
 
 export interface LlmServiceOptions {
@@ -24,7 +25,17 @@ export class LlmService {
   readonly #options: LlmServiceOptions;
 
   constructor(options: LlmServiceOptions) {
-    this.#options = options;
+    const { route, logger, metrics } = options;
+    const measure = (candidate: Candidate): Candidate => ({
+      ...candidate,
+      provider: measured(candidate.provider, metrics),
+    });
+    const [first, ...rest] = route;
+    this.#options = {
+      ...options,
+      route: [measure(first), ...rest.map(measure)],
+      logger: logErrorFacts(logger),
+    };
   }
 
   /**
@@ -70,7 +81,7 @@ export class LlmService {
       return;
     }
 
-    for await (const step of this.#generate(prompt, signal)) {
+    for await (const step of follow(route, prompt, signal, run.fallback)) {
       switch (step.type) {
         case 'attempt':
           yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
@@ -87,17 +98,6 @@ export class LlmService {
           yield run.end(step.reason, step.usage);
       }
     }
-  }
-
-  #generate(prompt: Prompt, signal: AbortSignal): ReturnType<typeof follow> {
-    return follow(this.#options.route, prompt, signal, (from, to, error) => {
-      this.#options.logger.warn({
-        event: 'LLM_STREAM_API_FALLBACK',
-        from: from.name,
-        to: to.name,
-        err: error,
-      });
-    });
   }
 
   #lookUp(key: string): CachedAnswer | undefined {

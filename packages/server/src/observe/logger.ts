@@ -1,11 +1,43 @@
-import { pino, type Logger as PinoLogger } from 'pino';
+import { pino } from 'pino';
+import { errorFacts } from './error-facts.js';
+
+/** What happened, by name, and its sizes, times and names; never a prompt, an answer, a key or an id. */
+export interface LogFields {
+  event: string;
+  /** What was thrown; only its facts are written. */
+  err?: unknown;
+  [field: string]: unknown;
+}
+
+/** Where events go; a pino logger is one. */
+export interface Logger {
+  debug(fields: LogFields): void;
+  info(fields: LogFields): void;
+  warn(fields: LogFields): void;
+  error(fields: LogFields): void;
+}
+
+/** One JSON object a line on standard error. */
+export function createLogger(level: string): Logger {
+  return logErrorFacts(pino({ level, base: null }, pino.destination({ dest: 2, sync: false })));
+}
+
+const safeLoggers = new WeakSet<Logger>();
 
 /**
- * One JSON object a line on standard error. `event` names what happened; prompts, answers, keys and
- * ids never appear, only sizes, times and names.
+ * The same logger, given only the facts of an error. Here and not by a serializer: pino takes the
+ * line's message from the error before it asks one.
  */
-export type Logger = PinoLogger;
-
-export function createLogger(level: string): Logger {
-  return pino({ level, base: null }, pino.destination({ dest: 2, sync: false }));
+export function logErrorFacts(logger: Logger): Logger {
+  if (safeLoggers.has(logger)) return logger;
+  const factsOnly = (fields: LogFields): LogFields =>
+    'err' in fields ? { ...fields, err: errorFacts(fields.err) } : fields;
+  const safe: Logger = {
+    debug: (fields) => logger.debug(factsOnly(fields)),
+    info: (fields) => logger.info(factsOnly(fields)),
+    warn: (fields) => logger.warn(factsOnly(fields)),
+    error: (fields) => logger.error(factsOnly(fields)),
+  };
+  safeLoggers.add(safe);
+  return safe;
 }

@@ -1,20 +1,102 @@
-import { type Counter, type Histogram, metrics } from '@opentelemetry/api';
+import {
+  type Counter,
+  type Histogram,
+  type Meter,
+  type MeterProvider,
+  metrics,
+  type UpDownCounter,
+} from '@opentelemetry/api';
+import { createGauges, type Gauges } from './gauges.js';
+import { createGenAiMetrics } from './gen-ai.js';
+import { beginModelCall, type ModelCall } from './model-call.js';
 
-/** What is counted, through OpenTelemetry's API: it costs nothing until a meter provider is set. */
+/**
+ * What is counted, through OpenTelemetry's API. Attributes are names of providers, models and outcomes:
+ * few, and nothing of a user.
+ */
 export interface StreamMetrics {
   /** Milliseconds from request to the end of the stream, however it ended. */
   latencyMs: Histogram;
+  /** Milliseconds from request to the first text, where there was one. */
+  firstChunkMs: Histogram;
   /** UTF-16 units of the text that was streamed. */
   responseLength: Histogram;
   /** Answers that the response cache gave. */
   cacheHit: Counter;
+  /** Answers that are being generated. */
+  active: UpDownCounter;
+  /** Providers that were given up for the next. */
+  fallback: Counter;
+  gauges: Gauges;
+  /** A request goes to a model; to be ended, however it goes. */
+  beginModelCall(provider: string, model: string): ModelCall;
 }
 
-export function createMetrics(): StreamMetrics {
-  const meter = metrics.getMeter('rivulet');
+const MILLISECONDS = [
+  5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000,
+  240_000,
+];
+const UNITS = [
+  100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_000_000,
+];
+const TOKENS_PER_SECOND = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
+
+/**
+ * Instruments of the process's global meter provider unless another is given. One that is set later
+ * gets nothing: the API hands out instruments of the provider that there is.
+ */
+export function createMetrics(provider: MeterProvider = metrics.getMeterProvider()): StreamMetrics {
+  const meter = provider.getMeter('rivulet');
+  const genAi = createGenAiMetrics(meter);
+  const tokensPerSecond = histogram(
+    meter,
+    'llm_stream_tokens_per_second',
+    '{token}/s',
+    'Output tokens a second while text came.',
+    TOKENS_PER_SECOND,
+  );
   return {
-    latencyMs: meter.createHistogram('llm_stream_latency_ms', { unit: 'ms' }),
-    responseLength: meter.createHistogram('llm_stream_response_length', { unit: '{utf16_unit}' }),
-    cacheHit: meter.createCounter('llm_stream_cache_hit'),
+    latencyMs: histogram(
+      meter,
+      'llm_stream_latency_ms',
+      'ms',
+      'From request to the end of the answer, however it ended.',
+      MILLISECONDS,
+    ),
+    firstChunkMs: histogram(
+      meter,
+      'llm_stream_first_chunk_ms',
+      'ms',
+      'From request to the first text.',
+      MILLISECONDS,
+    ),
+    responseLength: histogram(
+      meter,
+      'llm_stream_response_length',
+      '{utf16_unit}',
+      'Length of the text that was streamed.',
+      UNITS,
+    ),
+    cacheHit: meter.createCounter('llm_stream_cache_hit', {
+      description: 'Answers that the response cache gave.',
+    }),
+    active: meter.createUpDownCounter('llm_stream_active', {
+      description: 'Answers that are being generated.',
+    }),
+    fallback: meter.createCounter('llm_stream_fallback', {
+      description: 'Providers that were given up for the next.',
+    }),
+    gauges: createGauges(meter),
+    beginModelCall: (name, model) => beginModelCall(genAi, tokensPerSecond, name, model),
   };
+}
+
+function histogram(
+  meter: Meter,
+  name: string,
+  unit: string,
+  description: string,
+  explicitBucketBoundaries: number[],
+): Histogram {
+  return meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries } });
 }

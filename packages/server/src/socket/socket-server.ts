@@ -5,6 +5,8 @@ import type { Logger } from '../observe/logger.js';
 import type { OriginCheck } from './origin.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
+// Anyone may send anything.
+const MAX_LOGGED_UNITS = 200;
 
 /** A Socket.IO server that takes no more than Rivulet's messages need, from pages that may connect. */
 export function createSocketServer(
@@ -16,7 +18,7 @@ export function createSocketServer(
     allowRequest: (request, decide) => {
       const allowed = mayConnect(request);
       if (!allowed) {
-        const { origin } = request.headers;
+        const origin = request.headers.origin?.slice(0, MAX_LOGGED_UNITS);
         logger.warn({ event: 'ORIGIN_REFUSED', origin, hint: 'name it in ALLOWED_ORIGINS' });
       }
       decide(allowed ? null : 'origin not allowed', allowed);

@@ -33,6 +33,7 @@ interface Frame {
     candidatesTokenCount?: number;
     thoughtsTokenCount?: number;
   };
+  modelVersion?: string;
   error?: { code?: number; message?: string; details?: unknown };
 }
 
@@ -142,12 +143,14 @@ async function* readFrames(frames: AsyncIterable<Frame>, explain: Explain): Asyn
   let begun = false;
   let finishReason: string | undefined;
   let usage: Usage = {};
+  let model: string | undefined;
   try {
     for await (const frame of frames) {
       begun = true;
       throwIfRefused(frame, explain);
       finishReason = frame.candidates?.[0]?.finishReason ?? finishReason;
       usage = toUsage(frame) ?? usage;
+      model = frame.modelVersion ?? model;
       yield* toDeltas(frame);
     }
   } catch (error) {
@@ -155,7 +158,7 @@ async function* readFrames(frames: AsyncIterable<Frame>, explain: Explain): Asyn
     throw error instanceof ProviderError ? error : broken(begun);
   }
   if (finishReason === undefined) throw truncated();
-  yield { type: 'finish', reason: toFinish(finishReason), usage };
+  yield { type: 'finish', reason: toFinish(finishReason), usage, ...(model && { model }) };
 }
 
 function throwIfRefused(frame: Frame, explain: Explain): void {
@@ -221,7 +224,7 @@ function refused(refusal: Refusal, options: GeminiOptions, prompt: Prompt): Prov
   return new ProviderError(
     failure,
     `unable to get an answer from ${options.model}: HTTP ${refusal.status}${words && `, ${words}`}${advice(failure, refusal.status)}`,
-    { retryAfterMs: retryAfterMs(refusal.details) },
+    { retryAfterMs: retryAfterMs(refusal.details), status: refusal.status },
   );
 }
 

@@ -3,6 +3,7 @@ import { addAbortListener } from 'node:events';
 import type { FinishReason, Usage } from '@rivulet/protocol';
 import { Ollama, type ChatRequest, type ChatResponse } from 'ollama';
 
+import { onlyJsonLines } from './json-lines.js';
 import {
   ProviderError,
   type Delta,
@@ -102,7 +103,8 @@ async function* readLines(
 ): AsyncGenerator<Delta> {
   let begun = false;
   try {
-    const client = connect(host, signal, (response) => refusedAnswer(response, request));
+    const refuse: Refuse = (response) => refusedAnswer(response, request);
+    const client = connect(host, signal, refuse, onlyJsonLines);
     for await (const line of await client.chat(request)) {
       begun = true;
       yield* toDeltas(line);
@@ -119,7 +121,12 @@ type Refuse = (response: Response) => Promise<ProviderError>;
  * socket open, so the signal goes into fetch. Refusals are read here because the client writes
  * what it does not understand to the console.
  */
-function connect(host: string, signal: AbortSignal, refuse: Refuse): Ollama {
+function connect(
+  host: string,
+  signal: AbortSignal,
+  refuse: Refuse,
+  read: (response: Response) => Response = (response) => response,
+): Ollama {
   return new Ollama({
     host,
     fetch: async (url, init) => {
@@ -128,17 +135,17 @@ function connect(host: string, signal: AbortSignal, refuse: Refuse): Ollama {
       });
       if (!response.ok) throw await refuse(response);
       if (!isJson(response)) throw notOllama();
-      return response;
+      return read(response);
     },
   });
 }
 
-function* toDeltas({ message, done, ...last }: ChatResponse): Generator<Delta> {
+function* toDeltas({ message, done, model, ...last }: ChatResponse): Generator<Delta> {
   if (message.thinking) yield { type: 'thought', text: message.thinking };
   if (message.content) yield { type: 'text', text: message.content };
   if (!done) return;
   if (!last.done_reason) throw truncated();
-  yield { type: 'finish', reason: toFinish(last.done_reason), usage: toUsage(last) };
+  yield { type: 'finish', reason: toFinish(last.done_reason), usage: toUsage(last), model };
 }
 
 function toFinish(doneReason: string): FinishReason {
@@ -168,7 +175,7 @@ function notOllama(): ProviderError {
 function broken(error: unknown, begun: boolean, request: AnswerRequest): ProviderError {
   if (!(error instanceof Error) || error.message === NO_DONE_LINE) return truncated();
   if (error instanceof TypeError) return begun ? truncated() : notOllama();
-  return failed('unavailable', request, 'it failed', quote(error.message, textsOf(request)));
+  return failed('unavailable', request, undefined, quote(error.message, textsOf(request)));
 }
 
 async function refusedAnswer(response: Response, request: AnswerRequest): Promise<ProviderError> {
@@ -176,13 +183,7 @@ async function refusedAnswer(response: Response, request: AnswerRequest): Promis
   const failure = toFailure(response);
   const advice =
     response.status === 404 ? `. Install it with \`ollama pull ${request.model}\`` : '';
-  return failed(
-    failure,
-    request,
-    `HTTP ${response.status}`,
-    quote(words, textsOf(request)),
-    advice,
-  );
+  return failed(failure, request, response.status, quote(words, textsOf(request)), advice);
 }
 
 async function refusedList(response: Response): Promise<ProviderError> {
@@ -196,13 +197,15 @@ async function refusedList(response: Response): Promise<ProviderError> {
 function failed(
   failure: ProviderFailure,
   { model }: AnswerRequest,
-  what: string,
+  status: number | undefined,
   words: string,
   advice = '',
 ): ProviderError {
+  const what = status === undefined ? 'it failed' : `HTTP ${status}`;
   return new ProviderError(
     failure,
     `unable to get an answer from ${model}: ${what}${words && `, ${words}`}${advice}`,
+    { status },
   );
 }
 

@@ -20,12 +20,13 @@ export interface Prompt {
 
 /**
  * What a provider yields: pieces of text (never empty), pieces of the model's thinking (never part
- * of the answer), then one `finish`. A provider that stops without `finish` has been cut off.
+ * of the answer), then one `finish`, with the model's own name where upstream says it. A provider that
+ * stops without `finish` has been cut off.
  */
 export type Delta =
   | { type: 'text'; text: string }
   | { type: 'thought'; text: string }
-  | { type: 'finish'; reason: FinishReason; usage: Usage };
+  | { type: 'finish'; reason: FinishReason; usage: Usage; model?: string };
 
 /**
  * Why a provider gave up; `route.ts` decides on it.
@@ -49,15 +50,22 @@ export class ProviderError extends Error {
   override readonly name = 'ProviderError';
   readonly failure: ProviderFailure;
   readonly retryAfterMs: number | undefined;
+  /** Of HTTP, where upstream answered; logs show it in place of the message. */
+  readonly status: number | undefined;
 
   constructor(
     failure: ProviderFailure,
     message: string,
-    options: { retryAfterMs?: number | undefined; cause?: unknown } = {},
+    options: {
+      retryAfterMs?: number | undefined;
+      status?: number | undefined;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.failure = failure;
     this.retryAfterMs = options.retryAfterMs;
+    this.status = options.status;
   }
 }
 

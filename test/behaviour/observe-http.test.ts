@@ -1,0 +1,187 @@
+import { createServer as createHttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { EVENT } from '@rivulet/protocol';
+import { createLogger, createServer, readConfig } from '@rivulet/server';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { answerTo, toPieces } from '../fakes/shared.js';
+import { startChild, type Child } from '../harness/child.js';
+import { type Exposition, parseExposition } from '../harness/exposition.js';
+import { startFake, type RunningFake } from '../harness/fakes.js';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { routeOf } from '../harness/route.js';
+import { stage } from '../harness/stage.js';
+
+const CLI = ['--conditions=@rivulet/source', '--import', 'tsx', 'packages/server/src/cli.ts'];
+const startServer = (env: Record<string, string>, ...args: string[]): Promise<Child> =>
+  startChild(process.execPath, [...CLI.slice(0, -1), ...args, CLI.at(-1)!], {
+    env: { PORT: '0', LLM_MODE: 'docs', ...env },
+    ready: /^rivulet: (\S+)/,
+  });
+
+const KEY = 'AIza-key-that-stays-here';
+const BROWSER = 'browser-id-that-nobody-guesses';
+const MODEL = 'gemini-2.5-flash';
+const piecesOf = (question: string): number => toPieces(answerTo(question)).length;
+
+/** How often, by the labels: histograms as their count, everything else as its value. */
+function counts({ types, samples }: Exposition): Record<string, Record<string, number>> {
+  const all: Record<string, Record<string, number>> = {};
+  for (const [name, type] of types) {
+    const sample = type === 'histogram' ? `${name}_count` : name;
+    const own = samples.filter((one) => one.name === sample);
+    all[name] = Object.fromEntries(
+      own.map(({ labels, value }) => [Object.values(labels).join(' '), value]),
+    );
+  }
+  return all;
+}
+
+/** An answer, the same from the cache, a failure, a fallback, and a cancel. */
+async function liveALife(url: string): Promise<void> {
+  const socket = connect(url, { browser_id: BROWSER });
+  const ask = async (query: string, stream_id: string): Promise<string> => {
+    const ended = collect(socket);
+    await socket.emitWithAck(EVENT.start, { query, stream_id, session_id: 'session-of-mine' });
+    const { terminal } = await ended;
+    return terminal.type === EVENT.end ? terminal.finish_reason : terminal.code;
+  };
+  expect(await ask('xyzzy plugh', 'stream-of-mine-1')).toBe('stop');
+  expect(await ask('xyzzy plugh', 'stream-of-mine-2')).toBe('stop');
+  expect(await ask('blocked xyzzy', 'stream-of-mine-3')).toBe('blocked');
+  expect(await ask('error-frame-busy xyzzy', 'stream-of-mine-4')).toBe('stop');
+  const begun = next<{ data: string }>(socket, EVENT.chunk, ({ data }) => data.includes('begins'));
+  const cancelled = ask('stall xyzzy', 'stream-of-mine-5');
+  await begun;
+  await socket.emitWithAck(EVENT.cancel, { stream_id: 'stream-of-mine-5' });
+  expect(await cancelled).toBe('cancelled');
+}
+
+const OUTCOMES = { 'stop model': 2, 'stop cache': 1, 'blocked model': 1, 'cancelled model': 1 };
+const GEMINI = `generate_content gcp.gemini ${MODEL}`;
+const OLLAMA = 'chat ollama llama3.2';
+
+describe('/metrics of the server process', () => {
+  let gemini: RunningFake;
+  let ollama: RunningFake;
+  beforeAll(async () => {
+    [gemini, ollama] = await Promise.all([startFake('gemini'), startFake('ollama')]);
+  });
+  afterAll(() => Promise.all([gemini.stop(), ollama.stop()]));
+
+  it('has exactly what happened; and neither it nor the log a prompt, answer, key or id', async () => {
+    const server = await startServer({
+      LLM_MODE: 'hybrid',
+      GEMINI_API_KEY: KEY,
+      GEMINI_MODEL: MODEL,
+      GEMINI_BASE_URL: gemini.url,
+      OLLAMA_HOST: ollama.url,
+      OLLAMA_MODEL: 'llama3.2',
+    });
+    const url = server.match[1]!;
+    await liveALife(url);
+    const text = await vi.waitFor(async () => {
+      const read = await (await fetch(`${url}/metrics`)).text();
+      expect(read).toMatch(/^llm_stream_active 0$/m);
+      return read;
+    });
+
+    expect(counts(parseExposition(text))).toEqual({
+      llm_stream_latency_ms: OUTCOMES,
+      llm_stream_response_length: OUTCOMES,
+      llm_stream_first_chunk_ms: { model: 3, cache: 1 },
+      llm_stream_active: { '': 0 },
+      llm_stream_cache_hit_total: { '': 1 },
+      llm_stream_fallback_total: { 'gemini ollama busy': 1 },
+      llm_stream_tokens_per_second: { [`gemini ${MODEL}`]: 1, 'ollama llama3.2': 1 },
+      gen_ai_client_operation_duration: {
+        [`${GEMINI} ${MODEL}`]: 1,
+        [`${GEMINI} blocked`]: 1,
+        [`${GEMINI} busy`]: 1,
+        [`${GEMINI} cancelled`]: 1,
+        [`${OLLAMA} llama3.2`]: 1,
+      },
+      gen_ai_client_operation_time_to_first_chunk: { [GEMINI]: 2, [OLLAMA]: 1 },
+      gen_ai_client_operation_time_per_output_chunk: {
+        [GEMINI]: piecesOf('xyzzy plugh') - 1 + 2,
+        [OLLAMA]: piecesOf('error-frame-busy xyzzy') - 1,
+      },
+      gen_ai_client_token_usage: {
+        [`${GEMINI} ${MODEL} input`]: 1,
+        [`${GEMINI} ${MODEL} output`]: 1,
+        [`${OLLAMA} llama3.2 input`]: 1,
+        [`${OLLAMA} llama3.2 output`]: 1,
+      },
+    });
+
+    expect(await server.stop()).toBe(0);
+    expect(server.output()).toContain('LLM_STREAM_API_FALLBACK');
+    const answers = ['smallest thing', 'how it begins'];
+    const ids = [BROWSER, 'browser:', 'socket:', 'stream-of-mine', 'session-of-mine'];
+    for (const secret of ['xyzzy', 'plugh', KEY, ...answers, ...ids]) {
+      expect(text).not.toContain(secret);
+      expect(server.output()).not.toContain(secret);
+    }
+  });
+});
+
+describe('/metrics', () => {
+  it('is not there when METRICS_ENABLED is false', async () => {
+    const server = await startServer({ METRICS_ENABLED: 'false' });
+    expect((await fetch(`${server.match[1]}/metrics`)).status).toBe(404);
+    await server.stop();
+  });
+
+  it('is not there, and metrics go on, when the process has a meter provider of its own', async () => {
+    const server = await startServer({}, '--import', './test/fakes/own-telemetry.ts');
+    const socket = connect(server.match[1]!);
+    socket.emit(EVENT.start, { query: 'How does it resume?' });
+    await next(socket, EVENT.end);
+    await vi.waitFor(() => expect(server.output()).toContain('llm_stream_latency_ms'), 5_000);
+    expect((await fetch(`${server.match[1]}/metrics`)).status).toBe(404);
+    await server.stop();
+  });
+});
+
+describe('the health of a server', () => {
+  it('is that it is up, and that it takes streams while it listens', async () => {
+    const server = await createServer({
+      config: readConfig({ HOST: '127.0.0.1' }),
+      logger: createLogger('silent'),
+      route: routeOf(stage().provider),
+    });
+    // Before another server, as a platform's may stand, so that it can be asked at any time.
+    const front = createHttpServer((...exchange) => server.http.emit('request', ...exchange));
+    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void front.close());
+    const { port } = front.address() as AddressInfo;
+    const ask = async (path: string): Promise<string> => {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`);
+      return `${response.status} ${await response.text()}`;
+    };
+    const notReady = (reason: string): string => `503 not ready: ${reason}\n`;
+
+    expect(await ask('/healthz')).toBe('200 up\n');
+    expect(await ask('/readyz')).toBe(notReady('the server is not listening'));
+    await server.listen(0);
+    expect(await ask('/readyz?verbose')).toBe('200 ready\n');
+    await server.close();
+    expect(await ask('/readyz')).toBe(notReady('the server is shutting down'));
+    expect(await ask('/healthz')).toBe('200 up\n');
+  });
+
+  it('is answered before the page', async () => {
+    const server = await createServer({
+      config: readConfig({ HOST: '127.0.0.1' }),
+      logger: createLogger('silent'),
+      route: routeOf(stage().provider),
+      page: (_, response) => void response.end('the page'),
+    });
+    const url = await server.listen(0);
+    onTestFinished(() => server.close());
+    const ask = async (path: string) => (await fetch(`${url}${path}`)).text();
+    expect(await ask('/healthz')).toBe('up\n');
+    expect(await ask('/readyz')).toBe('ready\n');
+    expect(await ask('/metrics')).toBe('the page');
+    expect(await ask('/anything')).toBe('the page');
+  });
+});

@@ -1,0 +1,41 @@
+import { createServer, readConfig } from '@rivulet/server';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startFake, unusedUrl } from '../harness/fakes.js';
+import { entriesOf, textOf } from '../harness/service.js';
+
+async function serverWith(env: Record<string, string>) {
+  const config = readConfig({ PORT: '0', LOG_LEVEL: 'silent', LLM_MODE: 'auto', ...env });
+  const server = await createServer({ config });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+describe('LLM_MODE=auto', () => {
+  it('answers from the documentation where there is no key and no Ollama', async () => {
+    const { providers } = await serverWith({ OLLAMA_HOST: await unusedUrl() });
+    expect(providers).toEqual(['docs']);
+  });
+
+  it('finds an Ollama, and answers with a model that it has', async () => {
+    const fake = await startFake('ollama');
+    onTestFinished(() => fake.stop());
+    const { providers, llm } = await serverWith({ OLLAMA_HOST: fake.url });
+    expect(providers).toEqual(['ollama']);
+    const entries = await entriesOf(llm.generateResponseStream({ query: 'Explain deltas' }));
+    expect(entries[0]).toMatchObject({ type: 'start', provider: 'ollama', model: 'llama3.2:latest' });
+    expect(textOf(entries)).toContain('Explain deltas');
+  });
+
+  it('asks Gemini first where there is a key, and Ollama after it', async () => {
+    const [fakeGemini, fakeOllama] = await Promise.all([startFake('gemini'), startFake('ollama')]);
+    onTestFinished(async () => void (await Promise.all([fakeGemini.stop(), fakeOllama.stop()])));
+    const env = { GEMINI_API_KEY: 'key', GEMINI_BASE_URL: fakeGemini.url };
+    const { providers, llm } = await serverWith({ ...env, OLLAMA_HOST: fakeOllama.url });
+    expect(providers).toEqual(['gemini', 'ollama']);
+    const entries = await entriesOf(llm.generateResponseStream({ query: 'Explain deltas' }));
+    expect(entries[0]).toMatchObject({ provider: 'gemini' });
+    await fakeGemini.stop();
+    const fallback = await entriesOf(llm.generateResponseStream({ query: 'Explain rivers' }));
+    expect(fallback[0]).toMatchObject({ provider: 'ollama', attempt: 1 });
+  });
+});

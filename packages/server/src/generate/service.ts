@@ -1,15 +1,22 @@
 import { StreamError } from '@rivulet/protocol';
-import type { Entry } from '../entry.js';
+import type { Entry, QueuedEntry } from '../entry.js';
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { GenerateRequest } from '../request.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
-import type { Prompt, Provider } from './providers/provider.js';
-import { follow, type Route } from './route.js';
+import type { Provider } from './providers/provider.js';
+import {
+  createRouter,
+  type ProviderStatus,
+  type Route,
+  type Router,
+  type RouterEvents,
+  type RouterOptions,
+} from './route.js';
 import { Run } from './run.js';
 
-export interface LlmServiceOptions {
+export interface LlmServiceOptions extends Partial<RouterOptions> {
   route: Route;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
@@ -19,26 +26,38 @@ export interface LlmServiceOptions {
   metrics: StreamMetrics;
 }
 
+const DEFAULTS: RouterOptions = { onMidstreamFailure: 'restart', maxQueued: 512 };
+
 /** The streaming core: cache, prompt, providers, cache. It knows no socket and no reader. */
 export class LlmService {
   readonly #options: LlmServiceOptions;
+  readonly #router: Router;
 
   constructor(options: LlmServiceOptions) {
     this.#options = options;
+    const { onMidstreamFailure, maxQueued } = { ...DEFAULTS, ...options };
+    const events = routerEvents(options.logger);
+    this.#router = createRouter(options.route, { onMidstreamFailure, maxQueued }, events);
+  }
+
+  /** How each provider stands now, in the order of the route. */
+  providerStatus(): ProviderStatus[] {
+    return this.#router.status();
   }
 
   /**
    * Streams one answer: a `start` for each attempt, text, and one `end` or `error` as the last entry.
+   * Before an attempt a `queued` comes whenever its place in the queue changes, if it has to wait.
    * It does not throw; aborting `signal` ends it with the error `cancelled`.
    */
   async *generateResponseStream(
     request: GenerateRequest,
     { signal = new AbortController().signal }: { signal?: AbortSignal } = {},
-  ): AsyncGenerator<Entry, void, undefined> {
+  ): AsyncGenerator<Entry | QueuedEntry, void, undefined> {
     const run = new Run(this.#options.logger, this.#options.metrics);
     try {
       for await (const entry of this.#answer(request, signal, run)) {
-        run.note(entry);
+        if (entry.type !== 'queued') run.note(entry);
         yield entry;
       }
     } catch (error) {
@@ -54,7 +73,7 @@ export class LlmService {
     request: GenerateRequest,
     signal: AbortSignal,
     run: Run,
-  ): AsyncGenerator<Entry, void, undefined> {
+  ): AsyncGenerator<Entry | QueuedEntry, void, undefined> {
     const { route, maxResponseUnits } = this.#options;
     const prompt = buildPrompt(request, this.#options.prompt);
     const mode = request.options?.cache ?? 'default';
@@ -70,8 +89,11 @@ export class LlmService {
       return;
     }
 
-    for await (const step of this.#generate(prompt, signal)) {
+    for await (const step of this.#router.follow(prompt, signal)) {
       switch (step.type) {
+        case 'queued':
+          yield step;
+          break;
         case 'attempt':
           yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
           break;
@@ -87,17 +109,6 @@ export class LlmService {
           yield run.end(step.reason, step.usage);
       }
     }
-  }
-
-  #generate(prompt: Prompt, signal: AbortSignal): ReturnType<typeof follow> {
-    return follow(this.#options.route, prompt, signal, (from, to, error) => {
-      this.#options.logger.warn({
-        event: 'LLM_STREAM_API_FALLBACK',
-        from: from.name,
-        to: to.name,
-        err: error,
-      });
-    });
   }
 
   #lookUp(key: string): CachedAnswer | undefined {
@@ -116,6 +127,22 @@ export class LlmService {
       this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
     }
   }
+}
+
+function routerEvents(logger: Logger): RouterEvents {
+  return {
+    onFallback: (from, to, error) =>
+      logger.warn({
+        event: 'LLM_STREAM_API_FALLBACK',
+        from: from.name,
+        to: to.name,
+        err: error,
+      }),
+    onMisconfigured: ({ name, model }, error) =>
+      logger.error({ event: 'LLM_PROVIDER_MISCONFIGURED', provider: name, model, err: error }),
+    onBreakerChange: ({ name }, state) =>
+      logger.warn({ event: 'LLM_PROVIDER_BREAKER', provider: name, state }),
+  };
 }
 
 function startEntry(

@@ -33,6 +33,8 @@ export interface Seat {
 export interface Stream extends StreamIdentity {
   readonly log: Log;
   readonly status: StreamStatus | 'ended';
+  /** How many are ahead of it in a queue, 0 when it has left that; undefined when it was in none. */
+  setAhead(ahead: number | undefined): void;
   read(options: ReaderOptions, sink: Sink): Seat;
   /** Readers are closed and no timer is left. */
   dispose(): void;
@@ -47,6 +49,7 @@ export function createStream(
   abandon: () => void,
 ): Stream {
   const readers = new Set<Reader>();
+  let ahead: number | undefined;
   let keepUntil = 0;
   let timer: NodeJS.Timeout | undefined;
 
@@ -61,17 +64,27 @@ export function createStream(
     }
   }
 
+  function aheadNow(): number | undefined {
+    return log.done ? undefined : ahead;
+  }
+
   return {
     ...identity,
     log,
     get status() {
       if (log.done) return 'ended';
+      if (ahead !== undefined && ahead > 0) return 'queued';
       return log.head === 0 ? 'waiting' : 'streaming';
+    },
+    setAhead(now) {
+      if (now === ahead) return;
+      ahead = now;
+      for (const reader of readers) pace.soon(reader);
     },
     read(options, sink) {
       clearTimeout(timer);
       keepUntil = 0;
-      const reader = createReader(log, options, sink, pace);
+      const reader = createReader({ log, ahead: aheadNow }, options, sink, pace);
       readers.add(reader);
       return { reader, leave: (how) => leave(reader, how) };
     },

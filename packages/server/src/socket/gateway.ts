@@ -110,12 +110,18 @@ function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
   });
   on(EVENT.list, listSchema, () => ({
     ok: true,
-    streams: streams.running(principal).map((stream) => ({
-      ...envelopeOf(stream),
-      query: stream.request.query,
-      status: stream.log.head === 0 ? 'waiting' : 'streaming',
-      offset: stream.log.head,
-    })),
+    streams: streams.running(principal).flatMap((stream) => {
+      const { status } = stream;
+      if (status === 'ended') return [];
+      return [
+        {
+          ...envelopeOf(stream),
+          query: stream.request.query,
+          status,
+          offset: stream.log.head,
+        },
+      ];
+    }),
   }));
 
   socket.on('disconnect', () => seats.loseAll());

@@ -3,7 +3,7 @@ import type { Socket } from 'socket.io';
 import type { Frame } from '../deliver/log.js';
 import type { Leaving, Seat, Stream } from '../deliver/stream.js';
 import { isTerminal } from '../entry.js';
-import { encode, encodeShort, envelopeOf } from './encode.js';
+import { encode, encodeAhead, encodeShort, envelopeOf } from './encode.js';
 import { createOutlet } from './outlet.js';
 
 /** The streams that one socket reads. A stream has one seat here; sitting again takes its place. */
@@ -47,6 +47,7 @@ export function createSeats(socket: Socket): Seats {
           writable: outlet.writable,
           send: (frame) =>
             ref === undefined ? sendNamed(stream, frame) : sendShort(stream, ref, frame),
+          sendAhead: (ahead) => socket.emit(...encodeAhead(ahead, envelopeOf(stream))),
         },
       );
       seats.set(stream, seat);

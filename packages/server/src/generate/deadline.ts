@@ -46,8 +46,9 @@ export async function* withDeadlines(
   } finally {
     clearTimeout(silence);
     clearTimeout(total);
+    // Not the abort first: a provider whose answer is complete keeps its connection for the next one.
+    await iterator.return?.();
     signal.removeEventListener('abort', follow);
     controller.abort();
-    await iterator.return?.();
   }
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
 import { type Breaker, type BreakerState, createBreaker } from './breaker.js';
 import { type Deadlines, withDeadlines } from './deadline.js';
@@ -77,6 +78,8 @@ export function createUpstream(
         passage.abandoned();
       }
     } finally {
+      // Fetch has the connection ready a turn later; a request that came at once would open another.
+      await nextTurn();
       place.leave();
     }
   }

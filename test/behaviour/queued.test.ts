@@ -1,5 +1,6 @@
 import {
   EVENT,
+  type StreamErrorMessage,
   type StreamListReply,
   type StreamMessage,
   type StreamQueuedMessage,
@@ -11,7 +12,7 @@ import { describe, expect, it } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
 import { connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { candidateOf } from '../harness/route.js';
+import { candidateOf, routeOf } from '../harness/route.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
@@ -155,6 +156,45 @@ describe('a stream that waits', () => {
   });
 });
 
+describe('a server', () => {
+  it('takes LLM_MAX_QUEUED that wait, and ends one more as `overloaded` with a time', async () => {
+    const { provider } = stage('model');
+    const { url } = await startServer(provider, {
+      route: [candidateOf(provider, { parallelism: 1 })],
+      env: { LLM_MAX_QUEUED: '1' },
+    });
+    const socket = connect(url, ME);
+    await start(socket, 'A');
+    const told = place(socket, 'B');
+    await start(socket, 'B');
+    await told;
+    const refused = next<StreamErrorMessage>(socket, EVENT.error);
+    expect((await start(socket, 'C')).ok).toBe(true);
+    expect(await refused).toMatchObject({
+      stream_id: 'C',
+      code: 'overloaded',
+      retryable: true,
+      retry_after_ms: expect.any(Number),
+    });
+  });
+
+  it('ends an answer that breaks off with LLM_ON_MIDSTREAM_FAILURE=fail', async () => {
+    const [api, local] = [stage('api'), stage('local')];
+    const { url } = await startServer(api.provider, {
+      route: routeOf(api.provider, local.provider),
+      env: { LLM_ON_MIDSTREAM_FAILURE: 'fail' },
+    });
+    const answer = sdk(url).start({ query: 'q' });
+    const call = await api.nextCall();
+    call.say('Lon');
+    call.fail(new ProviderError('truncated', 'unable to finish'));
+    expect(await snapshotWhen(answer, ({ status }) => status === 'failed')).toMatchObject({
+      text: 'Lon',
+      error: { code: 'truncated', partialText: 'Lon' },
+    });
+  });
+});
+
 describe('an answer that waits', () => {
   it('is `queued` with how many are ahead, then `waiting`, then as ever', async () => {
     const { url, nextCall } = await oneAtATime();
@@ -192,9 +232,10 @@ describe('an answer that waits', () => {
   });
 
   it('knows its place again after a cut connection', async () => {
-    const { url } = await oneAtATime();
+    const { url, nextCall } = await oneAtATime();
     const link = await cuttableLink(url);
     sdk(url).start({ query: 'a' });
+    await nextCall();
     const client = sdk(link.url);
     const answer = client.start({ query: 'b' });
     await snapshotWhen(answer, ({ status }) => status === 'queued');

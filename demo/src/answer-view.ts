@@ -16,6 +16,7 @@ export interface AnswerActions {
 }
 
 const words: Record<AnswerStatus, string> = {
+  queued: 'Waiting for a turn',
   waiting: 'Waiting for the answer',
   streaming: 'The answer is coming',
   reconnecting: 'Connection lost. The answer goes on from here as soon as it is back.',
@@ -55,7 +56,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
 
   function draw(snapshot: AnswerSnapshot): void {
     const { status, source } = snapshot;
-    const isRunning = status === 'waiting' || status === 'streaming' || status === 'reconnecting';
+    const isRunning = status !== 'done' && status !== 'cancelled' && status !== 'failed';
     const isRetryable = snapshot.error?.retryable ?? false;
     const hadFocus = article.contains(document.activeElement);
 
@@ -67,7 +68,8 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     else markdown.finish(snapshot.text);
     dots.hidden = !isRunning || snapshot.text !== '';
     show(noteLine, note(snapshot));
-    state.textContent = words[status];
+    state.textContent =
+      snapshot.ahead === undefined ? words[status] : `${snapshot.ahead} ahead of you`;
     show(error, snapshot.error === undefined ? '' : explain(snapshot.error));
 
     show(badge, source === undefined ? '' : sourceLabel(snapshot));

@@ -22,7 +22,11 @@ describe('LLM_MODE=auto', () => {
     const { providers, llm } = await serverWith({ OLLAMA_HOST: fake.url });
     expect(providers).toEqual(['ollama']);
     const entries = await entriesOf(llm.generateResponseStream({ query: 'Explain deltas' }));
-    expect(entries[0]).toMatchObject({ type: 'start', provider: 'ollama', model: 'llama3.2:latest' });
+    expect(entries[0]).toMatchObject({
+      type: 'start',
+      provider: 'ollama',
+      model: 'llama3.2:latest',
+    });
     expect(textOf(entries)).toContain('Explain deltas');
   });
 

@@ -91,12 +91,22 @@ describe('/metrics of the server process', () => {
       llm_stream_first_chunk_ms: { model: 3, cache: 1 },
       llm_stream_active: { '': 0 },
       llm_stream_cache_hit_total: { '': 1 },
+      llm_queue_length: { gemini: 0, ollama: 0 },
+      llm_breaker_state: {
+        'gemini closed': 1,
+        'gemini half-open': 0,
+        'gemini open': 0,
+        'ollama closed': 1,
+        'ollama half-open': 0,
+        'ollama open': 0,
+      },
       llm_stream_fallback_total: { 'gemini ollama busy': 1 },
       llm_stream_tokens_per_second: { [`gemini ${MODEL}`]: 1, 'ollama llama3.2': 1 },
       gen_ai_client_operation_duration: {
         [`${GEMINI} ${MODEL}`]: 1,
         [`${GEMINI} blocked`]: 1,
-        [`${GEMINI} busy`]: 1,
+        // Once more, before Ollama is asked.
+        [`${GEMINI} busy`]: 2,
         [`${GEMINI} cancelled`]: 1,
         [`${OLLAMA} llama3.2`]: 1,
       },

@@ -48,12 +48,18 @@ async function recorded(): Promise<Record<string, unknown>> {
   );
 }
 
+/** The same without the gauges, which show how things stand and not what happened. */
+async function counted(): Promise<Record<string, unknown>> {
+  const gauges = new Set(['llm_queue_length', 'llm_breaker_state']);
+  return Object.fromEntries(Object.entries(await recorded()).filter(([name]) => !gauges.has(name)));
+}
+
 beforeEach(() => void (meter = testMeter()));
 
 describe('the metrics of', () => {
   it('an answer say how long, how much, which provider and how many tokens', async () => {
     await entriesOf(service(answers('gemini')).generateResponseStream(ASK));
-    expect(await recorded()).toEqual({
+    expect(await counted()).toEqual({
       llm_stream_latency_ms: [[MODEL, 1]],
       llm_stream_first_chunk_ms: [[{ source: 'model' }, 1]],
       llm_stream_response_length: [[MODEL, 1]],
@@ -73,10 +79,10 @@ describe('the metrics of', () => {
   it('a cache hit add an answer and a hit, and no call of a model', async () => {
     const llm = service(answers('gemini'));
     await entriesOf(llm.generateResponseStream(ASK));
-    const before = await recorded();
+    const before = await counted();
     await entriesOf(llm.generateResponseStream(ASK));
     const hit = { outcome: 'stop', source: 'cache' };
-    expect(await recorded()).toEqual({
+    expect(await counted()).toEqual({
       ...before,
       llm_stream_latency_ms: [
         [MODEL, 1],
@@ -97,7 +103,7 @@ describe('the metrics of', () => {
   it('a failure name it, and have no first chunk', async () => {
     await entriesOf(service(fails('ollama', 'blocked')).generateResponseStream(ASK));
     const failed = { outcome: 'blocked', source: 'model' };
-    expect(await recorded()).toEqual({
+    expect(await counted()).toEqual({
       llm_stream_latency_ms: [[failed, 1]],
       llm_stream_response_length: [[failed, 1]],
       llm_stream_active: [[{}, 0]],
@@ -108,7 +114,7 @@ describe('the metrics of', () => {
   it('a fallback count it and both calls', async () => {
     const llm = service([fails('gemini', 'busy', { text: 'Lon' }), answers('ollama')]);
     await entriesOf(llm.generateResponseStream(ASK));
-    expect(await recorded()).toEqual({
+    expect(await counted()).toEqual({
       llm_stream_latency_ms: [[MODEL, 1]],
       llm_stream_first_chunk_ms: [[{ source: 'model' }, 1]],
       llm_stream_response_length: [[MODEL, 1]],
@@ -151,7 +157,7 @@ describe('the metrics of', () => {
       }
       const cancelled = { outcome: 'cancelled', source: 'model' };
       const called = { ...OLLAMA, 'gen_ai.request.model': 'script' };
-      expect(await recorded()).toEqual({
+      expect(await counted()).toEqual({
         llm_stream_latency_ms: [[cancelled, 1]],
         llm_stream_first_chunk_ms: [[{ source: 'model' }, 1]],
         llm_stream_response_length: [[cancelled, 1]],
@@ -224,6 +230,21 @@ describe('a model call', () => {
 });
 
 describe('the gauges', () => {
+  it('of a service show the queue and the breaker of each provider', async () => {
+    const { provider, nextCall } = stage('ollama');
+    const deadlines = PATIENT;
+    const llm = service(provider, { route: [{ provider, deadlines, parallelism: 1 }] });
+    const first = llm.generateResponseStream(ASK).next();
+    const call = await nextCall();
+    const second = llm.generateResponseStream({ query: 'Another' }).next();
+    expect((await second).value).toEqual({ type: 'queued', ahead: 1 });
+    const { llm_queue_length, llm_breaker_state } = await recorded();
+    expect(llm_queue_length).toEqual([[{ queue: 'ollama' }, 1]]);
+    expect(llm_breaker_state).toContainEqual([{ provider: 'ollama', state: 'closed' }, 1]);
+    call.say('Paris.');
+    await first;
+  });
+
   it('ask for the length of a queue each time they are read, until told to stop', async () => {
     const { gauges } = createMetrics(meter.provider);
     const length = vi.fn<() => number>(() => 0);

@@ -1,13 +1,7 @@
 import { createHash } from 'node:crypto';
-import {
-  type GenerateRequest,
-  type Logger,
-  ProviderError,
-  scripted,
-  type ScriptStep,
-} from '@rivulet/server';
-import { pino } from 'pino';
+import { type GenerateRequest, ProviderError, scripted, type ScriptStep } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
+import { recorded } from '../harness/log.js';
 import { PATIENT } from '../harness/route.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
@@ -18,18 +12,6 @@ const answers = (name = 'scripted', text = 'Paris.') =>
   script(name, { text: text.slice(0, 3) }, { text: text.slice(3) }, { finish: 'stop' });
 const fails = (failure: ProviderError['failure'], name = 'api') =>
   script(name, { fail: new ProviderError(failure, `unable to reach ${name}: ${failure}`) });
-
-function recorded(): { logger: Logger; events: Record<string, unknown>[]; written: () => string } {
-  const lines: string[] = [];
-  const logger = pino({ base: null }, { write: (line: string) => void lines.push(line) });
-  return {
-    logger,
-    get events() {
-      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-    },
-    written: () => lines.join(''),
-  };
-}
 
 describe('an answer', () => {
   it('is a start, its text piece by piece, and an end with length and digest', async () => {

@@ -6,6 +6,7 @@ import {
   LlmService,
   type LlmServiceOptions,
   type Provider,
+  type QueuedEntry,
 } from '@rivulet/server';
 import { routeOf } from './route.js';
 
@@ -26,12 +27,14 @@ export function serviceOf(
   });
 }
 
-export async function entriesOf(stream: AsyncIterable<Entry>): Promise<Entry[]> {
-  const entries: Entry[] = [];
+export async function entriesOf(
+  stream: AsyncIterable<Entry | QueuedEntry>,
+): Promise<(Entry | QueuedEntry)[]> {
+  const entries: (Entry | QueuedEntry)[] = [];
   for await (const entry of stream) entries.push(entry);
   return entries;
 }
 
-export function textOf(entries: readonly Entry[]): string {
+export function textOf(entries: readonly (Entry | QueuedEntry)[]): string {
   return entries.map((entry) => (entry.type === 'text' ? entry.text : '')).join('');
 }

@@ -3,6 +3,7 @@ import {
   EVENT,
   type ShortChunk,
   type StreamMessage,
+  type StreamQueuedMessage,
   type StreamOpenReply,
 } from '@rivulet/protocol';
 import { BehaviorSubject, defer, type Observable, of } from 'rxjs';
@@ -21,6 +22,8 @@ export interface Link {
   /** The connection is gone, or could not be made. It will be tried again. */
   disconnected(): void;
   receive(frame: Frame): void;
+  /** How many are before the stream in a queue; 0 when it has left that. */
+  queued(ahead: number): void;
   /** The client was closed. */
   closed(): void;
 }
@@ -92,6 +95,9 @@ export function createConnection(
         if (frame !== undefined) links.get(message.stream_id ?? '')?.receive(frame);
       });
     }
+    created.on(EVENT.queued, ({ stream_id, ahead }: StreamQueuedMessage) => {
+      links.get(stream_id)?.queued(ahead);
+    });
     created.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
       byRef.get(chunk[0])?.receive(decodeShort(chunk));
     });

@@ -44,10 +44,18 @@ export interface Received {
   /** The text of the attempt under way. */
   readonly text: string;
   readonly attempt: Attempt | undefined;
+  /** How many are ahead in a queue; 0 when it is in none. */
+  readonly ahead: number;
   readonly terminal: Extract<Frame['entry'], { type: 'end' | 'error' }> | undefined;
 }
 
-export const NOTHING: Received = { offset: 0, text: '', attempt: undefined, terminal: undefined };
+export const NOTHING: Received = {
+  offset: 0,
+  text: '',
+  attempt: undefined,
+  ahead: 0,
+  terminal: undefined,
+};
 
 /**
  * Adds a frame: drops what is here already, takes the new part of an overlap. Where something between
@@ -56,7 +64,7 @@ export const NOTHING: Received = { offset: 0, text: '', attempt: undefined, term
 export function receive(state: Received, { offset, size, entry }: Frame): Received | 'gap' {
   if (offset > state.offset) return 'gap';
   if (offset + size <= state.offset) return state;
-  const next = { ...state, offset: offset + size };
+  const next = { ...state, offset: offset + size, ahead: 0 };
   switch (entry.type) {
     case 'start':
       return { ...next, text: '', attempt: entry };
@@ -68,10 +76,15 @@ export function receive(state: Received, { offset, size, entry }: Frame): Receiv
   }
 }
 
-/** A named message as a frame; undefined for an error that refuses a request, which has no offset. */
+/** The place in a queue. The next frame ends the wait. */
+export function receiveAhead(state: Received, ahead: number): Received {
+  return { ...state, ahead };
+}
+
+/** A named message as a frame; undefined for one that has no offset, and so no place in the log. */
 export function decode(message: StreamMessage): Frame | undefined {
+  if (message.type === EVENT.queued || message.offset === undefined) return undefined;
   const { offset } = message;
-  if (offset === undefined) return undefined;
   switch (message.type) {
     case EVENT.start: {
       const { attempt, source, provider, model, reason } = message;

@@ -12,7 +12,14 @@ import type { KeptAnswer } from './cache/response-cache.js';
 import type { Connection, Link } from './connection.js';
 import { sha256 } from './digest.js';
 import { randomId } from './random-id.js';
-import { type Frame, knownError, NOTHING, receive, type Received } from './receive.js';
+import {
+  type Frame,
+  knownError,
+  NOTHING,
+  receive,
+  receiveAhead,
+  type Received,
+} from './receive.js';
 import { refusal, type StartRequest, startRequest, WINDOW_UNITS } from './request.js';
 import { isFinal, isSame, type Phase, snapshotOf } from './snapshot.js';
 import type { Answer, AnswerSnapshot, AnswerTiming, Ask, CacheMode } from './types.js';
@@ -97,6 +104,8 @@ export class LiveResponse implements Link {
 
   disconnected(): void {
     this.#awaitingReply = false;
+    // The queue moves on meanwhile; the server says the place again.
+    this.#received = receiveAhead(this.#received, 0);
     this.#show({ status: 'reconnecting' });
   }
 
@@ -118,6 +127,12 @@ export class LiveResponse implements Link {
     else if (next.terminal?.type === 'end') void this.#verify(next.terminal);
     else this.#show({ status: 'open' });
     this.#acknowledge();
+  }
+
+  queued(ahead: number): void {
+    if (this.#ended) return;
+    this.#received = receiveAhead(this.#received, ahead);
+    this.#show({ status: 'open' });
   }
 
   async #begin(): Promise<void> {
@@ -218,6 +233,7 @@ export class LiveResponse implements Link {
       offset: 0,
       text,
       attempt: { attempt: 1, source: 'cache', provider, model, reason: undefined },
+      ahead: 0,
       terminal: {
         type: 'end',
         finishReason,
@@ -246,6 +262,7 @@ export class LiveResponse implements Link {
       connected: () => this.#connection.end(event, message, () => stop()),
       disconnected() {},
       receive() {},
+      queued() {},
       closed() {},
     });
   }

@@ -27,10 +27,12 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
   const { attempt, terminal } = received;
   // Until the text is verified it has not ended, whatever the server said.
   const end = phase.status === 'done' && terminal?.type === 'end' ? terminal : undefined;
+  const status = statusOf(received, phase);
   return Object.freeze({
     id: asked.id,
     query: asked.query,
-    status: statusOf(received, phase),
+    status,
+    ahead: status === 'queued' ? received.ahead : undefined,
     text: received.text,
     attempt: attempt?.attempt ?? 0,
     source: sourceOf(asked, received),
@@ -63,13 +65,14 @@ export function failureOf({ status, error, text }: AnswerSnapshot): StreamError 
 
 /** What a subscriber that comes now has missed. */
 export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
-  const { attempt, source, provider, model, restartReason, text } = snapshot;
+  const { attempt, source, provider, model, restartReason, text, ahead } = snapshot;
   const events: ResponseEvent[] = [];
   if (source !== undefined && provider !== undefined && model !== undefined) {
     const reason = restartReason !== undefined && { reason: restartReason };
     events.push({ type: 'start', attempt, source, provider, model, ...reason });
   }
   if (text !== '') events.push({ type: 'text', text });
+  if (ahead !== undefined) events.push({ type: 'queued', ahead });
   const { finishReason, usage, timing } = snapshot;
   if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
     events.push({ type: 'end', finishReason, usage, timing });
@@ -81,11 +84,19 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
 export function eventsBetween(before: AnswerSnapshot, after: AnswerSnapshot): ResponseEvent[] {
   if (after.attempt !== before.attempt) return eventsOf(after);
   const text = after.text.slice(before.text.length);
-  return eventsOf({ ...after, source: undefined, text });
+  return eventsOf({ ...after, source: undefined, text, ahead: newAhead(before, after) });
 }
 
-function statusOf({ text }: Received, { status }: Phase): AnswerStatus {
+/** Undefined when it is the same, or not known while the connection is away. */
+function newAhead(before: AnswerSnapshot, { ahead, status }: AnswerSnapshot): number | undefined {
+  if (ahead === before.ahead) return undefined;
+  const isItsTurn = status === 'waiting' || status === 'streaming';
+  return ahead ?? (isItsTurn ? 0 : undefined);
+}
+
+function statusOf({ text, ahead }: Received, { status }: Phase): AnswerStatus {
   if (status !== 'open') return status;
+  if (ahead > 0) return 'queued';
   return text === '' ? 'waiting' : 'streaming';
 }
 

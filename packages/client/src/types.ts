@@ -46,6 +46,11 @@ export type ResponseEvent =
       reason?: string;
     }
   | { type: 'text'; text: string }
+  | {
+      type: 'queued';
+      /** Requests that are before this one; again whenever that changes, 0 when it is its turn. */
+      ahead: number;
+    }
   | { type: 'end'; finishReason: FinishReason; usage: Usage; timing: AnswerTiming };
 
 /** Milliseconds by this browser's monotonic clock, from the ask to the first text and to the end. */
@@ -57,12 +62,14 @@ export interface AnswerTiming {
 }
 
 /**
+ * - `queued`: others are before it; `ahead` says how many
  * - `waiting`: asked, no text yet
  * - `streaming`: text is coming
  * - `reconnecting`: the connection is being restored; the text so far stands
  * - `done`, `cancelled`, `failed`: final
  */
 export type AnswerStatus =
+  | 'queued'
   | 'waiting'
   | 'streaming'
   | 'reconnecting'
@@ -75,6 +82,8 @@ export interface AnswerSnapshot {
   readonly id: string;
   readonly query: string;
   readonly status: AnswerStatus;
+  /** Requests that are before this one, at least 1; undefined unless `status` is `queued`. */
+  readonly ahead: number | undefined;
   readonly text: string;
   /** 0 until the first attempt begins. */
   readonly attempt: number;

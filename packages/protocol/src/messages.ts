@@ -8,6 +8,7 @@ export const EVENT = {
   cancel: 'stream_cancel',
   detach: 'stream_detach',
   list: 'stream_list',
+  queued: 'stream_queued',
   chunk: 'stream_chunk',
   shortChunk: 'c',
   end: 'stream_end',
@@ -117,8 +118,8 @@ export interface StreamSummary {
   offset: number;
 }
 
-/** `waiting` for the first text, `streaming`, or `ended`. */
-export type StreamStatus = 'waiting' | 'streaming' | 'ended';
+/** `queued` for the model, `waiting` for the first text, `streaming`, or `ended`. */
+export type StreamStatus = 'queued' | 'waiting' | 'streaming' | 'ended';
 
 /** The stream is being read; `ref` names it in short chunks when a window was given. */
 export interface StreamOpenReply {
@@ -143,6 +144,14 @@ export interface StreamListReply {
 export interface ErrorReply {
   ok: false;
   error: WireError;
+}
+
+/** The stream waits for a model. Not a part of the log, so it has no offset. */
+export interface StreamQueuedMessage {
+  type: typeof EVENT.queued;
+  stream_id: string;
+  session_id?: string;
+  ahead: number;
 }
 
 /** An attempt begins: the text starts again from nothing. */
@@ -194,6 +203,7 @@ export interface StreamErrorMessage extends WireError {
 
 /** All that a server sends about a stream by name; `ShortChunk` is the form without one. */
 export type StreamMessage =
+  | StreamQueuedMessage
   | StreamStartMessage
   | StreamChunkMessage
   | StreamEndMessage

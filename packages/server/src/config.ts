@@ -5,8 +5,18 @@ export interface Config {
   host: string;
   port: number;
   mode: 'auto' | 'api' | 'local' | 'hybrid' | 'docs';
-  gemini: { apiKey: string | undefined; model: string; baseUrl: string | undefined };
-  ollama: { host: string; model: string | undefined };
+  gemini: {
+    apiKey: string | undefined;
+    model: string;
+    baseUrl: string | undefined;
+    /** Answers at a time, and so connections. */
+    parallelism: number;
+  };
+  ollama: { host: string; model: string | undefined; parallelism: number };
+  /** What a failure after text was shown leads to: the next provider's attempt, or the end. */
+  onMidstreamFailure: 'restart' | 'fail';
+  /** Requests that may wait for each provider. */
+  maxQueued: number;
   temperature: number | undefined;
   topP: number | undefined;
   topK: number | undefined;
@@ -76,6 +86,12 @@ const environment = z.object({
   GEMINI_BASE_URL: httpUrl.optional(),
   OLLAMA_HOST: ollamaHost.default('http://127.0.0.1:11434'),
   OLLAMA_MODEL: z.string().optional(),
+  GEMINI_PARALLELISM: wholeNumber(1, 10_000).default(32),
+  // As many as Ollama answers at a time by its own default (OLLAMA_NUM_PARALLEL). What is sent beyond
+  // that waits inside Ollama, where nobody learns how many are ahead and the wait passes for silence.
+  OLLAMA_PARALLELISM: wholeNumber(1, 10_000).default(1),
+  LLM_ON_MIDSTREAM_FAILURE: oneOf(['restart', 'fail']).default('restart'),
+  LLM_MAX_QUEUED: wholeNumber(0, 1_000_000).default(512),
   LLM_TEMPERATURE: decimal(0, 2).optional(),
   LLM_TOP_P: decimal(0, 1).optional(),
   LLM_TOP_K: wholeNumber(1, 1000).optional(),
@@ -117,8 +133,19 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     host: e.HOST,
     port: e.PORT,
     mode: e.LLM_MODE,
-    gemini: { apiKey: e.GEMINI_API_KEY, model: e.GEMINI_MODEL, baseUrl: e.GEMINI_BASE_URL },
-    ollama: { host: e.OLLAMA_HOST, model: e.OLLAMA_MODEL },
+    gemini: {
+      apiKey: e.GEMINI_API_KEY,
+      model: e.GEMINI_MODEL,
+      baseUrl: e.GEMINI_BASE_URL,
+      parallelism: e.GEMINI_PARALLELISM,
+    },
+    ollama: {
+      host: e.OLLAMA_HOST,
+      model: e.OLLAMA_MODEL,
+      parallelism: e.OLLAMA_PARALLELISM,
+    },
+    onMidstreamFailure: e.LLM_ON_MIDSTREAM_FAILURE,
+    maxQueued: e.LLM_MAX_QUEUED,
     temperature: e.LLM_TEMPERATURE,
     topP: e.LLM_TOP_P,
     topK: e.LLM_TOP_K,

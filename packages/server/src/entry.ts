@@ -44,6 +44,13 @@ export interface ErrorEntry {
  */
 export type Entry = StartEntry | TextEntry | EndEntry | ErrorEntry;
 
+/** The answer waits for a model: news of the moment, and no part of the response. */
+export interface QueuedEntry {
+  type: 'queued';
+  /** Requests that have to be done before it is this one's turn; 0 when it is. */
+  ahead: number;
+}
+
 export function isTerminal(entry: Entry): entry is EndEntry | ErrorEntry {
   return entry.type === 'end' || entry.type === 'error';
 }

@@ -1,7 +1,7 @@
 export { StreamError } from '@rivulet/protocol';
 export { type Config, ConfigError, readConfig } from './config.js';
 export type { StreamBounds } from './deliver/streams.js';
-export type { EndEntry, Entry, ErrorEntry, StartEntry, TextEntry } from './entry.js';
+export type { EndEntry, Entry, ErrorEntry, QueuedEntry, StartEntry, TextEntry } from './entry.js';
 export {
   type CachedAnswer,
   createResponseCache,
@@ -22,8 +22,9 @@ export {
   type ProviderFailure,
 } from './generate/providers/provider.js';
 export { scripted, type ScriptStep } from './generate/providers/scripted.js';
-export type { Candidate, Route } from './generate/route.js';
+export type { ProviderStatus, Route, RouterOptions } from './generate/route.js';
 export { LlmService, type LlmServiceOptions } from './generate/service.js';
+export type { Candidate } from './generate/upstream.js';
 export type { BreakerState, Gauges } from './observe/gauges.js';
 export { createLogger, type Logger } from './observe/logger.js';
 export { createMetrics, type StreamMetrics } from './observe/metrics.js';

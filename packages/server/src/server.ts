@@ -55,6 +55,8 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const { systemPrompt, temperature, topP, topK, maxTokens } = config;
   const llm = new LlmService({
     route,
+    onMidstreamFailure: config.onMidstreamFailure,
+    maxQueued: config.maxQueued,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },
     cache: config.cache.enabled
       ? createResponseCache({ ttlSeconds: config.cache.ttlSeconds, maxBytes: CACHE_BYTES })

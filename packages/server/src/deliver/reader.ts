@@ -1,6 +1,13 @@
 import type { Frame, Log } from './log.js';
 import type { Flushable, Pace } from './pace.js';
 
+/** What a reader reads. */
+export interface Source {
+  log: Log;
+  /** How many are ahead in a queue, 0 once it has left that; undefined when it was in none. */
+  ahead(): number | undefined;
+}
+
 /** Where a reader's frames go. */
 export interface Sink {
   /** Whether it takes a frame now. A sink that does not is to call the reader's `flush` when it does. */
@@ -8,6 +15,8 @@ export interface Sink {
   send(frame: Frame): void;
   /** The log is gone though the reader has it only up to `offset`; nothing more is sent. */
   drop(offset: number): void;
+  /** How many are ahead of the stream, as far as it goes: only the newest is said. */
+  sendAhead(ahead: number): void;
 }
 
 export interface ReaderOptions {
@@ -30,9 +39,16 @@ export interface Reader extends Flushable {
 /** So that a late reader of a long text does not get it in one message. */
 const MAX_FRAME_UNITS = 65_536;
 
-export function createReader(log: Log, options: ReaderOptions, sink: Sink, pace: Pace): Reader {
+export function createReader(
+  { log, ahead }: Source,
+  options: ReaderOptions,
+  sink: Sink,
+  pace: Pace,
+): Reader {
   let sent = options.offset;
   let acked = options.offset;
+  /** What the other end takes `ahead` to be: each frame says that the wait is over. */
+  let told = 0;
   let closed = false;
   const stopListening = log.onAppend(() => pace.soon(reader));
 
@@ -41,14 +57,25 @@ export function createReader(log: Log, options: ReaderOptions, sink: Sink, pace:
     return Math.min(MAX_FRAME_UNITS, acked + options.window - sent);
   }
 
+  function tellAhead(): void {
+    const now = ahead();
+    if (now === undefined || now === told || !sink.writable(reader)) return;
+    told = now;
+    sink.sendAhead(now);
+  }
+
   const reader: Reader = {
     flush() {
       for (;;) {
         const frame = closed ? undefined : log.read(sent, credit());
-        if (frame === undefined || !sink.writable(reader)) return;
+        if (frame === undefined) break;
+        if (!sink.writable(reader)) return;
         sent += frame.size;
+        told = 0;
         sink.send(frame);
       }
+      // Not before what the log still has, which would say that the wait is over.
+      if (!closed && sent === log.head) tellAhead();
     },
     ack(offset) {
       if (offset <= acked || offset > sent) return;

@@ -33,6 +33,8 @@ export interface Stream extends StreamIdentity {
   readonly log: Log;
   readonly status: StreamStatus;
   readonly hasReaders: boolean;
+  /** How many are ahead of it in a queue, 0 when it has left that; undefined when it was in none. */
+  setAhead(ahead: number | undefined): void;
   /** `readerId` is the reader's own name, by which it is known when it comes back. */
   read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Seat;
   /** A reader that was cut off says that it will not come back. */
@@ -53,6 +55,7 @@ export function createStream(
   /** Until when each reader that was cut off is waited for. */
   const lostUntil = new Map<string | symbol, number>();
   let detachedUntil = 0;
+  let ahead: number | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   function abandonInTime(): void {
@@ -73,20 +76,30 @@ export function createStream(
     abandonInTime();
   }
 
+  function aheadNow(): number | undefined {
+    return log.done ? undefined : ahead;
+  }
+
   return {
     ...identity,
     log,
     get status() {
       if (log.done) return 'ended';
+      if (ahead !== undefined && ahead > 0) return 'queued';
       return log.head === 0 ? 'waiting' : 'streaming';
     },
     get hasReaders() {
       return readers.size > 0;
     },
+    setAhead(now) {
+      if (now === ahead) return;
+      ahead = now;
+      for (const reader of readers) pace.soon(reader);
+    },
     read({ readerId, ...options }, sink) {
       const id = readerId ?? Symbol('a reader without a name');
       lostUntil.delete(id);
-      const reader = createReader(log, options, sink, pace);
+      const reader = createReader({ log, ahead: aheadNow }, options, sink, pace);
       readers.add(reader);
       abandonInTime();
       return { reader, leave: (how) => leave(reader, id, how) };

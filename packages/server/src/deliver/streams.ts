@@ -1,13 +1,16 @@
 import { createHash } from 'node:crypto';
 import { StreamError } from '@rivulet/protocol';
-import type { Entry } from '../entry.js';
+import type { Entry, QueuedEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog } from './log.js';
 import { createPace } from './pace.js';
 import { createStream, type Graces, type Stream, type StreamIdentity } from './stream.js';
 
 /** Makes the entries of one response; it ends with a terminal entry and does not throw. */
-export type Generate = (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<Entry>;
+export type Generate = (
+  request: GenerateRequest,
+  signal: AbortSignal,
+) => AsyncIterable<Entry | QueuedEntry>;
 
 export interface StreamBounds extends Graces {
   /** How long a finished stream can still be attached to. */
@@ -87,6 +90,8 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     const { log } = stream;
     try {
       for await (const entry of generate(request, signal)) {
+        stream.setAhead(entry.type === 'queued' ? entry.ahead : undefined);
+        if (entry.type === 'queued') continue;
         if (!log.append(entry) || log.done) break;
       }
     } catch {

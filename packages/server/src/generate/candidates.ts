@@ -4,7 +4,8 @@ import type { Deadlines } from './deadline.js';
 import { docs } from './providers/docs.js';
 import { gemini } from './providers/gemini.js';
 import { ollama, ollamaModels } from './providers/ollama.js';
-import type { Candidate, Route } from './route.js';
+import type { Route } from './route.js';
+import type { Candidate } from './upstream.js';
 
 const API_DEADLINES: Deadlines = { firstChunkMs: 10_000, stallMs: 30_000, totalMs: 120_000 };
 // A local model may have to be read from disk first.
@@ -35,13 +36,16 @@ export async function chooseRoute(config: Config, logger: Logger): Promise<Route
   }
 }
 
-function api({ gemini: { apiKey = '', model, baseUrl } }: Config): Candidate {
+function api({ gemini: { apiKey = '', model, baseUrl, parallelism } }: Config): Candidate {
   const provider = gemini({ apiKey, model, ...(baseUrl !== undefined && { baseUrl }) });
-  return { provider, deadlines: API_DEADLINES };
+  return { provider, deadlines: API_DEADLINES, parallelism, retries: true };
 }
 
-function local({ ollama: { host } }: Config, model: string = DEFAULT_OLLAMA_MODEL): Candidate {
-  return { provider: ollama({ host, model }), deadlines: LOCAL_DEADLINES };
+function local(
+  { ollama: { host, parallelism } }: Config,
+  model: string = DEFAULT_OLLAMA_MODEL,
+): Candidate {
+  return { provider: ollama({ host, model }), deadlines: LOCAL_DEADLINES, parallelism };
 }
 
 function builtIn(): Candidate {

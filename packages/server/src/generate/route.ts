@@ -1,68 +1,126 @@
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
-import { type Deadlines, withDeadlines } from './deadline.js';
-import { type Prompt, type Provider, ProviderError } from './providers/provider.js';
-
-export interface Candidate {
-  provider: Provider;
-  deadlines: Deadlines;
-}
+import type { BreakerState } from '../observe/gauges.js';
+import type { Prompt, Provider } from './providers/provider.js';
+import { type QueuedStep, takeTurn } from './turn.js';
+import { type Candidate, createUpstream, type Upstream, type UpstreamEvents } from './upstream.js';
 
 /** Who answers: the first that can, in this order. */
 export type Route = readonly [Candidate, ...Candidate[]];
 
-/** What `follow` yields: an attempt when its first text is there, then its text, then one finish. */
+/**
+ * What `follow` yields: the place in the queue while it waits for one, an attempt when its first text
+ * is there, then its text, then one finish.
+ */
 export type RouteStep =
+  | QueuedStep
   | { type: 'attempt'; provider: Provider; reason?: string }
   | { type: 'text'; text: string }
   | { type: 'finish'; provider: Provider; reason: FinishReason; usage: Usage };
 
-/** Told of each provider that was given up for the next. */
+export interface RouterOptions {
+  /** What a failure after text was shown leads to: the next provider's attempt, or the end. */
+  onMidstreamFailure: 'restart' | 'fail';
+  /** Requests that may wait for each provider. */
+  maxQueued: number;
+}
+
+/** Told when a provider was given up for the next. */
 export type OnFallback = (from: Provider, to: Provider, error: unknown) => void;
 
-/**
- * Asks the providers in turn. Before the first text the next one takes over unseen; after it, as a new
- * attempt whose text begins again. Throws a `StreamError` when no answer came, and `signal.reason`
- * when `signal` aborted.
- */
-export async function* follow(
-  route: Route,
-  prompt: Prompt,
-  signal: AbortSignal,
-  onFallback: OnFallback,
-): AsyncGenerator<RouteStep, void, undefined> {
-  const failures: StreamError[] = [];
-  let shown = false;
-  for (const [i, { provider, deadlines }] of route.entries()) {
-    const reason = failures.at(-1)?.message;
-    let begun = false;
-    const begin = (): RouteStep => {
-      const again = shown && reason !== undefined;
-      begun = true;
-      shown = true;
-      return { type: 'attempt', provider, ...(again && { reason }) };
-    };
-    try {
-      for await (const delta of withDeadlines(provider, prompt, signal, deadlines)) {
-        if (delta.type === 'thought') continue;
-        if (!begun) yield begin();
-        if (delta.type === 'text') yield delta;
-        else yield { ...delta, provider };
-        if (delta.type === 'finish') return;
-      }
-      throw new ProviderError(
-        'truncated',
-        `unable to finish the answer: ${provider.name} stopped without an end`,
-      );
-    } catch (error) {
-      signal.throwIfAborted();
-      const failure = asStreamError(error, provider);
-      const next = route[i + 1]?.provider;
-      if (isFinal(failure)) throw failure;
+/** How a provider stands. */
+export interface ProviderStatus {
+  name: string;
+  model: string;
+  breaker: BreakerState;
+  /** Requests that it is answering. */
+  running: number;
+  /** Requests that wait for it; one that waits for two counts in both. */
+  waiting: number;
+}
+
+/** The way of requests through the providers, and what they share on it. */
+export interface Router {
+  /**
+   * Asks the providers in turn. Before the first text the next one takes over unseen; after it, as a
+   * new attempt whose text begins again. Throws a `StreamError` when no answer came, and
+   * `signal.reason` when `signal` aborted.
+   */
+  follow(
+    prompt: Prompt,
+    signal: AbortSignal,
+    onFallback: OnFallback,
+  ): AsyncGenerator<RouteStep, void, undefined>;
+  status(): ProviderStatus[];
+}
+
+export function createRouter(
+  [first, ...others]: Route,
+  { onMidstreamFailure, maxQueued }: RouterOptions,
+  events: UpstreamEvents,
+): Router {
+  const upstreamOf = (candidate: Candidate): Upstream =>
+    createUpstream(candidate, maxQueued, events);
+  const upstreams = [upstreamOf(first), ...others.map(upstreamOf)] as const;
+
+  async function* follow(
+    prompt: Prompt,
+    signal: AbortSignal,
+    onFallback: OnFallback,
+  ): AsyncGenerator<RouteStep, void, undefined> {
+    const failures: StreamError[] = [];
+    let shown = false;
+
+    /** Those that are left, when all before and `upstream` have failed. */
+    function after(upstream: Upstream, failure: StreamError): Upstream[] {
       failures.push(failure);
-      if (next !== undefined) onFallback(provider, next, error);
+      const rest = upstreams.slice(upstreams.indexOf(upstream) + 1);
+      if (rest[0]) onFallback(upstream.provider, rest[0].provider, failure);
+      return rest;
     }
+
+    let rest: readonly Upstream[] = upstreams;
+    while (isSome(rest)) {
+      let asked = rest[0];
+      try {
+        const { upstream, place } = yield* takeTurn(rest, signal);
+        for (const passed of rest.slice(0, rest.indexOf(upstream))) after(passed, tooLong(passed));
+        asked = upstream;
+        const reason = failures.at(-1)?.message;
+        const { provider } = asked;
+        let begun = false;
+        for await (const delta of asked.ask(place, prompt, signal)) {
+          if (delta.type === 'thought') continue;
+          if (!begun) yield { type: 'attempt', provider, ...(shown && reason && { reason }) };
+          begun = true;
+          shown = true;
+          yield delta.type === 'text' ? delta : { ...delta, provider };
+        }
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof StreamError)) throw error;
+        if (isFinal(error) || (shown && onMidstreamFailure === 'fail')) throw error;
+        rest = after(asked, error);
+      }
+    }
+    throw failures.length === 1 ? failures[0]! : allFailed(failures);
   }
-  throw failures.length === 1 ? failures[0]! : allFailed(failures);
+
+  return {
+    follow,
+    status: () =>
+      upstreams.map(({ provider: { name, model }, breaker, queue }) => ({
+        name,
+        model,
+        breaker: breaker.state,
+        running: queue.running,
+        waiting: queue.waiting,
+      })),
+  };
+}
+
+function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstream[]] {
+  return rest.length > 0;
 }
 
 /** A refusal on grounds of content is not for another provider to undo, nor a request that is wrong. */
@@ -70,37 +128,23 @@ function isFinal({ code }: StreamError): boolean {
   return code === 'blocked' || code === 'bad_request';
 }
 
-function asStreamError(error: unknown, provider: Provider): StreamError {
-  if (error instanceof StreamError) return error;
-  if (error instanceof ProviderError) {
-    return new StreamError(codeOf(error), error.message, {
-      retryAfterMs: error.retryAfterMs,
-      cause: error,
-    });
-  }
-  return new StreamError('internal', `unable to use ${provider.name}: the server failed`, {
-    cause: error,
-  });
-}
-
-function codeOf({ failure }: ProviderError): StreamError['code'] {
-  switch (failure) {
-    case 'bad_request':
-    case 'blocked':
-    case 'truncated':
-      return failure;
-    case 'unavailable':
-    case 'busy':
-    case 'misconfigured':
-      return 'provider_unavailable';
-  }
+function tooLong({ provider, deadlines }: Upstream): StreamError {
+  return new StreamError(
+    'overloaded',
+    `unable to get an answer from ${provider.name}: no place was free within ${deadlines.firstChunkMs} ms`,
+  );
 }
 
 function allFailed(failures: readonly StreamError[]): StreamError {
   const reasons = failures.map(({ message }) => message).join('; ');
   const waits = failures.flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
-  return new StreamError('all_providers_failed', `unable to get an answer: ${reasons}`, {
-    retryAfterMs: waits.length > 0 ? Math.min(...waits) : undefined,
-    cause: new AggregateError(failures),
-  });
+  const isFull = failures.every(({ code }) => code === 'overloaded');
+  return new StreamError(
+    isFull ? 'overloaded' : 'all_providers_failed',
+    `unable to get an answer: ${reasons}`,
+    {
+      retryAfterMs: waits.length > 0 ? Math.min(...waits) : undefined,
+      cause: new AggregateError(failures),
+    },
+  );
 }

@@ -1,5 +1,5 @@
 import { StreamError } from '@rivulet/protocol';
-import type { Entry } from '../entry.js';
+import type { Entry, QueuedEntry } from '../entry.js';
 import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { GenerateRequest } from '../request.js';
@@ -7,10 +7,17 @@ import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
 import { measured } from './measured.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import type { Provider } from './providers/provider.js';
-import { type Candidate, follow, type Route } from './route.js';
+import {
+  createRouter,
+  type ProviderStatus,
+  type Route,
+  type Router,
+  type RouterOptions,
+} from './route.js';
 import { Run } from './run.js';
+import type { Candidate, UpstreamEvents } from './upstream.js';
 
-export interface LlmServiceOptions {
+export interface LlmServiceOptions extends Partial<RouterOptions> {
   route: Route;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
@@ -20,36 +27,53 @@ export interface LlmServiceOptions {
   metrics: StreamMetrics;
 }
 
+const DEFAULTS: RouterOptions = { onMidstreamFailure: 'restart', maxQueued: 512 };
+
 /** The streaming core: cache, prompt, providers, cache. It knows no socket and no reader. */
 export class LlmService {
   readonly #options: LlmServiceOptions;
+  readonly #router: Router;
 
   constructor(options: LlmServiceOptions) {
-    const { route, logger, metrics } = options;
+    const { route, metrics } = options;
+    const logger = logErrorFacts(options.logger);
+    this.#options = { ...options, logger };
     const measure = (candidate: Candidate): Candidate => ({
       ...candidate,
       provider: measured(candidate.provider, metrics),
     });
     const [first, ...rest] = route;
-    this.#options = {
-      ...options,
-      route: [measure(first), ...rest.map(measure)],
-      logger: logErrorFacts(logger),
-    };
+    const { onMidstreamFailure, maxQueued } = { ...DEFAULTS, ...options };
+    this.#router = createRouter(
+      [measure(first), ...rest.map(measure)],
+      { onMidstreamFailure, maxQueued },
+      upstreamEvents(logger),
+    );
+    for (const { name } of this.#router.status()) {
+      const status = (): ProviderStatus => this.#router.status().find((s) => s.name === name)!;
+      metrics.gauges.queueLength(name, () => status().waiting);
+      metrics.gauges.breakerState(name, () => status().breaker);
+    }
+  }
+
+  /** How each provider stands now, in the order of the route. */
+  providerStatus(): ProviderStatus[] {
+    return this.#router.status();
   }
 
   /**
    * Streams one answer: a `start` for each attempt, text, and one `end` or `error` as the last entry.
+   * Before an attempt a `queued` comes whenever its place in the queue changes, if it has to wait.
    * It does not throw; aborting `signal` ends it with the error `cancelled`.
    */
   async *generateResponseStream(
     request: GenerateRequest,
     { signal = new AbortController().signal }: { signal?: AbortSignal } = {},
-  ): AsyncGenerator<Entry, void, undefined> {
+  ): AsyncGenerator<Entry | QueuedEntry, void, undefined> {
     const run = new Run(this.#options.logger, this.#options.metrics);
     try {
       for await (const entry of this.#answer(request, signal, run)) {
-        run.note(entry);
+        if (entry.type !== 'queued') run.note(entry);
         yield entry;
       }
     } catch (error) {
@@ -65,7 +89,7 @@ export class LlmService {
     request: GenerateRequest,
     signal: AbortSignal,
     run: Run,
-  ): AsyncGenerator<Entry, void, undefined> {
+  ): AsyncGenerator<Entry | QueuedEntry, void, undefined> {
     const { route, maxResponseUnits } = this.#options;
     const prompt = buildPrompt(request, this.#options.prompt);
     const mode = request.options?.cache ?? 'default';
@@ -81,8 +105,11 @@ export class LlmService {
       return;
     }
 
-    for await (const step of follow(route, prompt, signal, run.fallback)) {
+    for await (const step of this.#router.follow(prompt, signal, run.fallback)) {
       switch (step.type) {
+        case 'queued':
+          yield step;
+          break;
         case 'attempt':
           yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
           break;
@@ -116,6 +143,15 @@ export class LlmService {
       this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
     }
   }
+}
+
+function upstreamEvents(logger: Logger): UpstreamEvents {
+  return {
+    onMisconfigured: ({ name, model }, error) =>
+      logger.error({ event: 'LLM_PROVIDER_MISCONFIGURED', provider: name, model, err: error }),
+    onBreakerChange: ({ name }, state) =>
+      logger.warn({ event: 'LLM_PROVIDER_BREAKER', provider: name, state }),
+  };
 }
 
 function startEntry(

@@ -50,6 +50,10 @@ export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
   }
 }
 
+export function encodeAhead(ahead: number, envelope: Envelope): Encoded {
+  return [EVENT.queued, { type: EVENT.queued, ...envelope, ahead }];
+}
+
 export function envelopeOf({ id, sessionId }: Stream): Envelope {
   return { stream_id: id, ...(sessionId !== undefined && { session_id: sessionId }) };
 }

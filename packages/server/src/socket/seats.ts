@@ -3,7 +3,7 @@ import type { Socket } from 'socket.io';
 import type { Frame } from '../deliver/log.js';
 import type { Leaving, Seat, Stream } from '../deliver/stream.js';
 import { type ErrorEntry, isTerminal } from '../entry.js';
-import { encode, encodeShort, envelopeOf } from './encode.js';
+import { encode, encodeAhead, encodeShort, envelopeOf } from './encode.js';
 import { createOutlet } from './outlet.js';
 
 /** Where a reader begins, how far it may get ahead of what it acknowledged, and its own name. */
@@ -64,6 +64,7 @@ export function createSeats(socket: Socket): Seats {
         writable: outlet.writable,
         send: (frame) =>
           ref === undefined ? sendNamed(stream, frame) : sendShort(stream, ref, frame),
+        sendAhead: (ahead) => socket.emit(...encodeAhead(ahead, envelopeOf(stream))),
         drop(offset) {
           seats.delete(stream);
           sendNamed(stream, { offset, size: 1, entry: DROPPED });

@@ -19,6 +19,12 @@ export interface OllamaOptions {
   model: string;
 }
 
+/**
+ * The end of the body comes right after the last line. To abort before it was read would cost the
+ * connection, which the next request is to use again.
+ */
+const DRAIN_MS = 100;
+
 const NO_DONE_LINE = 'Did not receive done or success response in stream.';
 
 const NETWORK_FAULTS: Readonly<Record<string, string>> = {
@@ -64,18 +70,36 @@ async function* streamAnswer(
   signal.throwIfAborted();
   const upstream = new AbortController();
   const link = addAbortListener(signal, () => upstream.abort());
+  const body = ending();
+  let finished = false;
   try {
-    for await (const delta of readLines(host, request, upstream.signal)) {
+    for await (const delta of readLines(host, request, upstream.signal, body.end)) {
       signal.throwIfAborted();
+      finished = delta.type === 'finish';
       yield delta;
     }
   } catch (error) {
     signal.throwIfAborted();
     throw error;
   } finally {
+    if (finished) await body.ended(DRAIN_MS);
     link[Symbol.dispose]();
     upstream.abort();
   }
+}
+
+/** Something that ends; `ended` waits for that, but not for longer than it is told. */
+function ending(): { end(): void; ended(withinMs: number): Promise<void> } {
+  let end = (): void => {};
+  const hasEnded = new Promise<void>((resolve) => (end = resolve));
+  return {
+    end,
+    async ended(withinMs) {
+      const timer = setTimeout(end, withinMs);
+      await hasEnded;
+      clearTimeout(timer);
+    },
+  };
 }
 
 type AnswerRequest = ChatRequest & { stream: true };
@@ -100,11 +124,13 @@ async function* readLines(
   host: string,
   request: AnswerRequest,
   signal: AbortSignal,
+  onBodyEnd: () => void,
 ): AsyncGenerator<Delta> {
   let begun = false;
   try {
     const refuse: Refuse = (response) => refusedAnswer(response, request);
-    const client = connect(host, signal, refuse, onlyJsonLines);
+    const read = (response: Response): Response => onlyJsonLines(response, onBodyEnd);
+    const client = connect(host, signal, refuse, read);
     for await (const line of await client.chat(request)) {
       begun = true;
       yield* toDeltas(line);

@@ -1,0 +1,40 @@
+import { createLogger, readConfig } from '@rivulet/server';
+import { describe, expect, it } from 'vitest';
+import { chooseRoute } from '../../packages/server/src/generate/candidates.js';
+import { answerTo } from '../fakes/shared.js';
+import { startFake } from '../harness/fakes.js';
+import { startServer } from '../harness/rivulet.js';
+import { sdk } from '../harness/sdk.js';
+
+const ASKERS = 100;
+const CLIENTS = 4;
+
+describe.each([
+  ['gemini', 32, {}],
+  ['gemini', 4, { GEMINI_PARALLELISM: '4' }],
+  ['ollama', 1, {}],
+  ['ollama', 4, { OLLAMA_PARALLELISM: '4' }],
+] as const)('a hundred askers at once before %s, which answers %i at a time', (name, most, env) => {
+  it('are all served, over no more connections than that, used again and again', async () => {
+    const fake = await startFake(name);
+    const config = readConfig({
+      ...(name === 'gemini'
+        ? { LLM_MODE: 'api', GEMINI_API_KEY: 'k', GEMINI_BASE_URL: fake.url }
+        : { LLM_MODE: 'local', OLLAMA_HOST: fake.url }),
+      ...env,
+    });
+    const route = await chooseRoute(config, createLogger('silent'));
+    const { url, llm } = await startServer(route[0].provider, { route });
+    const clients = Array.from({ length: CLIENTS }, () => sdk(url));
+    const answers = Array.from({ length: ASKERS }, (_, i) =>
+      clients[i % CLIENTS]!.start({ query: `question ${i}` }),
+    );
+    const done = await Promise.all(answers.map(({ result }) => result));
+    const { requests, aborted, socketsTotal } = await fake.stats();
+    await fake.stop();
+    expect(done.map(({ text }) => text)).toEqual(done.map((_, i) => answerTo(`question ${i}`)));
+    expect({ requests, aborted }).toEqual({ requests: ASKERS, aborted: 0 });
+    expect(socketsTotal).toBeLessThanOrEqual(most);
+    expect(llm.providerStatus()).toMatchObject([{ running: 0, waiting: 0, breaker: 'closed' }]);
+  });
+});

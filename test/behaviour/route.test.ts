@@ -1,0 +1,223 @@
+import { ProviderError, type ProviderFailure, scripted, type ScriptStep } from '@rivulet/server';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ownClock, settled } from '../harness/clock.js';
+import { recorded } from '../harness/log.js';
+import { candidateOf } from '../harness/route.js';
+import { entriesOf, serviceOf, textOf } from '../harness/service.js';
+import { stage } from '../harness/stage.js';
+
+const ASK = { query: 'q' };
+const local = candidateOf(
+  scripted((): ScriptStep[] => [{ text: 'Paris.' }, { finish: 'stop' }], { name: 'local' }),
+);
+const failed = (failure: ProviderFailure, retryAfterMs?: number) =>
+  new ProviderError(failure, `unable to reach api: ${failure}`, { retryAfterMs });
+
+/** An api whose calls the test plays, with the local model behind it unless it stands alone. */
+function hybrid({
+  alone = false,
+  ...options
+}: Parameters<typeof serviceOf>[1] & { alone?: boolean } = {}) {
+  const { provider, calls, nextCall } = stage('api');
+  const api = candidateOf(provider, { deadlines: { firstChunkMs: 10_000 }, retries: true });
+  const llm = serviceOf(provider, { route: alone ? [api] : [api, local], ...options });
+  const ask = (signal?: AbortSignal) =>
+    entriesOf(llm.generateResponseStream(ASK, signal ? { signal } : {}));
+  return { ask, calls, nextCall };
+}
+
+describe('a failure after text was shown', () => {
+  const broken = [{ text: 'Lon' }, { fail: failed('unavailable') }];
+  const api = () =>
+    candidateOf(
+      scripted(() => broken, { name: 'api' }),
+      { retries: true },
+    );
+
+  it('leads to a new attempt that says why, without a retry of the same provider', async () => {
+    const llm = serviceOf(api().provider, { route: [api(), local] });
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'start', 'text', 'end']);
+    expect(entries[2]).toMatchObject({
+      attempt: 2,
+      provider: 'local',
+      reason: 'unable to reach api: unavailable',
+    });
+  });
+
+  it('is the end with `fail`, its own code and the text so far', async () => {
+    const llm = serviceOf(api().provider, { route: [api(), local], onMidstreamFailure: 'fail' });
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'error']);
+    expect(textOf(entries)).toBe('Lon');
+    expect(entries[2]).toMatchObject({ code: 'provider_unavailable' });
+  });
+
+  it('changes nothing for one before any text, also with `fail`', async () => {
+    const { ask, nextCall } = hybrid({ onMidstreamFailure: 'fail' });
+    const answer = ask();
+    (await nextCall()).fail(failed('truncated'));
+    expect(textOf(await answer)).toBe('Paris.');
+  });
+});
+
+describe('a provider that is set up wrongly', () => {
+  it('is fallen back from, and logged as an error of the configuration', async () => {
+    const log = recorded();
+    const { ask, nextCall, calls } = hybrid({ logger: log.logger });
+    const answer = ask();
+    (await nextCall()).fail(failed('misconfigured'));
+    expect(textOf(await answer)).toBe('Paris.');
+    expect(calls).toHaveLength(1);
+    const ERROR_LEVEL = 50;
+    expect(log.events).toContainEqual(
+      expect.objectContaining({
+        event: 'LLM_PROVIDER_MISCONFIGURED',
+        level: ERROR_LEVEL,
+        provider: 'api',
+      }),
+    );
+  });
+});
+
+describe('the one retry of the api', () => {
+  ownClock();
+  afterEach(() => void vi.restoreAllMocks());
+
+  it.each(['unavailable', 'busy'] as const)(
+    'comes within a second of a failure as `%s`, and its answer counts',
+    async (failure) => {
+      const { ask, nextCall } = hybrid();
+      const answer = ask();
+      (await nextCall()).fail(failed(failure));
+      const second = nextCall();
+      await vi.advanceTimersByTimeAsync(1_000);
+      const call = await second;
+      call.say('From the api.');
+      call.finish();
+      const entries = await answer;
+      expect(entries[0]).toMatchObject({ type: 'start', attempt: 1, provider: 'api' });
+      expect(textOf(entries)).toBe('From the api.');
+    },
+  );
+
+  it('is jittered, so that many do not come back together', async () => {
+    const waits: number[] = [];
+    for (const random of [0, 0.5]) {
+      vi.spyOn(Math, 'random').mockReturnValue(random);
+      const { ask, nextCall, calls } = hybrid();
+      const answer = ask();
+      (await nextCall()).fail(failed('unavailable'));
+      const from = performance.now();
+      while (calls.length < 2) await vi.advanceTimersByTimeAsync(1);
+      waits.push(performance.now() - from);
+      (await nextCall()).finish();
+      await answer;
+    }
+    expect(waits[1]! - waits[0]!).toBeGreaterThan(100);
+  });
+
+  it('waits for as long as the api says', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+    const { ask, nextCall, calls } = hybrid();
+    const answer = ask();
+    (await nextCall()).fail(failed('busy', 7_000));
+    await vi.advanceTimersByTimeAsync(6_999);
+    expect(calls).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    (await nextCall()).finish();
+    await answer;
+    expect(calls).toHaveLength(2);
+  });
+
+  it('is the only one: the second failure is final for the api', async () => {
+    const { ask, nextCall, calls } = hybrid();
+    const answer = ask();
+    (await nextCall()).fail(failed('busy'));
+    const second = nextCall();
+    await vi.advanceTimersByTimeAsync(1_000);
+    (await second).fail(failed('unavailable'));
+    expect((await answer)[0]).toMatchObject({ provider: 'local' });
+    expect(calls).toHaveLength(2);
+  });
+
+  it('does not come when the api asks for more than is left of the time for the first text', async () => {
+    const { ask, nextCall, calls } = hybrid();
+    const answer = ask();
+    const call = await nextCall();
+    await vi.advanceTimersByTimeAsync(4_000);
+    call.fail(failed('busy', 6_000));
+    expect((await answer)[0]).toMatchObject({ provider: 'local' });
+    expect(calls).toHaveLength(1);
+  });
+
+  it.each(['misconfigured', 'bad_request', 'blocked', 'truncated'] as const)(
+    'does not come for `%s`',
+    async (failure) => {
+      const { ask, nextCall, calls } = hybrid();
+      const answer = ask();
+      (await nextCall()).fail(failed(failure));
+      await answer;
+      expect(calls).toHaveLength(1);
+    },
+  );
+
+  it('does not come for a provider that is not to be retried', async () => {
+    const { provider, nextCall, calls } = stage('local');
+    const llm = serviceOf(provider);
+    const answer = entriesOf(llm.generateResponseStream(ASK));
+    (await nextCall()).fail(failed('unavailable'));
+    await answer;
+    expect(calls).toHaveLength(1);
+  });
+
+  it('lengthens nothing: both tries have the time of one for their first text', async () => {
+    const { ask, nextCall } = hybrid({ alone: true });
+    let ended = false;
+    const answer = ask().finally(() => (ended = true));
+    const call = await nextCall();
+    await vi.advanceTimersByTimeAsync(8_000);
+    call.fail(failed('unavailable'));
+    await vi.advanceTimersByTimeAsync(1_000);
+    await nextCall();
+    await vi.advanceTimersByTimeAsync(999);
+    await settled();
+    expect(ended).toBe(false);
+    await vi.advanceTimersByTimeAsync(1);
+    expect((await answer).at(-1)).toMatchObject({ code: 'provider_timeout' });
+  });
+
+  it('is given up at once when the answer is cancelled while it waits', async () => {
+    const { ask, nextCall, calls } = hybrid();
+    const controller = new AbortController();
+    const answer = ask(controller.signal);
+    (await nextCall()).fail(failed('busy', 9_000));
+    await vi.advanceTimersByTimeAsync(1_000);
+    controller.abort();
+    expect((await answer).at(-1)).toMatchObject({ code: 'cancelled' });
+    expect(calls).toHaveLength(1);
+  });
+
+  it('leaves each cause in plain words when all fail', async () => {
+    const { provider, nextCall } = stage('api');
+    const down = scripted(() => [
+      { fail: new ProviderError('busy', 'unable to reach local: busy') },
+    ]);
+    const llm = serviceOf(provider, {
+      route: [candidateOf(provider, { retries: true }), candidateOf(down)],
+    });
+    const answer = entriesOf(llm.generateResponseStream(ASK));
+    (await nextCall()).fail(failed('busy'));
+    const second = nextCall();
+    await vi.advanceTimersByTimeAsync(1_000);
+    (await second).fail(failed('unavailable'));
+    expect(await answer).toEqual([
+      {
+        type: 'error',
+        code: 'all_providers_failed',
+        message:
+          'unable to get an answer: unable to reach api: unavailable; unable to reach local: busy',
+      },
+    ]);
+  });
+});

@@ -12,6 +12,8 @@ import { chooseRoute } from './generate/candidates.js';
 import { documentPath } from './generate/providers/docs-sections.js';
 import type { Route } from './generate/route.js';
 import { LlmService } from './generate/service.js';
+import type { Tool } from './generate/tools/tool.js';
+import type { ToolLimits } from './generate/tools/toolbox.js';
 import { createLogger, type Logger } from './observe/logger.js';
 import { createMetrics } from './observe/metrics.js';
 import { serveStreams } from './socket/gateway.js';
@@ -25,6 +27,9 @@ export interface ServerOptions {
   route?: Route;
   /** Answers the HTTP requests that are not the server's own, such as those for a page. */
   page?: RequestListener;
+  /** What the model may call; nothing unless given. */
+  tools?: readonly Tool[];
+  toolLimits?: Partial<ToolLimits>;
   bounds?: Partial<StreamBounds>;
   logger?: Logger;
 }
@@ -55,6 +60,8 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     cache: config.cache.enabled
       ? createResponseCache({ ttlSeconds: config.cache.ttlSeconds, maxBytes: CACHE_BYTES })
       : undefined,
+    tools: options.tools ?? [],
+    toolLimits: options.toolLimits ?? {},
     maxResponseUnits: MAX_RESPONSE_UNITS,
     logger,
     metrics: createMetrics(),

@@ -1,6 +1,12 @@
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import { type Deadlines, withDeadlines } from './deadline.js';
-import { type Prompt, type Provider, ProviderError } from './providers/provider.js';
+import {
+  type Delta,
+  type Prompt,
+  type Provider,
+  ProviderError,
+  type RawTurn,
+} from './providers/provider.js';
 
 export interface Candidate {
   provider: Provider;
@@ -10,30 +16,43 @@ export interface Candidate {
 /** Who answers: the first that can, in this order. */
 export type Route = readonly [Candidate, ...Candidate[]];
 
-/** What `follow` yields: an attempt when its first text is there, then its text, then one finish. */
+/**
+ * What `follow` yields: an attempt when its first text is there, then its text, then one finish. Calls
+ * of tools come with the finish: those of a provider that fails before it are nobody's.
+ */
 export type RouteStep =
   | { type: 'attempt'; provider: Provider; reason?: string }
   | { type: 'text'; text: string }
-  | { type: 'finish'; provider: Provider; reason: FinishReason; usage: Usage };
+  | {
+      type: 'finish';
+      provider: Provider;
+      reason: FinishReason;
+      usage: Usage;
+      calls: readonly CallDelta[];
+      raw?: RawTurn;
+    };
+
+type CallDelta = Extract<Delta, { type: 'tool_call' }>;
 
 /** Told of each provider that was given up for the next. */
 export type OnFallback = (from: Provider, to: Provider, error: unknown) => void;
 
 /**
  * Asks the providers in turn. Before the first text the next one takes over unseen; after it, as a new
- * attempt whose text begins again. Throws a `StreamError` when no answer came, and `signal.reason`
- * when `signal` aborted.
+ * attempt whose text begins again. `shown` says that something of the answer was seen already. Throws a
+ * `StreamError` when no answer came, and `signal.reason` when `signal` aborted.
  */
 export async function* follow(
   route: Route,
   prompt: Prompt,
   signal: AbortSignal,
   onFallback: OnFallback,
+  shown = false,
 ): AsyncGenerator<RouteStep, void, undefined> {
   const failures: StreamError[] = [];
-  let shown = false;
   for (const [i, { provider, deadlines }] of route.entries()) {
     const reason = failures.at(-1)?.message;
+    const calls: CallDelta[] = [];
     let begun = false;
     const begin = (): RouteStep => {
       const again = shown && reason !== undefined;
@@ -44,9 +63,13 @@ export async function* follow(
     try {
       for await (const delta of withDeadlines(provider, prompt, signal, deadlines)) {
         if (delta.type === 'thought') continue;
+        if (delta.type === 'tool_call') {
+          calls.push(delta);
+          continue;
+        }
         if (!begun) yield begin();
         if (delta.type === 'text') yield delta;
-        else yield { ...delta, provider };
+        else yield { ...delta, provider, calls };
         if (delta.type === 'finish') return;
       }
       throw new ProviderError(

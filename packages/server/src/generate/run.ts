@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
-import type { EndEntry, Entry, ErrorEntry } from '../entry.js';
+import type {
+  EndEntry,
+  Entry,
+  ErrorEntry,
+  TextEntry,
+  ToolCallEntry,
+  ToolResultEntry,
+} from '../entry.js';
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 
@@ -12,6 +19,8 @@ export class Run {
   #firstChunkMs: number | undefined;
   #provider: string | undefined;
   #terminal: EndEntry | ErrorEntry | undefined;
+  #toolCalls = 0;
+  #toolUnits = 0;
   cacheHit = false;
   attempt = 0;
   /** The text of the attempt under way. */
@@ -20,6 +29,15 @@ export class Run {
   constructor(logger: Logger, metrics: StreamMetrics) {
     this.#logger = logger;
     this.#metrics = metrics;
+  }
+
+  get usedTools(): boolean {
+    return this.#toolCalls > 0;
+  }
+
+  /** UTF-16 units of the text, and of what its tools were given and gave. */
+  get units(): number {
+    return this.text.length + this.#toolUnits;
   }
 
   note(entry: Entry): void {
@@ -32,6 +50,13 @@ export class Run {
       case 'text':
         this.#firstChunkMs ??= this.#elapsedMs();
         this.text += entry.text;
+        break;
+      case 'tool_call':
+        this.#toolCalls += 1;
+        this.#toolUnits += unitsOf(entry);
+        break;
+      case 'tool_result':
+        this.#toolUnits += unitsOf(entry);
         break;
       case 'end':
       case 'error':
@@ -72,6 +97,7 @@ export class Run {
       firstChunkMs: this.#firstChunkMs,
       totalMs,
       length: this.text.length,
+      ...(this.usedTools && { toolCalls: this.#toolCalls }),
     };
     if (this.cacheHit) {
       this.#metrics.cacheHit.add(1);
@@ -93,6 +119,11 @@ export class Run {
   #elapsedMs(): number {
     return Math.round(performance.now() - this.#startedAt);
   }
+}
+
+/** UTF-16 units of an entry that makes an answer longer. */
+export function unitsOf(entry: TextEntry | ToolCallEntry | ToolResultEntry): number {
+  return entry.type === 'text' ? entry.text.length : JSON.stringify(entry).length;
 }
 
 function cancelled(): StreamError {

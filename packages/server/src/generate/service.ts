@@ -6,30 +6,43 @@ import type { GenerateRequest } from '../request.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import type { Prompt, Provider } from './providers/provider.js';
-import { follow, type Route } from './route.js';
-import { Run } from './run.js';
+import type { Route } from './route.js';
+import { Run, unitsOf } from './run.js';
+import { answerWithTools } from './tool-loop.js';
+import type { Tool } from './tools/tool.js';
+import { createToolbox, type Toolbox, type ToolLimits } from './tools/toolbox.js';
 
 export interface LlmServiceOptions {
   route: Route;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
-  /** UTF-16 units that an answer may have; a longer one ends as `too_large`. */
+  /** What the model may call; nothing unless given. */
+  tools?: readonly Tool[];
+  toolLimits?: Partial<ToolLimits>;
+  /**
+   * UTF-16 units that an answer may have, with what its tools were given and gave; a longer one ends
+   * as `too_large`.
+   */
   maxResponseUnits: number;
   logger: Logger;
   metrics: StreamMetrics;
 }
 
-/** The streaming core: cache, prompt, providers, cache. It knows no socket and no reader. */
+/** The streaming core: cache, prompt, providers, tools, cache. It knows no socket and no reader. */
 export class LlmService {
   readonly #options: LlmServiceOptions;
+  readonly #toolbox: Toolbox;
 
+  /** Throws a `TypeError` when two tools have one name. */
   constructor(options: LlmServiceOptions) {
     this.#options = options;
+    const { tools = [], toolLimits = {}, logger } = options;
+    this.#toolbox = createToolbox(tools, toolLimits, logger);
   }
 
   /**
-   * Streams one answer: a `start` for each attempt, text, and one `end` or `error` as the last entry.
-   * It does not throw; aborting `signal` ends it with the error `cancelled`.
+   * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
+   * entry. It does not throw; aborting `signal` ends it with the error `cancelled`.
    */
   async *generateResponseStream(
     request: GenerateRequest,
@@ -56,7 +69,7 @@ export class LlmService {
     run: Run,
   ): AsyncGenerator<Entry, void, undefined> {
     const { route, maxResponseUnits } = this.#options;
-    const prompt = buildPrompt(request, this.#options.prompt);
+    const prompt = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
     const mode = request.options?.cache ?? 'default';
     const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
 
@@ -76,12 +89,14 @@ export class LlmService {
           yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
           break;
         case 'text':
-          if (run.text.length + step.text.length > maxResponseUnits)
-            throw tooLarge(maxResponseUnits);
+        case 'tool_call':
+        case 'tool_result':
+          if (run.units + unitsOf(step) > maxResponseUnits) throw tooLarge(maxResponseUnits);
           yield step;
           break;
         case 'finish':
-          if (mode !== 'no-store' && step.reason === 'stop' && run.text !== '') {
+          // What a tool found may be another thing tomorrow, and what it did was done for this request.
+          if (mode !== 'no-store' && step.reason === 'stop' && run.text !== '' && !run.usedTools) {
             this.#keep(keyOf(step.provider), { text: run.text, usage: step.usage });
           }
           yield run.end(step.reason, step.usage);
@@ -89,15 +104,21 @@ export class LlmService {
     }
   }
 
-  #generate(prompt: Prompt, signal: AbortSignal): ReturnType<typeof follow> {
-    return follow(this.#options.route, prompt, signal, (from, to, error) => {
-      this.#options.logger.warn({
-        event: 'LLM_STREAM_API_FALLBACK',
-        from: from.name,
-        to: to.name,
-        err: error,
-      });
-    });
+  #generate(prompt: Prompt, signal: AbortSignal): ReturnType<typeof answerWithTools> {
+    return answerWithTools(
+      this.#options.route,
+      prompt,
+      this.#toolbox,
+      signal,
+      (from, to, error) => {
+        this.#options.logger.warn({
+          event: 'LLM_STREAM_API_FALLBACK',
+          from: from.name,
+          to: to.name,
+          err: error,
+        });
+      },
+    );
   }
 
   #lookUp(key: string): CachedAnswer | undefined {

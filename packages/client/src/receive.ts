@@ -3,11 +3,14 @@ import type {
   ShortChunk,
   Source,
   StreamMessage,
+  StreamToolCallMessage,
+  StreamToolResultMessage,
   Timing,
   Usage,
   WireError,
 } from '@rivulet/protocol';
 import { ERRORS, EVENT } from '@rivulet/protocol';
+import type { ToolCallEvent, ToolResultEvent, ToolUse } from './types.js';
 
 /** What one message adds to a log; see PROTOCOL.md, "Offsets". */
 export interface Frame {
@@ -17,6 +20,8 @@ export interface Frame {
   entry:
     | ({ type: 'start' } & Attempt)
     | { type: 'text'; text: string }
+    | ToolCallEvent
+    | ToolResultEvent
     | ({ type: 'end' } & End)
     | { type: 'error'; error: WireError };
 }
@@ -43,11 +48,19 @@ export interface Received {
   readonly offset: number;
   /** The text of the attempt under way. */
   readonly text: string;
+  /** Of all attempts. */
+  readonly tools: readonly ToolUse[];
   readonly attempt: Attempt | undefined;
   readonly terminal: Extract<Frame['entry'], { type: 'end' | 'error' }> | undefined;
 }
 
-export const NOTHING: Received = { offset: 0, text: '', attempt: undefined, terminal: undefined };
+export const NOTHING: Received = {
+  offset: 0,
+  text: '',
+  tools: Object.freeze([]),
+  attempt: undefined,
+  terminal: undefined,
+};
 
 /**
  * Adds a frame: drops what is here already, takes the new part of an overlap. Where something between
@@ -59,13 +72,50 @@ export function receive(state: Received, { offset, size, entry }: Frame): Receiv
   const next = { ...state, offset: offset + size };
   switch (entry.type) {
     case 'start':
-      return { ...next, text: '', attempt: entry };
+      return { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
     case 'text':
       return { ...next, text: state.text + entry.text.slice(state.offset - offset) };
+    case 'tool_call':
+      return { ...next, tools: withCall(state, entry) };
+    case 'tool_result':
+      return { ...next, tools: withResult(state.tools, entry) };
     case 'end':
     case 'error':
       return { ...next, terminal: entry };
   }
+}
+
+/** What the tools found holds for the text that begins now, too. */
+function atTheStart(tools: readonly ToolUse[]): readonly ToolUse[] {
+  if (tools.every(({ textBefore }) => textBefore === 0)) return tools;
+  return Object.freeze(tools.map((use) => Object.freeze({ ...use, textBefore: 0 })));
+}
+
+function withCall(
+  { tools, text }: Received,
+  { callId, name, arguments: args }: ToolCallEvent,
+): readonly ToolUse[] {
+  const use = {
+    callId,
+    name,
+    arguments: args,
+    status: 'running',
+    textBefore: text.length,
+  } as const;
+  return Object.freeze([...tools, Object.freeze(use)]);
+}
+
+function withResult(
+  tools: readonly ToolUse[],
+  { callId, result, error }: ToolResultEvent,
+): readonly ToolUse[] {
+  const outcome =
+    error === undefined
+      ? ({ status: 'done', result } as const)
+      : ({ status: 'failed', error } as const);
+  return Object.freeze(
+    tools.map((use) => (use.callId === callId ? Object.freeze({ ...use, ...outcome }) : use)),
+  );
 }
 
 /** A named message as a frame; undefined for an error that refuses a request, which has no offset. */
@@ -83,6 +133,8 @@ export function decode(message: StreamMessage): Frame | undefined {
     }
     case EVENT.chunk:
       return textFrame(offset, message.data);
+    case EVENT.tool:
+      return { offset, size: 1, entry: toolEntry(message) };
     case EVENT.end: {
       const { finish_reason: finishReason, total_length: totalLength, ...rest } = message;
       const { digest, usage, timing } = rest;
@@ -100,6 +152,17 @@ export function decode(message: StreamMessage): Frame | undefined {
 /** A newer server may have codes that this client does not know; what it says of retrying counts. */
 export function knownError(error: WireError): WireError {
   return Object.hasOwn(ERRORS, error.code) ? error : { ...error, code: 'internal' };
+}
+
+function toolEntry(
+  message: StreamToolCallMessage | StreamToolResultMessage,
+): ToolCallEvent | ToolResultEvent {
+  const { call_id: callId, name } = message;
+  if (message.phase === 'call') {
+    return { type: 'tool_call', callId, name, arguments: message.arguments };
+  }
+  const { result, error } = message;
+  return { type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) };
 }
 
 export function decodeShort([, offset, data]: ShortChunk): Frame {

@@ -6,6 +6,8 @@ import type {
   AnswerStatus,
   AnswerTiming,
   ResponseEvent,
+  ToolResultEvent,
+  ToolUse,
 } from './types.js';
 
 /** How an answer stands, apart from what was received of it. */
@@ -32,6 +34,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     query: asked.query,
     status: statusOf(received, phase),
     text: received.text,
+    tools: received.tools,
     attempt: attempt?.attempt ?? 0,
     source: sourceOf(asked, received),
     provider: attempt?.provider,
@@ -69,7 +72,7 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
     const reason = restartReason !== undefined && { reason: restartReason };
     events.push({ type: 'start', attempt, source, provider, model, ...reason });
   }
-  if (text !== '') events.push({ type: 'text', text });
+  events.push(...toolsInText(text, snapshot.tools));
   const { finishReason, usage, timing } = snapshot;
   if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
     events.push({ type: 'end', finishReason, usage, timing });
@@ -79,9 +82,39 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
 
 /** What happened between two snapshots of one answer. */
 export function eventsBetween(before: AnswerSnapshot, after: AnswerSnapshot): ResponseEvent[] {
-  if (after.attempt !== before.attempt) return eventsOf(after);
-  const text = after.text.slice(before.text.length);
-  return eventsOf({ ...after, source: undefined, text });
+  const fresh = after.tools.slice(before.tools.length);
+  // Tools outlive the attempt, so those that were told already are not told again.
+  if (after.attempt !== before.attempt) return eventsOf({ ...after, tools: fresh });
+  const ended = before.tools.flatMap((use, i) => {
+    const now = after.tools[i];
+    return use.status === 'running' && now !== undefined ? resultOf(now) : [];
+  });
+  const since = before.text.length;
+  const text = after.text.slice(since);
+  const tools = fresh.map((use) => ({ ...use, textBefore: use.textBefore - since }));
+  return [...ended, ...eventsOf({ ...after, source: undefined, text, tools })];
+}
+
+/** The text, parted where tools were called. */
+function toolsInText(text: string, tools: readonly ToolUse[]): ResponseEvent[] {
+  const events: ResponseEvent[] = [];
+  let told = 0;
+  const tellText = (end: number): void => {
+    if (end > told) events.push({ type: 'text', text: text.slice(told, end) });
+    told = Math.max(told, end);
+  };
+  for (const use of tools) {
+    tellText(use.textBefore);
+    const { callId, name, arguments: args } = use;
+    events.push({ type: 'tool_call', callId, name, arguments: args }, ...resultOf(use));
+  }
+  tellText(text.length);
+  return events;
+}
+
+function resultOf({ callId, name, status, result, error }: ToolUse): ToolResultEvent[] {
+  if (status === 'running') return [];
+  return [{ type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) }];
 }
 
 function statusOf({ text }: Received, { status }: Phase): AnswerStatus {

@@ -1,4 +1,4 @@
-import { createServer, readConfig } from '@rivulet/server';
+import { createServer, currentTime, readConfig, searchDocs } from '@rivulet/server';
 import { createServer as createVite } from 'vite';
 import { runProcess } from '../packages/server/src/run-process.js';
 import { isPortTaken } from '../packages/server/src/server.js';
@@ -7,6 +7,7 @@ import { isPortTaken } from '../packages/server/src/server.js';
 await runProcess(async () => {
   const server = await createServer({
     config: readConfig({ LOG_LEVEL: 'warn', ...process.env }),
+    tools: [searchDocs(), currentTime()],
     page: (request, response) => vite.middlewares(request, response),
   });
   const vite = await createVite({

@@ -1,6 +1,6 @@
 import type { Answer, AnswerSnapshot, AnswerStatus } from '@rivulet/client';
 import { BehaviorSubject, switchMap } from 'rxjs';
-import { figures, note, sourceLabel } from './answer-facts.js';
+import { figures, note, sourceLabel, toolsNote } from './answer-facts.js';
 import { explain } from './errors.js';
 import { find } from './find.js';
 import { eachFrame } from './frames.js';
@@ -36,6 +36,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
   const text = part('.text');
   const dots = part('.dots');
   const noteLine = part('[data-part=note]');
+  const toolsLine = part('[data-testid=tools]');
   const state = part('.state');
   const error = part('.error');
   const badge = part('.badge');
@@ -67,6 +68,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     else markdown.finish(snapshot.text);
     dots.hidden = !isRunning || snapshot.text !== '';
     show(noteLine, note(snapshot));
+    show(toolsLine, toolsNote(snapshot));
     state.textContent = words[status];
     show(error, snapshot.error === undefined ? '' : explain(snapshot.error));
 

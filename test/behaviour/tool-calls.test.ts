@@ -179,9 +179,10 @@ describe('the result of a tool', () => {
     const spoils = defineTool({
       name: 'height',
       description: 'Spoils what it gets.',
-      parameters: z.object({ of: z.looseObject({}) }),
+      // What zod does not look into it gives on as it is.
+      parameters: z.object({ of: z.unknown() }),
       execute({ of }) {
-        of['spoilt'] = true;
+        Object.assign(of as object, { spoilt: true });
         return shared;
       },
     });

@@ -1,4 +1,4 @@
-import { createServer, readConfig } from '@rivulet/server';
+import { createServer, currentTime, readConfig, searchDocs } from '@rivulet/server';
 import { createServer as createVite } from 'vite';
 import { isPortTaken } from '../packages/server/src/listen.js';
 import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
@@ -9,6 +9,7 @@ await runProcess(async () => {
   const config = readConfig({ LOG_LEVEL: 'warn', ...process.env });
   const server = await createServer({
     config,
+    tools: [searchDocs(), currentTime()],
     metrics: config.metricsEnabled ? exposePrometheus() : undefined,
     page: (request, response) => vite.middlewares(request, response),
   });

@@ -32,6 +32,17 @@ export function note({ attempt, restartReason, finishReason }: AnswerSnapshot): 
   return [began, cut].filter((part) => part !== '').join(' ');
 }
 
+/** What was looked up for the answer, such as "searched the docs for “offset”"; empty for nothing. */
+export function toolsNote({ tools }: AnswerSnapshot): string {
+  const said = tools.map(({ name, arguments: args, status }) => {
+    const query = (args as { query?: unknown } | null)?.query;
+    const did =
+      name === 'search_docs' ? `searched the docs for “${String(query)}”` : `used ${name}`;
+    return status === 'failed' ? `${did}, in vain` : did;
+  });
+  return [...new Set(said)].join(' · ');
+}
+
 function duration(ms: number): string {
   if (ms < 1) return 'under 1 ms';
   if (ms < 1000) return `${Math.round(ms)} ms`;

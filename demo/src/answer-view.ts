@@ -1,6 +1,6 @@
 import type { Answer, AnswerSnapshot, AnswerStatus } from '@rivulet/client';
 import { BehaviorSubject, switchMap } from 'rxjs';
-import { figures, note, sourceLabel } from './answer-facts.js';
+import { figures, note, sourceLabel, toolsNote } from './answer-facts.js';
 import { explain } from './errors.js';
 import { find } from './find.js';
 import { eachFrame } from './frames.js';
@@ -37,6 +37,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
   const text = part('.text');
   const dots = part('.dots');
   const noteLine = part('[data-part=note]');
+  const toolsLine = part('[data-testid=tools]');
   const state = part('.state');
   const error = part('.error');
   const badge = part('.badge');
@@ -68,6 +69,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     else markdown.finish(snapshot.text);
     dots.hidden = !isRunning || snapshot.text !== '';
     show(noteLine, note(snapshot));
+    show(toolsLine, toolsNote(snapshot));
     state.textContent =
       snapshot.ahead === undefined ? words[status] : `${snapshot.ahead} ahead of you`;
     show(error, snapshot.error === undefined ? '' : explain(snapshot.error));

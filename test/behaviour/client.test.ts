@@ -1,5 +1,5 @@
 import { type Ask, StreamError, text } from '@rivulet/client';
-import { ProviderError } from '@rivulet/server';
+import { ProviderError, questionOf } from '@rivulet/server';
 import {
   filter,
   firstValueFrom,
@@ -272,7 +272,7 @@ describe('an answer as a cold Observable', () => {
     typed.next('de');
     typed.complete();
     const second = await nextCall();
-    expect(second.prompt.messages[0]!.text).toBe('de');
+    expect(questionOf(second.prompt)).toBe('de');
     await first.aborted;
     second.say('delta');
     second.finish();

@@ -34,6 +34,21 @@ describe('a log', () => {
     expect(log.done).toBe(true);
   });
 
+  it('counts a tool as one, and its bytes as what it was given and gave', () => {
+    const call: Entry = { type: 'tool_call', callId: 'call-1', name: 't', arguments: {} };
+    const result: Entry = {
+      type: 'tool_result',
+      callId: 'call-1',
+      name: 't',
+      result: 'x'.repeat(9_000),
+    };
+    const log = logOf(START, text('a'), call, result, text('b'));
+    expect(log.read(2, 100)).toEqual({ offset: 2, size: 1, entry: call });
+    expect(log.read(3, 100)).toEqual({ offset: 3, size: 1, entry: result });
+    expect(log.read(4, 100)).toEqual({ offset: 4, size: 1, entry: text('b') });
+    expect(log.bytes).toBeGreaterThan(18_000);
+  });
+
   it('holds half of a surrogate pair back until the other half is there', () => {
     const [high, low] = ['🦊'.slice(0, 1), '🦊'.slice(1)];
     const log = logOf(START, text(`a${high}`));

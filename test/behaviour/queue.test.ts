@@ -1,4 +1,4 @@
-import { type Entry, ProviderError, type QueuedEntry } from '@rivulet/server';
+import { type Entry, ProviderError, questionOf, type QueuedEntry } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { ownClock, settled } from '../harness/clock.js';
 import { candidateOf } from '../harness/route.js';
@@ -29,7 +29,7 @@ function ask(llm: Core, query = 'q') {
   };
 }
 
-const queryOf = ({ prompt }: Call): string => prompt.messages.at(-1)!.text;
+const queryOf = ({ prompt }: Call): string => questionOf(prompt);
 
 function answer(call: Call): void {
   call.say(queryOf(call));

@@ -1,4 +1,4 @@
-import { scripted } from '@rivulet/server';
+import { questionOf, scripted } from '@rivulet/server';
 import { expect, it } from 'vitest';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
@@ -43,7 +43,7 @@ it("gives the seed's ten-line client the exact text, with no field of ours", asy
 
 it('keeps two conversations of one seed client apart by their session ids', async () => {
   const { url } = await startServer(
-    scripted(({ messages }) => [{ text: messages[0]!.text.toUpperCase() }, { finish: 'stop' }]),
+    scripted((prompt) => [{ text: questionOf(prompt).toUpperCase() }, { finish: 'stop' }]),
   );
   const socket = connect(url);
   const texts: Record<string, string> = { a: '', b: '' };

@@ -1,10 +1,10 @@
-import { createLogger, createServer, readConfig, scripted } from '@rivulet/server';
+import { createLogger, createServer, questionOf, readConfig, scripted } from '@rivulet/server';
 import { routeOf } from '../harness/route.js';
 
 /** A server whose every answer says how often it was asked: `1: QUESTION`. Runs as a process. */
 let asked = 0;
-const counting = scripted(function* ({ messages }) {
-  const question = messages.at(-1)?.text ?? '';
+const counting = scripted(function* (prompt) {
+  const question = questionOf(prompt);
   asked += 1;
   for (const word of `${asked}: ${question}`.match(/\S+\s*/g) ?? []) {
     yield { text: word };

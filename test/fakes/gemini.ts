@@ -1,11 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 
-import { run, type Conversation, type Fault } from './shared.js';
+import { complaint, type GeminiContent, type GeminiTools, sign } from './gemini-tools.js';
+import { run, toPieces, type Conversation, type Fault } from './shared.js';
+import { nextTurn, TOOL_WORDS } from './tools.js';
 
 /** Google's `streamGenerateContent` with `alt=sse`, as far as a client of it can tell. */
 
-interface Body {
-  contents?: { role?: string; parts?: { text?: string }[] }[];
+interface Body extends GeminiTools {
+  toolConfig?: { functionCallingConfig?: { mode?: string } };
 }
 
 interface GeminiConversation extends Conversation {
@@ -21,11 +23,15 @@ function toFrame(value: unknown): string {
   return `data: ${JSON.stringify(value)}\r\n\r\n`;
 }
 
+function isQuestion({ role, parts = [] }: GeminiContent): boolean {
+  return role === 'user' && parts.at(-1)?.functionResponse === undefined;
+}
+
 function converse(request: IncomingMessage, body: unknown): GeminiConversation | undefined {
   const model = PATH.exec(request.url ?? '')?.[1];
   if (request.method !== 'POST' || model === undefined) return undefined;
   const asked = body as Body;
-  const question = asked.contents?.at(-1)?.parts?.at(-1)?.text ?? '';
+  const question = asked.contents?.findLast(isQuestion)?.parts?.at(-1)?.text ?? '';
   const promptTokenCount = Math.ceil(JSON.stringify(body).length / 4);
   let candidatesTokenCount = 0;
 
@@ -77,10 +83,45 @@ function send(toFrames: (talk: GeminiConversation) => string[]): Fault<GeminiCon
   };
 }
 
+/** Calls tools, then answers with what they gave; refuses what Gemini would. */
+const useTools: Fault<GeminiConversation> = async (exchange) => {
+  const { body, question, parts } = exchange.talk;
+  const wrong = complaint(body);
+  if (wrong !== undefined) {
+    return exchange.refuse(400, toError(400, 'INVALID_ARGUMENT', wrong));
+  }
+  const { contents = [], toolConfig } = body;
+  const since = contents.slice(contents.findLastIndex(isQuestion));
+  const given = since
+    .flatMap((content) => content.parts ?? [])
+    .flatMap(({ functionResponse }) => functionResponse?.response ?? []);
+  const mayCall = toolConfig?.functionCallingConfig?.mode !== 'NONE' && body.tools !== undefined;
+  const turns = since.filter(({ role }) => role === 'model').length;
+  const turn = nextTurn(question, turns, mayCall);
+  if (turn === 'answer') {
+    await exchange.say(toPieces(`The tools gave ${JSON.stringify(given)}.`));
+    return exchange.finish();
+  }
+
+  const hasIds = question.startsWith('tool-two-turns');
+  const calls = turn.calls.map(({ name, arguments: args }, i) => ({
+    functionCall: { ...(hasIds && { id: `fc-${turns}-${i}` }), name, args },
+    // Of calls at the same time only the first is signed.
+    ...(i === 0 && { thoughtSignature: sign({ name, args }) }),
+  }));
+  const frames = question.startsWith('tool-two-frames') ? calls.map((call) => [call]) : [calls];
+  exchange.open();
+  await exchange.send(parts([{ text: 'Which tool? ', thought: true }]));
+  if (turns === 0) await exchange.send(exchange.talk.text('Let me look.'));
+  for (const frame of frames) await exchange.send(parts(frame));
+  await exchange.finish();
+};
+
 const overloaded = toError(503, 'UNAVAILABLE', 'The model is overloaded. Please try again later.');
 const google = 'type.googleapis.com/google.rpc';
 
 const faults: Readonly<Record<string, Fault<GeminiConversation>>> = {
+  ...Object.fromEntries(TOOL_WORDS.map((word) => [word, useTools])),
   400: refuse(400, 'INVALID_ARGUMENT', 'Request contains an invalid argument.'),
   '400-key': refuse(400, 'INVALID_ARGUMENT', 'API key not valid. Please pass a valid API key.', [
     { '@type': `${google}.ErrorInfo`, reason: 'API_KEY_INVALID', domain: 'googleapis.com' },

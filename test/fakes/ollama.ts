@@ -1,12 +1,22 @@
 import type { IncomingMessage } from 'node:http';
 
-import { run, type Conversation, type Fault } from './shared.js';
+import { run, toPieces, type Conversation, type Fault } from './shared.js';
+import { nextTurn, TOOL_WORDS } from './tools.js';
 
 /** Ollama's `/api/chat`, `/api/tags` and `/api/version`, as far as a client of it can tell. */
 
 interface Body {
   model?: string;
-  messages?: { role?: string; content?: string }[];
+  messages?: Message[];
+  tools?: unknown[];
+}
+
+interface Message {
+  role?: string;
+  content?: string;
+  tool_calls?: { id?: string; function: { name: string; arguments: unknown } }[];
+  tool_name?: string;
+  tool_call_id?: string;
 }
 
 interface OllamaConversation extends Conversation {
@@ -50,7 +60,7 @@ function converse(request: IncomingMessage, body: unknown): OllamaConversation |
       eval_duration: 4_535_599_000,
     });
   return {
-    question: asked.messages?.at(-1)?.content ?? '',
+    question: asked.messages?.findLast(({ role }) => role === 'user')?.content ?? '',
     body: asked,
     contentType: 'application/x-ndjson',
     message,
@@ -73,7 +83,61 @@ function send(toLines: (talk: OllamaConversation) => string[]): Fault<OllamaConv
   };
 }
 
+/** Calls tools, then answers with what they gave; refuses what Ollama would not read. */
+const useTools: Fault<OllamaConversation> = async (exchange) => {
+  const { messages = [], tools } = exchange.talk.body;
+  const { question, message } = exchange.talk;
+  const wrong = complaint(messages);
+  if (wrong !== undefined) return exchange.refuse(400, { error: wrong });
+  const since = messages.slice(messages.findLastIndex(({ role }) => role === 'user'));
+  const turns = since.filter(({ role }) => role === 'assistant').length;
+  const turn = nextTurn(question, turns, tools !== undefined);
+  if (turn === 'answer') {
+    const given = since.flatMap(({ role, content }) => (role === 'tool' ? [content] : []));
+    await exchange.say(toPieces(`The tools gave ${JSON.stringify(given)}.`));
+    return exchange.finish();
+  }
+
+  const hasIds = question.startsWith('tool-two-turns');
+  const calls = turn.calls.map(({ name, arguments: args }, index) => ({
+    ...(hasIds && { id: `call_${turns}${index}` }),
+    function: { index, name, arguments: args },
+  }));
+  const lines = question.startsWith('tool-two-frames') ? calls.map((call) => [call]) : [calls];
+  exchange.open();
+  await exchange.send(message({ thinking: 'Which tool? ' }));
+  if (turns === 0) await exchange.send(exchange.talk.text('Let me look.'));
+  for (const line of lines) await exchange.send(message({ tool_calls: line }));
+  await exchange.finish();
+};
+
+/** Why Ollama would answer 400; undefined when all is well. */
+function complaint(messages: readonly Message[]): string | undefined {
+  for (const [i, { tool_calls: calls = [] }] of messages.entries()) {
+    if (calls.some((call) => typeof call.function.arguments !== 'object')) {
+      return 'json: cannot unmarshal string into Go struct field .arguments of type map[string]interface {}';
+    }
+    const replies = messages.slice(i + 1, i + 1 + calls.length);
+    const isReplied = calls.every(({ id, function: { name } }, at) => {
+      const reply = replies[at];
+      return reply?.role === 'tool' && reply.tool_name === name && reply.tool_call_id === id;
+    });
+    if (!isReplied) return 'a call has no reply';
+  }
+  return undefined;
+}
+
 const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
+  ...Object.fromEntries(TOOL_WORDS.map((word) => [word, useTools])),
+  'no-tools': async (exchange) => {
+    const { model, tools } = exchange.talk.body;
+    if (tools !== undefined) {
+      const error = `registry.ollama.ai/library/${model} does not support tools`;
+      return exchange.refuse(400, { error });
+    }
+    await exchange.say(['I have ', 'no tools.']);
+    await exchange.finish();
+  },
   400: refuse(400, 'invalid options: temperature'),
   401: refuse(401, 'unauthorized'),
   403: refuse(403, 'forbidden'),

@@ -1,5 +1,5 @@
 import { EventEmitter, on, once } from 'node:events';
-import type { Delta, Prompt, Provider } from '@rivulet/server';
+import type { Delta, Prompt, Provider, RawTurn } from '@rivulet/server';
 
 /** One call of the provider, played by the test. */
 export interface Call {
@@ -8,7 +8,9 @@ export interface Call {
   readonly aborted: Promise<void>;
   say(text: string): void;
   think(text: string): void;
-  finish(reason?: 'stop' | 'length' | 'other'): void;
+  /** Calls a tool, which runs once the turn has finished. */
+  callTool(name: string, args: unknown): void;
+  finish(reason?: 'stop' | 'length' | 'other', raw?: RawTurn): void;
   fail(error: Error): void;
 }
 
@@ -45,7 +47,9 @@ export function stage(name = 'stage'): Stage {
           aborted: new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
           say: (text) => play({ type: 'text', text }),
           think: (text) => play({ type: 'thought', text }),
-          finish: (reason = 'stop') => play({ type: 'finish', reason, usage: {} }),
+          callTool: (tool, args) => play({ type: 'tool_call', name: tool, arguments: args }),
+          finish: (reason = 'stop', raw) =>
+            play({ type: 'finish', reason, usage: {}, ...(raw && { raw }) }),
           fail: (error) => play({ type: 'fail', error }),
         });
         events.emit('call');

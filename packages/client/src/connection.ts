@@ -49,7 +49,7 @@ export interface Connection {
 
 const REPLY_TIMEOUT_MS = 10_000;
 const RECONNECT_MS = { reconnectionDelay: 300, reconnectionDelayMax: 5_000 };
-const NAMED = [EVENT.start, EVENT.chunk, EVENT.end, EVENT.error];
+const NAMED = [EVENT.start, EVENT.chunk, EVENT.tool, EVENT.end, EVENT.error];
 
 export function createConnection(
   url: string | undefined,

@@ -3,11 +3,14 @@ import type {
   ShortChunk,
   Source,
   StreamMessage,
+  StreamToolCallMessage,
+  StreamToolResultMessage,
   Timing,
   Usage,
   WireError,
 } from '@rivulet/protocol';
 import { ERRORS, EVENT } from '@rivulet/protocol';
+import type { ToolCallEvent, ToolResultEvent, ToolUse } from './types.js';
 
 /** What one message adds to a log; see PROTOCOL.md, "Offsets". */
 export interface Frame {
@@ -17,6 +20,8 @@ export interface Frame {
   entry:
     | ({ type: 'start' } & Attempt)
     | { type: 'text'; text: string }
+    | ToolCallEvent
+    | ToolResultEvent
     | ({ type: 'end' } & End)
     | { type: 'error'; error: WireError };
 }
@@ -43,6 +48,8 @@ export interface Received {
   readonly offset: number;
   /** The text of the attempt under way. */
   readonly text: string;
+  /** Of all attempts. */
+  readonly tools: readonly ToolUse[];
   readonly attempt: Attempt | undefined;
   /** How many are ahead in a queue; 0 when it is in none. */
   readonly ahead: number;
@@ -52,6 +59,7 @@ export interface Received {
 export const NOTHING: Received = {
   offset: 0,
   text: '',
+  tools: Object.freeze([]),
   attempt: undefined,
   ahead: 0,
   terminal: undefined,
@@ -67,13 +75,50 @@ export function receive(state: Received, { offset, size, entry }: Frame): Receiv
   const next = { ...state, offset: offset + size, ahead: 0 };
   switch (entry.type) {
     case 'start':
-      return { ...next, text: '', attempt: entry };
+      return { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
     case 'text':
       return { ...next, text: state.text + entry.text.slice(state.offset - offset) };
+    case 'tool_call':
+      return { ...next, tools: withCall(state, entry) };
+    case 'tool_result':
+      return { ...next, tools: withResult(state.tools, entry) };
     case 'end':
     case 'error':
       return { ...next, terminal: entry };
   }
+}
+
+/** What the tools found holds for the text that begins now, too. */
+function atTheStart(tools: readonly ToolUse[]): readonly ToolUse[] {
+  if (tools.every(({ textBefore }) => textBefore === 0)) return tools;
+  return Object.freeze(tools.map((use) => Object.freeze({ ...use, textBefore: 0 })));
+}
+
+function withCall(
+  { tools, text }: Received,
+  { callId, name, arguments: args }: ToolCallEvent,
+): readonly ToolUse[] {
+  const use = {
+    callId,
+    name,
+    arguments: args,
+    status: 'running',
+    textBefore: text.length,
+  } as const;
+  return Object.freeze([...tools, Object.freeze(use)]);
+}
+
+function withResult(
+  tools: readonly ToolUse[],
+  { callId, result, error }: ToolResultEvent,
+): readonly ToolUse[] {
+  const outcome =
+    error === undefined
+      ? ({ status: 'done', result } as const)
+      : ({ status: 'failed', error } as const);
+  return Object.freeze(
+    tools.map((use) => (use.callId === callId ? Object.freeze({ ...use, ...outcome }) : use)),
+  );
 }
 
 /** The place in a queue. The next frame ends the wait. */
@@ -96,6 +141,8 @@ export function decode(message: StreamMessage): Frame | undefined {
     }
     case EVENT.chunk:
       return textFrame(offset, message.data);
+    case EVENT.tool:
+      return { offset, size: 1, entry: toolEntry(message) };
     case EVENT.end: {
       const { finish_reason: finishReason, total_length: totalLength, ...rest } = message;
       const { digest, usage, timing } = rest;
@@ -113,6 +160,17 @@ export function decode(message: StreamMessage): Frame | undefined {
 /** A newer server may have codes that this client does not know; what it says of retrying counts. */
 export function knownError(error: WireError): WireError {
   return Object.hasOwn(ERRORS, error.code) ? error : { ...error, code: 'internal' };
+}
+
+function toolEntry(
+  message: StreamToolCallMessage | StreamToolResultMessage,
+): ToolCallEvent | ToolResultEvent {
+  const { call_id: callId, name } = message;
+  if (message.phase === 'call') {
+    return { type: 'tool_call', callId, name, arguments: message.arguments };
+  }
+  const { result, error } = message;
+  return { type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) };
 }
 
 export function decodeShort([, offset, data]: ShortChunk): Frame {

@@ -214,13 +214,15 @@ export class LiveResponse implements Link {
   }
 
   #finish(): void {
-    const { attempt, terminal, text } = this.#received;
+    const { attempt, terminal, text, tools } = this.#received;
     if (attempt === undefined || terminal?.type !== 'end') return;
     const server = this.#kept ? {} : { server: terminal.timing };
     this.#show({ status: 'done', timing: { ...this.#timing(), ...server } });
     const { finishReason, usage } = terminal;
     const keeps = this.#cacheMode === 'default' || this.#cacheMode === 'reload';
     if (this.#kept || !keeps || finishReason !== 'stop' || text === '') return;
+    // What a tool found may be another thing tomorrow, and what it did was done for this request.
+    if (tools.length > 0) return;
     const { provider, model } = attempt;
     const answer = { text, provider, model, finishReason, usage, createdAt: Date.now() };
     void this.#store.put(this.#request, answer, this.#askedAt);
@@ -230,7 +232,7 @@ export class LiveResponse implements Link {
     this.#kept = true;
     this.#firstChunkMs = this.#elapsedMs();
     this.#received = {
-      offset: 0,
+      ...NOTHING,
       text,
       attempt: { attempt: 1, source: 'cache', provider, model, reason: undefined },
       ahead: 0,

@@ -6,6 +6,8 @@ import type {
   AnswerStatus,
   AnswerTiming,
   ResponseEvent,
+  ToolResultEvent,
+  ToolUse,
 } from './types.js';
 
 /** How an answer stands, apart from what was received of it. */
@@ -34,6 +36,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     status,
     ahead: status === 'queued' ? received.ahead : undefined,
     text: received.text,
+    tools: received.tools,
     attempt: attempt?.attempt ?? 0,
     source: sourceOf(asked, received),
     provider: attempt?.provider,
@@ -71,7 +74,7 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
     const reason = restartReason !== undefined && { reason: restartReason };
     events.push({ type: 'start', attempt, source, provider, model, ...reason });
   }
-  if (text !== '') events.push({ type: 'text', text });
+  events.push(...toolsInText(text, snapshot.tools));
   if (ahead !== undefined) events.push({ type: 'queued', ahead });
   const { finishReason, usage, timing } = snapshot;
   if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
@@ -82,9 +85,40 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
 
 /** What happened between two snapshots of one answer. */
 export function eventsBetween(before: AnswerSnapshot, after: AnswerSnapshot): ResponseEvent[] {
-  if (after.attempt !== before.attempt) return eventsOf(after);
-  const text = after.text.slice(before.text.length);
-  return eventsOf({ ...after, source: undefined, text, ahead: newAhead(before, after) });
+  const fresh = after.tools.slice(before.tools.length);
+  // Tools outlive the attempt, so those that were told already are not told again.
+  if (after.attempt !== before.attempt) return eventsOf({ ...after, tools: fresh });
+  const ended = before.tools.flatMap((use, i) => {
+    const now = after.tools[i];
+    return use.status === 'running' && now !== undefined ? resultOf(now) : [];
+  });
+  const since = before.text.length;
+  const text = after.text.slice(since);
+  const tools = fresh.map((use) => ({ ...use, textBefore: use.textBefore - since }));
+  const ahead = newAhead(before, after);
+  return [...ended, ...eventsOf({ ...after, source: undefined, text, tools, ahead })];
+}
+
+/** The text, parted where tools were called. */
+function toolsInText(text: string, tools: readonly ToolUse[]): ResponseEvent[] {
+  const events: ResponseEvent[] = [];
+  let told = 0;
+  const tellText = (end: number): void => {
+    if (end > told) events.push({ type: 'text', text: text.slice(told, end) });
+    told = Math.max(told, end);
+  };
+  for (const use of tools) {
+    tellText(use.textBefore);
+    const { callId, name, arguments: args } = use;
+    events.push({ type: 'tool_call', callId, name, arguments: args }, ...resultOf(use));
+  }
+  tellText(text.length);
+  return events;
+}
+
+function resultOf({ callId, name, status, result, error }: ToolUse): ToolResultEvent[] {
+  if (status === 'running') return [];
+  return [{ type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) }];
 }
 
 /** Undefined when it is the same, or not known while the connection is away. */

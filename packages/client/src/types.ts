@@ -51,7 +51,41 @@ export type ResponseEvent =
       /** Requests that are before this one; again whenever that changes, 0 when it is its turn. */
       ahead: number;
     }
+  | ToolCallEvent
+  | ToolResultEvent
   | { type: 'end'; finishReason: FinishReason; usage: Usage; timing: AnswerTiming };
+
+/** The model called a tool, which now runs at the server. Arguments are what the model said. */
+export interface ToolCallEvent {
+  type: 'tool_call';
+  callId: string;
+  name: string;
+  arguments: unknown;
+}
+
+/** A call has ended: `error` is there if it failed, else `result`. */
+export interface ToolResultEvent {
+  type: 'tool_result';
+  callId: string;
+  name: string;
+  result?: unknown;
+  error?: string;
+}
+
+/** A tool that the model called for an answer. Frozen; the same object until something changes. */
+export interface ToolUse {
+  readonly callId: string;
+  readonly name: string;
+  /** What the model said, as JSON; nobody but the tool has checked it. */
+  readonly arguments: unknown;
+  readonly status: 'running' | 'done' | 'failed';
+  /** As JSON; there when `status` is `done`. */
+  readonly result?: unknown;
+  /** In plain words; there when `status` is `failed`. */
+  readonly error?: string;
+  /** UTF-16 units of `text` that came before the call: its place in the text. */
+  readonly textBefore: number;
+}
 
 /** Milliseconds by this browser's monotonic clock, from the ask to the first text and to the end. */
 export interface AnswerTiming {
@@ -85,6 +119,8 @@ export interface AnswerSnapshot {
   /** Requests that are before this one, at least 1; undefined unless `status` is `queued`. */
   readonly ahead: number | undefined;
   readonly text: string;
+  /** In the order of the calls. A text that begins again keeps them: tools are not run twice. */
+  readonly tools: readonly ToolUse[];
   /** 0 until the first attempt begins. */
   readonly attempt: number;
   /** The next four are undefined until the first attempt begins. */

@@ -13,6 +13,7 @@ export const ERRORS = {
   blocked: { retryable: false, meaning: 'the model refuses this content' },
   truncated: { retryable: true, meaning: 'the answer broke off without an end' },
   too_large: { retryable: false, meaning: 'the answer passed the longest allowed' },
+  tool_limit: { retryable: false, meaning: 'the model kept calling tools and did not answer' },
   all_providers_failed: { retryable: true, meaning: 'every configured model failed' },
   producer_lost: { retryable: true, meaning: 'the server that was generating the answer is gone' },
   cancelled: { retryable: false, meaning: 'the stream was cancelled' },

@@ -11,6 +11,7 @@ export const EVENT = {
   queued: 'stream_queued',
   chunk: 'stream_chunk',
   shortChunk: 'c',
+  tool: 'stream_tool',
   end: 'stream_end',
   error: 'stream_error',
 } as const;
@@ -179,6 +180,31 @@ export interface StreamChunkMessage {
 /** Text for a reader with a window: the `ref` of its stream, the offset, the text. */
 export type ShortChunk = [ref: number, offset: number, data: string];
 
+/** The model called a tool, which now runs at the server. */
+export interface StreamToolCallMessage {
+  type: typeof EVENT.tool;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  phase: 'call';
+  call_id: string;
+  name: string;
+  arguments: unknown;
+}
+
+/** A call has ended: `error` is there if it failed, else `result`. */
+export interface StreamToolResultMessage {
+  type: typeof EVENT.tool;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  phase: 'result';
+  call_id: string;
+  name: string;
+  result?: unknown;
+  error?: string;
+}
+
 /** The answer is complete. */
 export interface StreamEndMessage {
   type: typeof EVENT.end;
@@ -206,5 +232,7 @@ export type StreamMessage =
   | StreamQueuedMessage
   | StreamStartMessage
   | StreamChunkMessage
+  | StreamToolCallMessage
+  | StreamToolResultMessage
   | StreamEndMessage
   | StreamErrorMessage;

@@ -18,6 +18,24 @@ export interface TextEntry {
   text: string;
 }
 
+/** The model called a tool, which now runs. */
+export interface ToolCallEntry {
+  type: 'tool_call';
+  /** No other call of the answer has it. */
+  callId: string;
+  /** As the model said it; there may be no such tool. */
+  name: string;
+  /** As the model said them: JSON, checked by nobody yet. */
+  arguments: unknown;
+}
+
+/** A call has ended: with a result, as JSON, or with an error in plain words. */
+export type ToolResultEntry = {
+  type: 'tool_result';
+  callId: string;
+  name: string;
+} & ({ result: unknown } | { error: string });
+
 /** The answer is complete. */
 export interface EndEntry {
   type: 'end';
@@ -39,10 +57,17 @@ export interface ErrorEntry {
 }
 
 /**
- * What a response is made of: a start for each attempt, text, and exactly one `end` or `error` as
- * the last.
+ * What a response is made of: a start for each attempt, text, calls of tools and what came of them,
+ * and exactly one `end` or `error` as the last. A further attempt begins the text again, not the
+ * tools: they have run.
  */
-export type Entry = StartEntry | TextEntry | EndEntry | ErrorEntry;
+export type Entry =
+  | StartEntry
+  | TextEntry
+  | ToolCallEntry
+  | ToolResultEntry
+  | EndEntry
+  | ErrorEntry;
 
 /** The answer waits for a model: news of the moment, and no part of the response. */
 export interface QueuedEntry {

@@ -1,7 +1,16 @@
 export { StreamError } from '@rivulet/protocol';
 export { type Config, ConfigError, readConfig } from './config.js';
 export type { StreamBounds } from './deliver/streams.js';
-export type { EndEntry, Entry, ErrorEntry, QueuedEntry, StartEntry, TextEntry } from './entry.js';
+export type {
+  EndEntry,
+  Entry,
+  ErrorEntry,
+  QueuedEntry,
+  StartEntry,
+  TextEntry,
+  ToolCallEntry,
+  ToolResultEntry,
+} from './entry.js';
 export {
   type CachedAnswer,
   createResponseCache,
@@ -14,16 +23,37 @@ export { docs, type DocsOptions } from './generate/providers/docs.js';
 export { gemini, type GeminiOptions } from './generate/providers/gemini.js';
 export { ollama, type OllamaOptions } from './generate/providers/ollama.js';
 export {
+  type AssistantMessage,
   type Delta,
+  type JsonSchema,
   type Prompt,
   type PromptMessage,
   type Provider,
   ProviderError,
   type ProviderFailure,
+  questionOf,
+  type RawTurn,
+  type ToolCall,
+  type ToolDeclaration,
+  type ToolMessage,
+  type ToolOutcome,
+  type ToolResult,
+  type UserMessage,
 } from './generate/providers/provider.js';
 export { scripted, type ScriptStep } from './generate/providers/scripted.js';
 export type { ProviderStatus, Route, RouterOptions } from './generate/route.js';
 export { LlmService, type LlmServiceOptions } from './generate/service.js';
+export { currentTime } from './generate/tools/current-time.js';
+export { searchDocs } from './generate/tools/search-docs.js';
+export {
+  defineTool,
+  type Tool,
+  type ToolContext,
+  type ToolDefinition,
+  ToolError,
+  type ToolSchema,
+} from './generate/tools/tool.js';
+export type { ToolLimits } from './generate/tools/toolbox.js';
 export type { Candidate } from './generate/upstream.js';
 export type { BreakerState, Gauges } from './observe/gauges.js';
 export { createLogger, type Logger } from './observe/logger.js';

@@ -10,6 +10,8 @@ import { createResponseCache } from './generate/cache.js';
 import { chooseRoute } from './generate/candidates.js';
 import type { Route } from './generate/route.js';
 import { LlmService } from './generate/service.js';
+import type { Tool } from './generate/tools/tool.js';
+import type { ToolLimits } from './generate/tools/toolbox.js';
 import { createHttpRoutes } from './http.js';
 import { listen } from './listen.js';
 import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
@@ -29,6 +31,9 @@ export interface ServerOptions {
   metrics?: RequestListener | undefined;
   /** Where what is counted goes; the process's global one unless given. */
   meterProvider?: MeterProvider;
+  /** What the model may call; nothing unless given. */
+  tools?: readonly Tool[];
+  toolLimits?: Partial<ToolLimits>;
   bounds?: Partial<StreamBounds>;
   logger?: Logger;
 }
@@ -61,6 +66,8 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     cache: config.cache.enabled
       ? createResponseCache({ ttlSeconds: config.cache.ttlSeconds, maxBytes: CACHE_BYTES })
       : undefined,
+    tools: options.tools ?? [],
+    toolLimits: options.toolLimits ?? {},
     maxResponseUnits: MAX_RESPONSE_UNITS,
     logger,
     metrics: createMetrics(options.meterProvider),

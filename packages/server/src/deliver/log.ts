@@ -107,6 +107,7 @@ export function createLog(): Log {
       } else {
         push(1, entry);
         head += 1;
+        bytes += toolBytes(entry);
         done = isTerminal(entry);
       }
       for (const listener of listeners) listener();
@@ -123,4 +124,10 @@ export function createLog(): Log {
       return () => listeners.delete(listener);
     },
   };
+}
+
+/** What a tool was given or gave may be as long as a text. */
+function toolBytes(entry: Entry): number {
+  const isTool = entry.type === 'tool_call' || entry.type === 'tool_result';
+  return isTool ? JSON.stringify(entry).length * 2 : 0;
 }

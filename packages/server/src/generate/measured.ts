@@ -20,7 +20,7 @@ export function measured(provider: Provider, metrics: StreamMetrics): Provider {
             call.finish(delta.usage, delta.model);
             failure = undefined;
           } else {
-            call.chunk(delta.text.length);
+            call.chunk(delta.type === 'tool_call' ? 0 : delta.text.length);
           }
           yield delta;
         }

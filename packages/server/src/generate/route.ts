@@ -1,6 +1,6 @@
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
-import type { Prompt, Provider } from './providers/provider.js';
+import type { Delta, Prompt, Provider, RawTurn } from './providers/provider.js';
 import { type QueuedStep, takeTurn } from './turn.js';
 import { type Candidate, createUpstream, type Upstream, type UpstreamEvents } from './upstream.js';
 
@@ -9,13 +9,23 @@ export type Route = readonly [Candidate, ...Candidate[]];
 
 /**
  * What `follow` yields: the place in the queue while it waits for one, an attempt when its first text
- * is there, then its text, then one finish.
+ * is there, then its text, then one finish. Calls of tools come with the finish: those of a provider
+ * that fails before it are nobody's.
  */
 export type RouteStep =
   | QueuedStep
   | { type: 'attempt'; provider: Provider; reason?: string }
   | { type: 'text'; text: string }
-  | { type: 'finish'; provider: Provider; reason: FinishReason; usage: Usage };
+  | {
+      type: 'finish';
+      provider: Provider;
+      reason: FinishReason;
+      usage: Usage;
+      calls: readonly CallDelta[];
+      raw?: RawTurn;
+    };
+
+type CallDelta = Extract<Delta, { type: 'tool_call' }>;
 
 export interface RouterOptions {
   /** What a failure after text was shown leads to: the next provider's attempt, or the end. */
@@ -42,65 +52,74 @@ export interface ProviderStatus {
 export interface Router {
   /**
    * Asks the providers in turn. Before the first text the next one takes over unseen; after it, as a
-   * new attempt whose text begins again. Throws a `StreamError` when no answer came, and
+   * new attempt whose text begins again. With `after`, which has shown something of the answer and
+   * called tools, it goes on with that provider. Throws a `StreamError` when no answer came, and
    * `signal.reason` when `signal` aborted.
    */
   follow(
     prompt: Prompt,
     signal: AbortSignal,
     onFallback: OnFallback,
+    after?: Provider,
   ): AsyncGenerator<RouteStep, void, undefined>;
   status(): ProviderStatus[];
 }
 
 export function createRouter(
-  [first, ...others]: Route,
+  [preferred, ...others]: Route,
   { onMidstreamFailure, maxQueued }: RouterOptions,
   events: UpstreamEvents,
 ): Router {
   const upstreamOf = (candidate: Candidate): Upstream =>
     createUpstream(candidate, maxQueued, events);
-  const upstreams = [upstreamOf(first), ...others.map(upstreamOf)] as const;
+  const upstreams = [upstreamOf(preferred), ...others.map(upstreamOf)] as const;
 
   async function* follow(
     prompt: Prompt,
     signal: AbortSignal,
     onFallback: OnFallback,
+    after?: Provider,
   ): AsyncGenerator<RouteStep, void, undefined> {
     const failures: StreamError[] = [];
-    let shown = false;
+    let shown = after !== undefined;
 
     /** Those that are left, when all before and `upstream` have failed. */
-    function after(upstream: Upstream, failure: StreamError): Upstream[] {
+    function giveUp(upstream: Upstream, failure: StreamError): Upstream[] {
       failures.push(failure);
       const rest = upstreams.slice(upstreams.indexOf(upstream) + 1);
       if (rest[0]) onFallback(upstream.provider, rest[0].provider, failure);
       return rest;
     }
 
-    let rest: readonly Upstream[] = upstreams;
+    const first = upstreams.findIndex(({ provider }) => provider === after);
+    let rest: readonly Upstream[] = upstreams.slice(Math.max(0, first));
     while (isSome(rest)) {
       let asked = rest[0];
       try {
         const { upstream, place } = yield* takeTurn(rest, signal);
-        for (const passed of rest.slice(0, rest.indexOf(upstream))) after(passed, tooLong(passed));
+        for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const reason = failures.at(-1)?.message;
         const { provider } = asked;
+        const calls: CallDelta[] = [];
         let begun = false;
         for await (const delta of asked.ask(place, prompt, signal)) {
           if (delta.type === 'thought') continue;
+          if (delta.type === 'tool_call') {
+            calls.push(delta);
+            continue;
+          }
           if (!begun) yield { type: 'attempt', provider, ...(shown && reason && { reason }) };
           begun = true;
           shown = true;
-          yield delta.type === 'text' ? delta : { ...delta, provider };
+          yield delta.type === 'text' ? delta : { ...delta, provider, calls };
         }
         return;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof StreamError)) throw error;
         if (isFinal(error) || (shown && onMidstreamFailure === 'fail')) throw error;
-        rest = after(asked, error);
+        rest = giveUp(asked, error);
       }
     }
     throw failures.length === 1 ? failures[0]! : allFailed(failures);

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
-import type { EndEntry, Entry, ErrorEntry } from '../entry.js';
+import type {
+  EndEntry,
+  Entry,
+  ErrorEntry,
+  TextEntry,
+  ToolCallEntry,
+  ToolResultEntry,
+} from '../entry.js';
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import { errorType } from './error-type.js';
@@ -15,6 +22,8 @@ export class Run {
   #provider: string | undefined;
   #terminal: EndEntry | ErrorEntry | undefined;
   #cause: unknown;
+  #toolCalls = 0;
+  #toolUnits = 0;
   cacheHit = false;
   attempt = 0;
   /** The text of the attempt under way. */
@@ -24,6 +33,15 @@ export class Run {
     this.#logger = logger;
     this.#metrics = metrics;
     this.#metrics.active.add(1);
+  }
+
+  get usedTools(): boolean {
+    return this.#toolCalls > 0;
+  }
+
+  /** UTF-16 units of the text, and of what its tools were given and gave. */
+  get units(): number {
+    return this.text.length + this.#toolUnits;
   }
 
   note(entry: Entry): void {
@@ -36,6 +54,13 @@ export class Run {
       case 'text':
         if (this.#firstChunkMs === undefined) this.#noteFirstChunk();
         this.text += entry.text;
+        break;
+      case 'tool_call':
+        this.#toolCalls += 1;
+        this.#toolUnits += unitsOf(entry);
+        break;
+      case 'tool_result':
+        this.#toolUnits += unitsOf(entry);
         break;
       case 'end':
       case 'error':
@@ -91,6 +116,7 @@ export class Run {
       firstChunkMs: this.#firstChunkMs,
       totalMs,
       length: this.text.length,
+      ...(this.usedTools && { toolCalls: this.#toolCalls }),
     };
     if (this.cacheHit) {
       this.#metrics.cacheHit.add(1);
@@ -121,6 +147,11 @@ export class Run {
   #elapsedMs(): number {
     return Math.round(performance.now() - this.#startedAt);
   }
+}
+
+/** UTF-16 units of an entry that makes an answer longer. */
+export function unitsOf(entry: TextEntry | ToolCallEntry | ToolResultEntry): number {
+  return entry.type === 'text' ? entry.text.length : JSON.stringify(entry).length;
 }
 
 function cancelled(): StreamError {

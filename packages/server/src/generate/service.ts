@@ -14,14 +14,23 @@ import {
   type Router,
   type RouterOptions,
 } from './route.js';
-import { Run } from './run.js';
+import { Run, unitsOf } from './run.js';
+import { answerWithTools } from './tool-loop.js';
+import type { Tool } from './tools/tool.js';
+import { createToolbox, type Toolbox, type ToolLimits } from './tools/toolbox.js';
 import type { Candidate, UpstreamEvents } from './upstream.js';
 
 export interface LlmServiceOptions extends Partial<RouterOptions> {
   route: Route;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
-  /** UTF-16 units that an answer may have; a longer one ends as `too_large`. */
+  /** What the model may call; nothing unless given. */
+  tools?: readonly Tool[];
+  toolLimits?: Partial<ToolLimits>;
+  /**
+   * UTF-16 units that an answer may have, with what its tools were given and gave; a longer one ends
+   * as `too_large`.
+   */
   maxResponseUnits: number;
   logger: Logger;
   metrics: StreamMetrics;
@@ -29,15 +38,18 @@ export interface LlmServiceOptions extends Partial<RouterOptions> {
 
 const DEFAULTS: RouterOptions = { onMidstreamFailure: 'restart', maxQueued: 512 };
 
-/** The streaming core: cache, prompt, providers, cache. It knows no socket and no reader. */
+/** The streaming core: cache, prompt, providers, tools, cache. It knows no socket and no reader. */
 export class LlmService {
   readonly #options: LlmServiceOptions;
   readonly #router: Router;
+  readonly #toolbox: Toolbox;
 
+  /** Throws a `TypeError` when two tools have one name. */
   constructor(options: LlmServiceOptions) {
-    const { route, metrics } = options;
+    const { route, metrics, tools = [], toolLimits = {} } = options;
     const logger = logErrorFacts(options.logger);
     this.#options = { ...options, logger };
+    this.#toolbox = createToolbox(tools, toolLimits, logger);
     const measure = (candidate: Candidate): Candidate => ({
       ...candidate,
       provider: measured(candidate.provider, metrics),
@@ -62,9 +74,9 @@ export class LlmService {
   }
 
   /**
-   * Streams one answer: a `start` for each attempt, text, and one `end` or `error` as the last entry.
-   * Before an attempt a `queued` comes whenever its place in the queue changes, if it has to wait.
-   * It does not throw; aborting `signal` ends it with the error `cancelled`.
+   * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
+   * entry. Before an attempt a `queued` comes whenever its place in the queue changes, if it has to
+   * wait. It does not throw; aborting `signal` ends it with the error `cancelled`.
    */
   async *generateResponseStream(
     request: GenerateRequest,
@@ -91,7 +103,7 @@ export class LlmService {
     run: Run,
   ): AsyncGenerator<Entry | QueuedEntry, void, undefined> {
     const { route, maxResponseUnits } = this.#options;
-    const prompt = buildPrompt(request, this.#options.prompt);
+    const prompt = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
     const mode = request.options?.cache ?? 'default';
     const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
 
@@ -105,7 +117,8 @@ export class LlmService {
       return;
     }
 
-    for await (const step of this.#router.follow(prompt, signal, run.fallback)) {
+    const steps = answerWithTools(this.#router, prompt, this.#toolbox, signal, run.fallback);
+    for await (const step of steps) {
       switch (step.type) {
         case 'queued':
           yield step;
@@ -114,12 +127,14 @@ export class LlmService {
           yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
           break;
         case 'text':
-          if (run.text.length + step.text.length > maxResponseUnits)
-            throw tooLarge(maxResponseUnits);
+        case 'tool_call':
+        case 'tool_result':
+          if (run.units + unitsOf(step) > maxResponseUnits) throw tooLarge(maxResponseUnits);
           yield step;
           break;
         case 'finish':
-          if (mode !== 'no-store' && step.reason === 'stop' && run.text !== '') {
+          // What a tool found may be another thing tomorrow, and what it did was done for this request.
+          if (mode !== 'no-store' && step.reason === 'stop' && run.text !== '' && !run.usedTools) {
             this.#keep(keyOf(step.provider), { text: run.text, usage: step.usage });
           }
           yield run.end(step.reason, step.usage);

@@ -27,6 +27,17 @@ export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
     }
     case 'text':
       return [EVENT.chunk, { type: EVENT.chunk, data: entry.text, ...envelope, offset }];
+    case 'tool_call': {
+      const { callId: call_id, name, arguments: args } = entry;
+      const message = { phase: 'call', call_id, name, arguments: args } as const;
+      return [EVENT.tool, { type: EVENT.tool, ...envelope, offset, ...message }];
+    }
+    case 'tool_result': {
+      const { callId: call_id, name } = entry;
+      const outcome = 'error' in entry ? { error: entry.error } : { result: entry.result };
+      const message = { phase: 'result', call_id, name, ...outcome } as const;
+      return [EVENT.tool, { type: EVENT.tool, ...envelope, offset, ...message }];
+    }
     case 'end':
       return [
         EVENT.end,

@@ -1,6 +1,6 @@
-import MiniSearch from 'minisearch';
+import { createDocsSearch } from './docs-search.js';
 import { type DocsSection, readSections } from './docs-sections.js';
-import type { Delta, Provider } from './provider.js';
+import { type Delta, type Provider, questionOf } from './provider.js';
 import { pause } from './scripted.js';
 
 export interface DocsOptions {
@@ -16,21 +16,14 @@ const NO_MODEL =
 
 /** Answers from the project's own documentation, so that Rivulet shows what it does with nothing set up. */
 export function docs({ wordMs = 18, sections = readSections() }: DocsOptions = {}): Provider {
-  const index = new MiniSearch<DocsSection>({
-    fields: ['title', 'body'],
-    processTerm: (term) => (STOP_WORDS.has(term.toLowerCase()) ? null : stem(term.toLowerCase())),
-    searchOptions: { boost: { title: 3 }, fuzzy: 0.15, prefix: (term) => term.length > 3 },
-  });
-  index.addAll(sections);
-  const byId = new Map(sections.map((section) => [section.id, section]));
+  const search = createDocsSearch(sections);
 
   return {
     name: 'docs',
     model: 'documentation',
-    async *stream({ messages }, signal): AsyncGenerator<Delta, void, undefined> {
+    async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
       signal.throwIfAborted();
-      const [best] = index.search(messages.at(-1)?.text ?? '');
-      const section = best && byId.get(best['id'] as number);
+      const [section] = search(questionOf(prompt));
       const answer = section === undefined ? nothingFound(sections) : quote(section);
       for (const word of answer.match(/\s*\S+\s*/g) ?? []) {
         await pause(wordMs, signal);
@@ -53,16 +46,3 @@ function nothingFound(sections: readonly DocsSection[]): string {
     NO_MODEL,
   ].join('\n\n');
 }
-
-/** Enough for English questions: "caches" and "caching" find "cache". */
-function stem(term: string): string {
-  return term.length > 4 ? term.replace(/(ing|ed|es|s|e)$/, '') : term;
-}
-
-const STOP_WORDS = new Set(
-  (
-    'a an and are as at be by can could did do does for from get had has have how i if in into is it its ' +
-    'me my of on or our should tell than that the their them then there these they this to us was we ' +
-    'what when where which who why will with would you your'
-  ).split(' '),
-);

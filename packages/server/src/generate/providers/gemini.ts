@@ -8,6 +8,8 @@ import {
 } from '@google/generative-ai';
 import type { FinishReason, Usage } from '@rivulet/protocol';
 
+import type { Part } from './gemini-contents.js';
+import { toRequest } from './gemini-request.js';
 import {
   ProviderError,
   type Delta,
@@ -15,7 +17,7 @@ import {
   type Provider,
   type ProviderFailure,
 } from './provider.js';
-import { quote } from './quote.js';
+import { quote, textsOf } from './quote.js';
 
 export interface GeminiOptions {
   apiKey: string;
@@ -35,11 +37,6 @@ interface Frame {
   };
   modelVersion?: string;
   error?: { code?: number; message?: string; details?: unknown };
-}
-
-interface Part {
-  text?: string;
-  thought?: boolean;
 }
 
 interface Refusal {
@@ -88,8 +85,9 @@ async function* streamAnswer(
   const link = addAbortListener(signal, () => upstream.abort());
   const explain: Explain = (refusal) => refused(refusal, options, prompt);
   try {
-    const frames = await ask(model, prompt, upstream.signal, explain);
-    for await (const delta of readFrames(frames, explain)) {
+    const request = toRequest(prompt, options.model);
+    const frames = await ask(model, request, upstream.signal, explain);
+    for await (const delta of readFrames(frames, options.model, explain)) {
       signal.throwIfAborted();
       yield delta;
     }
@@ -105,12 +103,12 @@ async function* streamAnswer(
 
 async function ask(
   model: GenerativeModel,
-  prompt: Prompt,
+  request: GenerateContentRequest,
   signal: AbortSignal,
   explain: Explain,
 ): Promise<AsyncIterable<Frame>> {
   try {
-    const { stream, response } = await model.generateContentStream(toRequest(prompt), { signal });
+    const { stream, response } = await model.generateContentStream(request, { signal });
     // It rejects together with the stream, and unhandled that would end the process.
     response.catch(() => undefined);
     return stream;
@@ -123,34 +121,25 @@ async function ask(
   }
 }
 
-function toRequest(prompt: Prompt): GenerateContentRequest {
-  return {
-    contents: prompt.messages.map(({ role, text }) => ({
-      role: role === 'assistant' ? 'model' : 'user',
-      parts: [{ text }],
-    })),
-    ...(prompt.system !== '' && { systemInstruction: prompt.system }),
-    generationConfig: {
-      ...(prompt.temperature !== undefined && { temperature: prompt.temperature }),
-      ...(prompt.topP !== undefined && { topP: prompt.topP }),
-      ...(prompt.topK !== undefined && { topK: prompt.topK }),
-      ...(prompt.maxTokens !== undefined && { maxOutputTokens: prompt.maxTokens }),
-    },
-  };
-}
-
-async function* readFrames(frames: AsyncIterable<Frame>, explain: Explain): AsyncGenerator<Delta> {
+async function* readFrames(
+  frames: AsyncIterable<Frame>,
+  model: string,
+  explain: Explain,
+): AsyncGenerator<Delta> {
+  // From the frames, and not from the SDK's own sum of them, which loses calls and signatures.
+  const parts: Part[] = [];
   let begun = false;
   let finishReason: string | undefined;
   let usage: Usage = {};
-  let model: string | undefined;
+  let version: string | undefined;
   try {
     for await (const frame of frames) {
       begun = true;
       throwIfRefused(frame, explain);
       finishReason = frame.candidates?.[0]?.finishReason ?? finishReason;
       usage = toUsage(frame) ?? usage;
-      model = frame.modelVersion ?? model;
+      version = frame.modelVersion ?? version;
+      parts.push(...partsOf(frame));
       yield* toDeltas(frame);
     }
   } catch (error) {
@@ -158,7 +147,11 @@ async function* readFrames(frames: AsyncIterable<Frame>, explain: Explain): Asyn
     throw error instanceof ProviderError ? error : broken(begun);
   }
   if (finishReason === undefined) throw truncated();
-  yield { type: 'finish', reason: toFinish(finishReason), usage, ...(model && { model }) };
+  const raw = parts.some(({ functionCall }) => functionCall) && {
+    raw: { provider: 'gemini', model, parts },
+  };
+  const answeredBy = version !== undefined && { model: version };
+  yield { type: 'finish', reason: toFinish(finishReason), usage, ...answeredBy, ...raw };
 }
 
 function throwIfRefused(frame: Frame, explain: Explain): void {
@@ -172,9 +165,18 @@ function throwIfRefused(frame: Frame, explain: Explain): void {
 }
 
 function* toDeltas(frame: Frame): Generator<Delta> {
-  for (const { text, thought } of frame.candidates?.[0]?.content?.parts ?? []) {
+  for (const { text, thought, functionCall } of partsOf(frame)) {
     if (text) yield { type: thought === true ? 'thought' : 'text', text };
+    if (functionCall) yield toCall(functionCall);
   }
+}
+
+function partsOf({ candidates }: Frame): Part[] {
+  return candidates?.[0]?.content?.parts ?? [];
+}
+
+function toCall({ id, name = '', args = {} }: NonNullable<Part['functionCall']>): Delta {
+  return { type: 'tool_call', ...(id && { providerId: id }), name, arguments: args };
 }
 
 function toUsage({ usageMetadata }: Frame): Usage | undefined {
@@ -216,11 +218,7 @@ function blocked(what: 'prompt' | 'answer', reason: string): ProviderError {
 
 function refused(refusal: Refusal, options: GeminiOptions, prompt: Prompt): ProviderError {
   const failure = toFailure(refusal);
-  const words = quote(refusal.words, [
-    options.apiKey,
-    prompt.system,
-    ...prompt.messages.map(({ text }) => text),
-  ]);
+  const words = quote(refusal.words, [options.apiKey, ...textsOf(prompt)]);
   return new ProviderError(
     failure,
     `unable to get an answer from ${options.model}: HTTP ${refusal.status}${words && `, ${words}`}${advice(failure, refusal.status)}`,

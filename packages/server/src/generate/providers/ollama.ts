@@ -1,15 +1,17 @@
 import { addAbortListener } from 'node:events';
 
 import type { FinishReason, Usage } from '@rivulet/protocol';
-import { Ollama, type ChatRequest, type ChatResponse } from 'ollama';
+import { Ollama, type ChatRequest, type ChatResponse, type ToolCall } from 'ollama';
 
 import { onlyJsonLines } from './json-lines.js';
+import { toMessages, toTools } from './ollama-messages.js';
 import {
   ProviderError,
   type Delta,
   type Prompt,
   type Provider,
   type ProviderFailure,
+  type RawTurn,
 } from './provider.js';
 import { quote } from './quote.js';
 
@@ -38,14 +40,26 @@ const NETWORK_FAULTS: Readonly<Record<string, string>> = {
   UND_ERR_HEADERS_TIMEOUT: 'no reply in time',
 };
 
-/** A model that runs on a machine of the operator. */
+/** A model that runs on a machine of the operator. One that cannot call tools is offered none. */
 export function ollama({ host, model }: OllamaOptions): Provider {
+  let callsTools = true;
   return {
     name: 'ollama',
     model,
-    stream: (prompt, signal) => streamAnswer(host, toRequest(model, prompt), signal),
+    async *stream(prompt, signal) {
+      try {
+        yield* streamAnswer(host, toRequest(model, prompt, callsTools), signal);
+      } catch (error) {
+        if (!(error instanceof NoToolsError)) throw error;
+        callsTools = false;
+        yield* streamAnswer(host, toRequest(model, prompt, callsTools), signal);
+      }
+    },
   };
 }
+
+/** Many local models have no template for tools, and Ollama then refuses the whole request. */
+class NoToolsError extends ProviderError {}
 
 /**
  * The names of the models that are installed, as `OLLAMA_MODEL` takes them. Throws a
@@ -104,13 +118,13 @@ function ending(): { end(): void; ended(withinMs: number): Promise<void> } {
 
 type AnswerRequest = ChatRequest & { stream: true };
 
-function toRequest(model: string, prompt: Prompt): AnswerRequest {
-  const system = prompt.system === '' ? [] : [{ role: 'system', content: prompt.system }];
-  const turns = prompt.messages.map(({ role, text }) => ({ role, content: text }));
+function toRequest(model: string, prompt: Prompt, callsTools: boolean): AnswerRequest {
+  const { tools = [], toolChoice } = prompt;
   return {
     model,
     stream: true,
-    messages: [...system, ...turns],
+    messages: toMessages(prompt),
+    ...(callsTools && toolChoice !== 'none' && tools.length > 0 && { tools: toTools(tools) }),
     options: {
       ...(prompt.temperature !== undefined && { temperature: prompt.temperature }),
       ...(prompt.topP !== undefined && { top_p: prompt.topP }),
@@ -127,13 +141,18 @@ async function* readLines(
   onBodyEnd: () => void,
 ): AsyncGenerator<Delta> {
   let begun = false;
+  let thinking = '';
+  let called = false;
   try {
     const refuse: Refuse = (response) => refusedAnswer(response, request);
     const read = (response: Response): Response => onlyJsonLines(response, onBodyEnd);
     const client = connect(host, signal, refuse, read);
     for await (const line of await client.chat(request)) {
       begun = true;
-      yield* toDeltas(line);
+      thinking += line.message.thinking ?? '';
+      called ||= line.message.tool_calls !== undefined;
+      const raw = { provider: 'ollama', model: request.model, parts: [thinking] };
+      yield* toDeltas(line, called && thinking !== '' ? raw : undefined);
     }
   } catch (error) {
     throw error instanceof ProviderError ? error : broken(error, begun, request);
@@ -166,13 +185,30 @@ function connect(
   });
 }
 
-function* toDeltas({ message, done, model, ...last }: ChatResponse): Generator<Delta> {
+function* toDeltas(
+  { message, done, model, ...last }: ChatResponse,
+  raw: RawTurn | undefined,
+): Generator<Delta> {
   if (message.thinking) yield { type: 'thought', text: message.thinking };
   if (message.content) yield { type: 'text', text: message.content };
+  for (const call of message.tool_calls ?? []) yield toCall(call);
   if (!done) return;
   if (!last.done_reason) throw truncated();
-  yield { type: 'finish', reason: toFinish(last.done_reason), usage: toUsage(last), model };
+  const reason = toFinish(last.done_reason);
+  yield { type: 'finish', reason, usage: toUsage(last), model, ...(raw && { raw }) };
 }
+
+/** The client's type knows no id; servers since 0.12 give one. */
+function toCall({ id, function: { name, arguments: args } }: WireCall): Delta {
+  return {
+    type: 'tool_call',
+    ...(typeof id === 'string' && { providerId: id }),
+    name,
+    arguments: args ?? {},
+  };
+}
+
+type WireCall = ToolCall & { id?: unknown };
 
 function toFinish(doneReason: string): FinishReason {
   return doneReason === 'stop' || doneReason === 'length' ? doneReason : 'other';
@@ -206,6 +242,12 @@ function broken(error: unknown, begun: boolean, request: AnswerRequest): Provide
 
 async function refusedAnswer(response: Response, request: AnswerRequest): Promise<ProviderError> {
   const words = await errorWords(response);
+  if (request.tools !== undefined && /does not support tools/.test(words)) {
+    return new NoToolsError(
+      'bad_request',
+      `unable to offer tools to ${request.model}: it has none`,
+    );
+  }
   const failure = toFailure(response);
   const advice =
     response.status === 404 ? `. Install it with \`ollama pull ${request.model}\`` : '';

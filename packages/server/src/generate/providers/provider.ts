@@ -1,16 +1,75 @@
 import type { FinishReason, Usage } from '@rivulet/protocol';
 
 /** One message of the conversation as every provider understands it. */
-export interface PromptMessage {
-  role: 'user' | 'assistant';
+export type PromptMessage = UserMessage | AssistantMessage | ToolMessage;
+
+export interface UserMessage {
+  role: 'user';
   text: string;
+}
+
+/** A turn of the model. */
+export interface AssistantMessage {
+  role: 'assistant';
+  text: string;
+  toolCalls?: readonly ToolCall[];
+  /** The turn as its provider had it; for that provider alone. */
+  raw?: RawTurn;
+}
+
+/** What came of the calls of the assistant's turn before it: a result for each, in their order. */
+export interface ToolMessage {
+  role: 'tool';
+  results: readonly ToolResult[];
+}
+
+/** The model wants a tool run. What it says here is checked by nobody yet. */
+export interface ToolCall {
+  /** Ours; no other call of the answer has it. */
+  callId: string;
+  /** The provider's own name for the call, where it gave one. */
+  providerId?: string;
+  name: string;
+  arguments: unknown;
+}
+
+/** What a tool gave, as JSON; or what went wrong, in words for the model. */
+export type ToolOutcome = { result: unknown } | { error: string };
+
+export type ToolResult = ToolOutcome & Pick<ToolCall, 'callId' | 'name'>;
+
+/**
+ * The parts of a turn exactly as they came: some models refuse to go on unless they see them again
+ * unchanged (Gemini signs its calls). Only the model that is named can read them.
+ */
+export interface RawTurn {
+  provider: string;
+  model: string;
+  parts: readonly unknown[];
+}
+
+/** A tool as a model is told of it. */
+export interface ToolDeclaration {
+  name: string;
+  description: string;
+  /** Of an object, and without references. */
+  parameters: JsonSchema;
+}
+
+/** A JSON Schema of draft 2020-12. */
+export interface JsonSchema {
+  readonly [keyword: string]: unknown;
 }
 
 /** What a provider is asked, free of any provider's words. `prompt.ts` makes it. */
 export interface Prompt {
   system: string;
-  /** Oldest first; the last is the question. */
+  /** Oldest first; the last is the question, or the results of the tools that it took. */
   messages: readonly PromptMessage[];
+  /** What the model may call; absent is nothing. A provider without tools ignores it. */
+  tools?: readonly ToolDeclaration[];
+  /** `none`: the tools explain the messages, but are not to be called any more. */
+  toolChoice?: 'auto' | 'none';
   temperature: number | undefined;
   topP: number | undefined;
   topK: number | undefined;
@@ -18,15 +77,22 @@ export interface Prompt {
   maxTokens: number | undefined;
 }
 
+/** What the user asked last; empty where nothing was. */
+export function questionOf({ messages }: Prompt): string {
+  return messages.findLast((message) => message.role === 'user')?.text ?? '';
+}
+
 /**
  * What a provider yields: pieces of text (never empty), pieces of the model's thinking (never part
- * of the answer), then one `finish`, with the model's own name where upstream says it. A provider that
- * stops without `finish` has been cut off.
+ * of the answer), calls of tools, then one `finish`, with the model's own name where upstream says it. A
+ * provider that stops without `finish` has been cut off. `raw` is there if the provider wants the turn
+ * back as it was, should the answer go on.
  */
 export type Delta =
   | { type: 'text'; text: string }
   | { type: 'thought'; text: string }
-  | { type: 'finish'; reason: FinishReason; usage: Usage; model?: string };
+  | { type: 'tool_call'; providerId?: string; name: string; arguments: unknown }
+  | { type: 'finish'; reason: FinishReason; usage: Usage; model?: string; raw?: RawTurn };
 
 /**
  * Why a provider gave up; `route.ts` decides on it.

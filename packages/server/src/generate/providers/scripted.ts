@@ -5,6 +5,7 @@ import type { Delta, Prompt, Provider } from './provider.js';
 /** One step of a script. `stall` never ends; `fail` throws what it holds. */
 export type ScriptStep =
   | { text: string }
+  | { call: string; arguments: unknown }
   | { waitMs: number }
   | { stall: true }
   | { fail: Error }
@@ -23,6 +24,8 @@ export function scripted(
       for await (const step of script(prompt)) {
         signal.throwIfAborted();
         if ('text' in step) yield { type: 'text', text: step.text };
+        else if ('call' in step)
+          yield { type: 'tool_call', name: step.call, arguments: step.arguments };
         else if ('waitMs' in step) await pause(step.waitMs, signal);
         else if ('stall' in step) await pause(undefined, signal);
         else if ('fail' in step) throw step.fail;

@@ -1,0 +1,159 @@
+import { addAbortListener } from 'node:events';
+import { StreamError, type Usage } from '@rivulet/protocol';
+import type { ToolCallEntry, ToolResultEntry } from '../entry.js';
+import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from './providers/provider.js';
+import type { OnFallback, Router, RouteStep } from './route.js';
+import { runCall } from './tools/run-call.js';
+import type { Toolbox } from './tools/toolbox.js';
+
+type Finish = Extract<RouteStep, { type: 'finish' }>;
+type Shown = Exclude<RouteStep, Finish>;
+
+/** What `answerWithTools` yields: its place in a queue, an attempt, text and tools as they come, then one finish. */
+export type AnswerStep = Shown | ToolCallEntry | ToolResultEntry | Finish;
+
+/**
+ * Asks, runs the tools that the model calls, gives it the results and asks again, until it answers
+ * without a call. Tools run once: should a provider fail after them, the next one goes on from their
+ * results. Calls in a turn that was cut off are not run. Throws as `follow` does, and `tool_limit` when
+ * the model only calls tools to the last.
+ */
+export async function* answerWithTools(
+  router: Router,
+  prompt: Prompt,
+  toolbox: Toolbox,
+  signal: AbortSignal,
+  onFallback: OnFallback,
+): AsyncGenerator<AnswerStep, void, undefined> {
+  const { tools, limits } = toolbox;
+  const spoken = new Spoken();
+  let messages = prompt.messages;
+  let caller: Provider | undefined;
+  let usage: Usage = {};
+  let called = 0;
+
+  for (let step = 1; ; step++) {
+    const isLast = step > limits.maxSteps;
+    const asked: Prompt = { ...prompt, messages, ...(isLast && { toolChoice: 'none' }) };
+    const isFirst = step === 1;
+    const steps = router.follow(asked, signal, onFallback, caller);
+    const finish = yield* showTurn(steps, isFirst, spoken);
+    usage = sum(usage, finish.usage);
+
+    const wantsTools = finish.calls.length > 0 && finish.reason === 'stop' && tools.length > 0;
+    if (!wantsTools || (isLast && spoken.ofTurn !== '')) {
+      yield { ...finish, usage };
+      return;
+    }
+    if (isLast) throw toolLimit(limits.maxSteps);
+
+    const calls = finish.calls.map(({ providerId, name, arguments: args }): ToolCall => ({
+      callId: `call-${++called}`,
+      ...(providerId !== undefined && { providerId }),
+      name,
+      arguments: args,
+    }));
+    const results = yield* runTogether(calls, toolbox, signal);
+    const { raw } = finish;
+    const turn = { text: spoken.ofTurn, toolCalls: calls, ...(raw && { raw }) };
+    messages = messages.concat({ role: 'assistant', ...turn }, { role: 'tool', results });
+    // Who called the tools goes on: the calls may be signed, and mean nothing to those before it.
+    caller = finish.provider;
+  }
+}
+
+/** What the model has said so far. */
+class Spoken {
+  /** In the turn under way. */
+  ofTurn = '';
+  /** The last piece of all turns of the attempt. */
+  last = '';
+}
+
+/**
+ * Yields what readers see of a turn and returns its finish. An attempt goes out only where the text
+ * begins again: the next turn of the same provider carries it on, as a paragraph of its own.
+ */
+async function* showTurn(
+  steps: AsyncIterable<RouteStep>,
+  isFirst: boolean,
+  spoken: Spoken,
+): AsyncGenerator<Shown, Finish, undefined> {
+  let finish: Finish | undefined;
+  for await (const step of steps) {
+    switch (step.type) {
+      case 'attempt':
+        spoken.ofTurn = '';
+        if (!isFirst && step.reason === undefined) break;
+        spoken.last = '';
+        yield step;
+        break;
+      case 'queued':
+        yield step;
+        break;
+      case 'text':
+        if (spoken.ofTurn === '' && /\S$/.test(spoken.last)) yield { type: 'text', text: '\n\n' };
+        spoken.ofTurn += step.text;
+        spoken.last = step.text;
+        yield step;
+        break;
+      case 'finish':
+        finish = step;
+    }
+  }
+  if (finish === undefined) throw new Error('a route ends with a finish or throws');
+  return finish;
+}
+
+/** Runs the calls of a turn at the same time; their results come in the order of the calls. */
+async function* runTogether(
+  calls: readonly ToolCall[],
+  { tools, limits, onFailure }: Toolbox,
+  signal: AbortSignal,
+): AsyncGenerator<ToolCallEntry | ToolResultEntry, ToolResult[], undefined> {
+  for (const { callId, name, arguments: args } of calls) {
+    yield { type: 'tool_call', callId, name, arguments: args };
+  }
+  const left = new AbortController();
+  const link = addAbortListener(signal, () => left.abort(signal.reason));
+  try {
+    const running = calls.map((call, i) =>
+      i < limits.maxCallsPerStep
+        ? runCall(call, tools, limits, left.signal, onFailure)
+        : tooMany(limits.maxCallsPerStep),
+    );
+    // Whoever waits hears of the first that rejects; of the others nobody would.
+    for (const outcome of running) outcome.catch(() => {});
+    const results: ToolResult[] = [];
+    for (const [i, { callId, name }] of calls.entries()) {
+      const result = { callId, name, ...(await running[i]!) };
+      results.push(result);
+      yield { type: 'tool_result', ...result };
+    }
+    return results;
+  } finally {
+    link[Symbol.dispose]();
+    left.abort();
+  }
+}
+
+async function tooMany(most: number): Promise<ToolOutcome> {
+  return { error: `not run: there were more than ${most} calls at once` };
+}
+
+function sum(a: Usage, b: Usage): Usage {
+  const add = (x?: number, y?: number) => (x === undefined ? y : x + (y ?? 0));
+  const input = add(a.input_tokens, b.input_tokens);
+  const output = add(a.output_tokens, b.output_tokens);
+  return {
+    ...(input !== undefined && { input_tokens: input }),
+    ...(output !== undefined && { output_tokens: output }),
+  };
+}
+
+function toolLimit(steps: number): StreamError {
+  return new StreamError(
+    'tool_limit',
+    `unable to finish the answer: after ${steps} rounds of tools the model had not answered; ask for less at a time`,
+  );
+}

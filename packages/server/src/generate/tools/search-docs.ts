@@ -1,0 +1,33 @@
+import * as z from 'zod';
+import { createDocsSearch } from '../providers/docs-search.js';
+import { type DocsSection, readSections } from '../providers/docs-sections.js';
+import { defineTool, type Tool } from './tool.js';
+
+const SECTIONS_GIVEN = 3;
+const UNITS_GIVEN = 3_000;
+
+/** Searches Rivulet's own documentation, or the sections given: the three that fit best. */
+export function searchDocs({
+  sections = readSections(),
+}: { sections?: readonly DocsSection[] } = {}): Tool {
+  const search = createDocsSearch(sections);
+  return defineTool({
+    name: 'search_docs',
+    description:
+      'Searches the documentation of Rivulet, a library that streams the answers of language models ' +
+      '(its server, browser client, wire protocol and demo). Use it for every question about Rivulet. ' +
+      'Gives sections in Markdown, best first, each with a link to show.',
+    parameters: z.object({
+      query: z.string().trim().min(1).max(500).describe('What to look for, in a few English words'),
+    }),
+    execute: ({ query }) => ({
+      sections: search(query)
+        .slice(0, SECTIONS_GIVEN)
+        .map(({ title, file, slug, body }) => ({
+          title,
+          link: `/docs/${file}#${slug}`,
+          text: body.length > UNITS_GIVEN ? `${body.slice(0, UNITS_GIVEN)} …` : body,
+        })),
+    }),
+  });
+}

@@ -1,0 +1,38 @@
+/** A call as a fake makes it. */
+export interface FakeCall {
+  name: string;
+  arguments: unknown;
+}
+
+/** What a fake does in one turn: calls, or an answer of what the tools gave. */
+export type FakeTurn = { calls: readonly FakeCall[] } | 'answer';
+
+const search: FakeCall = { name: 'search_docs', arguments: { query: 'offset' } };
+const time: FakeCall = { name: 'current_time', arguments: { time_zone: 'Europe/Berlin' } };
+
+/** The calls of each turn, by the first word of the question. */
+const SCRIPTS: Readonly<Record<string, readonly (readonly FakeCall[])[]>> = {
+  'tool-once': [[search]],
+  'tool-two': [[search, time]],
+  'tool-two-frames': [[search, time]],
+  'tool-two-turns': [[search], [time]],
+  'tool-unknown': [[{ name: 'launch_rocket', arguments: {} }]],
+  'tool-bad-arguments': [[{ name: 'search_docs', arguments: { query: 7 } }]],
+  'tool-no-object': [[{ name: 'search_docs', arguments: 'offset' }]],
+  'tool-bad-zone': [[{ name: 'current_time', arguments: { time_zone: 'Mars' } }]],
+};
+
+/** Calls without an end: until it is told to stop, or not even then. */
+const ENDLESS = ['tool-endless', 'tool-stubborn'];
+
+export const TOOL_WORDS: readonly string[] = [...Object.keys(SCRIPTS), ...ENDLESS];
+
+/** What comes after `turns` turns of calls; `mayCall` says whether calls are allowed. */
+export function nextTurn(question: string, turns: number, mayCall: boolean): FakeTurn {
+  const word = question.trim().split(/\s/, 1)[0] ?? '';
+  if (word === 'tool-stubborn') return { calls: [search] };
+  if (!mayCall) return 'answer';
+  if (word === 'tool-endless') return { calls: [search] };
+  const calls = SCRIPTS[word]?.[turns];
+  return calls === undefined ? 'answer' : { calls };
+}

@@ -146,16 +146,17 @@ describe('a stream that waits', () => {
       yield { type: 'queued', ahead: 1 };
       await turn();
     }, DEFAULT_BOUNDS);
-    const identity = { principal: 'me', id: 'A', sessionId: undefined, request: { query: 'q' } };
-    const stream = streams.start(identity);
+    const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };
+    const stream = streams.start(identity, { query: 'q' });
     const sent: (number | string)[] = [];
     const send = ({ entry }: Frame): void => void sent.push(entry.type);
     const sink = {
       writable: () => true,
       send,
       sendAhead: (ahead: number) => void sent.push(ahead),
+      drop() {},
     };
-    stream.read({ offset: 0, window: undefined }, sink);
+    stream.read({ offset: 0, window: undefined, readerId: undefined }, sink);
     const seen: string[] = [];
     for (let i = 0; i < 3; i++) {
       await settled();

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { StreamError } from '@rivulet/protocol';
 import type { Entry, QueuedEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
-import { createLog } from './log.js';
+import { createBranch } from './branch.js';
+import { createLog, type Log } from './log.js';
 import { createPace } from './pace.js';
 import { createStream, type Graces, type Stream, type StreamIdentity } from './stream.js';
 
@@ -32,13 +33,17 @@ export const DEFAULT_BOUNDS: StreamBounds = {
 /** Every stream there is. Ids live inside a principal: another's stream is not found. */
 export interface Streams {
   /**
-   * Starts a stream, or gives the one that this principal started with the same id and request.
+   * Starts a stream, or gives the one that this principal started with the same id and request. What
+   * asks the same as one that is being generated shares that, unless its cache mode says otherwise.
    * Throws `conflict` when the request differs and `overloaded` past a bound.
    */
   start(identity: StreamIdentity, request: GenerateRequest): Stream;
   /** Throws `not_found`. */
   get(principal: string, id: string): Stream;
-  /** Ends a stream with `cancelled` for all its readers and aborts the generation; the text stays. */
+  /**
+   * Ends a stream with `cancelled` for all its readers, and the generation unless another stream shares
+   * it; the text stays.
+   */
   cancel(stream: Stream): void;
   /** The principal's streams that have not ended, oldest first. */
   running(principal: string): Stream[];
@@ -48,17 +53,28 @@ export interface Streams {
   close(): void;
 }
 
+/** One run of `Generate`, and the streams that read along. */
+interface Generation {
+  log: Log;
+  controller: AbortController;
+  /** Streams that it still matters to; the last one to be cancelled ends it. */
+  streams: Set<Stream>;
+  ahead: number | undefined;
+  requestBytes: number;
+}
+
 interface Owned {
   stream: Stream;
-  controller: AbortController;
+  generation: Generation;
   /** Of the request, by which a repeated start is known; the request itself goes with its end. */
   fingerprint: string;
-  requestBytes: number;
 }
 
 export function createStreams(generate: Generate, bounds: StreamBounds): Streams {
   const pace = createPace();
   const byPrincipal = new Map<string, Map<string, Owned>>();
+  /** What is being generated now, by the fingerprint of its request, which names the principal. */
+  const flights = new Map<string, Generation>();
   const finished = new Map<Stream, NodeJS.Timeout>();
 
   function start(identity: StreamIdentity, request: GenerateRequest): Stream {
@@ -77,20 +93,29 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     }
     admit(principal);
 
-    const controller = new AbortController();
-    const stream = createStream(identity, createLog(), bounds, pace, () => cancel(stream));
-    const owned = { stream, controller, fingerprint, requestBytes: 2 * body.length };
+    const isShared = (request.options?.cache ?? 'default') === 'default';
+    const running = isShared ? flights.get(fingerprint) : undefined;
+    const flight = running?.log.done ? undefined : running;
+    const generation = flight ?? createGeneration(2 * body.length);
+    const log = createBranch(generation.log);
+    const stream = createStream(identity, log, bounds, pace, () => cancel(stream));
+    stream.setAhead(generation.ahead);
+    generation.streams.add(stream);
     const own = byPrincipal.get(principal) ?? new Map<string, Owned>();
-    byPrincipal.set(principal, own.set(id, owned));
-    void run(stream, request, controller.signal);
+    byPrincipal.set(principal, own.set(id, { stream, generation, fingerprint }));
+    if (flight === undefined) {
+      if (isShared) flights.set(fingerprint, generation);
+      void run(generation, request).finally(() => land(fingerprint, generation));
+    }
     return stream;
   }
 
-  async function run(stream: Stream, request: GenerateRequest, signal: AbortSignal): Promise<void> {
-    const { log } = stream;
+  async function run(generation: Generation, request: GenerateRequest): Promise<void> {
+    const { log, controller, streams } = generation;
     try {
-      for await (const entry of generate(request, signal)) {
-        stream.setAhead(entry.type === 'queued' ? entry.ahead : undefined);
+      for await (const entry of generate(request, controller.signal)) {
+        generation.ahead = entry.type === 'queued' ? entry.ahead : undefined;
+        for (const stream of streams) stream.setAhead(generation.ahead);
         if (entry.type === 'queued') continue;
         if (!log.append(entry) || log.done) break;
       }
@@ -102,12 +127,22 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
       code: 'internal',
       message: 'unable to finish the answer: the server failed',
     });
-    finish(stream);
+    for (const stream of streams) finish(stream);
+  }
+
+  /** Who asks the same from now on is no part of this generation any more. */
+  function land(fingerprint: string, generation: Generation): void {
+    if (flights.get(fingerprint) === generation) flights.delete(fingerprint);
   }
 
   function finish(stream: Stream): void {
-    if (byPrincipal.get(stream.principal)?.get(stream.id)?.stream !== stream) return;
+    if (finished.has(stream) || ownedOf(stream) === undefined) return;
     finished.set(stream, setTimeout(() => forget(stream), bounds.keepFinishedMs).unref());
+  }
+
+  function ownedOf(stream: Stream): Owned | undefined {
+    const owned = byPrincipal.get(stream.principal)?.get(stream.id);
+    return owned?.stream === stream ? owned : undefined;
   }
 
   function forget(stream: Stream): void {
@@ -123,26 +158,36 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     if (running(principal).length >= bounds.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }
-    let bytes = 0;
-    for (const own of byPrincipal.values()) {
-      for (const owned of own.values()) bytes += bytesOf(owned);
-    }
     const unreadFirst = [...finished.keys()].sort((a, b) => +a.hasReaders - +b.hasReaders);
     for (const stream of unreadFirst) {
-      if (bytes < bounds.maxLogBytes) return;
-      bytes -= stream.log.bytes;
+      if (bytesHeld() < bounds.maxLogBytes) return;
       forget(stream);
     }
-    if (bytes >= bounds.maxLogBytes) throw overloaded('the server is full; try again soon');
+    if (bytesHeld() >= bounds.maxLogBytes) throw overloaded('the server is full; try again soon');
+  }
+
+  function bytesHeld(): number {
+    const generations = new Set<Generation>();
+    for (const own of byPrincipal.values()) {
+      for (const { generation } of own.values()) generations.add(generation);
+    }
+    return [...generations].reduce((sum, generation) => sum + bytesOf(generation), 0);
   }
 
   function cancel(stream: Stream): void {
-    stream.log.append({
+    const owned = ownedOf(stream);
+    const ended = stream.log.append({
       type: 'error',
       code: 'cancelled',
       message: 'unable to finish the answer: it was cancelled',
     });
-    byPrincipal.get(stream.principal)?.get(stream.id)?.controller.abort();
+    if (!ended || owned === undefined) return;
+    const { generation, fingerprint } = owned;
+    finish(stream);
+    generation.streams.delete(stream);
+    if (generation.streams.size > 0) return;
+    land(fingerprint, generation);
+    generation.controller.abort();
   }
 
   function running(principal: string): Stream[] {
@@ -184,7 +229,17 @@ function overloaded(reason: string): StreamError {
   });
 }
 
+function createGeneration(requestBytes: number): Generation {
+  return {
+    log: createLog(),
+    controller: new AbortController(),
+    streams: new Set(),
+    ahead: undefined,
+    requestBytes,
+  };
+}
+
 /** A request is held for as long as it is being answered. */
-function bytesOf({ stream, requestBytes }: Owned): number {
-  return stream.log.bytes + (stream.log.done ? 0 : requestBytes);
+function bytesOf({ log, requestBytes }: Generation): number {
+  return log.bytes + (log.done ? 0 : requestBytes);
 }

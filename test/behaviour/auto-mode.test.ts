@@ -1,4 +1,4 @@
-import { createServer, readConfig } from '@rivulet/server';
+import { createLlmService, createServer, readConfig } from '@rivulet/server';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startFake, unusedUrl } from '../harness/fakes.js';
 import { entriesOf, textOf } from '../harness/service.js';
@@ -9,6 +9,12 @@ async function serverWith(env: Record<string, string>) {
   onTestFinished(() => server.close());
   return server;
 }
+
+it('is the core alone that `createLlmService` makes', async () => {
+  const config = readConfig({ LLM_MODE: 'docs', LOG_LEVEL: 'silent' });
+  const llm = await createLlmService({ config });
+  expect((await llm.generateResponse({ query: 'What is Rivulet?' })).text).toContain('SDK');
+});
 
 describe('LLM_MODE=auto', () => {
   it('answers from the documentation where there is no key and no Ollama', async () => {

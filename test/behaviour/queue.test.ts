@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { type Entry, ProviderError, questionOf, type QueuedEntry } from '@rivulet/server';
+import { ProviderError, questionOf, type StreamedEntry } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { ownClock, settled } from '../harness/clock.js';
 import { candidateOf } from '../harness/route.js';
@@ -11,7 +11,7 @@ type Core = ReturnType<typeof serviceOf>;
 /** A request and what it has heard so far. */
 function ask(llm: Core, query = 'q') {
   const controller = new AbortController();
-  const heard: (Entry | QueuedEntry)[] = [];
+  const heard: StreamedEntry[] = [];
   const stream = llm.generateResponseStream({ query }, { signal: controller.signal });
   const ended = (async () => {
     for await (const entry of stream) heard.push(entry);

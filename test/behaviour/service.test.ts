@@ -106,6 +106,78 @@ describe('an answer', () => {
   });
 });
 
+describe('thoughts', () => {
+  async function heard(thoughts: boolean) {
+    const { provider, nextCall } = stage();
+    const entries = entriesOf(serviceOf(provider).generateResponseStream(ASK, { thoughts }));
+    const call = await nextCall();
+    call.think('It is in Europe');
+    call.say('Paris.');
+    call.finish();
+    return { prompt: call.prompt, entries: await entries };
+  }
+
+  it('are entries of their own where they are asked for, and never of the answer', async () => {
+    const { prompt, entries } = await heard(true);
+    expect(prompt.thoughts).toBe(true);
+    expect(entries.map(({ type }) => type)).toEqual(['thought', 'start', 'text', 'end']);
+    expect(entries.at(-1)).toMatchObject({ totalLength: 'Paris.'.length });
+  });
+
+  it('are not there where they are not', async () => {
+    const { prompt, entries } = await heard(false);
+    expect(prompt.thoughts).toBeUndefined();
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'end']);
+  });
+});
+
+describe('generateResponse', () => {
+  it('gives the whole answer, and who gave it', async () => {
+    const llm = serviceOf(answers('local'));
+    const whole = { text: 'Paris.', provider: 'local', model: 'script', finishReason: 'stop' };
+    expect(await llm.generateResponse(ASK)).toMatchObject({ ...whole, source: 'model' });
+    expect(await llm.generateResponse(ASK)).toMatchObject({ ...whole, source: 'cache' });
+  });
+
+  it('has the text of the last attempt only', async () => {
+    const broken = script(
+      'api',
+      { text: 'Lon' },
+      { fail: new ProviderError('truncated', 'unable to go on: cut') },
+    );
+    const llm = serviceOf([broken, answers('local')]);
+    expect(await llm.generateResponse(ASK)).toMatchObject({ text: 'Paris.', provider: 'local' });
+  });
+
+  it('throws what the stream would end with, and keeps what had come', async () => {
+    const failing = script(
+      'api',
+      { text: 'Par' },
+      { fail: new ProviderError('busy', 'unable to: busy', { retryAfterMs: 5_000 }) },
+    );
+    await expect(serviceOf(failing).generateResponse(ASK)).rejects.toMatchObject({
+      name: 'StreamError',
+      code: 'provider_unavailable',
+      partialText: 'Par',
+      retryAfterMs: 5_000,
+    });
+    const llm = serviceOf(answers('long', 'x'.repeat(200)), { maxResponseUnits: 100 });
+    await expect(llm.generateResponse(ASK)).rejects.toMatchObject({ code: 'too_large' });
+  });
+
+  it('ends with its signal', async () => {
+    const { provider, nextCall } = stage();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const answer = serviceOf(provider).generateResponse(ASK, { signal });
+    const failure = answer.catch((error: unknown) => error);
+    const call = await nextCall();
+    controller.abort();
+    await call.aborted;
+    expect(await failure).toMatchObject({ code: 'cancelled' });
+  });
+});
+
 describe('time limits', () => {
   const limited = (steps: ScriptStep[], limits: Partial<typeof PATIENT>) =>
     serviceOf(answers(), {

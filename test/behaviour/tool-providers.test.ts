@@ -2,8 +2,7 @@ import {
   type AssistantMessage,
   currentTime,
   defineTool,
-  type Entry,
-  type QueuedEntry,
+  type StreamedEntry,
   gemini,
   ollama,
   type Prompt,
@@ -53,7 +52,7 @@ const ask = (
   provider: Provider,
   query: string,
   tools: readonly Tool[] = TOOLS,
-): Promise<(Entry | QueuedEntry)[]> =>
+): Promise<StreamedEntry[]> =>
   entriesOf(
     serviceOf(provider, { tools, toolLimits: { maxSteps: 3 } }).generateResponseStream({ query }),
   );

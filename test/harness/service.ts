@@ -2,11 +2,10 @@ import {
   createLogger,
   createMetrics,
   createResponseCache,
-  type Entry,
   LlmService,
   type LlmServiceOptions,
   type Provider,
-  type QueuedEntry,
+  type StreamedEntry,
 } from '@rivulet/server';
 import { routeOf } from './route.js';
 
@@ -27,14 +26,12 @@ export function serviceOf(
   });
 }
 
-export async function entriesOf(
-  stream: AsyncIterable<Entry | QueuedEntry>,
-): Promise<(Entry | QueuedEntry)[]> {
-  const entries: (Entry | QueuedEntry)[] = [];
+export async function entriesOf(stream: AsyncIterable<StreamedEntry>): Promise<StreamedEntry[]> {
+  const entries: StreamedEntry[] = [];
   for await (const entry of stream) entries.push(entry);
   return entries;
 }
 
-export function textOf(entries: readonly (Entry | QueuedEntry)[]): string {
+export function textOf(entries: readonly StreamedEntry[]): string {
   return entries.map((entry) => (entry.type === 'text' ? entry.text : '')).join('');
 }

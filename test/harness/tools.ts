@@ -1,7 +1,6 @@
 import {
   defineTool,
-  type Entry,
-  type QueuedEntry,
+  type StreamedEntry,
   type GenerateRequest,
   type LlmServiceOptions,
   type Tool,
@@ -68,7 +67,7 @@ export function answer(call: Call, text = 'High.'): void {
   call.finish();
 }
 
-export function toolEntries<T extends Entry | QueuedEntry>(entries: readonly T[]): T[] {
+export function toolEntries<T extends StreamedEntry>(entries: readonly T[]): T[] {
   return entries.filter(({ type }) => type === 'tool_call' || type === 'tool_result');
 }
 

@@ -76,6 +76,15 @@ export interface QueuedEntry {
   ahead: number;
 }
 
+/** A piece of the model's thinking, for who asked for it; never part of the answer, nor of the log. */
+export interface ThoughtEntry {
+  type: 'thought';
+  text: string;
+}
+
+/** All that `generateResponseStream` yields; the log holds what is an `Entry`. */
+export type StreamedEntry = Entry | QueuedEntry | ThoughtEntry;
+
 export function isTerminal(entry: Entry): entry is EndEntry | ErrorEntry {
   return entry.type === 'end' || entry.type === 'error';
 }

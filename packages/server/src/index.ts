@@ -1,5 +1,6 @@
 export { StreamError } from '@rivulet/protocol';
 export { type Config, ConfigError, readConfig } from './config.js';
+export { type CoreOptions, createLlmService } from './create-llm-service.js';
 export type { StreamBounds } from './deliver/streams.js';
 export type {
   EndEntry,
@@ -7,7 +8,9 @@ export type {
   ErrorEntry,
   QueuedEntry,
   StartEntry,
+  StreamedEntry,
   TextEntry,
+  ThoughtEntry,
   ToolCallEntry,
   ToolResultEntry,
 } from './entry.js';
@@ -42,7 +45,12 @@ export {
 } from './generate/providers/provider.js';
 export { scripted, type ScriptStep } from './generate/providers/scripted.js';
 export type { ProviderStatus, Route, RouterOptions } from './generate/route.js';
-export { LlmService, type LlmServiceOptions } from './generate/service.js';
+export {
+  type GenerateCall,
+  LlmService,
+  type LlmServiceOptions,
+  type WholeResponse,
+} from './generate/service.js';
 export { currentTime } from './generate/tools/current-time.js';
 export { searchDocs } from './generate/tools/search-docs.js';
 export {

@@ -3,39 +3,23 @@ import {
   type RequestListener,
   type Server as HttpServer,
 } from 'node:http';
-import type { MeterProvider } from '@opentelemetry/api';
-import { type Config, readConfig } from './config.js';
+import { readConfig } from './config.js';
+import { type CoreOptions, createLlmService } from './create-llm-service.js';
 import { createStreams, DEFAULT_BOUNDS, type StreamBounds } from './deliver/streams.js';
-import { createResponseCache } from './generate/cache.js';
-import { chooseRoute } from './generate/candidates.js';
-import type { Route } from './generate/route.js';
-import { LlmService } from './generate/service.js';
-import type { Tool } from './generate/tools/tool.js';
-import type { ToolLimits } from './generate/tools/toolbox.js';
+import type { LlmService } from './generate/service.js';
 import { createHttpRoutes } from './http.js';
 import { listen } from './listen.js';
-import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
-import { createMetrics } from './observe/metrics.js';
+import { createLogger, logErrorFacts } from './observe/logger.js';
 import { serveStreams } from './socket/gateway.js';
 import { allowOrigins } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 
-export interface ServerOptions {
-  /** What the environment says unless given. */
-  config?: Config;
-  /** Who answers; chosen by `config.mode` unless given. */
-  route?: Route;
+export interface ServerOptions extends CoreOptions {
   /** Answers the HTTP requests that are not the server's own, such as those for a page. */
   page?: RequestListener;
   /** Answers `/metrics`, such as for Prometheus. */
   metrics?: RequestListener | undefined;
-  /** Where what is counted goes; the process's global one unless given. */
-  meterProvider?: MeterProvider;
-  /** What the model may call; nothing unless given. */
-  tools?: readonly Tool[];
-  toolLimits?: Partial<ToolLimits>;
   bounds?: Partial<StreamBounds>;
-  logger?: Logger;
 }
 
 export interface RivuletServer {
@@ -49,29 +33,11 @@ export interface RivuletServer {
   close(): Promise<void>;
 }
 
-const CACHE_BYTES = 64 * 1024 * 1024;
-const MAX_RESPONSE_UNITS = 2_000_000;
-
 /** The whole server: the streaming core, its streams, and the sockets in front. */
 export async function createServer(options: ServerOptions = {}): Promise<RivuletServer> {
   const config = options.config ?? readConfig(process.env);
   const logger = logErrorFacts(options.logger ?? createLogger(config.logLevel));
-  const route = options.route ?? (await chooseRoute(config, logger));
-  const { systemPrompt, temperature, topP, topK, maxTokens } = config;
-  const llm = new LlmService({
-    route,
-    onMidstreamFailure: config.onMidstreamFailure,
-    maxQueued: config.maxQueued,
-    prompt: { systemPrompt, temperature, topP, topK, maxTokens },
-    cache: config.cache.enabled
-      ? createResponseCache({ ttlSeconds: config.cache.ttlSeconds, maxBytes: CACHE_BYTES })
-      : undefined,
-    tools: options.tools ?? [],
-    toolLimits: options.toolLimits ?? {},
-    maxResponseUnits: MAX_RESPONSE_UNITS,
-    logger,
-    metrics: createMetrics(options.meterProvider),
-  });
+  const llm = await createLlmService({ ...options, config, logger });
   const streams = createStreams(
     (request, signal) => llm.generateResponseStream(request, { signal }),
     { ...DEFAULT_BOUNDS, ...options.bounds },
@@ -90,7 +56,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   return {
     http,
     llm,
-    providers: route.map(({ provider }) => provider.name),
+    providers: llm.providerStatus().map(({ name }) => name),
     listen: (port = config.port) => listen(http, config.host, port),
     async close() {
       closing = true;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { StreamError } from '@rivulet/protocol';
-import type { Entry, QueuedEntry } from '../entry.js';
+import type { StreamedEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { createBranch } from './branch.js';
 import { createLog, type Log } from './log.js';
@@ -11,7 +11,7 @@ import { createStream, type Graces, type Stream, type StreamIdentity } from './s
 export type Generate = (
   request: GenerateRequest,
   signal: AbortSignal,
-) => AsyncIterable<Entry | QueuedEntry>;
+) => AsyncIterable<StreamedEntry>;
 
 export interface StreamBounds extends Graces {
   /** How long a finished stream can still be attached to. */
@@ -114,6 +114,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     const { log, controller, streams } = generation;
     try {
       for await (const entry of generate(request, controller.signal)) {
+        if (entry.type === 'thought') continue;
         generation.ahead = entry.type === 'queued' ? entry.ahead : undefined;
         for (const stream of streams) stream.setAhead(generation.ahead);
         if (entry.type === 'queued') continue;

@@ -16,6 +16,7 @@ export type RouteStep =
   | QueuedStep
   | { type: 'attempt'; provider: Provider; reason?: string }
   | { type: 'text'; text: string }
+  | { type: 'thought'; text: string }
   | {
       type: 'finish';
       provider: Provider;
@@ -104,7 +105,10 @@ export function createRouter(
         const calls: CallDelta[] = [];
         let begun = false;
         for await (const delta of asked.ask(place, prompt, signal)) {
-          if (delta.type === 'thought') continue;
+          if (delta.type === 'thought') {
+            yield delta;
+            continue;
+          }
           if (delta.type === 'tool_call') {
             calls.push(delta);
             continue;

@@ -1,12 +1,12 @@
-import { StreamError } from '@rivulet/protocol';
-import type { Entry, QueuedEntry } from '../entry.js';
+import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
+import type { Entry, StartEntry, StreamedEntry } from '../entry.js';
 import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { GenerateRequest } from '../request.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
 import { measured } from './measured.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
-import type { Provider } from './providers/provider.js';
+import type { Prompt, Provider } from './providers/provider.js';
 import {
   createRouter,
   type ProviderStatus,
@@ -34,6 +34,22 @@ export interface LlmServiceOptions extends Partial<RouterOptions> {
   maxResponseUnits: number;
   logger: Logger;
   metrics: StreamMetrics;
+}
+
+export interface GenerateCall {
+  signal?: AbortSignal;
+  /** Whether pieces of the model's thinking are yielded as entries of their own. */
+  thoughts?: boolean;
+}
+
+/** A complete answer, and who gave it. */
+export interface WholeResponse {
+  text: string;
+  source: Source;
+  provider: string;
+  model: string;
+  finishReason: FinishReason;
+  usage: Usage;
 }
 
 const DEFAULTS: RouterOptions = { onMidstreamFailure: 'restart', maxQueued: 512 };
@@ -76,16 +92,16 @@ export class LlmService {
   /**
    * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
    * entry. Before an attempt a `queued` comes whenever its place in the queue changes, if it has to
-   * wait. It does not throw; aborting `signal` ends it with the error `cancelled`.
+   * wait; `thought`s come only when asked for. It does not throw; aborting `signal` ends it with the error `cancelled`.
    */
   async *generateResponseStream(
     request: GenerateRequest,
-    { signal = new AbortController().signal }: { signal?: AbortSignal } = {},
-  ): AsyncGenerator<Entry | QueuedEntry, void, undefined> {
+    { signal = new AbortController().signal, thoughts = false }: GenerateCall = {},
+  ): AsyncGenerator<StreamedEntry, void, undefined> {
     const run = new Run(this.#options.logger, this.#options.metrics);
     try {
-      for await (const entry of this.#answer(request, signal, run)) {
-        if (entry.type !== 'queued') run.note(entry);
+      for await (const entry of this.#answer(request, signal, thoughts, run)) {
+        if (entry.type !== 'queued' && entry.type !== 'thought') run.note(entry);
         yield entry;
       }
     } catch (error) {
@@ -97,13 +113,46 @@ export class LlmService {
     }
   }
 
+  /**
+   * The same answer, whole. Throws a `StreamError`, with what had come in `partialText`, where the
+   * stream would end with `error`.
+   */
+  async generateResponse(
+    request: GenerateRequest,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<WholeResponse> {
+    let start: StartEntry | undefined;
+    let text = '';
+    for await (const entry of this.generateResponseStream(request, { ...(signal && { signal }) })) {
+      if (entry.type === 'start') [start, text] = [entry, ''];
+      else if (entry.type === 'text') text += entry.text;
+      else if (entry.type === 'error') {
+        const { code, message, retryAfterMs } = entry;
+        throw new StreamError(code, message, { retryAfterMs, partialText: text });
+      } else if (entry.type === 'end' && start !== undefined) {
+        const { source, provider, model } = start;
+        return {
+          text,
+          source,
+          provider,
+          model,
+          finishReason: entry.finishReason,
+          usage: entry.usage,
+        };
+      }
+    }
+    throw new StreamError('internal', 'unable to finish the answer: it had no end');
+  }
+
   async *#answer(
     request: GenerateRequest,
     signal: AbortSignal,
+    thoughts: boolean,
     run: Run,
-  ): AsyncGenerator<Entry | QueuedEntry, void, undefined> {
+  ): AsyncGenerator<StreamedEntry, void, undefined> {
     const { route, maxResponseUnits } = this.#options;
-    const prompt = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
+    const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
+    const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
     const mode = request.options?.cache ?? 'default';
     const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
 
@@ -122,6 +171,9 @@ export class LlmService {
       switch (step.type) {
         case 'queued':
           yield step;
+          break;
+        case 'thought':
+          if (thoughts) yield step;
           break;
         case 'attempt':
           yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);

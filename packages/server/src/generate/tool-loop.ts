@@ -89,6 +89,7 @@ async function* showTurn(
         yield step;
         break;
       case 'queued':
+      case 'thought':
         yield step;
         break;
       case 'text':

@@ -25,6 +25,8 @@ export function toRequest(prompt: Prompt, model: string): GenerateContentRequest
       ...(prompt.topP !== undefined && { topP: prompt.topP }),
       ...(prompt.topK !== undefined && { topK: prompt.topK }),
       ...(prompt.maxTokens !== undefined && { maxOutputTokens: prompt.maxTokens }),
+      // Newer than the SDK's types, which pass on what they do not know.
+      ...(prompt.thoughts && { thinkingConfig: { includeThoughts: true } }),
     },
   };
 }

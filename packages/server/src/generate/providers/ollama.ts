@@ -123,6 +123,7 @@ function toRequest(model: string, prompt: Prompt, callsTools: boolean): AnswerRe
   return {
     model,
     stream: true,
+    ...(prompt.thoughts && { think: true }),
     messages: toMessages(prompt),
     ...(callsTools && toolChoice !== 'none' && tools.length > 0 && { tools: toTools(tools) }),
     options: {

@@ -75,6 +75,8 @@ export interface Prompt {
   topK: number | undefined;
   /** Tokens that the answer may have; undefined leaves it to the model. */
   maxTokens: number | undefined;
+  /** Whether the model's thinking is wanted, too, where it gives that only when asked. */
+  thoughts?: true;
 }
 
 /** What the user asked last; empty where nothing was. */

@@ -1,7 +1,7 @@
-import { defineTool, type Logger, ToolError } from '@rivulet/server';
-import { pino } from 'pino';
+import { defineTool, ToolError } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import * as z from 'zod';
+import { recorded } from '../harness/log.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { type Call, stage } from '../harness/stage.js';
 import {
@@ -125,23 +125,26 @@ describe('a call that fails', () => {
   });
 
   it('is a line in the log, with neither arguments nor messages', async () => {
-    const lines: string[] = [];
-    const logger: Logger = pino({ base: null }, { write: (line: string) => void lines.push(line) });
+    const log = recorded();
     const fails = runs('height', ({ of }) => {
       throw new TypeError(`no ${of}\nnor ${secret}`);
     });
+    const { logger } = log;
     const { entries, nextCall } = await calling([fails], ['height', 'xyzzy'], { logger });
     answer(await nextCall());
     await entries;
-    const failures = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(failures.slice(0, 2)).toMatchObject([
+    expect(log.events).toMatchObject([
       { event: 'LLM_TOOL_FAILED', reason: 'unknown_tool' },
-      { event: 'LLM_TOOL_FAILED', reason: 'failed', tool: 'height' },
+      {
+        event: 'LLM_TOOL_FAILED',
+        reason: 'failed',
+        tool: 'height',
+        err: { type: 'TypeError', stack: expect.arrayContaining([expect.stringMatching(/^at /)]) },
+      },
+      { event: 'LLM_STREAM_COMPLETED', toolCalls: 2 },
     ]);
-    expect(failures[1]!['thrown']).toMatch(/^TypeError\n +at .*tool-calls\.test\.ts/);
-    expect(failures[2]).toMatchObject({ event: 'LLM_STREAM_COMPLETED', toolCalls: 2 });
     for (const secretWord of ['xyzzy', 'no height', 'open-sesame']) {
-      expect(lines.join('')).not.toContain(secretWord);
+      expect(log.written()).not.toContain(secretWord);
     }
   });
 });

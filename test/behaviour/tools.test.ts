@@ -1,7 +1,8 @@
 import { defineTool, ProviderError, scripted, type ScriptStep } from '@rivulet/server';
 import { describe, expect, expectTypeOf, it, vi } from 'vitest';
 import * as z from 'zod';
-import { entriesOf, serviceOf } from '../harness/service.js';
+import { candidateOf } from '../harness/route.js';
+import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
 import { answer, ASK, calling, held, runs, toolEntries } from '../harness/tools.js';
 
@@ -190,6 +191,35 @@ describe('an answer that needs a tool', () => {
     second.callTool('book', { of: 'more' });
     second.finish();
     expect((await entries).at(-1)).toMatchObject({ type: 'error', code: 'too_large' });
+  });
+});
+
+describe('a tool that runs', () => {
+  it('holds no place at the model, and its answer waits for one to go on', async () => {
+    const { provider, nextCall } = stage();
+    const height = held('height');
+    const route = [candidateOf(provider, { parallelism: 1 })] as const;
+    const llm = serviceOf(provider, { route, tools: [height.tool] });
+    const one = entriesOf(llm.generateResponseStream(ASK));
+    const first = await nextCall();
+    first.callTool('height', { of: 'it' });
+    first.finish();
+    const other = entriesOf(llm.generateResponseStream({ query: 'And that one?' }));
+    const second = await nextCall();
+    height.runs[0]!.give(9);
+    await vi.waitFor(() => expect(llm.providerStatus()).toMatchObject([{ waiting: 1 }]));
+    answer(second, 'Low.');
+    answer(await nextCall(), 'High.');
+    expect(textOf(await other)).toBe('Low.');
+    expect((await one).map(({ type }) => type)).toEqual([
+      'start',
+      'tool_call',
+      'tool_result',
+      'queued',
+      'queued',
+      'text',
+      'end',
+    ]);
   });
 });
 

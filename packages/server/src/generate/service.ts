@@ -91,8 +91,9 @@ export class LlmService {
 
   /**
    * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
-   * entry. Before an attempt a `queued` comes whenever its place in the queue changes, if it has to
-   * wait; `thought`s come only when asked for. It does not throw; aborting `signal` ends it with the error `cancelled`.
+   * entry. Before an attempt, and before it goes on after tools, a `queued` comes whenever its place in
+   * the queue changes, if it has to wait; `thought`s come only when asked for. It does not throw;
+   * aborting `signal` ends it with the error `cancelled`.
    */
   async *generateResponseStream(
     request: GenerateRequest,

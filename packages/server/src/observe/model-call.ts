@@ -4,7 +4,7 @@ import { GEN_AI, genAiAttributes, type GenAiMetrics } from './gen-ai.js';
 
 /** One request to a model, being measured. */
 export interface ModelCall {
-  /** A piece came, of text or of thought, this many UTF-16 units long. */
+  /** A piece came, of text or of thought, this many UTF-16 units long; 0 for the call of a tool. */
   chunk(units: number): void;
   /** The model said that it is done, what it counted, and where it did, which model it was. */
   finish(usage: Usage, responseModel: string | undefined): void;

@@ -38,15 +38,12 @@ export function createToolbox(
     tools,
     limits: { ...DEFAULT_LIMITS, ...limits },
     onFailure(tool, reason, error) {
-      const thrown = error === undefined ? undefined : whereThrown(error);
-      logger.warn({ event: 'LLM_TOOL_FAILED', tool, reason, thrown });
+      logger.warn({
+        event: 'LLM_TOOL_FAILED',
+        tool,
+        reason,
+        ...(error !== undefined && { err: error }),
+      });
     },
   };
-}
-
-/** The name of an error and its stack; its message may quote what was asked. */
-function whereThrown(error: unknown): string {
-  if (!(error instanceof Error)) return typeof error;
-  const frames = error.stack?.match(/^ +at .+$/gm) ?? [];
-  return [error.name, ...frames].join('\n');
 }

@@ -220,6 +220,36 @@ describe('a provider that was left alone', () => {
     expect(breaker()).toBe('closed');
   });
 
+  it('is not asked twice by that one', async () => {
+    const { provider, nextCall, calls } = stage('api');
+    const { ask } = coreOf(candidateOf(provider, { retries: true }), local);
+    const fail = async (failure: ProviderFailure) => {
+      const answer = ask();
+      (await nextCall()).fail(new ProviderError(failure, 'unable to reach api'));
+      await answer;
+    };
+    for (let i = 0; i < 5; i++) await fail('misconfigured');
+    vi.advanceTimersByTime(5_000);
+    await fail('unavailable');
+    expect(calls).toHaveLength(6);
+  });
+
+  it('has nobody wait for that one, also where it answers one at a time', async () => {
+    const { provider, nextCall } = stage('api');
+    const { ask } = coreOf(candidateOf(provider, { parallelism: 1 }), local);
+    for (let i = 0; i < 5; i++) {
+      const answer = ask();
+      (await nextCall()).fail(new ProviderError('unavailable', 'unable to reach api'));
+      await answer;
+    }
+    vi.advanceTimersByTime(5_000);
+    const probe = ask();
+    const call = await nextCall();
+    expect((await ask())[0]).toMatchObject({ type: 'start', provider: 'local' });
+    call.finish();
+    await probe;
+  });
+
   it('rests for as long as it asked for', async () => {
     const { state, provider } = api(failing('busy', 37_000));
     const { ask, askTimes } = coreOf(candidateOf(provider), local);

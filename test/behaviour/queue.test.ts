@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { type Entry, ProviderError, questionOf, type QueuedEntry } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { ownClock, settled } from '../harness/clock.js';
@@ -238,7 +239,7 @@ describe('two providers, the first of which is busy', () => {
     const [a, b] = [ask(llm, 'a'), ask(llm, 'b')];
     const call = await api.nextCall();
     call.say('a');
-    await vi.advanceTimersByTimeAsync(patienceMs - 1);
+    await vi.advanceTimersByTimeAsync(patienceMs - 10);
     call.finish();
     answer(await api.nextCall());
     await Promise.all([a.ended, b.ended]);
@@ -345,7 +346,18 @@ describe('two providers, the first of which is busy', () => {
   });
 });
 
-it('entries of requests that never wait have no place in them', async () => {
+it('requests leave no listener on their signal, whether they waited or not', async () => {
+  const { llm, nextCall } = limited(1);
+  const { signal } = new AbortController();
+  const all = ['a', 'b', 'c'].map((query) =>
+    entriesOf(llm.generateResponseStream({ query }, { signal })),
+  );
+  for (const _ of all) answer(await nextCall());
+  await Promise.all(all);
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+});
+
+it('a request that never waits hears of no place', async () => {
   const { llm, nextCall } = limited(2);
   const entries = entriesOf(llm.generateResponseStream({ query: 'q' }));
   answer(await nextCall());

@@ -9,6 +9,9 @@ import { ProviderError } from '@rivulet/server';
 import { firstValueFrom, toArray } from 'rxjs';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it } from 'vitest';
+import { createStreams, DEFAULT_BOUNDS } from '../../packages/server/src/deliver/streams.js';
+import type { Frame } from '../../packages/server/src/deliver/log.js';
+import { settled } from '../harness/clock.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
@@ -132,6 +135,39 @@ describe('a stream that waits', () => {
     expect(await list()).toEqual([['B', 'waiting']]);
   });
 
+  it('has it over with its next entry, and may wait again at the same place', async () => {
+    const turns: (() => void)[] = [];
+    const turn = () => new Promise<void>((resolve) => turns.push(resolve));
+    const streams = createStreams(async function* () {
+      yield { type: 'queued', ahead: 1 };
+      await turn();
+      yield { type: 'text', text: 'Lon' };
+      await turn();
+      yield { type: 'queued', ahead: 1 };
+      await turn();
+    }, DEFAULT_BOUNDS);
+    const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };
+    const stream = streams.start(identity, { query: 'q' });
+    const sent: (number | string)[] = [];
+    const send = ({ entry }: Frame): void => void sent.push(entry.type);
+    const sink = {
+      writable: () => true,
+      send,
+      sendAhead: (ahead: number) => void sent.push(ahead),
+      drop() {},
+    };
+    stream.read({ offset: 0, window: undefined, readerId: undefined }, sink);
+    const seen: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      await settled();
+      seen.push(stream.status);
+      turns.shift()?.();
+    }
+    expect(seen).toEqual(['queued', 'streaming', 'queued']);
+    expect(sent.slice(0, 3)).toEqual([1, 'text', 1]);
+    streams.close();
+  });
+
   it('frees its place when it is cancelled, and when its last reader has left', async () => {
     const { provider, nextCall } = stage('model');
     const { url, llm } = await startServer(provider, {
@@ -245,6 +281,22 @@ describe('an answer that waits', () => {
     expect(await snapshotWhen(answer, ({ status }) => status === 'queued')).toMatchObject({
       ahead: 1,
     });
+  });
+
+  it('is `waiting` when its turn came while the connection was away', async () => {
+    const { url, nextCall } = await oneAtATime();
+    const link = await cuttableLink(url);
+    sdk(url).start({ query: 'a' });
+    const first = await nextCall();
+    const answer = sdk(link.url).start({ query: 'b' });
+    await snapshotWhen(answer, ({ status }) => status === 'queued');
+    link.down();
+    await snapshotWhen(answer, ({ status }) => status === 'reconnecting');
+    first.finish();
+    await nextCall();
+    link.up();
+    const back = await snapshotWhen(answer, ({ status }) => status !== 'reconnecting');
+    expect(back.status).toBe('waiting');
   });
 
   it('keeps the text of an attempt that broke off while it waits for the next', async () => {

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Frame, NOTHING, receive, type Received } from '../../packages/client/src/receive.js';
+import {
+  type Frame,
+  NOTHING,
+  receive,
+  receiveAhead,
+  type Received,
+} from '../../packages/client/src/receive.js';
 
 const START: Frame['entry'] = {
   type: 'start',
@@ -53,6 +59,12 @@ describe('receiving', () => {
       text(5, 'Paris'),
     );
     expect(state).toMatchObject({ text: 'Paris', attempt: { attempt: 2, reason: 'cut' } });
+  });
+
+  it('takes each new frame for the end of a wait, and an old one not', () => {
+    const queued = receiveAhead(received(NOTHING, text(0, 'Lon')) as Received, 2);
+    expect(receive(queued, text(0, 'Lon'))).toMatchObject({ ahead: 2 });
+    expect(receive(queued, text(3, 'don'))).toMatchObject({ ahead: 0, text: 'London' });
   });
 
   it('gives the exact text for any overlaps, repeats and losses, when it attaches again at a gap', () => {

@@ -76,10 +76,6 @@ export function createStream(
     abandonInTime();
   }
 
-  function aheadNow(): number | undefined {
-    return log.done ? undefined : ahead;
-  }
-
   return {
     ...identity,
     log,
@@ -99,7 +95,7 @@ export function createStream(
     read({ readerId, ...options }, sink) {
       const id = readerId ?? Symbol('a reader without a name');
       lostUntil.delete(id);
-      const reader = createReader({ log, ahead: aheadNow }, options, sink, pace);
+      const reader = createReader({ log, ahead: () => ahead }, options, sink, pace);
       readers.add(reader);
       abandonInTime();
       return { reader, leave: (how) => leave(reader, id, how) };

@@ -1,5 +1,11 @@
 import { getEventListeners } from 'node:events';
-import { type Entry, ProviderError, questionOf, type QueuedEntry } from '@rivulet/server';
+import {
+  type Entry,
+  ProviderError,
+  questionOf,
+  type QueuedEntry,
+  type Tool,
+} from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { ownClock, settled } from '../harness/clock.js';
 import { candidateOf } from '../harness/route.js';
@@ -343,6 +349,75 @@ describe('two providers, the first of which is busy', () => {
       'end',
     ]);
     await b.ended;
+  });
+});
+
+describe('an answer under way', () => {
+  it('goes before those that wait, who hear of it, and is not refused by a full queue', async () => {
+    const [api, local] = [stage('api'), stage('local')];
+    const llm = serviceOf(api.provider, {
+      route: [candidateOf(api.provider), candidateOf(local.provider, { parallelism: 1 })],
+      cache: undefined,
+      maxQueued: 1,
+    });
+    const fail = (call: Call): void => call.fail(new ProviderError('truncated', 'unable to go on'));
+    const begun = ask(llm, 'begun');
+    const shown = await api.nextCall();
+    shown.say('Lon');
+    const busy = ask(llm, 'busy');
+    fail(await api.nextCall());
+    const atLocal = await local.nextCall();
+    const waits = ask(llm, 'waits');
+    fail(await api.nextCall());
+    await settled();
+    expect(waits.places).toEqual([1]);
+    fail(shown);
+    await settled();
+    expect(begun.last).toEqual({ type: 'queued', ahead: 1 });
+    expect(waits.places).toEqual([1, 2]);
+    answer(atLocal);
+    const next = await local.nextCall();
+    expect(queryOf(next)).toBe('begun');
+    answer(next);
+    answer(await local.nextCall());
+    expect(textOf(await waits.ended)).toBe('waits');
+    expect((await begun.ended).at(-1)).toMatchObject({ type: 'end' });
+    await busy.ended;
+  });
+
+  it('that has called a tool goes before those that wait, too', async () => {
+    const { provider, nextCall } = stage('model');
+    const find: Tool = {
+      name: 'find',
+      description: 'Finds.',
+      parameters: { type: 'object' },
+      call: async () => 'found',
+    };
+    const llm = serviceOf(provider, {
+      route: [candidateOf(provider, { parallelism: 1 })],
+      tools: [find],
+      cache: undefined,
+    });
+    const begun = ask(llm, 'begun');
+    const first = await nextCall();
+    const waits = ask(llm, 'waits');
+    await settled();
+    first.callTool('find', {});
+    first.finish();
+    // The model is free while the tool runs, so the one that waits has its turn.
+    const other = await nextCall();
+    expect(queryOf(other)).toBe('waits');
+    const late = ask(llm, 'late');
+    await settled();
+    expect(late.places).toEqual([1, 2]);
+    answer(other);
+    const second = await nextCall();
+    expect(second.prompt.messages.at(-1)).toMatchObject({ role: 'tool' });
+    second.say('Found.');
+    second.finish();
+    answer(await nextCall());
+    expect(textOf(await begun.ended)).toBe('Found.');
+    await Promise.all([waits.ended, late.ended]);
   });
 });
 

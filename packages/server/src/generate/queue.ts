@@ -10,15 +10,19 @@ export interface Place {
   leave(): void;
 }
 
-/** The requests of one provider: those that it is answering, and those that wait, first come first served. */
+/**
+ * The requests of one provider: those that it is answering, and those that wait, first come first
+ * served. Those whose answer is under way, and needs the provider again, came before all others.
+ */
 export interface Queue {
   readonly running: number;
   readonly waiting: number;
   /**
    * Takes a place. `onMove` is called when it becomes free, and once in a turn of the event loop when
-   * fewer are ahead. Throws `overloaded` when the queue is full.
+   * others than before are ahead. Throws `overloaded` when the queue is full; an answer under way is
+   * taken all the same.
    */
-  join(onMove: () => void): Place;
+  join(onMove: () => void, isUnderWay?: boolean): Place;
 }
 
 export interface QueueOptions {
@@ -47,11 +51,26 @@ const NEWEST_WEIGHT = 0.2;
  * wants to know, how many are ahead, is what p-queue keeps to itself.
  */
 export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Queue {
-  // In the order of their coming; a Set lets one leave from the middle at no cost.
-  const waiting = new Set<Ticket>();
+  // Each in the order of their coming; a Set lets one leave from the middle at no cost.
+  const underWay = new Set<Ticket>();
+  const fresh = new Set<Ticket>();
   let running = 0;
   let averageMs = FIRST_GUESS_MS;
   let renumbering = false;
+
+  function* inOrder(): Generator<Ticket> {
+    yield* underWay;
+    yield* fresh;
+  }
+
+  function countWaiting(): number {
+    return underWay.size + fresh.size;
+  }
+
+  function stopWaiting(ticket: Ticket): void {
+    underWay.delete(ticket);
+    fresh.delete(ticket);
+  }
 
   function admit(ticket: Ticket): void {
     running += 1;
@@ -61,9 +80,9 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
   }
 
   function admitNext(): void {
-    for (const ticket of waiting) {
+    for (const ticket of inOrder()) {
       if (running >= parallelism) return;
-      waiting.delete(ticket);
+      stopWaiting(ticket);
       admit(ticket);
       ticket.onMove();
     }
@@ -71,12 +90,12 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
 
   /** Many may leave in one turn, as when a provider is found dead: the others hear of it once. */
   function renumberSoon(): void {
-    if (renumbering || waiting.size === 0) return;
+    if (renumbering || countWaiting() === 0) return;
     renumbering = true;
     setImmediate(() => {
       renumbering = false;
       let ahead = 0;
-      for (const ticket of waiting) {
+      for (const ticket of inOrder()) {
         ahead += 1;
         const moved = ticket.ahead !== ahead;
         ticket.ahead = ahead;
@@ -91,7 +110,7 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
       averageMs += NEWEST_WEIGHT * (performance.now() - ticket.freeSinceMs - averageMs);
     }
     ticket.status = 'left';
-    waiting.delete(ticket);
+    stopWaiting(ticket);
     admitNext();
     renumberSoon();
   }
@@ -111,12 +130,12 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
       return running;
     },
     get waiting() {
-      return waiting.size;
+      return countWaiting();
     },
-    join(onMove) {
+    join(onMove, isUnderWay = false) {
       const ticket: Ticket = {
         status: 'waiting',
-        ahead: waiting.size + 1,
+        ahead: (isUnderWay ? underWay.size : countWaiting()) + 1,
         freeSinceMs: 0,
         get isFree() {
           return ticket.status === 'free';
@@ -125,8 +144,10 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
         onMove,
       };
       if (running < parallelism) admit(ticket);
-      else if (waiting.size < maxQueued) waiting.add(ticket);
+      else if (isUnderWay) underWay.add(ticket);
+      else if (countWaiting() < maxQueued) fresh.add(ticket);
       else throw refusal();
+      if (isUnderWay && fresh.size > 0) renumberSoon();
       return ticket;
     },
   };

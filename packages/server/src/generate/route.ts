@@ -97,7 +97,7 @@ export function createRouter(
     while (isSome(rest)) {
       let asked = rest[0];
       try {
-        const { upstream, place } = yield* takeTurn(rest, signal);
+        const { upstream, place } = yield* takeTurn(rest, signal, shown);
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const reason = failures.at(-1)?.message;

@@ -16,7 +16,7 @@ export interface QueuedStep {
 /**
  * Waits for a turn at the first of `upstreams`; says how many are ahead at once and whenever that
  * changes. Throws the reason when the first takes no request now, and `signal.reason` when it aborts;
- * the place is given up then and there.
+ * the place is given up then and there. A request whose answer is under way goes before the others.
  *
  * Who has waited as long as the first may be silent stands in the other queues, too, and goes where
  * the turn comes first. To change over altogether could be worse: the few that the api is still to
@@ -25,6 +25,7 @@ export interface QueuedStep {
 export async function* takeTurn(
   upstreams: readonly [Upstream, ...Upstream[]],
   signal: AbortSignal,
+  isUnderWay: boolean,
 ): AsyncGenerator<QueuedStep, Turn, undefined> {
   signal.throwIfAborted();
   const [first, ...others] = upstreams;
@@ -34,7 +35,7 @@ export async function* takeTurn(
   const join = (upstream: Upstream): void => {
     const refusal = upstream.breaker.refusal();
     if (refusal !== undefined) throw refusal;
-    turns.push({ upstream, place: upstream.queue.join(() => wake()) });
+    turns.push({ upstream, place: upstream.queue.join(() => wake(), isUnderWay) });
   };
   const joinOthers = (): void => {
     for (const other of others) {

@@ -94,8 +94,8 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     admit(principal);
 
     const isShared = (request.options?.cache ?? 'default') === 'default';
-    const running = isShared ? flights.get(fingerprint) : undefined;
-    const flight = running?.log.done ? undefined : running;
+    const same = isShared ? flights.get(fingerprint) : undefined;
+    const flight = same?.log.done ? undefined : same;
     const generation = flight ?? createGeneration(2 * body.length);
     const log = createBranch(generation.log);
     const stream = createStream(identity, log, bounds, pace, () => cancel(stream));

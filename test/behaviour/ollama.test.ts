@@ -1,4 +1,3 @@
-import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -6,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ollama, ollamaModels } from '../../packages/server/src/generate/providers/ollama.js';
 import type { Provider } from '../../packages/server/src/generate/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
-import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
+import { hear, startFake, unusedUrl, type RunningFake } from '../harness/fakes.js';
+import { describeLeaving } from '../harness/leaving.js';
 
 const MODEL = 'llama3.2';
 const SECRET = 'xyzzy plugh';
@@ -280,100 +280,11 @@ describe('a failure of ollama', () => {
   );
 });
 
-describe('leaving ollama', () => {
-  const left = new Error('the reader left');
-
-  it('before asking sends nothing', async () => {
-    const { requests } = await fake.stats();
-    const { error } = await hear(provider, 'hello', AbortSignal.abort(left));
-
-    expect(error).toBe(left);
-    await hear(provider, 'burst');
-    expect(await fake.stats()).toMatchObject({ requests: requests + 1 });
-  });
-
-  it('while the model loads closes the connection at once', async () => {
-    const before = await fake.stats();
-    const reader = new AbortController();
-    const heard = hear(provider, 'stall-first', reader.signal);
-    await expect.poll(fake.stats).toMatchObject({ active: 1 });
-    reader.abort(left);
-
-    expect((await heard).error).toBe(left);
-    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
-  });
-
-  it('between tokens closes the connection at once', async () => {
-    const before = await fake.stats();
-    const reader = new AbortController();
-    const answer = provider.stream(toPrompt('stall'), reader.signal)[Symbol.asyncIterator]();
-    for (const text of ['This is ', 'how it ', 'begins. ']) {
-      expect(await answer.next()).toMatchObject({ value: { type: 'text', text } });
-    }
-    const next = answer.next();
-    reader.abort(left);
-
-    await expect(next).rejects.toBe(left);
-    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
-  });
-
-  it('yields nothing more of what has come already', async () => {
-    const reader = new AbortController();
-    const texts: unknown[] = [];
-    const reading = (async () => {
-      for await (const delta of provider.stream(toPrompt('several-parts'), reader.signal)) {
-        texts.push(delta);
-        reader.abort(left);
-      }
-    })();
-
-    await expect(reading).rejects.toBe(left);
-    expect(texts).toHaveLength(1);
-  });
-
-  it('after the end changes nothing', async () => {
-    const before = await fake.stats();
-    const reader = new AbortController();
-    const { error } = await hear(provider, 'burst', reader.signal);
-    reader.abort(left);
-
-    expect(error).toBeUndefined();
-    expect((await hear(provider, 'burst')).error).toBeUndefined();
-    expect(await fake.stats()).toMatchObject({ active: 0, aborted: before.aborted });
-  });
-
-  it('by a break closes the connection at once', async () => {
-    const before = await fake.stats();
-    for await (const _ of provider.stream(toPrompt('stall'), new AbortController().signal)) break;
-
-    await expect.poll(fake.stats).toMatchObject({ active: 0, aborted: before.aborted + 1 });
-  });
-
-  it('a thousand times leaves no socket and no listener behind', async () => {
-    const lasting = new AbortController();
-    const listeners: number[] = [];
-    const visits = [
-      async () => void (await hear(provider, 'burst', lasting.signal)),
-      async () => void (await hear(provider, 'cut', lasting.signal)),
-      async () => {
-        for await (const _ of provider.stream(toPrompt('stall'), lasting.signal)) break;
-      },
-      async () => {
-        const reader = new AbortController();
-        setImmediate(() => reader.abort(left));
-        expect((await hear(provider, 'stall-first', reader.signal)).error).toBe(left);
-        listeners.push(getEventListeners(reader.signal, 'abort').length);
-      },
-    ];
-    for (let round = 0; round < 125; round++) {
-      await Promise.all([...visits, ...visits].map((visit) => visit()));
-    }
-
-    expect(getEventListeners(lasting.signal, 'abort')).toEqual([]);
-    expect(listeners).toEqual(Array.from({ length: 250 }, () => 0));
-    await expect.poll(fake.stats, { timeout: 10_000 }).toMatchObject({ active: 0, sockets: 0 });
-  });
-});
+describeLeaving(
+  'ollama',
+  () => fake,
+  () => provider,
+);
 
 describe('the models of ollama', () => {
   const signal = new AbortController().signal;

@@ -1,19 +1,22 @@
 import { addAbortListener } from 'node:events';
 
 import type { FinishReason, Usage } from '@rivulet/protocol';
-import { Ollama, type ChatRequest, type ChatResponse, type ToolCall } from 'ollama';
+import { Ollama, type ChatResponse, type ToolCall } from 'ollama';
 
 import { onlyJsonLines } from './json-lines.js';
-import { toMessages, toTools } from './ollama-messages.js';
 import {
-  ProviderError,
-  type Delta,
-  type Prompt,
-  type Provider,
-  type ProviderFailure,
-  type RawTurn,
-} from './provider.js';
-import { quote } from './quote.js';
+  type AnswerRequest,
+  broken,
+  isJson,
+  NoToolsError,
+  notOllama,
+  refusedAnswer,
+  refusedList,
+  truncated,
+  unreachable,
+} from './ollama-errors.js';
+import { toMessages, toTools } from './ollama-messages.js';
+import { ProviderError, type Delta, type Prompt, type Provider, type RawTurn } from './provider.js';
 
 export interface OllamaOptions {
   /** As `OLLAMA_HOST` has it: a URL, or a host with or without port. */
@@ -26,19 +29,6 @@ export interface OllamaOptions {
  * connection, which the next request is to use again.
  */
 const DRAIN_MS = 100;
-
-const NO_DONE_LINE = 'Did not receive done or success response in stream.';
-
-const NETWORK_FAULTS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'connection closed',
-  UND_ERR_SOCKET: 'connection closed',
-  ENOTFOUND: 'no such host',
-  EAI_AGAIN: 'no such host',
-  ETIMEDOUT: 'no connection in time',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
-  UND_ERR_HEADERS_TIMEOUT: 'no reply in time',
-};
 
 /** A model that runs on a machine of the operator. One that cannot call tools is offered none. */
 export function ollama({ host, model }: OllamaOptions): Provider {
@@ -57,9 +47,6 @@ export function ollama({ host, model }: OllamaOptions): Provider {
     },
   };
 }
-
-/** Many local models have no template for tools, and Ollama then refuses the whole request. */
-class NoToolsError extends ProviderError {}
 
 /**
  * The names of the models that are installed, as `OLLAMA_MODEL` takes them. Throws a
@@ -115,8 +102,6 @@ function ending(): { end(): void; ended(withinMs: number): Promise<void> } {
     },
   };
 }
-
-type AnswerRequest = ChatRequest & { stream: true };
 
 function toRequest(model: string, prompt: Prompt, callsTools: boolean): AnswerRequest {
   const { tools = [], toolChoice } = prompt;
@@ -221,117 +206,4 @@ function toUsage(counts: { prompt_eval_count?: number; eval_count?: number }): U
     ...(counts.prompt_eval_count !== undefined && { input_tokens: counts.prompt_eval_count }),
     ...(counts.eval_count !== undefined && { output_tokens: counts.eval_count }),
   };
-}
-
-function truncated(): ProviderError {
-  return new ProviderError('truncated', 'unable to finish the answer: ollama broke it off');
-}
-
-function notOllama(): ProviderError {
-  return new ProviderError(
-    'unavailable',
-    'unable to read the answer of ollama: nothing of its protocol came. Check OLLAMA_HOST',
-  );
-}
-
-/** What the client throws while it reads: an error line's words in a plain `Error`, or its own. */
-function broken(error: unknown, begun: boolean, request: AnswerRequest): ProviderError {
-  if (!(error instanceof Error) || error.message === NO_DONE_LINE) return truncated();
-  if (error instanceof TypeError) return begun ? truncated() : notOllama();
-  return failed('unavailable', request, undefined, quote(error.message, textsOf(request)));
-}
-
-async function refusedAnswer(response: Response, request: AnswerRequest): Promise<ProviderError> {
-  const words = await errorWords(response);
-  if (request.tools !== undefined && /does not support tools/.test(words)) {
-    return new NoToolsError(
-      'bad_request',
-      `unable to offer tools to ${request.model}: it has none`,
-    );
-  }
-  const failure = toFailure(response);
-  const advice =
-    response.status === 404 ? `. Install it with \`ollama pull ${request.model}\`` : '';
-  return failed(failure, request, response.status, quote(words, textsOf(request)), advice);
-}
-
-async function refusedList(response: Response): Promise<ProviderError> {
-  await response.body?.cancel();
-  return new ProviderError(
-    'unavailable',
-    `unable to list the models of ollama: HTTP ${response.status}. Check OLLAMA_HOST`,
-  );
-}
-
-function failed(
-  failure: ProviderFailure,
-  { model }: AnswerRequest,
-  status: number | undefined,
-  words: string,
-  advice = '',
-): ProviderError {
-  const what = status === undefined ? 'it failed' : `HTTP ${status}`;
-  return new ProviderError(
-    failure,
-    `unable to get an answer from ${model}: ${what}${words && `, ${words}`}${advice}`,
-    { status },
-  );
-}
-
-function toFailure(response: Response): ProviderFailure {
-  switch (response.status) {
-    case 400:
-    case 413:
-    case 422:
-      return 'bad_request';
-    case 401:
-    case 403:
-    case 404:
-      return 'misconfigured';
-    case 429:
-      return 'busy';
-    case 503:
-      // Ollama's own means that its queue is full, one in HTML that a proxy does not reach it.
-      return isJson(response) ? 'busy' : 'unavailable';
-    default:
-      return 'unavailable';
-  }
-}
-
-function unreachable(error: unknown): ProviderError {
-  const code = networkCode(error);
-  const reason = NETWORK_FAULTS[code] ?? (code || 'the request failed');
-  return new ProviderError(
-    'unavailable',
-    `unable to reach ollama: ${reason}. Is it running (\`ollama serve\`), and OLLAMA_HOST right?`,
-    // An error without a code may quote the URL, and with it a password.
-    code === '' ? {} : { cause: error },
-  );
-}
-
-function networkCode(error: unknown): string {
-  if (!(error instanceof Error)) return '';
-  const { cause } = error;
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string'
-    ? cause.code
-    : '';
-}
-
-function textsOf({ messages = [] }: AnswerRequest): string[] {
-  return messages.map(({ content }) => content);
-}
-
-async function errorWords(response: Response): Promise<string> {
-  try {
-    const body: unknown = await response.json();
-    const words = body !== null && typeof body === 'object' && 'error' in body ? body.error : '';
-    return typeof words === 'string' ? words : '';
-  } catch {
-    return '';
-  }
-}
-
-/** `application/json`, and `application/x-ndjson` of a stream. */
-function isJson(response: Response): boolean {
-  return response.headers.get('content-type')?.includes('json') ?? false;
 }

@@ -7,6 +7,8 @@ import {
 } from '@rivulet/client';
 import { filter, firstValueFrom } from 'rxjs';
 import { onTestFinished } from 'vitest';
+import { startServer } from './rivulet.js';
+import { stage } from './stage.js';
 
 /** A client that keeps nothing unless told, closed when the test ends. */
 export function sdk(url: string, options: ClientOptions = {}): Client {
@@ -21,4 +23,11 @@ export function snapshotWhen(
   matches: (snapshot: AnswerSnapshot) => boolean,
 ): Promise<AnswerSnapshot> {
   return firstValueFrom(state$.pipe(filter(matches)));
+}
+
+/** A client of a server whose provider the test plays. */
+export async function staged(options?: Parameters<typeof startServer>[1]) {
+  const { provider, calls, nextCall } = stage();
+  const server = await startServer(provider, options);
+  return { server, client: sdk(server.url), calls, nextCall };
 }

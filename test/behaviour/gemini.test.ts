@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { gemini } from '../../packages/server/src/generate/providers/gemini.js';
-import type { Provider } from '../../packages/server/src/generate/providers/provider.js';
+import type { Prompt, Provider } from '../../packages/server/src/generate/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
 import { hear, startFake, unusedUrl, type RunningFake } from '../harness/fakes.js';
 import { describeLeaving } from '../harness/leaving.js';

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { gemini } from '../../packages/server/src/generate/providers/gemini.js';
 import type { Prompt, Provider } from '../../packages/server/src/generate/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
-import { hear, startFake, unusedUrl, type RunningFake } from '../harness/fakes.js';
+import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
 import { describeLeaving } from '../harness/leaving.js';
 
 const KEY = 'AIza-key-that-stays-here';
@@ -293,6 +293,19 @@ describe('a failure of gemini', () => {
     expect(shown).not.toContain(KEY);
     expect(shown).not.toContain(SECRET);
     expect(shown).not.toContain('This is');
+  });
+});
+
+describe('the thinking of gemini', () => {
+  it('is asked for only where it is wanted', async () => {
+    const askedFor = async (prompt: Prompt): Promise<unknown> => {
+      const body = JSON.parse((await hear(provider, prompt)).text);
+      return body.generationConfig.thinkingConfig;
+    };
+    expect(await askedFor(toPrompt('echo'))).toBeUndefined();
+    expect(await askedFor({ ...toPrompt('echo'), thoughts: true })).toEqual({
+      includeThoughts: true,
+    });
   });
 });
 

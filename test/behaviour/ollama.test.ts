@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ollama, ollamaModels } from '../../packages/server/src/generate/providers/ollama.js';
 import type { Prompt, Provider } from '../../packages/server/src/generate/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
-import { hear, startFake, unusedUrl, type RunningFake } from '../harness/fakes.js';
+import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
 import { describeLeaving } from '../harness/leaving.js';
 
 const MODEL = 'llama3.2';
@@ -278,6 +278,15 @@ describe('a failure of ollama', () => {
       warn.mockRestore();
     },
   );
+});
+
+describe('the thinking of ollama', () => {
+  it('is asked for only where it is wanted', async () => {
+    const askedFor = async (prompt: Prompt): Promise<unknown> =>
+      JSON.parse((await hear(provider, prompt)).text).think;
+    expect(await askedFor(toPrompt('echo'))).toBeUndefined();
+    expect(await askedFor({ ...toPrompt('echo'), thoughts: true })).toBe(true);
+  });
 });
 
 describeLeaving(

@@ -136,15 +136,16 @@ describe('the browser cache', () => {
 
 describe('a browser', () => {
   it('names itself by the same secret in all its clients', async () => {
-    const sent: string[] = [];
-    const send = vi.spyOn(WebSocket.prototype, 'send').mockImplementation((data) => {
-      if (typeof data === 'string') sent.push(data);
-    });
+    // It sends on: the test runner's own socket is one of those it sees.
+    const send = vi.spyOn(WebSocket.prototype, 'send');
     onTestFinished(() => send.mockRestore());
     open().connection$.subscribe();
     open().connection$.subscribe();
     const named = (): (string | undefined)[] =>
-      sent.flatMap((packet) => /"browser_id":"(\w+)"/.exec(packet)?.[1] ?? []);
+      send.mock.calls.flatMap(([packet]) => {
+        const own = typeof packet === 'string' && /^40\{"browser_id":"(\w+)"/.exec(packet);
+        return own ? own[1] : [];
+      });
     await vi.waitFor(() => expect(named()).toHaveLength(2));
     const own = localStorage.getItem('rivulet:browser-id');
     expect(own).toMatch(/^[0-9a-f]{32}$/);

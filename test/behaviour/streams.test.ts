@@ -405,6 +405,21 @@ describe('leaving', () => {
     await expect(call.aborted).resolves.toBeUndefined();
   });
 
+  it('does not wait for a reader that was cut off, came back and then left', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, {
+      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+    });
+    const before = connect(url, ME);
+    await start(before, { query: 'q', stream_id: 'A', reader_id: 'tab' });
+    const call = await nextCall();
+    before.disconnect();
+    const after = connect(url, ME);
+    await attach(after, { stream_id: 'A', offset: 0, reader_id: 'tab' });
+    await after.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'tab' });
+    await expect(call.aborted).resolves.toBeUndefined();
+  });
+
   it('of a client that cannot come back ends its streams with its connection', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, { bounds: { orphanGraceMs: 600_000 } });

@@ -61,7 +61,7 @@ describe('a token', () => {
     const { provider, nextCall, calls } = stage();
     const authenticate = tokens(() => true, 300);
     const { url } = await startServer(provider, { authenticate });
-    const auth = vi.fn(() => 'a token');
+    const auth = vi.fn<() => string>(() => 'a token');
     const answer = sdk(url, { auth }).start(ASK);
     const call = await nextCall();
     call.say('Where a ');
@@ -76,7 +76,7 @@ describe('a token', () => {
   });
 
   it('that the user lacks fails at once, where there is no way to get one', async () => {
-    const authenticate = vi.fn(() => undefined);
+    const authenticate = vi.fn<Authenticate>(() => undefined);
     const { url } = await startServer(stage().provider, { authenticate });
     await expect(sdk(url).start(ASK).result).rejects.toMatchObject({ code: 'unauthorized' });
     expect(authenticate).toHaveBeenCalledTimes(1);
@@ -90,7 +90,7 @@ describe('a connection', () => {
     const online = (status: string): boolean => status === 'online';
     await firstValueFrom(sdk(dead.url).connection$.pipe(filter(online)));
     dead.deafen();
-    await server.close();
+    await expect(server.close()).resolves.toBeUndefined();
   }, 10_000);
 
   it('is tried again when the server says, where it was refused', async () => {
@@ -180,7 +180,7 @@ describe('a connection', () => {
     await vi.advanceTimersByTimeAsync(25_000);
     await snapshotWhen(answer, ({ text }) => text === 'Where a river ends.');
     call.finish();
-    await answer.result;
+    expect(await answer.result).toMatchObject({ status: 'done' });
   });
 
   it('is tried again ever more seldom, and not by all at one moment', () => {

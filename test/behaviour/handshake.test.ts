@@ -107,10 +107,10 @@ describe('the client', () => {
       });
       const client = sdk(server.url);
       const long = { role: 'user', content: 'x'.repeat(units) } as const;
-      const answers = Array.from({ length: count }, (__, i) =>
+      const answers = Array.from({ length: count }, (_unused, i) =>
         client.start({ query: `${i}`, context: [long] }),
       );
-      for (const __ of answers) {
+      for (let i = 0; i < count; i++) {
         const call = await nextCall();
         call.say('It ends.');
         call.finish();

@@ -28,6 +28,18 @@ export default defineConfig({
       {
         extends: true,
         root,
+        // Against the server at CONFORMANCE_URL, or our own.
+        test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.test.ts'],
+          globalSetup: ['test/conformance/suite/set-up.ts'],
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        root,
         // The page is opened as a visitor would, by scripting Chromium from Node.
         test: {
           name: 'page',

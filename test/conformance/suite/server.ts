@@ -1,0 +1,17 @@
+import { inject } from 'vitest';
+import type { Kind } from './script.js';
+
+/** The server under test, as the set-up found it. */
+export interface ServerUnderTest {
+  url: string;
+  /** What of the second level it can do; or why nothing. */
+  scripts: { serves: readonly Kind[] } | { missing: string };
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    conformance: ServerUnderTest;
+  }
+}
+
+export const serverUrl = (): string => inject('conformance').url;

@@ -32,11 +32,14 @@ export interface Description {
 /** What `serve` has the server say, as JSON. */
 export interface Served {
   url: string;
-  /** `token`: of two users, and one that is expired a second after `serve`. */
+  /** `token`: of two users, and one of the first that expires a second after it was first used. */
   tokens?: [string, string];
   short_token?: string;
-  /** `limited`: starts, and attaches, that a principal has before it is refused. */
-  requests?: number;
+  /** `limited`: how many a principal has before it is refused. */
+  starts?: number;
+  attaches?: number;
+  /** `closing`: what its `server_closing` says. */
+  drain_ms?: number;
 }
 
 export function scriptQuery(script: Script): string {

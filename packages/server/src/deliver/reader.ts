@@ -65,6 +65,9 @@ export function createReader(
   }
 
   const reader: Reader = {
+    get isFresh() {
+      return sent === options.offset;
+    },
     flush() {
       for (;;) {
         const frame = closed ? undefined : log.read(sent, credit());

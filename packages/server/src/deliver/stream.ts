@@ -88,7 +88,7 @@ export function createStream(
       return readers.size > 0;
     },
     setAhead(now) {
-      if (now === ahead) return;
+      return;
       ahead = now;
       for (const reader of readers) pace.soon(reader);
     },

@@ -35,7 +35,7 @@ describe('ShortChunk', () => {
     const peer = await connect();
     const readings = await Promise.all(
       ['abc', 'def', 'ghi'].map((text) => {
-        const steps = [...text].flatMap((unit) => [{ hold: gate }, { text: unit }]);
+        const steps = text.split('').flatMap((unit) => [{ hold: gate }, { text: unit }]);
         return peer.start({ query: player.script(...steps, { finish: 'stop' }), window: 100 });
       }),
     );

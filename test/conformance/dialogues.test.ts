@@ -5,13 +5,13 @@ import { PLAIN } from './suite/answer.js';
 import { it } from './suite/it.js';
 import { connect, newId } from './suite/peer.js';
 import { digestOf } from './suite/reading.js';
-import { serverUrl } from './suite/server.js';
+import { serverUnderTest } from './suite/server.js';
 
 // Dialogues 4 to 6 are the tests of the messages that they show.
 
 describe('Dialogues', () => {
   it('1: the least a client can do', async () => {
-    const socket = io(serverUrl(), { forceNew: true });
+    const socket = io(serverUnderTest().url, { forceNew: true });
     onTestFinished(() => void socket.disconnect());
     let text = '';
     socket.on('stream_chunk', ({ data }: { data: string }) => void (text += data));

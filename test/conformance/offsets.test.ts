@@ -54,12 +54,12 @@ describe('Offsets', () => {
 });
 
 describe('Offsets of text with surrogate pairs', () => {
-  const TEXT = 'a😀b👩‍👩‍👧😀😀c';
+  const TEXT = 'a😀b👩‍👩‍👧😀😀';
 
   it('count both halves, and no message splits them however the text came', async ({ player }) => {
-    const gates = [...TEXT.repeat(3)].map(() => player.gate());
-    // Each step ends in the middle of what it can.
+    // One unit at a time, and a pause after each of the first: also in the middle of pairs.
     const halves = TEXT.repeat(3).split('');
+    const gates = halves.slice(0, TEXT.length).map(() => player.gate());
     const steps = halves.flatMap((text, i) => [
       { text },
       ...(gates[i] ? [{ hold: gates[i] }] : []),
@@ -82,15 +82,16 @@ describe('Offsets of text with surrogate pairs', () => {
     expect(reading.text).toBe(TEXT.repeat(4));
   });
 
-  it('can be read from any of them', async ({ player }) => {
+  it('can be read from any that is not in the middle of one', async ({ player }) => {
     const query = player.script({ text: TEXT }, { finish: 'stop' });
-    const auth = { browser_id: newId() };
-    const peer = await connect({ auth });
+    const peer = await connect();
     const whole = await peer.start({ query });
     await peer.inbox.ended(whole);
-    for (let offset = 0; offset <= whole.units.length; offset++) {
+    for (let offset = 0; offset < whole.units.length; offset++) {
+      // No message ends there, so no reader has half a pair: what comes is the server's affair.
+      if (/^[\uDC00-\uDFFF]$/.test(whole.units[offset]!)) continue;
       const late = await peer.attach({ stream_id: whole.id, offset });
-      if (offset < whole.units.length) await peer.inbox.ended(late);
+      await peer.inbox.ended(late);
       expect(late.units).toEqual(whole.units.slice(offset));
     }
   });

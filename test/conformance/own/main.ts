@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import {
+  type Authenticate,
   createLogger,
   createServer,
   docs,
-  type Provider,
   readConfig,
   type RivuletServer,
 } from '@rivulet/server';
@@ -21,38 +22,77 @@ const perform: Perform = async (step) => {
     return JSON.stringify({ conformance: 1, serves: [...KINDS] } satisfies Description);
   }
   if ('serve' in step) return JSON.stringify(await serve(step.serve));
-  void served.get(step.close)?.close();
+  const server = served.get(step.close);
+  void server?.drain().then(() => server.close());
   return 'it closes';
 };
+
+const NO_LIMIT = { RATE_LIMIT_REQUESTS: '1000000' };
+const SHORT_MS = 1_000;
+const DRAIN_SECONDS = 2;
+const STARTS = 3;
 
 async function serve(kind: Kind): Promise<Served> {
   switch (kind) {
     case 'one_place':
-      return { url: await start({}, 1) };
-    default:
-      return { url: await start({}) };
+      return { url: await start({ parallelism: 1 }) };
+    case 'token': {
+      const [mine, other, short] = [randomUUID(), randomUUID(), randomUUID()];
+      const users = new Map<string, string>([
+        [mine, 'one'],
+        [other, 'another'],
+        [short, 'one'],
+      ]);
+      const expiresAt = new Map<string, Date>();
+      const authenticate: Authenticate = ({ token = '' }) => {
+        const principal = users.get(token);
+        if (token === short && !expiresAt.has(short)) {
+          expiresAt.set(short, new Date(Date.now() + SHORT_MS));
+        }
+        const until = expiresAt.get(token);
+        return principal === undefined
+          ? undefined
+          : { principal, ...(until !== undefined && { expiresAt: until }) };
+      };
+      return { url: await start({ authenticate }), tokens: [mine, other], short_token: short };
+    }
+    case 'limited': {
+      const url = await start({ env: { RATE_LIMIT_REQUESTS: String(STARTS) } });
+      return { url, starts: STARTS, attaches: STARTS * 10 };
+    }
+    case 'closing': {
+      const url = await start({ env: { DRAIN_SECONDS: String(DRAIN_SECONDS) } });
+      return { url, drain_ms: DRAIN_SECONDS * 1000 };
+    }
   }
 }
 
-async function start(env: Record<string, string>, parallelism?: number): Promise<string> {
-  const candidate = (provider: Provider) => ({
-    provider,
+interface Setup {
+  env?: Record<string, string>;
+  authenticate?: Authenticate;
+  /** Of the one model; two without a bound unless given. */
+  parallelism?: number;
+}
+
+async function start({ env, authenticate, parallelism }: Setup = {}): Promise<string> {
+  const candidate = (name: string) => ({
+    provider: scripts(name, plain, perform),
     deadlines: PATIENT,
     ...(parallelism !== undefined && { parallelism }),
   });
-  const first = candidate(scripts('first', plain, perform));
-  const second = candidate(scripts('second', plain, perform));
+  const first = candidate('first');
   const server = await createServer({
-    config: readConfig({ HOST: '127.0.0.1', PORT: '0', ...env }),
+    config: readConfig({ HOST: '127.0.0.1', PORT: '0', ...NO_LIMIT, ...env }),
     logger: createLogger('silent'),
-    route: parallelism === undefined ? [first, second] : [first],
+    route: parallelism === undefined ? [first, candidate('second')] : [first],
     tools: SCRIPT_TOOLS,
+    authenticate,
   });
   const url = await server.listen();
   served.set(url, server);
   return url;
 }
 
-const main = await start({});
+const main = await start();
 process.once('SIGTERM', () => process.exit(0));
 console.log(`conformance server: ${main}`);

@@ -1,15 +1,16 @@
-import { inject, it as plainIt, type TestAPI } from 'vitest';
+import { it as plainIt, type TestAPI } from 'vitest';
 import { createPlayer, type Player } from './player.js';
-import './server.js';
+import { serverUnderTest } from './server.js';
 
 interface Fixtures {
   /** A test that asks for it needs a server that plays scripts, and is skipped where it does not. */
   player: Player;
+  known: undefined;
 }
 
 export const it: TestAPI<Fixtures> = plainIt.extend<Fixtures>({
   player: async ({ skip }, use) => {
-    const { scripts } = inject('conformance');
+    const { scripts } = serverUnderTest();
     if ('missing' in scripts) return skip(scripts.missing);
     await use(
       createPlayer((kind) => {
@@ -17,4 +18,12 @@ export const it: TestAPI<Fixtures> = plainIt.extend<Fixtures>({
       }),
     );
   },
+  known: [
+    async ({ task, skip }, use) => {
+      const reason = serverUnderTest().known[`${task.suite?.name} > ${task.name}`];
+      if (reason !== undefined) skip(`known: ${reason}`);
+      await use(undefined);
+    },
+    { auto: true },
+  ],
 });

@@ -10,7 +10,7 @@ import { onTestFinished } from 'vitest';
 import { Inbox } from './inbox.js';
 import type { Reading } from './reading.js';
 import { doneReply, listReply, type Summary, wireError, type WireError } from './shapes.js';
-import { serverUrl } from './server.js';
+import { serverUnderTest } from './server.js';
 
 export interface PeerOptions {
   url?: string;
@@ -52,7 +52,7 @@ export const newId = (): string => randomUUID();
 export async function connect(options: PeerOptions = {}): Promise<Peer> {
   const { auth = { browser_id: newId() }, transports = ['websocket'] } = options;
   const settings = { auth, transports, forceNew: true, reconnection: false };
-  const socket = io(options.url ?? serverUrl(), settings);
+  const socket = io(options.url ?? serverUnderTest().url, settings);
   const inbox = new Inbox(socket, auth['open'] as Record<string, unknown>[] | undefined);
   onTestFinished(() => {
     socket.disconnect();

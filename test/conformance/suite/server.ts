@@ -6,6 +6,8 @@ export interface ServerUnderTest {
   url: string;
   /** What of the second level it can do; or why nothing. */
   scripts: { serves: readonly Kind[] } | { missing: string };
+  /** Tests that it is known to fail, and why. */
+  known: Readonly<Record<string, string>>;
 }
 
 declare module 'vitest' {
@@ -14,4 +16,4 @@ declare module 'vitest' {
   }
 }
 
-export const serverUrl = (): string => inject('conformance').url;
+export const serverUnderTest = (): ServerUnderTest => inject('conformance');

@@ -88,7 +88,7 @@ export function createStream(
       return readers.size > 0;
     },
     setAhead(now) {
-      return;
+      if (now === ahead) return;
       ahead = now;
       for (const reader of readers) pace.soon(reader);
     },

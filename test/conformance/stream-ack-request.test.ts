@@ -78,6 +78,23 @@ describe('StreamAckRequest', () => {
     expect(reading.next).toBe(12);
   });
 
+  it('that goes back takes no credit away', async ({ player }) => {
+    const gate = player.gate();
+    const query = player.script(
+      { text: 'abcd' },
+      { hold: gate },
+      { text: TEXT },
+      { finish: 'stop' },
+    );
+    const peer = await connect();
+    const reading = await peer.start({ query, window: 8 });
+    await peer.inbox.until(() => reading.next === 5);
+    peer.ack(reading);
+    await peer.done(EVENT.ack, { stream_id: reading.id, offset: 1 });
+    await player.open(gate);
+    await peer.inbox.until(() => reading.next === 13);
+  });
+
   it('moves no other connection’s reader', async ({ player }) => {
     const query = player.script({ text: TEXT }, { finish: 'stop' });
     const auth = { browser_id: newId() };

@@ -79,6 +79,15 @@ describe('a token', () => {
 });
 
 describe('a connection', () => {
+  it('that is dead without a word does not keep a server from closing', async () => {
+    const server = await startServer(stage().provider);
+    const dead = await deafLink(server.url);
+    const online = (status: string): boolean => status === 'online';
+    await firstValueFrom(sdk(dead.url).connection$.pipe(filter(online)));
+    dead.deafen();
+    await server.close();
+  }, 10_000);
+
   it('is tried again when the server says, where it was refused for want of room', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, { socketCaps: { maxSockets: 1 } });
@@ -163,7 +172,6 @@ async function deafLink(target: string): Promise<{ url: string; deafen(): void }
         socket.unpipe();
         socket.pause();
       }
-      open.clear();
     },
   };
 }

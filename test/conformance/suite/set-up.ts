@@ -8,6 +8,8 @@ import type { ServerUnderTest } from './server.js';
 
 const NO_SCRIPTS = 'the server plays no scripts (test/conformance/README.md, “Scripts”)';
 
+const ANSWER_MS = 60_000;
+
 /** Finds the server under test, or starts our own; asks it once whether it plays scripts. */
 export default async function setUp({ provide }: TestProject): Promise<() => Promise<void>> {
   const given = process.env['CONFORMANCE_URL'];
@@ -27,6 +29,7 @@ function startOwn() {
 }
 
 async function askForScripts(url: string): Promise<ServerUnderTest['scripts']> {
+  let timer: NodeJS.Timeout | undefined;
   const socket = io(url, { transports: ['websocket'], reconnection: false, forceNew: true });
   try {
     return await new Promise((resolve, reject) => {
@@ -40,8 +43,10 @@ async function askForScripts(url: string): Promise<ServerUnderTest['scripts']> {
       socket.on(EVENT.end, () => resolve(readDescription(text)));
       socket.on(EVENT.error, () => resolve({ missing: NO_SCRIPTS }));
       socket.emit(EVENT.start, { query });
+      timer = setTimeout(() => reject(new Error(`${url} gives no answer`)), ANSWER_MS);
     });
   } finally {
+    clearTimeout(timer);
     socket.disconnect();
   }
 }

@@ -2,6 +2,7 @@ import {
   type ErrorReply,
   EVENT,
   type ShortChunk,
+  type StreamListReply,
   type StreamMessage,
   type StreamQueuedMessage,
   type StreamOpenReply,
@@ -44,6 +45,8 @@ export interface Connection {
   acknowledge(streamId: string, offset: number): void;
   /** `done` comes when the server has it, unless the connection goes first. */
   end(event: typeof EVENT.cancel | typeof EVENT.detach, message: object, done: () => void): void;
+  /** Which streams the server has under way, unless the connection goes first. */
+  list(reply: (answer: StreamListReply | ErrorReply) => void): void;
   close(): void;
 }
 
@@ -127,10 +130,10 @@ export function createConnection(
   }
 
   /** A reply that does not come means that the link is dead though it does not look so. */
-  function ask(event: string, message: object, reply: (answer: Reply) => void): void {
+  function ask<T>(event: string, message: object, reply: (answer: T) => void): void {
     const asked = socket;
     if (!asked?.connected) return;
-    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: Reply) => {
+    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: T) => {
       if (error === null) reply(answer);
       else if (asked.connected) asked.io.engine.close();
     });
@@ -156,7 +159,7 @@ export function createConnection(
       };
     },
     open(event, message, link, reply) {
-      ask(event, message, (answer) => {
+      ask<Reply>(event, message, (answer) => {
         // A link that left in the meantime must not hear what is still on its way.
         const joined = links.get(link.id) === link;
         if (joined && answer.ok && answer.ref !== undefined) byRef.set(answer.ref, link);
@@ -168,6 +171,7 @@ export function createConnection(
       if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
     },
     end: ask,
+    list: (reply) => ask(EVENT.list, {}, reply),
     close() {
       socket?.disconnect();
       socket = undefined;

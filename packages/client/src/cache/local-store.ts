@@ -1,0 +1,145 @@
+import { createStore, promisifyRequest, type UseStore } from 'idb-keyval';
+
+type Entry = readonly [key: string, value: unknown];
+
+/**
+ * What this browser keeps for one user: in IndexedDB, and in memory what that does not take. Reading
+ * never fails and never hangs: what cannot be read is not there.
+ */
+export interface LocalStore {
+  get(key: string): Promise<unknown>;
+  /** Every entry whose key begins with `prefix`. */
+  list(prefix: string): Promise<Entry[]>;
+  /**
+   * Writes all of `entries` or none: none of them if a `clear`, in any tab, came after `askedAt`
+   * (milliseconds since 1970), or if `wanted` says so of what the first key has now. Rejects as
+   * IndexedDB does.
+   */
+  write(entries: Entry[], askedAt: number, wanted?: (present: unknown) => boolean): Promise<void>;
+  /** Keeps in memory what IndexedDB would not take. */
+  remember(entries: Entry[], askedAt: number): void;
+  remove(keys: string[]): Promise<void>;
+  /** Forgets everything, in every tab. Rejects if IndexedDB is there and does not. */
+  clear(): Promise<void>;
+  close(): void;
+}
+
+const CLEARED = 'cleared';
+// Safari's IndexedDB at times never answers, and a page in the background may hold it up.
+const READ_TIMEOUT_MS = 1_000;
+
+export function createLocalStore(namespace: string): LocalStore {
+  const name = `rivulet:${namespace}`;
+  const memory = new Map<string, unknown>();
+  let clearedAt = 0;
+  let opened: UseStore | undefined;
+  let tabs: BroadcastChannel | undefined;
+
+  /** At the first use, so that nothing happens at import or on a server. */
+  function open(): UseStore {
+    if (opened === undefined) hearOtherTabs();
+    return (opened = createStore(name, 'answers'));
+  }
+
+  function hearOtherTabs(): void {
+    if (typeof BroadcastChannel === 'undefined') return;
+    tabs ??= new BroadcastChannel(name);
+    tabs.onmessage = ({ data }) => forget(Number(data));
+    // Node has them too, and would not end.
+    (tabs as { unref?: () => void }).unref?.();
+  }
+
+  function forget(at: number): void {
+    clearedAt = at;
+    memory.clear();
+  }
+
+  function remember(entries: Entry[], askedAt: number): void {
+    if (askedAt > clearedAt) for (const [key, value] of entries) memory.set(key, value);
+  }
+
+  async function run<T>(
+    mode: IDBTransactionMode,
+    use: (objects: IDBObjectStore) => T | Promise<T>,
+  ): Promise<T> {
+    try {
+      return await (opened ?? open())(mode, use);
+    } catch (error) {
+      // Safari closes connections of its own accord, and does not always say so.
+      if (!(error instanceof DOMException) || error.name !== 'InvalidStateError') throw error;
+      return open()(mode, use);
+    }
+  }
+
+  return {
+    async get(key) {
+      const read = (): Promise<unknown> =>
+        run('readonly', (objects) => promisifyRequest(objects.get(key)));
+      return memory.get(key) ?? orNothing(read());
+    },
+    async list(prefix) {
+      const reading = run('readonly', (objects) => {
+        const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
+        const keys = objects.getAllKeys(range) as IDBRequest<string[]>;
+        return Promise.all([promisifyRequest(keys), promisifyRequest(objects.getAll(range))]);
+      });
+      const [keys, values] = (await orNothing(reading)) ?? [[], []];
+      const stored = keys.map((key, i): Entry => [key, values[i]]);
+      return [...stored, ...[...memory].filter(([key]) => key.startsWith(prefix))];
+    },
+    async write(entries, askedAt, wanted = () => true) {
+      const [first] = entries[0]!;
+      if (memory.has(first)) {
+        if (wanted(memory.get(first))) remember(entries, askedAt);
+        return;
+      }
+      await run('readwrite', (objects) => {
+        if (askedAt <= clearedAt) return;
+        const cleared = objects.get(CLEARED);
+        const present = objects.get(first);
+        // The later of the two requests, so that both have their results.
+        present.onsuccess = () => {
+          if (askedAt <= (Number(cleared.result) || 0) || !wanted(present.result)) return;
+          for (const [key, value] of entries) objects.put(value, key);
+        };
+        return promisifyRequest(objects.transaction);
+      });
+    },
+    remember,
+    remove(keys) {
+      for (const key of keys) memory.delete(key);
+      return run('readwrite', (objects) => {
+        for (const key of keys) objects.delete(key);
+        return promisifyRequest(objects.transaction);
+      });
+    },
+    async clear() {
+      hearOtherTabs();
+      const at = Date.now();
+      forget(at);
+      tabs?.postMessage(at);
+      // Where it does not open, it has nothing.
+      if (!(await run('readonly', () => true).catch(() => false))) return;
+      await run('readwrite', (objects) => {
+        objects.clear();
+        objects.put(at, CLEARED);
+        return promisifyRequest(objects.transaction);
+      });
+    },
+    close() {
+      tabs?.close();
+      tabs = undefined;
+    },
+  };
+}
+
+function orNothing<T>(reading: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, READ_TIMEOUT_MS);
+    const done = (value?: T): void => {
+      clearTimeout(timer);
+      resolve(value);
+    };
+    reading.then(done, () => done());
+  });
+}

@@ -1,38 +1,12 @@
-import { type Client, type ClientOptions, createClient } from '@rivulet/client';
-import { entries, createStore, set } from 'idb-keyval';
-import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
-
-let namespace: string;
-beforeEach(() => {
-  namespace = crypto.randomUUID();
-});
-
-/** A client of its own user. Its socket is new, so that it must connect if it is to ask. */
-function open(options: ClientOptions = {}): Client {
-  const client = createClient({ url: inject('url'), cache: { namespace }, ...options });
-  onTestFinished(() => client.close());
-  return client;
-}
-
-/** Once the answer is in IndexedDB. */
-async function kept(count: number): Promise<void> {
-  const store = createStore(`rivulet:${namespace}`, 'answers');
-  await vi.waitFor(async () => {
-    const keys = (await entries(store)).map(([key]) => String(key));
-    expect(keys.filter((key) => /^[bm]:/.test(key))).toHaveLength(2 * count);
-  });
-}
-
-async function ask(client: Client, query: string, options = {}) {
-  const { text, source } = await client.start({ query, options }).result;
-  return { text, source };
-}
+import { entries, keys, set } from 'idb-keyval';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ask, idle, kept, open, ownNamespace, ownStore } from './own-user.js';
 
 describe('the browser cache', () => {
   it('answers a question asked again, and the server hears nothing of it', async () => {
     const first = await ask(open(), 'What is a delta?');
     expect(first.source).toBe('model');
-    await kept(1);
+    await kept('What is a delta?');
     for (let i = 0; i < 3; i++) {
       expect(await ask(open(), 'What is a delta?')).toEqual({
         text: first.text,
@@ -44,10 +18,23 @@ describe('the browser cache', () => {
     expect(count(next.text)).toBe(count(first.text) + 1);
   });
 
+  it('says who gave the answer that was kept', async () => {
+    await open().start({ query: 'Who?' }).result;
+    await kept('Who?');
+    expect(await open().start({ query: 'Who?' }).result).toMatchObject({
+      source: 'browser-cache',
+      provider: 'scripted',
+      model: expect.any(String),
+      finishReason: 'stop',
+    });
+    const [answer] = (await entries(ownStore())).filter(([key]) => String(key).startsWith('b:'));
+    expect(Date.now() - answer![1].createdAt).toBeLessThan(30_000);
+  });
+
   it('keeps another user’s answers apart, and those to another question', async () => {
     await ask(open(), 'Mine?');
-    await kept(1);
-    const other = open({ cache: { namespace: `${namespace}-other` } });
+    await kept('Mine?');
+    const other = open({ cache: { namespace: `${ownNamespace()}-other` } });
     expect((await ask(other, 'Mine?')).source).toBe('model');
     expect((await ask(open(), 'Mine? ')).source).toBe('model');
     expect((await ask(open(), 'Mine?', { temperature: 1 })).source).toBe('model');
@@ -56,7 +43,7 @@ describe('the browser cache', () => {
   it('has the words of fetch', async () => {
     const client = open();
     const { text: first } = await ask(client, 'Again?');
-    await kept(1);
+    await kept('Again?');
     const { text: second } = await ask(client, 'Again?', { cache: 'no-store' });
     expect(second).not.toBe(first);
     expect(await ask(client, 'Again?')).toEqual({ text: first, source: 'browser-cache' });
@@ -82,58 +69,99 @@ describe('the browser cache', () => {
     stopped.cancel();
     await stopped.result;
     await ask(client, 'This is kept');
-    await kept(1);
+    await kept('This is kept');
   });
 
   it('keeps no more answers than it may, and lets the least recently used go', async () => {
-    const client = open({ cache: { namespace, maxEntries: 2 } });
+    const client = open({ cache: { maxEntries: 2 } });
     await ask(client, 'a');
-    await kept(1);
+    await kept('a');
     await ask(client, 'b');
-    await kept(2);
+    await kept('a', 'b');
     // Uses `a`, so that `b` is the older one.
     await ask(client, 'a');
-    await new Promise((resolve) => requestIdleCallback(resolve));
     await ask(client, 'c');
-    await vi.waitFor(async () => {
-      await expect(ask(client, 'b', { cache: 'only-if-cached' })).rejects.toThrow();
-    });
-    expect((await ask(client, 'a', { cache: 'only-if-cached' })).source).toBe('browser-cache');
-    await kept(2);
+    await kept('a', 'c');
   });
 
-  it('gives nothing that is older than it may be', async () => {
+  it('keeps no more bytes than it may, and none of an answer that has more', async () => {
+    const client = open({ cache: { maxBytes: 1_000 } });
+    const long = (word: string): string => word.repeat(300);
+    await ask(client, long('a'));
+    await kept(long('a'));
+    await ask(client, long('b'));
+    await kept(long('a'), long('b'));
+    await ask(client, 'x'.repeat(2_000));
+    await ask(client, long('c'));
+    await kept(long('b'), long('c'));
+  });
+
+  it('gives nothing that is older than it may be, and lets it go with the next sweep', async () => {
     await ask(open(), 'Old?');
-    await kept(1);
+    await kept('Old?');
     const now = Date.now();
     const clock = vi.spyOn(Date, 'now').mockReturnValue(now + 86_400_000 + 1);
     onTestFinished(() => clock.mockRestore());
-    expect((await ask(open(), 'Old?')).source).toBe('model');
+    await ask(open(), 'New?');
+    await kept('New?');
+    clock.mockReturnValue(now + 2 * 86_400_000 + 2);
+    expect((await ask(open(), 'New?')).source).toBe('model');
   });
 
   it('drops what it cannot read, and asks', async () => {
     await ask(open(), 'Corrupt?');
-    await kept(1);
-    const store = createStore(`rivulet:${namespace}`, 'answers');
-    for (const [key] of await entries(store)) await set(key, { text: 7 }, store);
-    expect((await ask(open(), 'Corrupt?')).source).toBe('model');
+    await kept('Corrupt?');
+    const own = ownStore();
+    for (const key of await keys(own)) await set(key, { text: 7 }, own);
+    const [again, onlyIfCached] = [open(), { cache: 'only-if-cached' } as const];
+    await expect(ask(again, 'Corrupt?', onlyIfCached)).rejects.toThrow();
+    expect(await keys(own)).toEqual([]);
+    await set('m:nobody', 'nothing', own);
+    expect((await ask(again, 'Corrupt?')).source).toBe('model');
+    await vi.waitFor(async () => expect(await keys(own)).not.toContain('m:nobody'));
   });
 
-  it('is empty after `clear`', async () => {
+  it('writes nothing again that another tab has written', async () => {
+    const query = 'word '.repeat(200);
+    const both = [open(), open()].map((client) => client.start({ query }));
+    const put = vi.spyOn(IDBObjectStore.prototype, 'put');
+    onTestFinished(() => put.mockRestore());
+    const [first, second] = await Promise.all(both.map(({ result }) => result));
+    expect(second!.text).toBe(first!.text);
+    await kept(query);
+    await idle();
+    const bodies = put.mock.calls.filter(([, key]) => String(key).startsWith('b:'));
+    expect(bodies).toHaveLength(1);
+  });
+});
+
+describe('clear', () => {
+  it('leaves nothing', async () => {
     const client = open();
     await ask(client, 'Clear?');
-    await kept(1);
+    await kept('Clear?');
     await client.cache.clear();
-    await kept(0);
+    await kept();
     expect((await ask(client, 'Clear?')).source).toBe('model');
   });
 
-  it('is a miss, and no failure, where IndexedDB does not open', async () => {
-    const spy = vi.spyOn(indexedDB, 'open').mockImplementation(() => {
-      throw new DOMException('denied', 'SecurityError');
-    });
-    onTestFinished(() => spy.mockRestore());
-    expect((await ask(open(), 'Denied?')).source).toBe('model');
+  it('has nothing kept that was asked before, in another client either', async () => {
+    const [mine, other] = [open(), open()];
+    const query = 'one two three four five six seven eight';
+    const asked = [mine.start({ query }), other.start({ query, options: { cache: 'reload' } })];
+    await mine.cache.clear();
+    await Promise.all(asked.map(({ result }) => result));
+    await ask(mine, 'After?');
+    await kept('After?');
+  });
+
+  it('works for a client that is closed already, as at logout', async () => {
+    const client = open();
+    await ask(client, 'Clear?');
+    await kept('Clear?');
+    client.close();
+    await client.cache.clear();
+    await kept();
   });
 });
 

@@ -120,11 +120,14 @@ export function createLocalStore(namespace: string): LocalStore {
       tabs?.postMessage(at);
       // Where it does not open, it has nothing.
       if (!(await run('readonly', () => true).catch(() => false))) return;
-      await run('readwrite', (objects) => {
-        objects.clear();
-        objects.put(at, CLEARED);
-        return promisifyRequest(objects.transaction);
-      });
+      const clearIt = (leavesWord: boolean): Promise<unknown> =>
+        run('readwrite', (objects) => {
+          objects.clear();
+          if (leavesWord) objects.put(at, CLEARED);
+          return promisifyRequest(objects.transaction);
+        });
+      // A full disk may have no room even for the word.
+      await clearIt(true).catch(() => clearIt(false));
     },
     close() {
       tabs?.close();

@@ -56,25 +56,30 @@ export function createJournal(store: LocalStore): Journal {
       const { id, state$ } = journalled.answer;
       let timer: ReturnType<typeof setTimeout> | undefined;
 
-      function write(): void {
+      function write(isLast = false): void {
         clearTimeout(timer);
         timer = undefined;
         const entry = journalled.entry();
         if (entry === undefined) return;
-        const written: JournalEntry = { ...entry, writtenAt: Date.now() };
-        store.write([[PREFIX + id, written]], entry.keeping.askedAt).catch(() => {});
+        const { askedAt } = entry.keeping;
+        const written = [PREFIX + id, { ...entry, writtenAt: Date.now() }] as const;
+        const writing = isLast
+          ? store.writeLast(written, askedAt)
+          : store.write([written], askedAt);
+        writing.catch(() => {});
       }
 
-      write();
-      const growth = state$.subscribe(() => (timer ??= setTimeout(write, WRITE_EVERY_MS)));
       // A page may end without a further word once it is hidden.
-      addEventListener('visibilitychange', write);
-      addEventListener('pagehide', write);
+      const writeLast = (): void => write(true);
+      addEventListener('visibilitychange', writeLast);
+      addEventListener('pagehide', writeLast);
+      const growth = state$.subscribe(() => (timer ??= setTimeout(write, WRITE_EVERY_MS)));
+      write();
       return () => {
         clearTimeout(timer);
         growth.unsubscribe();
-        removeEventListener('visibilitychange', write);
-        removeEventListener('pagehide', write);
+        removeEventListener('visibilitychange', writeLast);
+        removeEventListener('pagehide', writeLast);
         store.remove([PREFIX + id]).catch(() => {});
       };
     },

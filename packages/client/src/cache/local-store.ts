@@ -16,6 +16,8 @@ export interface LocalStore {
    * IndexedDB does.
    */
   write(entries: Entry[], askedAt: number, wanted?: (present: unknown) => boolean): Promise<void>;
+  /** Writes while the page goes away, when nothing can be looked at first. */
+  writeLast(entry: Entry, askedAt: number): Promise<void>;
   /** Keeps in memory what IndexedDB would not take. */
   remember(entries: Entry[], askedAt: number): void;
   remove(keys: string[]): Promise<void>;
@@ -105,6 +107,12 @@ export function createLocalStore(namespace: string): LocalStore {
         return promisifyRequest(objects.transaction);
       });
     },
+    writeLast: ([key, value], askedAt) =>
+      run('readwrite', (objects) => {
+        if (askedAt <= clearedAt) return;
+        objects.put(value, key);
+        objects.transaction.commit();
+      }),
     remember,
     remove(keys) {
       for (const key of keys) memory.delete(key);

@@ -1,6 +1,7 @@
-import { type ErrorReply, EVENT, type StreamOpenReply } from '@rivulet/protocol';
-import type { Connection, Link } from './connection.js';
+import { type ErrorReply, EVENT, type StreamOpenReply, type WireError } from '@rivulet/protocol';
+import type { Connection } from './connection.js';
 import { CLIENT_CLOSED, type Failure, GARBLED, PRODUCER_LOST } from './failure.js';
+import type { Link, OpenRequest } from './link.js';
 import {
   cameBack,
   ended,
@@ -110,8 +111,21 @@ export class Cursor implements Link {
     this.#leave();
   }
 
-  connected(): void {
-    this.#open();
+  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
+  request(): OpenRequest {
+    this.#reader = interrupted(this.#reader);
+    const { offset } = this.#received;
+    this.#acknowledged = offset;
+    if (this.#server === 'aware') {
+      const { stream_id, reader_id } = this.#request;
+      return { type: EVENT.attach, stream_id, reader_id, offset, window: WINDOW_UNITS };
+    }
+    this.#server = 'told';
+    return this.#request;
+  }
+
+  refused(error: WireError): void {
+    this.#listener.failed(error);
   }
 
   disconnected(): void {
@@ -129,7 +143,7 @@ export class Cursor implements Link {
     const next = receive(this.#received, frame);
     if (next === 'gap') {
       // What was on its way before the new reader began is no second gap.
-      if (this.#reader.status === 'reading') this.#open();
+      if (this.#reader.status === 'reading') this.#reopen();
       return;
     }
     if (next === this.#received || this.#isOver) return;
@@ -138,6 +152,30 @@ export class Cursor implements Link {
     else if (next.terminal?.type === 'end') void this.#verify(next.terminal);
     else this.#listener.moved('open');
     this.#acknowledge();
+  }
+
+  replied(reply: StreamOpenReply | ErrorReply): void {
+    if (this.#isOver) return;
+    const { code, retry_after_ms: retryAfterMs } = reply.ok ? {} : reply.error;
+    // It still runs; only reading on was too much for now.
+    if (this.#server === 'aware' && retryAfterMs !== undefined) {
+      this.#listener.moved('reconnecting');
+      return void setTimeout(() => this.#reopen(), retryAfterMs);
+    }
+    this.#reader = replied(this.#reader, !reply.ok || reply.status === 'ended');
+    if (reply.ok) {
+      this.#server = 'aware';
+      return this.#listener.moved('open');
+    }
+    if (this.#server !== 'aware' || code !== 'not_found') {
+      return this.#listener.failed(knownError(reply.error));
+    }
+    // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
+    if (this.#origin === 'here' && this.#received.offset === 0) {
+      this.#server = 'unaware';
+      return this.#reopen();
+    }
+    this.#listener.failed(this.#origin === 'elsewhere' ? reply.error : PRODUCER_LOST);
   }
 
   queued(ahead: number): void {
@@ -151,40 +189,6 @@ export class Cursor implements Link {
     this.#reader = reader;
     if (goes) this.#leave = this.#connection.join(this);
     return goes;
-  }
-
-  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
-  #open(): void {
-    this.#reader = interrupted(this.#reader);
-    const { offset } = this.#received;
-    this.#acknowledged = offset;
-    const onReply = (reply: StreamOpenReply | ErrorReply): void => this.#onReply(reply);
-    if (this.#server === 'aware') {
-      const { stream_id, reader_id, window } = this.#request;
-      const attach = { type: EVENT.attach, stream_id, reader_id, offset, window };
-      this.#connection.open(EVENT.attach, attach, this, onReply);
-    } else {
-      this.#server = 'told';
-      this.#connection.open(EVENT.start, this.#request, this, onReply);
-    }
-  }
-
-  #onReply(reply: StreamOpenReply | ErrorReply): void {
-    if (this.#isOver) return;
-    this.#reader = replied(this.#reader, !reply.ok || reply.status === 'ended');
-    if (reply.ok) {
-      this.#server = 'aware';
-      return this.#listener.moved('open');
-    }
-    if (this.#server !== 'aware' || reply.error.code !== 'not_found') {
-      return this.#listener.failed(knownError(reply.error));
-    }
-    // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
-    if (this.#origin === 'here' && this.#received.offset === 0) {
-      this.#server = 'unaware';
-      return this.#open();
-    }
-    this.#listener.failed(this.#origin === 'elsewhere' ? reply.error : PRODUCER_LOST);
   }
 
   #acknowledge(): void {
@@ -202,22 +206,18 @@ export class Cursor implements Link {
     if (this.#rebuilt) return this.#listener.failed(GARBLED);
     this.#rebuilt = true;
     this.#received = NOTHING;
-    this.#open();
+    this.#reopen();
   }
 
-  /** Said again at each connect until the server has heard it. */
   #endAtServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
     if (this.#server === 'unaware') return;
     const { stream_id, reader_id } = this.#request;
-    const message = event === EVENT.detach ? { stream_id, reader_id } : { stream_id };
-    const stop = this.#connection.join({
-      id: this.id,
-      connected: () => this.#connection.end(event, message, () => stop()),
-      disconnected() {},
-      receive() {},
-      queued() {},
-      closed() {},
-    });
+    this.#connection.tell(event, event === EVENT.detach ? { stream_id, reader_id } : { stream_id });
+  }
+
+  #reopen(): void {
+    const { status } = this.#reader;
+    if (status === 'opening' || status === 'reading') this.#connection.reopen(this);
   }
 
   get #isOver(): boolean {

@@ -115,6 +115,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     });
     created.on(EVENT.opened, ({ reply }: StreamOpenedMessage) => {
       const link = session.nextCarried();
+      if (!session.awaitsReplies) clearTimeout(connectTimer);
       if (link !== undefined) replied(link, reply);
     });
     created.on(EVENT.closing, () => {
@@ -132,13 +133,17 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     socket.connect();
   }
 
+  async function currentToken(): Promise<string | undefined> {
+    return auth?.({ refused: refusals > 0 });
+  }
+
   /** What is said while connecting: who this is, and what is to be opened. */
   async function handshake(send: (data: object) => void): Promise<void> {
     const own = session;
     ownId ??= browserId();
     let token: string | undefined;
     try {
-      token = await auth?.({ refused: refusals > 0 });
+      token = await currentToken();
     } catch {
       // Not to be had now, as when the network is away: that is a connection that failed.
       if (session === own) socket?.io.engine.close();
@@ -154,12 +159,12 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   function connected(): void {
-    clearTimeout(connectTimer);
     phase = 'online';
     failures = 0;
     refusals = 0;
     watchdog.heard();
     status$.next('online');
+    if (!session.awaitsReplies) clearTimeout(connectTimer);
     for (const errand of errands) run(errand);
     for (const link of links.values()) if (!session.has(link)) read(link);
   }

@@ -1,5 +1,5 @@
 import { LIMITS } from '@rivulet/protocol';
-import { defer, distinctUntilChanged, map, type Observable, ReplaySubject } from 'rxjs';
+import { distinctUntilChanged, map, Observable, ReplaySubject } from 'rxjs';
 import type { Journal, Journalled } from './cache/journal.js';
 import type { Connection } from './connection.js';
 import type { ActiveAnswer, Answer } from './types.js';
@@ -78,9 +78,9 @@ export function createRunning(connection: Connection, journal: Journal | undefin
   }
 
   return {
-    active$: defer(() => {
+    active$: new Observable((subscriber) => {
       observe();
-      return active$;
+      return active$.subscribe(subscriber);
     }),
     find: (id) => own.get(id)?.answer,
     listed: (id) => listed?.find((active) => active.id === id),

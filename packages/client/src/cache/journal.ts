@@ -65,7 +65,7 @@ export function createJournal(store: LocalStore): Journal {
         const written = [PREFIX + id, { ...entry, writtenAt: Date.now() }] as const;
         const writing = isLast
           ? store.writeLast(written, askedAt)
-          : store.write([written], askedAt);
+          : store.write(written[0], askedAt, () => [written]);
         writing.catch(() => {});
       }
 

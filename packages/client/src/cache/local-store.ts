@@ -11,11 +11,10 @@ export interface LocalStore {
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
   /**
-   * Writes all of `entries` or none: none of them if a `clear`, in any tab, came after `askedAt`
-   * (milliseconds since 1970), or if `wanted` says so of what the first key has now. Rejects as
-   * IndexedDB does.
+   * Writes what `change` makes of what `key` has now, all of it or none: none if a `clear`, in any tab,
+   * came after `askedAt` (milliseconds since 1970). Rejects as IndexedDB does.
    */
-  write(entries: Entry[], askedAt: number, wanted?: (present: unknown) => boolean): Promise<void>;
+  write(key: string, askedAt: number, change: (present: unknown) => Entry[]): Promise<void>;
   /** Writes while the page goes away, when nothing can be looked at first. */
   writeLast(entry: Entry, askedAt: number): Promise<void>;
   /** Keeps in memory what IndexedDB would not take. */
@@ -89,20 +88,16 @@ export function createLocalStore(namespace: string): LocalStore {
       const stored = keys.map((key, i): Entry => [key, values[i]]);
       return [...stored, ...[...memory].filter(([key]) => key.startsWith(prefix))];
     },
-    async write(entries, askedAt, wanted = () => true) {
-      const [first] = entries[0]!;
-      if (memory.has(first)) {
-        if (wanted(memory.get(first))) remember(entries, askedAt);
-        return;
-      }
+    async write(first, askedAt, change) {
+      if (memory.has(first)) return remember(change(memory.get(first)), askedAt);
       await run('readwrite', (objects) => {
         if (askedAt <= clearedAt) return;
         const cleared = objects.get(CLEARED);
         const present = objects.get(first);
         // The later of the two requests, so that both have their results.
         present.onsuccess = () => {
-          if (askedAt <= (Number(cleared.result) || 0) || !wanted(present.result)) return;
-          for (const [key, value] of entries) objects.put(value, key);
+          if (askedAt <= (Number(cleared.result) || 0)) return;
+          for (const [key, value] of change(present.result)) objects.put(value, key);
         };
         return promisifyRequest(objects.transaction);
       });

@@ -55,9 +55,11 @@ export function createResponseCache(
     return store.remove(keys.flatMap((key) => [BODY + key, META + key]));
   }
 
-  function touch(key: string, kept: KeptAnswer): void {
-    const meta: Meta = { size: sizeOf(kept), createdAt: kept.createdAt, usedAt: Date.now() };
-    store.write([[META + key, meta]], meta.usedAt, isMeta).catch(() => {});
+  function touch(key: string): void {
+    const usedAt = Date.now();
+    const change = (meta: unknown): [string, Meta][] =>
+      isMeta(meta) ? [[META + key, { ...meta, usedAt }]] : [];
+    store.write(META + key, usedAt, change).catch(() => {});
   }
 
   /** The least recently used first, and before them what cannot be read or is too old. */
@@ -94,7 +96,7 @@ export function createResponseCache(
       const kept = await store.get(BODY + key);
       if (kept === undefined) return undefined;
       if (isKeptAnswer(kept) && !isExpired(kept)) {
-        touch(key, kept);
+        touch(key);
         return kept;
       }
       await remove([key]).catch(() => {});
@@ -108,10 +110,11 @@ export function createResponseCache(
         [META + key, meta],
         [BODY + key, answer],
       ];
-      // Another tab that read the same generation was first.
-      const wanted = (present: unknown): boolean =>
-        replaces || !isMeta(present) || present.createdAt < askedAt;
-      const write = (): Promise<void> => store.write(entries, askedAt, wanted);
+      // Another tab that read the same generation may have been first.
+      const isThere = (present: unknown): boolean =>
+        !replaces && isMeta(present) && present.createdAt >= askedAt;
+      const write = (): Promise<void> =>
+        store.write(META + key, askedAt, (present) => (isThere(present) ? [] : entries));
       await write()
         .catch((error: unknown) => {
           if (!(error instanceof Error) || error.name !== 'QuotaExceededError') throw error;
@@ -135,8 +138,9 @@ function sizeOf(answer: KeptAnswer): number {
 
 /** IndexedDB may hold what another version wrote, or another script. */
 function isKeptAnswer(value: unknown): value is KeptAnswer {
-  const { text, createdAt } = Object(value) as Partial<KeptAnswer>;
-  return typeof text === 'string' && typeof createdAt === 'number';
+  const { text, provider, model, createdAt } = Object(value) as Partial<KeptAnswer>;
+  const isText = [text, provider, model].every((part) => typeof part === 'string');
+  return isText && typeof createdAt === 'number';
 }
 
 function isMeta(value: unknown): value is Meta {

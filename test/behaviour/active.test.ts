@@ -12,7 +12,9 @@ const ME = { auth: () => 'me' };
 /** A server that knows its users by their tokens, so that each client is a device. */
 async function staged() {
   const { provider, calls, nextCall } = stage();
-  const server = await startServer(provider, { authenticate: async (token) => ({ id: token }) });
+  const server = await startServer(provider, {
+    authenticate: ({ token }) => (token === undefined ? undefined : { principal: token }),
+  });
   return { server, calls, nextCall };
 }
 

@@ -1,4 +1,4 @@
-import { entries, keys, set } from 'idb-keyval';
+import { entries, keys, set, setMany } from 'idb-keyval';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ask, idle, kept, open, ownNamespace, ownStore } from './own-user.js';
 
@@ -94,6 +94,30 @@ describe('the browser cache', () => {
     await ask(client, 'x'.repeat(2_000));
     await ask(client, long('c'));
     await kept(long('b'), long('c'));
+  });
+
+  it('holds two thousand answers, and finds each', async () => {
+    const client = open({ cache: { maxEntries: 2_000 } });
+    await ask(client, 'Newest?');
+    await kept('Newest?');
+    const [[, newest] = []] = (await entries(ownStore())).filter(([key]) => /^b:/.test(`${key}`));
+    const createdAt = Date.now() - 1_000;
+    const meta = { size: 1_000, createdAt, usedAt: createdAt };
+    const many = Array.from({ length: 2_000 }, (_, i): [string, unknown][] => [
+      [`m:${i}`, { ...meta, usedAt: createdAt - i }],
+      [`b:${i}`, { ...newest, createdAt }],
+    ]);
+    await setMany(many.flat(), ownStore());
+    expect((await ask(client, 'Newest?')).source).toBe('browser-cache');
+    await ask(client, 'Newer still?');
+    // The two that were used least recently have left.
+    await vi.waitFor(async () => {
+      const left = (await keys<string>(ownStore())).filter((key) => key.startsWith('b:'));
+      expect(left).toHaveLength(2_000);
+      expect(left).not.toContain('b:1999');
+      expect(left).not.toContain('b:1998');
+    });
+    expect((await ask(client, 'Newest?')).source).toBe('browser-cache');
   });
 
   it('gives nothing that is older than it may be, and lets it go with the next sweep', async () => {

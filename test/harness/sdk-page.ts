@@ -10,6 +10,7 @@ import { stage } from './stage.js';
 declare global {
   /** In a page of `sdkPage()`. */
   var rivulet: typeof import('@rivulet/client');
+  var createMemory: typeof import('../../packages/client/src/cache/memory.js').createMemory;
   var client: Client;
   var answer: Answer;
 }

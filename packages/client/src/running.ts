@@ -52,7 +52,9 @@ export function createRunning(connection: Connection, journal: Journal | undefin
         if (status === 'online') list();
       },
       complete() {
-        active$.next([]);
+        listed = [];
+        own.clear();
+        tell();
         active$.complete();
       },
     });

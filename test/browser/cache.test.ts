@@ -179,6 +179,20 @@ describe('clear', () => {
     await kept('After?');
   });
 
+  it('has nothing kept that was asked before, though no tab can tell another', async () => {
+    vi.stubGlobal('BroadcastChannel', undefined);
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const [mine, other] = [open(), open()];
+    const asked = other.start({ query: 'one two three four five six seven eight' });
+    await new Promise<void>((resolve) => {
+      asked.text$.subscribe((text) => text !== '' && resolve());
+    });
+    await mine.cache.clear();
+    await asked.result;
+    await ask(other, 'After?');
+    await kept('After?');
+  });
+
   it('works for a client that is closed already, as at logout', async () => {
     const client = open();
     await ask(client, 'Clear?');

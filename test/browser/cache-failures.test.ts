@@ -32,6 +32,10 @@ const ONLY_IF_CACHED = { cache: 'only-if-cached' } as const;
 describe('where IndexedDB does not open', () => {
   it('an answer is kept as long as the page, by the same bounds', async () => {
     openingEnds(denied);
+    // All of it may happen within a millisecond.
+    let now = Date.now();
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => (now += 1));
+    onTestFinished(() => clock.mockRestore());
     const client = open({ cache: { maxEntries: 2 } });
     for (const query of ['a', 'b', 'a', 'c']) {
       await ask(client, query);

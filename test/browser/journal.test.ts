@@ -53,6 +53,10 @@ describe('the journal', () => {
   it('is written when the page is hidden or goes, whatever was written before', async () => {
     const answer = await begun();
     for (const event of ['visibilitychange', 'pagehide']) {
+      const before = answer.getSnapshot().text;
+      await new Promise<void>((resolve) => {
+        answer.text$.subscribe((text) => text.length > before.length && resolve());
+      });
       const { text } = answer.getSnapshot();
       dispatchEvent(new Event(event));
       const [[, entry] = []] = await journal();

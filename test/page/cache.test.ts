@@ -103,6 +103,7 @@ describe('a browser that gives the page little room', () => {
       })
       .toBe('browser-cache');
     const left = (await stored(tab, 'b')).length;
+    console.log(left);
     expect(left).toBeGreaterThan(0);
     expect(left).toBeLessThan(12);
     expect(complaints).toEqual([]);

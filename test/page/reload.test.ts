@@ -126,14 +126,14 @@ describe('a page that is reloaded in the middle of an answer', () => {
     const early = await shown(tab, { text: 'Let me look.' });
     const use = { name: 'height', arguments: { of: 'it' }, textBefore: 12 };
     expect(early.tools).toMatchObject([{ ...use, status: 'running' }]);
+    const isFrozen = (): boolean => Object.isFrozen(answer.getSnapshot().tools[0]);
+    expect(await tab.evaluate(isFrozen)).toBe(true);
     await context.setOffline(false);
     height.runs[0]!.give(9);
     say(await nextCall(), 'It is 9 m.');
     const done = await shown(tab, { status: 'done' });
     expect(done.text).toBe('Let me look.\n\nIt is 9 m.');
     expect(done.tools).toMatchObject([{ ...use, status: 'done', result: 9 }]);
-    const isFrozen = (): boolean => Object.isFrozen(answer.getSnapshot().tools[0]);
-    expect(await tab.evaluate(isFrozen)).toBe(true);
     expect(height.runs).toHaveLength(1);
   });
 

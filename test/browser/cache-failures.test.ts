@@ -18,7 +18,7 @@ function diskIsFull(isFull: (key: string) => boolean): void {
   const spy = vi.spyOn(IDBObjectStore.prototype, 'put');
   spy.mockImplementation(function (this: IDBObjectStore, value: unknown, key?: IDBValidKey) {
     const request = put.call(this, value, key);
-    if (!isFull(String(key))) return request;
+    if (!isFull(typeof key === 'string' ? key : '')) return request;
     const error = new DOMException('full', 'QuotaExceededError');
     Object.defineProperty(this.transaction, 'error', { value: error });
     this.transaction.abort();

@@ -1,6 +1,7 @@
 import { entries, keys, set, setMany } from 'idb-keyval';
+import type { KeptAnswer } from '../../packages/client/src/cache/response-cache.js';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { ask, idle, kept, open, ownNamespace, ownStore } from './own-user.js';
+import { ask, hasPrefix, idle, kept, open, ownNamespace, ownStore } from './own-user.js';
 
 describe('the browser cache', () => {
   it('answers a question asked again, and the server hears nothing of it', async () => {
@@ -27,7 +28,9 @@ describe('the browser cache', () => {
       model: expect.any(String),
       finishReason: 'stop',
     });
-    const [answer] = (await entries(ownStore())).filter(([key]) => String(key).startsWith('b:'));
+    const answer = (await entries<string, KeptAnswer>(ownStore())).find(([key]) =>
+      key.startsWith('b:'),
+    );
     expect(Date.now() - answer![1].createdAt).toBeLessThan(30_000);
   });
 
@@ -100,7 +103,9 @@ describe('the browser cache', () => {
     const client = open({ cache: { maxEntries: 2_000 } });
     await ask(client, 'Newest?');
     await kept('Newest?');
-    const [[, newest] = []] = (await entries(ownStore())).filter(([key]) => /^b:/.test(`${key}`));
+    const [, newest] = (await entries<string, KeptAnswer>(ownStore())).find(([key]) =>
+      key.startsWith('b:'),
+    )!;
     const createdAt = Date.now() - 1_000;
     const meta = { size: 1_000, createdAt, usedAt: createdAt };
     const many = Array.from({ length: 2_000 }, (_, i): [string, unknown][] => [
@@ -154,7 +159,7 @@ describe('the browser cache', () => {
     expect(second!.text).toBe(first!.text);
     await kept(query);
     await idle();
-    const bodies = put.mock.calls.filter(([, key]) => String(key).startsWith('b:'));
+    const bodies = put.mock.calls.filter(([, key]) => hasPrefix(key, 'b:'));
     expect(bodies).toHaveLength(1);
   });
 });

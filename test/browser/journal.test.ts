@@ -1,7 +1,7 @@
 import type { Answer, CacheMode } from '@rivulet/client';
 import { entries, set } from 'idb-keyval';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { ask, open, ownStore } from './own-user.js';
+import { ask, hasPrefix, open, ownStore } from './own-user.js';
 
 const LONG = 'word '.repeat(6_000);
 
@@ -33,8 +33,7 @@ describe('the journal', () => {
   it('has what runs, written when it is asked, then twice a second at most', async () => {
     const put = vi.spyOn(IDBObjectStore.prototype, 'put');
     onTestFinished(() => put.mockRestore());
-    const writes = (): number =>
-      put.mock.calls.filter(([, key]) => String(key).startsWith('j:')).length;
+    const writes = (): number => put.mock.calls.filter(([, key]) => hasPrefix(key, 'j:')).length;
     const startedAt = performance.now();
     const answer = await begun();
     let changes = 0;

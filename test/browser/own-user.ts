@@ -41,3 +41,7 @@ export async function kept(...questions: string[]): Promise<void> {
 
 /** Whatever else the page had to do is done. */
 export const idle = (): Promise<unknown> => new Promise((resolve) => requestIdleCallback(resolve));
+
+/** Whether a key of IndexedDB is a text that begins so. */
+export const hasPrefix = (key: unknown, prefix: string): boolean =>
+  typeof key === 'string' && key.startsWith(prefix);

@@ -1,16 +1,18 @@
 import { fileURLToPath } from 'node:url';
+import type * as Rivulet from '@rivulet/client';
 import type { Answer, AnswerSnapshot, CacheMode, Client } from '@rivulet/client';
 import type { ServerOptions } from '@rivulet/server';
 import type { Browser, BrowserContext, Page } from 'playwright';
 import { build } from 'vite';
+import type { createMemory as createMemoryHere } from '../../packages/client/src/cache/memory.js';
 import { onTestFinished } from 'vitest';
 import { startServer } from './rivulet.js';
 import { stage } from './stage.js';
 
 declare global {
   /** In a page of `sdkPage()`. */
-  var rivulet: typeof import('@rivulet/client');
-  var createMemory: typeof import('../../packages/client/src/cache/memory.js').createMemory;
+  var rivulet: typeof Rivulet;
+  var createMemory: typeof createMemoryHere;
   var client: Client;
   var answer: Answer;
 }
@@ -104,8 +106,8 @@ export function stored(page: Page, kind: 'b' | 'm' | 'j'): Promise<[string, unkn
               opening.result.close();
               return resolve(found);
             }
-            const key = String(result.key);
-            if (key.startsWith(prefix)) found.push([key, result.value]);
+            const { key, value } = result;
+            if (typeof key === 'string' && key.startsWith(prefix)) found.push([key, value]);
             result.continue();
           };
         };

@@ -21,7 +21,7 @@ async function countWrites(context: BrowserContext): Promise<() => number> {
   await context.addInitScript(() => {
     const { put } = IDBObjectStore.prototype;
     IDBObjectStore.prototype.put = function (value, key) {
-      if (String(key).startsWith('b:')) Object(globalThis).wrote();
+      if (typeof key === 'string' && key.startsWith('b:')) Object(globalThis).wrote();
       return put.call(this, value, key);
     };
   });

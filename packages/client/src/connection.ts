@@ -199,11 +199,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   /** A reply that does not come means that the link is dead though it does not look so. */
-  function ask<T>(event: string, message: object, reply: (answer: T) => void): void {
+  function ask(event: string, message: object, reply: (answer: never) => void): void {
     const asked = socket;
     if (!asked?.connected) return;
     const { engine } = asked.io;
-    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: T) => {
+    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: never) => {
       if (error === null) reply(answer);
       else engine.close();
     });
@@ -214,7 +214,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     const own = session;
     own.add(link);
     const request = link.request();
-    ask<Reply>(request.type, request, (reply) => {
+    ask(request.type, request, (reply: Reply) => {
       if (session === own) replied(link, reply);
     });
   }

@@ -43,9 +43,9 @@ export function createLocalStore(namespace: string): LocalStore {
   }
 
   function hearOtherTabs(): void {
-    if (typeof BroadcastChannel === 'undefined') return;
-    tabs ??= new BroadcastChannel(name);
-    tabs.onmessage = ({ data }) => forget(Number(data));
+    if (tabs !== undefined || typeof BroadcastChannel === 'undefined') return;
+    tabs = new BroadcastChannel(name);
+    tabs.addEventListener('message', ({ data }) => forget(Number(data)));
     // Node has them too, and would not end.
     (tabs as { unref?: () => void }).unref?.();
   }
@@ -120,6 +120,7 @@ export function createLocalStore(namespace: string): LocalStore {
       hearOtherTabs();
       const at = Date.now();
       forget(at);
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none
       tabs?.postMessage(at);
       // Where it does not open, it has nothing.
       if (!(await run('readonly', () => true).catch(() => false))) return;
@@ -139,13 +140,16 @@ export function createLocalStore(namespace: string): LocalStore {
   };
 }
 
-function orNothing<T>(reading: Promise<T>): Promise<T | undefined> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, READ_TIMEOUT_MS);
-    const done = (value?: T): void => {
-      clearTimeout(timer);
-      resolve(value);
-    };
-    reading.then(done, () => done());
+async function orNothing<T>(reading: Promise<T>): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, READ_TIMEOUT_MS, undefined);
   });
+  try {
+    return await Promise.race([reading, late]);
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
 }

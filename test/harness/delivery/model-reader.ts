@@ -63,6 +63,12 @@ export class ModelReader {
     return this.#seat !== undefined || this.#awaitsReply;
   }
 
+  /** It has, or will have, from an earlier connection what this one did not send yet. */
+  get isAhead(): boolean {
+    const ends = this.#wire.map((item) => (isFrame(item) ? item.offset + item.size : 0));
+    return Math.max(this.received.offset, ...ends) > this.#sent;
+  }
+
   /** Nothing is on its way to it. */
   get isUpToDate(): boolean {
     return this.#wire.length === 0;
@@ -129,11 +135,17 @@ export class ModelReader {
   deliver(count: number, find: () => Stream): void {
     for (const item of this.#wire.splice(0, count)) {
       if (this.isDone) return;
-      if (item === 'opened') this.#awaitsReply = false;
+      if (item === 'opened') this.#opened();
       else if (item === 'not found') this.isLost = true;
       else if ('ahead' in item) this.received = receiveAhead(this.received, item.ahead);
       else this.#receive(item, find);
     }
+  }
+
+  /** A new reader is told its place unless that is 0. */
+  #opened(): void {
+    this.#awaitsReply = false;
+    this.received = receiveAhead(this.received, 0);
   }
 
   deliverLate(which: number, find: () => Stream): void {

@@ -38,7 +38,7 @@ const queries = fc.constantFrom('q', 'q', 'another');
 const windows = fc.constantFrom(undefined, 2, 7, 64, 65_536);
 
 function ofGeneration(name: string, happen: (generation: Generation, n: number) => void) {
-  return fc.tuple(anyOne, fc.nat(3)).map(([g, n]) =>
+  return fc.tuple(anyOne, fc.nat(2)).map(([g, n]) =>
     step(`generation ${g} ${name.replace('#', String(n))}`, ({ generations }) => {
       const generation = pick(generations, g);
       if (generation !== undefined) happen(generation, n);
@@ -95,7 +95,7 @@ const steps = fc.oneof(
     weight: 3,
     arbitrary: ofGeneration('hears of it', (generation) => generation.returnFromTool()),
   },
-  { weight: 3, arbitrary: ofGeneration('waits behind #', (generation, n) => generation.queue(n)) },
+  { weight: 8, arbitrary: ofGeneration('waits behind #', (generation, n) => generation.queue(n)) },
   { weight: 3, arbitrary: ofGeneration('ends', (generation) => generation.end()) },
   { weight: 3, arbitrary: ofGeneration('fails', (generation) => generation.fail()) },
   { weight: 9, arbitrary: asks },

@@ -72,7 +72,11 @@ export class World {
 
   /** The server drops every log, and says so. */
   dropAll(): void {
-    for (const reader of this.readers) reader.forgetLate();
+    for (const reader of this.readers) {
+      reader.forgetLate();
+      // What an earlier connection sent is dead where there really are connections.
+      if (reader.isAhead) reader.cut(0);
+    }
     this.#server.forgetPrincipal(PRINCIPAL);
     this.generations = [];
   }

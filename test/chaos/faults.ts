@@ -30,9 +30,9 @@ export function faultsOf(seed: string, reader: string, connection: number): Faul
   };
 }
 
-/** One in four at any byte, also of the handshake; else where text flows. */
+/** One in ten at any byte, also of the handshake; else where text flows. */
 function placeOf(random: Random): { direction: Direction; atByte: number } {
   const direction = random() < 0.5 ? 'up' : 'down';
-  if (random() < 0.25) return { direction, atByte: between(random, 0, 3_000) };
+  if (random() < 0.1) return { direction, atByte: between(random, 0, 3_000) };
   return { direction: 'down', atByte: between(random, 500, 9_000) };
 }

@@ -89,6 +89,14 @@ function ofStream(
 const steps = fc.oneof(
   { weight: 36, arbitrary: fc.constant(step('turn', (world) => world.turn())) },
   { weight: 24, arbitrary: says },
+  {
+    weight: 2,
+    arbitrary: fc
+      .boolean()
+      .map((busy) =>
+        step(`the server is ${busy ? 'busy' : 'idle'}`, (w) => void (w.isBusy = busy)),
+      ),
+  },
   { weight: 3, arbitrary: ofGeneration('begins again', (generation) => generation.beginAgain()) },
   { weight: 3, arbitrary: ofGeneration('calls a tool', (generation) => generation.callTool()) },
   {

@@ -5,10 +5,21 @@ import type { Stream } from '../../../packages/server/src/deliver/stream.js';
 import { createStreams, DEFAULT_BOUNDS } from '../../../packages/server/src/deliver/streams.js';
 import { Generation } from './generation.js';
 import { ModelReader, type ModelStream } from './model-reader.js';
+import type { WorldClock } from './world-clock.js';
 import { hasEnded, readable, upTo, withEntry } from './truth.js';
 
 const PRINCIPAL = 'p';
-const BOUNDS = { ...DEFAULT_BOUNDS, maxStreamsPerPrincipal: 1_000 };
+const AGES_MS = 1e9;
+// Nobody is given up in here, and nothing is dropped but by the test.
+const BOUNDS = {
+  ...DEFAULT_BOUNDS,
+  maxStreamsPerPrincipal: 1_000,
+  detachGraceMs: AGES_MS,
+  orphanGraceMs: AGES_MS,
+  keepFinishedMs: AGES_MS,
+};
+/** The longest that a busy process lets its readers wait. */
+const LONGEST_WAIT_MS = 160;
 const CANCELLED: ErrorEntry = { type: 'error', code: 'cancelled', message: '' };
 
 interface WorldStream extends ModelStream {
@@ -22,7 +33,17 @@ export class World {
   readonly streams: WorldStream[] = [];
   readonly readers: ModelReader[] = [];
   generations: Generation[] = [];
+  readonly #clock: WorldClock;
   #server = this.#createServer();
+
+  constructor(clock: WorldClock) {
+    this.#clock = clock;
+    clock.isBusy = false;
+  }
+
+  set isBusy(isBusy: boolean) {
+    this.#clock.isBusy = isBusy;
+  }
 
   /** Asks, and reads what comes. */
   ask(query: string, window: number | undefined): void {
@@ -92,6 +113,7 @@ export class World {
   /** Everything happens that was said. */
   async turn(): Promise<void> {
     await nextTurn();
+    this.#clock.pass(LONGEST_WAIT_MS);
   }
 
   /** Links are good and clients do what they should until nothing moves any more. */

@@ -72,10 +72,11 @@ export function createReader(
       return sent === options.offset;
     },
     flush() {
-      for (;;) {
-        const frame = closed ? undefined : log.read(sent, credit());
-        if (frame === undefined) break;
+      while (!closed && sent < log.head && credit() > 0) {
+        // Before the read, which costs what it gives: a reader that is stopped is asked at each append.
         if (!sink.writable(reader)) return;
+        const frame = log.read(sent, credit());
+        if (frame === undefined) break;
         sent += frame.size;
         told = 0;
         sink.send(frame);

@@ -15,6 +15,8 @@ describe('ten streams whose connections are broken a hundred times', () => {
         processes: 1,
         plainClients: 2,
         streamsPerClient: 1,
+        longestMs: 800,
+        longestMs: 800,
         drops: 100,
         timeLimitMs: SECONDS * 1000,
       });

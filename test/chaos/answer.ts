@@ -17,7 +17,7 @@ const WORDS = [
 /** What the model says to `query`, and how long before each piece; the same in every process. */
 export function answerTo(query: string): { waitMs: number; text: string }[] {
   const random = randomOf(query);
-  const pieces = between(random, 30, 90);
+  const pieces = between(random, 20, 60);
   return Array.from({ length: pieces }, () => ({
     waitMs: between(random, 20, 180),
     text: Array.from(

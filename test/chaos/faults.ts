@@ -6,7 +6,9 @@ export interface Faults {
   cut: { direction: Direction; atByte: number; afterMs: number; reset: boolean };
   /** Bytes are taken but none is passed on for a while. */
   stall: { direction: Direction; atByte: number; forMs: number } | undefined;
+  /** Each way. */
   latencyMs: number;
+  /** Once text flows: a handshake at a kilobyte a second would be the line's own time. */
   bytesPerSecond: number | undefined;
   /** For how long no connection is taken once this one broke. */
   downMs: number;
@@ -15,16 +17,21 @@ export interface Faults {
 export type Direction = 'up' | 'down';
 
 /** The same for the same seed, reader and number of the connection. */
-export function faultsOf(seed: string, reader: string, connection: number): Faults {
+export function faultsOf(
+  seed: string,
+  longestMs: number,
+  reader: string,
+  connection: number,
+): Faults {
   const random = randomOf(`${seed} ${reader} ${connection}`);
   return {
     cut: {
       ...placeOf(random),
-      afterMs: between(random, 300, 2_500),
+      afterMs: between(random, 300, longestMs),
       reset: random() < 0.5,
     },
     stall: random() < 0.2 ? { ...placeOf(random), forMs: between(random, 100, 1_500) } : undefined,
-    latencyMs: random() < 0.15 ? 200 : 0,
+    latencyMs: random() < 0.15 ? 100 : 0,
     bytesPerSecond: random() < 0.1 ? 1_024 : undefined,
     downMs: random() < 0.15 ? between(random, 50, 400) : 0,
   };

@@ -16,6 +16,8 @@ export interface FlowEvents {
 }
 
 const SLOW_EVERY_MS = 100;
+/** What a handshake takes, and what it opens. */
+const SLOW_FROM_BYTE = 4_096;
 
 /** Passes bytes on in one direction, with faults. The returned function ends the faults. */
 export function createFlow(
@@ -54,7 +56,8 @@ export function createFlow(
       if (first === undefined || isStalled || timer !== undefined || to.destroyed) return;
       const waitMs = left === undefined ? 0 : first.dueMs - performance.now();
       if (waitMs > 0) return again(waitMs);
-      const slice = left?.bytesPerSecond && (left.bytesPerSecond * SLOW_EVERY_MS) / 1000;
+      const rate = passed < SLOW_FROM_BYTE ? undefined : left?.bytesPerSecond;
+      const slice = rate && (rate * SLOW_EVERY_MS) / 1000;
       const most = Math.min(
         first.bytes.length,
         (left?.cutAtByte ?? Infinity) - passed,

@@ -26,7 +26,7 @@ export interface FaultyLink {
 export async function faultyLink(
   target: string,
   name: string,
-  seed: string,
+  { seed, longestMs }: { seed: string; longestMs: number },
   onCut: () => void,
 ): Promise<FaultyLink> {
   const cuts = { fin: 0, reset: 0, down: 0 };
@@ -62,7 +62,7 @@ export async function faultyLink(
     if (isDown) return void near.destroy();
     takenAtMs.push(monotonicMs());
     const far = connect(Number(new URL(target).port), '127.0.0.1');
-    const faults = faultsOf(seed, name, connections++);
+    const faults = faultsOf(seed, longestMs, name, connections++);
     const cut = (): void => break_(faults, near, far);
     const timer = setTimeout(cut, faults.cut.afterMs);
     const calm = (): void => clearTimeout(timer);

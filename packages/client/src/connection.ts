@@ -235,6 +235,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   function replied(link: Link, reply: Reply): void {
     // A link that left in the meantime must not hear what is still on its way.
     if (links.get(link.id) !== link) return;
+    if (session.isClosing && !reply.ok && reply.error.code === 'overloaded') {
+      // It crossed the notice; the next server is asked.
+      session.remove(link);
+      return moveOn();
+    }
     if (reply.ok && reply.ref !== undefined) session.bind(reply.ref, link);
     link.replied(reply);
   }

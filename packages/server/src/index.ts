@@ -65,7 +65,7 @@ export {
 export type { ToolLimits } from './generate/tools/toolbox.js';
 export type { Candidate } from './generate/upstream.js';
 export type { BreakerState, Gauges } from './observe/gauges.js';
-export { createLogger, type Logger } from './observe/logger.js';
+export { createLogger, type LogFields, type Logger } from './observe/logger.js';
 export { createMetrics, type StreamMetrics } from './observe/metrics.js';
 export type { ModelCall } from './observe/model-call.js';
 export type { GenerateRequest } from './request.js';

@@ -3,6 +3,7 @@ import {
   type RequestListener,
   type Server as HttpServer,
 } from 'node:http';
+import type { Socket } from 'node:net';
 import { attachRivulet, type AttachOptions } from './attach-rivulet.js';
 import { readConfig } from './config.js';
 import { type CoreOptions, createLlmService } from './create-llm-service.js';
@@ -38,6 +39,9 @@ export interface RivuletServer {
   close(): Promise<void>;
 }
 
+/** In which clients can answer the end of their connection. */
+const CLOSING_MS = 500;
+
 /** The whole server: the streaming core, its streams, and the sockets in front. */
 export async function createServer(options: ServerOptions = {}): Promise<RivuletServer> {
   const config = options.config ?? readConfig(process.env);
@@ -51,6 +55,11 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   };
   const { metrics, page } = options;
   const http = createHttpServer(createHttpRoutes({ unready, metrics, page }));
+  const tcpSockets = new Set<Socket>();
+  http.on('connection', (socket) => {
+    tcpSockets.add(socket);
+    socket.once('close', () => tcpSockets.delete(socket));
+  });
   const { allowedOrigins, rateLimit, trustedProxies, drainMs: configuredDrainMs } = config;
   const io = createSocketServer(http, allowOrigins(allowedOrigins), logger);
   const rivulet = attachRivulet(io, llm, {
@@ -76,7 +85,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       // Ends the HTTP server, too, which waits for the connections that pages keep open.
       const closed = io.close();
       http.closeAllConnections();
+      // A client that is gone without a word would be waited for.
+      const late = setTimeout(() => tcpSockets.forEach((socket) => socket.destroy()), CLOSING_MS);
       await closed;
+      clearTimeout(late);
     },
   };
 }

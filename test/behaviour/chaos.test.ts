@@ -16,7 +16,6 @@ describe('ten streams whose connections are broken a hundred times', () => {
         plainClients: 2,
         streamsPerClient: 1,
         longestMs: 800,
-        longestMs: 800,
         drops: 100,
         timeLimitMs: SECONDS * 1000,
       });

@@ -28,6 +28,7 @@ export function createFlow(
 ): () => void {
   const waiting: { bytes: Buffer; dueMs: number }[] = [];
   let left = faults;
+  let stallAtByte = faults?.stallAtByte ?? Infinity;
   let passed = 0;
   let isStalled = false;
   let timer: NodeJS.Timeout | undefined;
@@ -61,7 +62,7 @@ export function createFlow(
       const most = Math.min(
         first.bytes.length,
         (left?.cutAtByte ?? Infinity) - passed,
-        (left?.stallAtByte ?? Infinity) - passed,
+        stallAtByte - passed,
         slice ?? Infinity,
       );
       to.write(first.bytes.subarray(0, most));
@@ -69,10 +70,9 @@ export function createFlow(
       first.bytes = first.bytes.subarray(most);
       if (first.bytes.length === 0) waiting.shift();
       if (left !== undefined && passed >= left.cutAtByte) return events.cut();
-      if (left !== undefined && passed >= left.stallAtByte) {
-        const { stallMs } = left;
-        left = { ...left, stallAtByte: Infinity };
-        return stall(stallMs);
+      if (left !== undefined && passed >= stallAtByte) {
+        stallAtByte = Infinity;
+        return stall(left.stallMs);
       }
       if (slice !== undefined) return again(SLOW_EVERY_MS);
     }
@@ -85,6 +85,7 @@ export function createFlow(
   from.on('close', () => clearTimeout(timer));
   return () => {
     left = undefined;
+    stallAtByte = Infinity;
     clearTimeout(timer);
     timer = undefined;
     pump();

@@ -39,7 +39,7 @@ export async function faultyLink(
   let isCalm = false;
   let isDown = false;
 
-  function break_(faults: Faults, near: Socket, far: Socket): void {
+  function breakBoth(faults: Faults, near: Socket, far: Socket): void {
     if (isCalm || near.destroyed || far.destroyed) return;
     for (const socket of [near, far]) {
       if (faults.cut.reset) socket.resetAndDestroy();
@@ -63,7 +63,7 @@ export async function faultyLink(
     takenAtMs.push(monotonicMs());
     const far = connect(Number(new URL(target).port), '127.0.0.1');
     const faults = faultsOf(seed, longestMs, name, connections++);
-    const cut = (): void => break_(faults, near, far);
+    const cut = (): void => breakBoth(faults, near, far);
     const timer = setTimeout(cut, faults.cut.afterMs);
     const calm = (): void => clearTimeout(timer);
     const flow = (from: Socket, to: Socket, direction: Direction): (() => void) =>

@@ -9,7 +9,7 @@ const REPORT_EVERY_MS = 200;
 
 const closers: (() => void)[] = [];
 const grewAt = new Map<string, number[]>();
-let stopping = false;
+const state = { isStopping: false };
 
 const say = (message: FromReaders): void => void process.send?.(message);
 
@@ -38,7 +38,7 @@ function connect({ kind, url }: ReaderPlan): AskOne {
 }
 
 async function readOn(name: string, lane: number, askOne: AskOne): Promise<void> {
-  for (let turn = 0; !stopping; turn++) {
+  for (let turn = 0; !state.isStopping; turn++) {
     const query = `${name}, lane ${lane}, question ${turn}`;
     say({ type: 'asked', query });
     const watch = watchAnswer(query, {
@@ -60,7 +60,7 @@ process.on('message', (message: ToReaders) => {
       }
       break;
     case 'stop':
-      stopping = true;
+      state.isStopping = true;
       break;
     case 'close':
       for (const close of closers) close();

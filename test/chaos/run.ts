@@ -64,12 +64,12 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
   const peers: Peer<ToReaders, FromReaders>[] = [];
 
   async function until(isTrue: () => boolean, limitMs: number): Promise<boolean> {
-    let isLate = false;
+    const limit = { isOver: false };
     const timer = setTimeout(() => {
-      isLate = true;
+      limit.isOver = true;
       onProgress();
     }, limitMs);
-    while (!isTrue() && !isLate) {
+    while (!isTrue() && !limit.isOver) {
       await new Promise<void>((resolve) => {
         onProgress = resolve;
       });

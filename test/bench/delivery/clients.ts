@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import type { Socket as TcpSocket } from 'node:net';
 import { EVENT, type ShortChunk, type StreamChunkMessage } from '@rivulet/protocol';
 import { io, type Socket } from 'socket.io-client';
 import { latenciesOf } from './script.js';
@@ -62,21 +61,23 @@ async function ask(message: Extract<ToClients, { type: 'ask' }>): Promise<void> 
 /** The bytes stay in the kernel, and in time at the server. */
 function pause(): void {
   for (const { socket } of sockets) {
-    const { ws } = socket.io.engine.transport as unknown as { ws: { _socket: TcpSocket } };
-    ws._socket.pause();
+    const { ws } = socket.io.engine.transport as unknown as { ws: { pause(): void } };
+    ws.pause();
   }
 }
 
-process.on('message', async (message: ToClients) => {
+process.on('message', (message: ToClients) => {
   switch (message.type) {
     case 'connect':
-      await connect(message);
-      return say({ type: 'connected' });
+      void connect(message).then(() => say({ type: 'connected' }));
+      break;
     case 'ask':
-      return ask(message);
+      void ask(message);
+      break;
     case 'pause':
       pause();
-      return say({ type: 'paused' });
+      say({ type: 'paused' });
+      break;
     case 'close':
       for (const { socket } of sockets) socket.disconnect();
       process.disconnect();

@@ -72,7 +72,8 @@ export function createReader(
       return sent === options.offset;
     },
     flush() {
-      while (!closed && sent < log.head && credit() > 0) {
+      for (;;) {
+        if (closed || sent >= log.head || credit() <= 0) break;
         // Before the read, which costs what it gives: a reader that is stopped is asked at each append.
         if (!sink.writable(reader)) return;
         const frame = log.read(sent, credit());

@@ -32,12 +32,34 @@ export async function* answerWithTools(
   let usage: Usage = {};
   let called = 0;
 
-  for (let step = 1; ; step++) {
-    const isLast = step > limits.maxSteps;
+  for (let turn = 1; ; turn++) {
+    const isLast = turn > limits.maxSteps;
     const asked: Prompt = { ...prompt, messages, ...(isLast && { toolChoice: 'none' }) };
-    const isFirst = step === 1;
-    const steps = router.follow(asked, signal, onFallback, caller);
-    const finish = yield* showTurn(steps, isFirst, spoken);
+    const isFirst = turn === 1;
+    let finish: Finish | undefined;
+    for await (const step of router.follow(asked, signal, onFallback, caller)) {
+      switch (step.type) {
+        case 'attempt':
+          spoken.ofTurn = '';
+          // Only where the text begins again: the next turn of the same provider carries it on.
+          if (!isFirst && step.reason === undefined) break;
+          spoken.last = '';
+          yield step;
+          break;
+        case 'queued':
+        case 'thought':
+          yield step;
+          break;
+        case 'text':
+          if (spoken.isMidParagraph()) yield { type: 'text', text: '\n\n' };
+          spoken.add(step.text);
+          yield step;
+          break;
+        case 'finish':
+          finish = step;
+      }
+    }
+    if (finish === undefined) throw new Error('a route ends with a finish or throws');
     usage = sum(usage, finish.usage);
 
     const wantsTools = finish.calls.length > 0 && finish.reason === 'stop' && tools.length > 0;
@@ -55,8 +77,8 @@ export async function* answerWithTools(
     }));
     const results = yield* runTogether(calls, toolbox, signal);
     const { raw } = finish;
-    const turn = { text: spoken.ofTurn, toolCalls: calls, ...(raw && { raw }) };
-    messages = messages.concat({ role: 'assistant', ...turn }, { role: 'tool', results });
+    const said = { text: spoken.ofTurn, toolCalls: calls, ...(raw && { raw }) };
+    messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
     // Who called the tools goes on: the calls may be signed, and mean nothing to those before it.
     caller = finish.provider;
   }
@@ -68,42 +90,16 @@ class Spoken {
   ofTurn = '';
   /** The last piece of all turns of the attempt. */
   last = '';
-}
 
-/**
- * Yields what readers see of a turn and returns its finish. An attempt goes out only where the text
- * begins again: the next turn of the same provider carries it on, as a paragraph of its own.
- */
-async function* showTurn(
-  steps: AsyncIterable<RouteStep>,
-  isFirst: boolean,
-  spoken: Spoken,
-): AsyncGenerator<Shown, Finish, undefined> {
-  let finish: Finish | undefined;
-  for await (const step of steps) {
-    switch (step.type) {
-      case 'attempt':
-        spoken.ofTurn = '';
-        if (!isFirst && step.reason === undefined) break;
-        spoken.last = '';
-        yield step;
-        break;
-      case 'queued':
-      case 'thought':
-        yield step;
-        break;
-      case 'text':
-        if (spoken.ofTurn === '' && /\S$/.test(spoken.last)) yield { type: 'text', text: '\n\n' };
-        spoken.ofTurn += step.text;
-        spoken.last = step.text;
-        yield step;
-        break;
-      case 'finish':
-        finish = step;
-    }
+  add(text: string): void {
+    this.ofTurn += text;
+    this.last = text;
   }
-  if (finish === undefined) throw new Error('a route ends with a finish or throws');
-  return finish;
+
+  /** Whether a turn that begins now would run into the one before: each is a paragraph of its own. */
+  isMidParagraph(): boolean {
+    return this.ofTurn === '' && /\S$/.test(this.last);
+  }
 }
 
 /** Runs the calls of a turn at the same time; their results come in the order of the calls. */

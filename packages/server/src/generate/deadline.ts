@@ -1,5 +1,4 @@
 import { StreamError } from '@rivulet/protocol';
-import type { Delta } from './providers/provider.js';
 
 /** How long a provider may be silent, and take. */
 export interface Deadlines {
@@ -15,40 +14,59 @@ export interface DeadlineOptions {
   deadlines: Deadlines;
 }
 
-/**
- * What `open` streams, ended with `provider_timeout` or `stalled` when it keeps silent too long.
- * The time that the caller takes between deltas does not count as silence.
- */
-export async function* withDeadlines(
-  open: (signal: AbortSignal) => AsyncIterable<Delta>,
-  { name, signal, deadlines }: DeadlineOptions,
-): AsyncGenerator<Delta, void, undefined> {
+/** Looks at the clock while a provider answers. It is told of each delta, and makes none wait. */
+export interface Watch {
+  /** Aborts with `provider_timeout` or `stalled` when the provider kept silent too long; and as `signal` does. */
+  readonly signal: AbortSignal;
+  /** A delta came. The time that the caller takes for it does not count as silence. */
+  heard(): void;
+  /** The next one is waited for. */
+  listen(): void;
+  /** The answer is over, however it ended; what still listens to `signal` may go. */
+  end(): void;
+}
+
+/** Begins to wait for the first delta. Throws `signal.reason` when it has aborted. */
+export function watchDeadlines({ name, signal, deadlines }: DeadlineOptions): Watch {
   signal.throwIfAborted();
   const controller = new AbortController();
   const follow = (): void => controller.abort(signal.reason);
   signal.addEventListener('abort', follow);
 
-  const expire = (code: 'provider_timeout' | 'stalled', ms: number, what: string) => {
+  let listening = true;
+  const expire = (code: 'provider_timeout' | 'stalled', ms: number, what: string): void => {
     const message = `unable to get an answer from ${name}: ${what} within ${ms} ms`;
-    return setTimeout(() => controller.abort(new StreamError(code, message)), ms);
+    controller.abort(new StreamError(code, message));
   };
-  const total = expire('provider_timeout', deadlines.totalMs, 'it did not finish');
-  let silence = expire('provider_timeout', deadlines.firstChunkMs, 'it did not begin');
-  const iterator = open(controller.signal)[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const { done, value } = await iterator.next();
-      clearTimeout(silence);
-      if (done) return;
-      yield value;
-      silence = expire('stalled', deadlines.stallMs, 'no further text came');
-    }
-  } finally {
-    clearTimeout(silence);
-    clearTimeout(total);
-    // Not the abort first: a provider whose answer is complete keeps its connection for the next one.
-    await iterator.return?.();
-    signal.removeEventListener('abort', follow);
-    controller.abort();
-  }
+  const total = setTimeout(
+    () => expire('provider_timeout', deadlines.totalMs, 'it did not finish'),
+    deadlines.totalMs,
+  );
+  const first = setTimeout(
+    () => expire('provider_timeout', deadlines.firstChunkMs, 'it did not begin'),
+    deadlines.firstChunkMs,
+  );
+  let stall: NodeJS.Timeout | undefined;
+
+  return {
+    signal: controller.signal,
+    heard() {
+      if (stall === undefined) clearTimeout(first);
+      listening = false;
+    },
+    listen() {
+      listening = true;
+      // Refreshed and not made anew, or each token of each answer would cost a timer.
+      stall =
+        stall?.refresh() ??
+        setTimeout(() => {
+          if (listening) expire('stalled', deadlines.stallMs, 'no further text came');
+        }, deadlines.stallMs);
+    },
+    end() {
+      for (const timer of [total, first, stall]) clearTimeout(timer);
+      signal.removeEventListener('abort', follow);
+      controller.abort();
+    },
+  };
 }

@@ -1,38 +1,36 @@
 import { StreamError } from '@rivulet/protocol';
-import type { StreamMetrics } from '../observe/metrics.js';
+import type { ModelCall } from '../observe/model-call.js';
 import { errorType } from './error-type.js';
-import type { Delta, Provider } from './providers/provider.js';
+import type { Delta } from './providers/provider.js';
 
-/** The same provider, and each of its calls measured. */
-export function measured(provider: Provider, metrics: StreamMetrics): Provider {
-  const { name, model } = provider;
-  return {
-    ...provider,
-    name,
-    model,
-    async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
-      const call = metrics.beginModelCall(name, model);
-      // So it stays when the caller leaves the loop.
-      let failure: string | undefined = 'cancelled';
-      try {
-        for await (const delta of provider.stream(prompt, signal)) {
-          if (delta.type === 'finish') {
-            call.finish(delta.usage, delta.model);
-            failure = undefined;
-          } else {
-            call.chunk(delta.type === 'tool_call' ? 0 : delta.text.length);
-          }
-          yield delta;
-        }
-        if (failure !== undefined) failure = 'truncated';
-      } catch (error) {
-        failure = signal.aborted ? reasonOf(signal) : errorType(error);
-        throw error;
-      } finally {
-        call.end(failure);
-      }
-    },
-  };
+/** One call of a provider, measured by what it yields. */
+export class MeasuredCall {
+  readonly #call: ModelCall;
+  // So it stays when the caller leaves the loop.
+  #failure: string | undefined = 'cancelled';
+
+  constructor(call: ModelCall) {
+    this.#call = call;
+  }
+
+  heard(delta: Delta): void {
+    if (delta.type === 'finish') {
+      this.#call.finish(delta.usage, delta.model);
+      this.#failure = undefined;
+    } else {
+      this.#call.chunk(delta.type === 'tool_call' ? 0 : delta.text.length);
+    }
+  }
+
+  /** `signal` is the one that the provider was given. */
+  failed(error: unknown, signal: AbortSignal): void {
+    this.#failure = signal.aborted ? reasonOf(signal) : errorType(error);
+  }
+
+  /** However it ended; to be called once. */
+  end(): void {
+    this.#call.end(this.#failure);
+  }
 }
 
 /** A deadline aborts with an error of its own, a caller with anything. */

@@ -4,6 +4,8 @@ export interface RetryOptions {
   signal: AbortSignal;
   /** Milliseconds in which the first delta is to come, the first try and the wait included. */
   budgetMs: number;
+  /** The first try failed with `error`, and there will be another. */
+  onRetry(error: unknown): void;
 }
 
 const LEAST_WAIT_MS = 250;
@@ -15,25 +17,41 @@ const JITTER_MS = 500;
  * after a pause. A pause that would outlast the budget is not begun. Throws the last try's error, and
  * `signal.reason` at once when it aborts.
  */
-export async function* withRetry(
+export function withRetry(
   open: () => AsyncIterable<Delta>,
-  { signal, budgetMs }: RetryOptions,
-): AsyncGenerator<Delta, void, undefined> {
-  const startedAt = performance.now();
-  let begun = false;
-  try {
-    for await (const delta of open()) {
-      begun = true;
-      yield delta;
-    }
-    return;
-  } catch (error) {
-    const restMs = budgetMs - (performance.now() - startedAt);
-    const waitMs = begun ? undefined : pauseBeforeRetry(error);
-    if (signal.aborted || waitMs === undefined || waitMs >= restMs) throw error;
-    await pause(waitMs, signal);
+  { signal, budgetMs, onRetry }: RetryOptions,
+): AsyncIterable<Delta> {
+  let deltas: AsyncIterator<Delta> | undefined;
+
+  function begin(): Promise<IteratorResult<Delta>> {
+    deltas = open()[Symbol.asyncIterator]();
+    return deltas.next();
   }
-  yield* open();
+
+  async function beginWithRetry(): Promise<IteratorResult<Delta>> {
+    const startedAt = performance.now();
+    try {
+      return await begin();
+    } catch (error) {
+      const restMs = budgetMs - (performance.now() - startedAt);
+      const waitMs = pauseBeforeRetry(error);
+      if (signal.aborted || waitMs === undefined || waitMs >= restMs) throw error;
+      onRetry(error);
+      await pause(waitMs, signal);
+    }
+    return begin();
+  }
+
+  // Not a generator: only the first delta is its business, and it would make each of them wait.
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => deltas?.next() ?? beginWithRetry(),
+      async return() {
+        await deltas?.return?.();
+        return { done: true, value: undefined };
+      },
+    }),
+  };
 }
 
 /** Undefined where another try would end as the first did. */

@@ -104,21 +104,27 @@ export function createRouter(
         const { provider } = asked;
         const calls: CallDelta[] = [];
         let begun = false;
-        for await (const delta of asked.ask(place, prompt, signal)) {
-          if (delta.type === 'thought') {
-            yield delta;
-            continue;
+        const exchange = asked.ask(place, prompt, signal);
+        try {
+          for await (const delta of exchange.open()) {
+            exchange.heard(delta);
+            if (delta.type === 'thought') yield delta;
+            else if (delta.type === 'tool_call') calls.push(delta);
+            else {
+              if (!begun) yield { type: 'attempt', provider, ...(shown && reason && { reason }) };
+              begun = true;
+              shown = true;
+              yield delta.type === 'text' ? delta : { ...delta, provider, calls };
+              if (delta.type === 'finish') return;
+            }
+            exchange.listen();
           }
-          if (delta.type === 'tool_call') {
-            calls.push(delta);
-            continue;
-          }
-          if (!begun) yield { type: 'attempt', provider, ...(shown && reason && { reason }) };
-          begun = true;
-          shown = true;
-          yield delta.type === 'text' ? delta : { ...delta, provider, calls };
+          throw exchange.cutOff();
+        } catch (error) {
+          throw exchange.failure(error);
+        } finally {
+          await exchange.end();
         }
-        return;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof StreamError)) throw error;

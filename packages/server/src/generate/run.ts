@@ -44,7 +44,8 @@ export class Run {
     return this.text.length + this.#toolUnits;
   }
 
-  note(entry: Entry): void {
+  /** Takes the entry into account, and gives it back. */
+  note<E extends Entry>(entry: E): E {
     switch (entry.type) {
       case 'start':
         this.attempt = entry.attempt;
@@ -66,6 +67,7 @@ export class Run {
       case 'error':
         this.#terminal = entry;
     }
+    return entry;
   }
 
   /** Provider `from` was given up for `to`. */

@@ -4,7 +4,6 @@ import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { GenerateRequest } from '../request.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
-import { measured } from './measured.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import type { Prompt, Provider } from './providers/provider.js';
 import {
@@ -18,7 +17,7 @@ import { Run, unitsOf } from './run.js';
 import { answerWithTools } from './tool-loop.js';
 import type { Tool } from './tools/tool.js';
 import { createToolbox, type Toolbox, type ToolLimits } from './tools/toolbox.js';
-import type { Candidate, UpstreamEvents } from './upstream.js';
+import type { UpstreamEvents } from './upstream.js';
 
 export interface LlmServiceOptions extends Partial<RouterOptions> {
   route: Route;
@@ -66,16 +65,11 @@ export class LlmService {
     const logger = logErrorFacts(options.logger);
     this.#options = { ...options, logger };
     this.#toolbox = createToolbox(tools, toolLimits, logger);
-    const measure = (candidate: Candidate): Candidate => ({
-      ...candidate,
-      provider: measured(candidate.provider, metrics),
-    });
-    const [first, ...rest] = route;
     const { onMidstreamFailure, maxQueued } = { ...DEFAULTS, ...options };
     this.#router = createRouter(
-      [measure(first), ...rest.map(measure)],
+      route,
       { onMidstreamFailure, maxQueued },
-      upstreamEvents(logger),
+      upstreamEvents(logger, metrics),
     );
     for (const { name } of this.#router.status()) {
       const status = (): ProviderStatus => this.#router.status().find((s) => s.name === name)!;
@@ -99,16 +93,58 @@ export class LlmService {
     request: GenerateRequest,
     { signal = new AbortController().signal, thoughts = false }: GenerateCall = {},
   ): AsyncGenerator<StreamedEntry, void, undefined> {
-    const run = new Run(this.#options.logger, this.#options.metrics);
+    const { route, maxResponseUnits, logger, metrics } = this.#options;
+    const run = new Run(logger, metrics);
     try {
-      for await (const entry of this.#answer(request, signal, thoughts, run)) {
-        if (entry.type !== 'queued' && entry.type !== 'thought') run.note(entry);
-        yield entry;
+      const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
+      const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
+      const mode = request.options?.cache ?? 'default';
+      const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
+
+      const first = route[0].provider;
+      const hit = mode === 'default' ? this.#lookUp(keyOf(first)) : undefined;
+      if (hit !== undefined) {
+        run.cacheHit = true;
+        yield run.note(startEntry(1, 'cache', first));
+        yield run.note({ type: 'text', text: hit.text });
+        yield run.note(run.end('stop', hit.usage));
+        return;
+      }
+
+      // One loop for all that an entry goes through here: each generator more costs every token.
+      const steps = answerWithTools(this.#router, prompt, this.#toolbox, signal, run.fallback);
+      for await (const step of steps) {
+        switch (step.type) {
+          case 'queued':
+            yield step;
+            break;
+          case 'thought':
+            if (thoughts) yield step;
+            break;
+          case 'attempt':
+            yield run.note(startEntry(run.attempt + 1, 'model', step.provider, step.reason));
+            break;
+          case 'text':
+          case 'tool_call':
+          case 'tool_result':
+            if (run.units + unitsOf(step) > maxResponseUnits) throw tooLarge(maxResponseUnits);
+            yield run.note(step);
+            break;
+          case 'finish':
+            // What a tool found may be another thing tomorrow, and what it did was done for this request.
+            if (
+              mode !== 'no-store' &&
+              step.reason === 'stop' &&
+              run.text !== '' &&
+              !run.usedTools
+            ) {
+              this.#keep(keyOf(step.provider), { text: run.text, usage: step.usage });
+            }
+            yield run.note(run.end(step.reason, step.usage));
+        }
       }
     } catch (error) {
-      const entry = run.failure(error, signal);
-      run.note(entry);
-      yield entry;
+      yield run.note(run.failure(error, signal));
     } finally {
       run.report();
     }
@@ -145,56 +181,6 @@ export class LlmService {
     throw new StreamError('internal', 'unable to finish the answer: it had no end');
   }
 
-  async *#answer(
-    request: GenerateRequest,
-    signal: AbortSignal,
-    thoughts: boolean,
-    run: Run,
-  ): AsyncGenerator<StreamedEntry, void, undefined> {
-    const { route, maxResponseUnits } = this.#options;
-    const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
-    const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
-    const mode = request.options?.cache ?? 'default';
-    const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
-
-    const first = route[0].provider;
-    const hit = mode === 'default' ? this.#lookUp(keyOf(first)) : undefined;
-    if (hit !== undefined) {
-      run.cacheHit = true;
-      yield startEntry(1, 'cache', first);
-      yield { type: 'text', text: hit.text };
-      yield run.end('stop', hit.usage);
-      return;
-    }
-
-    const steps = answerWithTools(this.#router, prompt, this.#toolbox, signal, run.fallback);
-    for await (const step of steps) {
-      switch (step.type) {
-        case 'queued':
-          yield step;
-          break;
-        case 'thought':
-          if (thoughts) yield step;
-          break;
-        case 'attempt':
-          yield startEntry(run.attempt + 1, 'model', step.provider, step.reason);
-          break;
-        case 'text':
-        case 'tool_call':
-        case 'tool_result':
-          if (run.units + unitsOf(step) > maxResponseUnits) throw tooLarge(maxResponseUnits);
-          yield step;
-          break;
-        case 'finish':
-          // What a tool found may be another thing tomorrow, and what it did was done for this request.
-          if (mode !== 'no-store' && step.reason === 'stop' && run.text !== '' && !run.usedTools) {
-            this.#keep(keyOf(step.provider), { text: run.text, usage: step.usage });
-          }
-          yield run.end(step.reason, step.usage);
-      }
-    }
-  }
-
   #lookUp(key: string): CachedAnswer | undefined {
     try {
       return this.#options.cache?.get(key);
@@ -213,8 +199,9 @@ export class LlmService {
   }
 }
 
-function upstreamEvents(logger: Logger): UpstreamEvents {
+function upstreamEvents(logger: Logger, metrics: StreamMetrics): UpstreamEvents {
   return {
+    onCall: ({ name, model }) => metrics.beginModelCall(name, model),
     onMisconfigured: ({ name, model }, error) =>
       logger.error({ event: 'LLM_PROVIDER_MISCONFIGURED', provider: name, model, err: error }),
     onBreakerChange: ({ name }, state) =>

@@ -140,7 +140,8 @@ async function* readFrames(
       usage = toUsage(frame) ?? usage;
       version = frame.modelVersion ?? version;
       parts.push(...partsOf(frame));
-      yield* toDeltas(frame);
+      // By hand: `yield*` makes promises of what is there, three for each piece.
+      for (const delta of toDeltas(frame)) yield delta;
     }
   } catch (error) {
     // The SDK's own errors quote what they could not read, so they are not kept as a cause.

@@ -72,16 +72,28 @@ async function* streamAnswer(
   const upstream = new AbortController();
   const link = addAbortListener(signal, () => upstream.abort());
   const body = ending();
+  let begun = false;
   let finished = false;
+  let thinking = '';
+  let called = false;
   try {
-    for await (const delta of readLines(host, request, upstream.signal, body.end)) {
-      signal.throwIfAborted();
-      finished = delta.type === 'finish';
-      yield delta;
+    const refuse: Refuse = (response) => refusedAnswer(response, request);
+    const read = (response: Response): Response => onlyJsonLines(response, body.end);
+    const client = connect(host, upstream.signal, refuse, read);
+    for await (const line of await client.chat(request)) {
+      begun = true;
+      thinking += line.message.thinking ?? '';
+      called ||= line.message.tool_calls !== undefined;
+      const raw = { provider: 'ollama', model: request.model, parts: [thinking] };
+      for (const delta of toDeltas(line, called && thinking !== '' ? raw : undefined)) {
+        signal.throwIfAborted();
+        finished = delta.type === 'finish';
+        yield delta;
+      }
     }
   } catch (error) {
     signal.throwIfAborted();
-    throw error;
+    throw error instanceof ProviderError ? error : broken(error, begun, request);
   } finally {
     if (finished) await body.ended(DRAIN_MS);
     link[Symbol.dispose]();
@@ -118,31 +130,6 @@ function toRequest(model: string, prompt: Prompt, callsTools: boolean): AnswerRe
       ...(prompt.maxTokens !== undefined && { num_predict: prompt.maxTokens }),
     },
   };
-}
-
-async function* readLines(
-  host: string,
-  request: AnswerRequest,
-  signal: AbortSignal,
-  onBodyEnd: () => void,
-): AsyncGenerator<Delta> {
-  let begun = false;
-  let thinking = '';
-  let called = false;
-  try {
-    const refuse: Refuse = (response) => refusedAnswer(response, request);
-    const read = (response: Response): Response => onlyJsonLines(response, onBodyEnd);
-    const client = connect(host, signal, refuse, read);
-    for await (const line of await client.chat(request)) {
-      begun = true;
-      thinking += line.message.thinking ?? '';
-      called ||= line.message.tool_calls !== undefined;
-      const raw = { provider: 'ollama', model: request.model, parts: [thinking] };
-      yield* toDeltas(line, called && thinking !== '' ? raw : undefined);
-    }
-  } catch (error) {
-    throw error instanceof ProviderError ? error : broken(error, begun, request);
-  }
 }
 
 type Refuse = (response: Response) => Promise<ProviderError>;

@@ -181,6 +181,29 @@ describe('the metrics of', () => {
       [{ ...OLLAMA, 'error.type': type }, 1],
     ]);
   });
+
+  it('another try of the same provider count both calls', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { provider, nextCall } = stage('ollama');
+      const llm = service(provider, { route: [{ provider, deadlines: PATIENT, retries: true }] });
+      const answer = entriesOf(llm.generateResponseStream(ASK));
+      (await nextCall()).fail(new ProviderError('busy', 'unable to reach ollama: busy'));
+      const another = nextCall();
+      await vi.advanceTimersByTimeAsync(1_000);
+      const call = await another;
+      call.say('Paris.');
+      call.finish();
+      await answer;
+      const called = { ...OLLAMA, 'gen_ai.request.model': 'script' };
+      expect((await counted())['gen_ai.client.operation.duration']).toEqual([
+        [{ ...called, 'error.type': 'busy' }, 1],
+        [called, 1],
+      ]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });
 
 describe('a model call', () => {

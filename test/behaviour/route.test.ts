@@ -1,4 +1,10 @@
-import { ProviderError, type ProviderFailure, scripted, type ScriptStep } from '@rivulet/server';
+import {
+  type Provider,
+  ProviderError,
+  type ProviderFailure,
+  scripted,
+  type ScriptStep,
+} from '@rivulet/server';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ownClock, settled } from '../harness/clock.js';
 import { recorded } from '../harness/log.js';
@@ -196,6 +202,29 @@ describe('the one retry of the api', () => {
     controller.abort();
     expect((await answer).at(-1)).toMatchObject({ code: 'cancelled' });
     expect(calls).toHaveLength(1);
+  });
+
+  it('leaves nothing of the provider open when its caller leaves the loop', async () => {
+    let open = false;
+    const provider: Provider = {
+      name: 'api',
+      model: 'script',
+      async *stream() {
+        open = true;
+        try {
+          for (;;) yield { type: 'text', text: 'on and ' };
+        } finally {
+          open = false;
+        }
+      },
+    };
+    const llm = serviceOf(provider, { route: [candidateOf(provider, { retries: true })] });
+    for await (const { type } of llm.generateResponseStream(ASK)) {
+      if (type !== 'text') continue;
+      expect(open).toBe(true);
+      break;
+    }
+    expect(open).toBe(false);
   });
 
   it('leaves each cause in plain words when all fail', async () => {

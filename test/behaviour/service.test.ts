@@ -197,15 +197,37 @@ describe('time limits', () => {
     expect((await entriesOf(limited(steps, limits))).at(-1)).toMatchObject({ type: 'error', code });
   });
 
+  it('begin anew with each piece that comes', async () => {
+    vi.useFakeTimers();
+    try {
+      const { provider, nextCall } = stage();
+      const route = [{ provider, deadlines: { ...PATIENT, stallMs: 1_000 } }] as const;
+      const answer = entriesOf(serviceOf(provider, { route }).generateResponseStream(ASK));
+      const call = await nextCall();
+      for (const word of ['one ', 'two ', 'three ', 'four']) {
+        call.say(word);
+        await vi.advanceTimersByTimeAsync(900);
+      }
+      await vi.advanceTimersByTimeAsync(100);
+      const entries = await answer;
+      expect(textOf(entries)).toBe('one two three four');
+      expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'stalled' });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it('do not count the time that the reader takes', async () => {
     vi.useFakeTimers();
     try {
       const stream = limited([{ text: 'Par' }, { text: 'is.' }, { finish: 'stop' }], {
         stallMs: 10,
       });
-      await stream.next();
-      await stream.next();
-      await vi.advanceTimersByTimeAsync(1_000);
+      // The start, and each of the two pieces.
+      for (let taken = 0; taken < 3; taken++) {
+        await stream.next();
+        await vi.advanceTimersByTimeAsync(1_000);
+      }
       const rest = await entriesOf(stream);
       expect(rest.at(-1)).toMatchObject({ type: 'end' });
       expect(vi.getTimerCount()).toBe(0);

@@ -1,5 +1,8 @@
-import { distinctUntilChanged, type OperatorFunction, scan } from 'rxjs';
-import type { ResponseEvent } from './types.js';
+import { distinctUntilChanged, map, type OperatorFunction, scan } from 'rxjs';
+import { NOTHING } from './receive.js';
+import { receiveEvent } from './receive-event.js';
+import { type Phase, snapshotOf } from './snapshot.js';
+import type { AnswerSnapshot, ResponseEvent } from './types.js';
 
 /** The whole text so far, each time it grows; a new attempt begins it again. */
 export function text(): OperatorFunction<ResponseEvent, string> {
@@ -11,4 +14,34 @@ export function text(): OperatorFunction<ResponseEvent, string> {
       }, ''),
       distinctUntilChanged(),
     );
+}
+
+/** What the events of a stream tell of an answer; a failure comes as the stream's error. */
+export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query'>;
+
+/** The answer so far after each event, frozen. */
+export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
+  return (events) =>
+    events.pipe(
+      scan(
+        ({ received, kept }, event) => ({
+          received: receiveEvent(received, event),
+          kept: event.type === 'start' ? event.source === 'browser-cache' : kept,
+          phase: phaseOf(event),
+        }),
+        { received: NOTHING, kept: false, phase: { status: 'open' } as Phase },
+      ),
+      map(({ received, kept, phase }) => {
+        const { id: _, query: __, ...snapshot } = snapshotOf(
+          { id: '', query: '', kept },
+          received,
+          phase,
+        );
+        return Object.freeze(snapshot);
+      }),
+    );
+}
+
+function phaseOf(event: ResponseEvent): Phase {
+  return event.type === 'end' ? { status: 'done', timing: event.timing } : { status: 'open' };
 }

@@ -70,14 +70,18 @@ export class LiveResponse implements Link {
     this.#current = this.#snapshot({ status: 'open' });
     this.#state$.next(this.#current);
     const getSnapshot = (): AnswerSnapshot => this.#current;
-    this.answer = createAnswer(this.#state$.asObservable(), getSnapshot, () => this.#cancel());
+    this.answer = createAnswer(this.#state$.asObservable(), getSnapshot, {
+      cancel: () => this.#cancel(),
+      detach: () => this.detach(),
+      attach: () => this.resume(),
+    });
     this.#followSignal(ask.options?.signal);
     void this.#begin();
   }
 
   /** Stops reading; the server ends the stream soon unless another reads it. */
   detach(): void {
-    if (this.#ended) return;
+    if (this.#ended || !this.#wanted) return;
     this.#wanted = false;
     this.#leave();
     this.#endAtServer(EVENT.detach);
@@ -85,6 +89,7 @@ export class LiveResponse implements Link {
 
   /** Reads on after `detach`. */
   resume(): void {
+    if (this.#wanted) return;
     this.#wanted = true;
     this.#wasAway = true;
     if (this.#lookedUp && !this.#ended) this.#leave = this.#connection.join(this);

@@ -32,11 +32,11 @@ export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
         { received: NOTHING, kept: false, phase: { status: 'open' } as Phase },
       ),
       map(({ received, kept, phase }) => {
-        const { id: _, query: __, ...snapshot } = snapshotOf(
-          { id: '', query: '', kept },
-          received,
-          phase,
-        );
+        const {
+          id: _,
+          query: __,
+          ...snapshot
+        } = snapshotOf({ id: '', query: '', kept }, received, phase);
         return Object.freeze(snapshot);
       }),
     );

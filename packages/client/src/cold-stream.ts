@@ -2,21 +2,24 @@ import { catchError, Observable } from 'rxjs';
 import type { LiveResponse } from './response.js';
 import type { ResponseEvent } from './types.js';
 
+/** What a stream needs of a response. */
+export type ColdSource = Pick<LiveResponse, 'answer' | 'detach' | 'resume' | 'wasGivenUp'>;
+
 /**
  * One response for all who subscribe: the first opens it, the last to leave detaches, and who comes
  * back within the server's grace reads on. After a failure the next subscriber opens another.
  */
-export function coldStream(open: () => LiveResponse): Observable<ResponseEvent> {
-  let response: LiveResponse | undefined;
+export function coldStream(open: () => ColdSource): Observable<ResponseEvent> {
+  let response: ColdSource | undefined;
   let subscribers = 0;
 
-  function openNext(): LiveResponse {
+  function openNext(): ColdSource {
     response = open();
     return response;
   }
 
   /** The events of `current`, or of the next response if all had left that one for too long. */
-  function eventsOf(current: LiveResponse): Observable<ResponseEvent> {
+  function eventsOf(current: ColdSource): Observable<ResponseEvent> {
     return current.answer.events$.pipe(
       catchError((error: unknown) => {
         if (!current.wasGivenUp) throw error;

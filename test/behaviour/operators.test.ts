@@ -230,13 +230,13 @@ describe('smooth', () => {
       [10, 'London'],
       [500, ''],
       [510, 'Paris'],
+      [1000, 'Berlin'],
     ]);
     const texts = seen.map(({ text: now }) => now);
     expect(texts).toContain('London');
-    const again = texts.lastIndexOf('');
-    expect(again).toBeGreaterThan(texts.indexOf('London'));
-    expect(texts.slice(again).every((now) => 'Paris'.startsWith(now))).toBe(true);
-    expect(texts.at(-1)).toBe('Paris');
+    expect(texts.filter((now) => 'Paris'.startsWith(now)).length).toBeGreaterThan(3);
+    expect(texts.filter((now) => 'Berlin'.startsWith(now)).length).toBeGreaterThan(3);
+    expect(texts.at(-1)).toBe('Berlin');
   });
 
   it('ends at once with the whole text, also with an error', () => {

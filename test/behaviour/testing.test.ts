@@ -121,7 +121,7 @@ describe('a scripted client', () => {
       const answer = createTestClient(script).start(ASK);
       timer(150).subscribe(answer.detach);
       timer(1_000).subscribe(answer.attach);
-      timer(1_100).subscribe(answer.detach);
+      timer(3_000).subscribe(answer.detach);
       timer(9_000).subscribe(answer.attach);
       const states = answer.state$.pipe(map((s) => `${s.status}: ${s.text}`));
       expectObservable(states).toBe('a 99ms b 899ms c 7999ms (d|)', {

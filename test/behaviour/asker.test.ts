@@ -1,8 +1,8 @@
-import { TestScheduler } from 'rxjs/testing';
 import { createTestClient, type Script } from '@rivulet/client/testing';
 import { map, timer } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { createAsker } from '../../packages/client/src/bindings/asker.js';
+import { virtual } from '../harness/virtual.js';
 
 const SCRIPT: Script = [
   { type: 'text', text: 'Where', afterMs: 100 },
@@ -10,14 +10,14 @@ const SCRIPT: Script = [
   { type: 'end', afterMs: 100 },
 ];
 
-type Helpers = Parameters<Parameters<TestScheduler['run']>[0]>[0];
+type Helpers = Parameters<Parameters<typeof virtual>[0]>[0];
 
 /** An asker in virtual time; `asked` has every question that went out. */
 function play(
   script: Script,
   test: (asker: ReturnType<typeof createAsker>, asked: string[], helpers: Helpers) => void,
 ): void {
-  new TestScheduler((actual, expected) => expect(actual).toEqual(expected)).run((helpers) => {
+  virtual((helpers) => {
     const asked: string[] = [];
     const client = createTestClient(({ query }) => {
       asked.push(query);

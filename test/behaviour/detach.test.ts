@@ -9,7 +9,7 @@ describe('an answer that is left', () => {
     const answer = client.start(ASK);
     const call = await nextCall();
     answer.detach();
-    await call.aborted;
+    await expect(call.aborted).resolves.toBeUndefined();
   });
 
   it('is read on within the grace, with all that came meanwhile', async () => {

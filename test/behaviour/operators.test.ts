@@ -14,9 +14,9 @@ import {
   timer,
   toArray,
 } from 'rxjs';
-import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
+import { virtual } from '../harness/virtual.js';
 
 const START: ResponseEvent = {
   type: 'start',
@@ -31,11 +31,6 @@ const END: ResponseEvent = {
   usage: {},
   timing: { totalMs: 7 },
 };
-
-/** Virtual time, in which nobody waits. */
-function virtual(play: Parameters<TestScheduler['run']>[0]): void {
-  new TestScheduler((actual, expected) => expect(actual).toEqual(expected)).run(play);
-}
 
 describe('snapshots', () => {
   it('tells the answer so far after each event, frozen', async () => {

@@ -2,9 +2,9 @@ import { snapshots, text } from '@rivulet/client';
 import { createTestClient, record, type Script } from '@rivulet/client/testing';
 import { ProviderError } from '@rivulet/server';
 import { lastValueFrom, map, retry, timer } from 'rxjs';
-import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
+import { virtual } from '../harness/virtual.js';
 
 const ASK = { query: 'What is a delta?' };
 
@@ -13,11 +13,6 @@ const SCRIPT: Script = [
   { type: 'text', text: ' it ends.', afterMs: 20 },
   { type: 'end', afterMs: 5 },
 ];
-
-/** Virtual time, in which nobody waits. */
-function virtual(play: Parameters<TestScheduler['run']>[0]): void {
-  new TestScheduler((actual, expected) => expect(actual).toEqual(expected)).run(play);
-}
 
 describe('a scripted client', () => {
   it('plays its script in virtual time', () => {

@@ -1,5 +1,5 @@
 import { distinctUntilChanged, map, type OperatorFunction, scan } from 'rxjs';
-import { NOTHING } from './receive.js';
+import { NOTHING, type Received } from './receive.js';
 import { receiveEvent } from './receive-event.js';
 import { type Phase, snapshotOf } from './snapshot.js';
 import type { AnswerSnapshot, ResponseEvent } from './types.js';
@@ -19,17 +19,23 @@ export function text(): OperatorFunction<ResponseEvent, string> {
 /** What the events of a stream tell of an answer; a failure comes as the stream's error. */
 export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query'>;
 
+interface Told {
+  received: Received;
+  kept: boolean;
+  phase: Phase;
+}
+
 /** The answer so far after each event, frozen. */
 export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
   return (events) =>
     events.pipe(
       scan(
-        ({ received, kept }, event) => ({
+        ({ received, kept }: Told, event): Told => ({
           received: receiveEvent(received, event),
           kept: event.type === 'start' ? event.source === 'browser-cache' : kept,
           phase: phaseOf(event),
         }),
-        { received: NOTHING, kept: false, phase: { status: 'open' } as Phase },
+        { received: NOTHING, kept: false, phase: { status: 'open' } },
       ),
       map(({ received, kept, phase }) => {
         const {

@@ -20,6 +20,7 @@ await runProcess(async () => {
   });
   return {
     line: `\n  Rivulet is at ${url}  (answers come from: ${server.providers.join(', then ')})\n`,
+    drain: () => server.drain(),
     async close() {
       await vite.close();
       await server.close();

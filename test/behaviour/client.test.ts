@@ -182,13 +182,17 @@ describe('what a caller may give', () => {
     expect(prompt.system).toContain('unit: river');
   });
 
-  it('asks without a token where `auth` throws', async () => {
+  it('waits for a token that cannot be had yet', async () => {
     const { server, nextCall } = await staged();
-    const auth = (): never => {
-      throw new Error('no session');
+    let tries = 0;
+    const auth = (): string => {
+      if (++tries < 3) throw new Error('no session');
+      return 'a token';
     };
-    sdk(server.url, { auth }).start(ASK);
+    const answer = sdk(server.url, { auth }).start(ASK);
+    await snapshotWhen(answer, (s) => s.status === 'reconnecting');
     expect((await nextCall()).prompt.messages).toHaveLength(1);
+    expect(tries).toBe(3);
   });
 
   it('is told by connection$ that a client is closed, however late it asks', async () => {

@@ -1,6 +1,6 @@
 import { type Ask, text } from '@rivulet/client';
 import { ProviderError, questionOf } from '@rivulet/server';
-import { lastValueFrom, retry, Subject, switchMap } from 'rxjs';
+import { firstValueFrom, lastValueFrom, retry, Subject, switchMap } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
 
@@ -66,7 +66,9 @@ describe('an answer as a cold Observable', () => {
     const answer$ = client.stream(ASK);
     answer$.subscribe().unsubscribe();
     const failure = lastValueFrom(answer$).catch((error: unknown) => error);
+    const shown = firstValueFrom(answer$);
     (await nextCall()).say('Where');
+    await shown;
     await server.close();
     expect(await failure).toMatchObject({ code: 'producer_lost' });
     expect(calls).toHaveLength(1);

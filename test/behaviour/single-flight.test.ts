@@ -18,7 +18,11 @@ const ask = (socket: Socket, id: string, options = {}) =>
 describe('who asks the same at the same time', () => {
   it('shares one generation: of a hundred, one cancels and 99 finish', async () => {
     const { provider, calls, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { maxStreamsPerPrincipal: 100 } });
+    const { url } = await startServer(provider, {
+      bounds: { maxStreamsPerPrincipal: 100 },
+      socketCaps: { maxSocketsPerPrincipal: 100 },
+      env: { RATE_LIMIT_REQUESTS: '100' },
+    });
     const sockets = Array.from({ length: 100 }, () => connect(url, ME));
     const ends: Promise<Collected>[] = sockets.map(collect);
     await Promise.all(sockets.map((socket, i) => ask(socket, `${i}`)));

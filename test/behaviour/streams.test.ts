@@ -95,9 +95,10 @@ describe('starting a stream', () => {
     expect((await start(socket, { query: '2' })).ok).toBe(true);
     expect(errorOf(await attach(socket, { stream_id: 'finished', offset: 0 }))).toBe('not_found');
     const shown = next(socket, EVENT.chunk);
-    (await nextCall()).say('y'.repeat(60_000));
+    (await nextCall()).say('y'.repeat(40_000));
     await shown;
-    const reply = await socket.emitWithAck(EVENT.start, { query: '3' });
+    const context = [{ role: 'user', content: 'z'.repeat(20_000) }];
+    const reply = await socket.emitWithAck(EVENT.start, { query: '3', context });
     expect(errorOf(reply)).toBe('overloaded');
   });
 });
@@ -105,16 +106,32 @@ describe('starting a stream', () => {
 describe('bounds', () => {
   it('count the request of a stream for as long as it runs', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { maxLogBytes: 100_000 } });
+    const { url } = await startServer(provider, { bounds: { maxLogBytes: 200_000 } });
     const socket = connect(url);
     const context = [{ role: 'user', content: 'x'.repeat(60_000) }];
     await start(socket, { query: '1', stream_id: 'A', context });
-    const refused = await socket.emitWithAck(EVENT.start, { query: '2' });
+    const refused = await socket.emitWithAck(EVENT.start, { query: '2', context });
     expect(errorOf(refused)).toBe('overloaded');
     const ended = collect(socket);
     (await nextCall()).finish();
     await ended;
-    expect((await start(socket, { query: '2' })).ok).toBe(true);
+    expect((await start(socket, { query: '2', context })).ok).toBe(true);
+  });
+
+  it('end an answer that outgrows all memory there is, with its text so far', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { bounds: { maxLogBytes: 100_000 } });
+    const socket = connect(url);
+    const ended = collect(socket);
+    await start(socket, { query: '1' });
+    const call = await nextCall();
+    call.say('x'.repeat(30_000));
+    call.say('y'.repeat(30_000));
+    expect(await ended).toMatchObject({
+      text: 'x'.repeat(30_000) + 'y'.repeat(30_000),
+      terminal: { code: 'overloaded', retryable: true },
+    });
+    await expect(call.aborted).resolves.toBeUndefined();
   });
 
   it('drop a finished log that is being read last of all, and tell its reader', async () => {
@@ -124,7 +141,7 @@ describe('bounds', () => {
     const chunks = shortChunks(slow);
     await start(slow, { query: 'read', stream_id: 'A', window: 100 });
     const first = await nextCall();
-    first.say('x'.repeat(100_000));
+    first.say('x'.repeat(50_000));
     first.finish();
     await vi.waitFor(() => expect(chunks).toHaveLength(1));
 
@@ -132,18 +149,18 @@ describe('bounds', () => {
     const ended = collect(other);
     await start(other, { query: 'unread', stream_id: 'B' });
     const second = await nextCall();
-    second.say('y'.repeat(100_000));
+    second.say('y'.repeat(50_000));
     second.finish();
     await ended;
     await start(other, { query: 'more', stream_id: 'C' });
+    const more = await nextCall();
+    const shown = next(other, EVENT.chunk);
+    more.say('z'.repeat(75_000));
+    await shown;
     expect(errorOf(await attach(other, { stream_id: 'B', offset: 0 }))).toBe('not_found');
 
-    const more = await nextCall();
     const told = next(slow, EVENT.error);
-    const shown = next(other, EVENT.chunk);
-    more.say('z'.repeat(100_000));
-    await shown;
-    await start(other, { query: 'even more' });
+    more.say('z'.repeat(50_000));
     expect(await told).toMatchObject({ stream_id: 'A', offset: 100, code: 'producer_lost' });
   });
 });

@@ -33,12 +33,15 @@ function garblingServer(garble: (read: number) => boolean): { url: string; offse
   }
 
   io.on('connection', (socket) => {
-    for (const event of [EVENT.start, EVENT.attach]) {
-      socket.on(event, ({ stream_id, offset = 0 }, reply) => {
-        reply({ ok: true, stream_id });
-        send(socket, stream_id, offset);
-      });
+    for (const { stream_id, offset = 0 } of socket.handshake.auth['open'] ?? []) {
+      const reply = { ok: true, stream_id };
+      socket.emit(EVENT.opened, { type: EVENT.opened, stream_id, reply });
+      send(socket, stream_id, offset);
     }
+    socket.on(EVENT.attach, ({ stream_id, offset }, reply) => {
+      reply({ ok: true, stream_id });
+      send(socket, stream_id, offset);
+    });
   });
   const { port } = io.httpServer.address() as { port: number };
   return { url: `http://127.0.0.1:${port}`, offsets };
@@ -48,9 +51,8 @@ it('takes a code that it does not know for `internal`, with what the server says
   const io = new Server(0);
   onTestFinished(() => io.close());
   io.on('connection', (socket) => {
-    socket.on(EVENT.start, (_, reply) => {
-      reply({ ok: false, error: { code: 'of_next_year', message: 'unable', retryable: false } });
-    });
+    const error = { code: 'of_next_year', message: 'unable', retryable: false };
+    socket.emit(EVENT.opened, { type: EVENT.opened, reply: { ok: false, error } });
   });
   const { port } = io.httpServer.address() as { port: number };
   const { result } = sdk(`http://127.0.0.1:${port}`).start({ query: 'q' });

@@ -3,66 +3,75 @@ import {
   EVENT,
   type ShortChunk,
   type StreamMessage,
-  type StreamQueuedMessage,
+  type StreamOpenedMessage,
   type StreamOpenReply,
+  type StreamQueuedMessage,
+  type WireError,
 } from '@rivulet/protocol';
-import { BehaviorSubject, defer, type Observable, of } from 'rxjs';
+import { BehaviorSubject, defer, distinctUntilChanged, type Observable, of } from 'rxjs';
 import { io, type Socket } from 'socket.io-client';
+import { backoffMs } from './backoff.js';
 import { browserId } from './browser-id.js';
-import { decode, decodeShort, type Frame } from './receive.js';
-import type { ConnectionStatus } from './types.js';
-
-type Reply = StreamOpenReply | ErrorReply;
-
-/** A stream's end of the connection. */
-export interface Link {
-  readonly id: string;
-  /** The connection is there: now if it is already, and each time it comes back. */
-  connected(): void;
-  /** The connection is gone, or could not be made. It will be tried again. */
-  disconnected(): void;
-  receive(frame: Frame): void;
-  /** How many are before the stream in a queue; 0 when it has left that. */
-  queued(ahead: number): void;
-  /** The client was closed. */
-  closed(): void;
-}
+import type { Link } from './link.js';
+import { decode, decodeShort, knownError } from './receive.js';
+import { createSession } from './session.js';
+import type { ClientOptions, ConnectionStatus } from './types.js';
+import { onWake } from './wake.js';
+import { createWatchdog } from './watchdog.js';
 
 /** One socket for all streams of a client. It connects when first needed. */
 export interface Connection {
   /** Subscribing connects. */
   readonly status$: Observable<ConnectionStatus>;
-  /** Has `link` told of the connection until the returned function is called. */
+  /** Opens `link` now or as soon as there is a connection, and again each time that comes back. */
   join(link: Link): () => void;
-  /** Starts or attaches; `reply` comes unless the connection goes first. */
-  open(
-    event: typeof EVENT.start | typeof EVENT.attach,
-    message: object,
-    link: Link,
-    reply: (reply: Reply) => void,
-  ): void;
+  /** Opens `link` again, since something of it is missing. */
+  reopen(link: Link): void;
   acknowledge(streamId: string, offset: number): void;
-  /** `done` comes when the server has it, unless the connection goes first. */
-  end(event: typeof EVENT.cancel | typeof EVENT.detach, message: object, done: () => void): void;
+  /** Says it at each connect until the server has heard it. */
+  tell(event: Errand['event'], message: Errand['message']): void;
   close(): void;
 }
 
+type Reply = StreamOpenReply | ErrorReply;
+
+/** `waiting` for the next try; `refused` until something new is asked. */
+type Phase = 'idle' | 'trying' | 'online' | 'waiting' | 'refused';
+
+interface Errand {
+  event: typeof EVENT.cancel | typeof EVENT.detach;
+  message: { stream_id: string; reader_id?: string };
+}
+
 const REPLY_TIMEOUT_MS = 10_000;
-const RECONNECT_MS = { reconnectionDelay: 300, reconnectionDelayMax: 5_000 };
+const CONNECT_TIMEOUT_MS = 15_000;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.tool, EVENT.end, EVENT.error];
 
-export function createConnection(
-  url: string | undefined,
-  auth: (() => string | Promise<string>) | undefined,
-): Connection {
+export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
   const status$ = new BehaviorSubject<ConnectionStatus>('connecting');
   const links = new Map<string, Link>();
-  let byRef = new Map<number, Link>();
+  const errands = new Set<Errand>();
+  const watchdog = createWatchdog(
+    () => socket?.emit(EVENT.list, {}, () => {}),
+    () => socket?.io.engine.close(),
+  );
   let socket: Socket | undefined;
+  let session = createSession();
+  let phase: Phase = 'idle';
+  let failures = 0;
+  /** Tokens refused in a row. */
+  let refusals = 0;
+  let retryTimer: ReturnType<typeof setTimeout> | undefined;
+  let connectTimer: ReturnType<typeof setTimeout> | undefined;
+  let stopListening = (): void => {};
   let ownId: string | undefined;
 
   function connect(): Socket {
-    socket ??= createSocket();
+    if (socket === undefined) {
+      socket = createSocket();
+      stopListening = onWake(awake);
+    }
+    if (phase === 'idle' || phase === 'refused') attempt();
     return socket;
   }
 
@@ -71,23 +80,23 @@ export function createConnection(
       // A websocket first: it takes fewer round trips, and no sticky sessions at the server.
       transports: ['websocket', 'polling'],
       tryAllTransports: true,
-      ...RECONNECT_MS,
-      auth: (send: (data: object) => void) => void credentials().then(send),
+      // It would not try again after a refusal, nor as soon as a page wakes up.
+      reconnection: false,
+      timeout: CONNECT_TIMEOUT_MS,
+      autoConnect: false,
+      forceNew: true,
+      auth: (send: (data: object) => void) => void handshake(send),
     };
     const created = url === undefined ? io(options) : io(url, options);
-    created.on('connect', () => {
-      byRef = new Map();
-      status$.next('online');
-      for (const link of links.values()) link.connected();
+    created.io.on('open', () => {
+      const { engine } = created.io;
+      engine.on('packet', watchdog.heard);
+      connectTimer = setTimeout(() => engine.close(), CONNECT_TIMEOUT_MS);
     });
-    created.on('connect_error', () => {
-      lost();
-      reconnect(created);
-    });
+    created.on('connect', connected);
+    created.on('connect_error', (error: Error & { data?: WireError }) => failed(error.data));
     created.on('disconnect', (reason) => {
-      if (reason === 'io client disconnect') return;
-      lost();
-      reconnect(created);
+      if (reason !== 'io client disconnect') failed(undefined);
     });
     for (const event of NAMED) {
       created.on(event, (message: StreamMessage) => {
@@ -99,41 +108,146 @@ export function createConnection(
       links.get(stream_id)?.queued(ahead);
     });
     created.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
-      byRef.get(chunk[0])?.receive(decodeShort(chunk));
+      session.byRef(chunk[0])?.receive(decodeShort(chunk));
+    });
+    created.on(EVENT.opened, ({ reply }: StreamOpenedMessage) => {
+      const link = session.nextCarried();
+      if (!session.awaitsReplies) clearTimeout(connectTimer);
+      if (link !== undefined) replied(link, reply);
+    });
+    created.on(EVENT.closing, () => {
+      session.isClosing = true;
+      moveOn();
     });
     return created;
   }
 
-  /** Without a token where it cannot be had: the server says what it makes of that. */
-  async function credentials(): Promise<object> {
-    ownId ??= browserId();
-    try {
-      const token = await auth?.();
-      return { browser_id: ownId, ...(token !== undefined && { token }) };
-    } catch {
-      return { browser_id: ownId };
-    }
+  function attempt(): void {
+    if (socket === undefined || phase === 'trying' || phase === 'online') return;
+    clearTimeout(retryTimer);
+    phase = 'trying';
+    session = createSession();
+    socket.connect();
   }
 
-  function lost(): void {
+  async function currentToken(): Promise<string | undefined> {
+    return auth?.({ refused: refusals > 0 });
+  }
+
+  /** What is said while connecting: who this is, and what is to be opened. */
+  async function handshake(send: (data: object) => void): Promise<void> {
+    const own = session;
+    ownId ??= browserId();
+    let token: string | undefined;
+    try {
+      token = await currentToken();
+    } catch {
+      // Not to be had now, as when the network is away: that is a connection that failed.
+      if (session === own) socket?.io.engine.close();
+      return;
+    }
+    if (session !== own) return;
+    const open = own.carry(links.values());
+    send({
+      browser_id: ownId,
+      ...(token !== undefined && { token }),
+      ...(open.length > 0 && { open }),
+    });
+  }
+
+  function connected(): void {
+    phase = 'online';
+    failures = 0;
+    refusals = 0;
+    watchdog.heard();
+    status$.next('online');
+    if (!session.awaitsReplies) clearTimeout(connectTimer);
+    for (const errand of errands) run(errand);
+    for (const link of links.values()) if (!session.has(link)) read(link);
+  }
+
+  /** The connection broke, could not be made, or was refused. */
+  function failed(refusal: WireError | undefined): void {
+    clearTimeout(connectTimer);
+    if (refusal?.code === 'unauthorized') {
+      refusals += 1;
+      if (auth === undefined || refusals > 1) return refused(knownError(refusal));
+    }
+    phase = 'waiting';
     status$.next(isOffline() ? 'offline' : 'reconnecting');
     for (const link of links.values()) link.disconnected();
+    const waitMs = Math.max(backoffMs(failures), refusal?.retry_after_ms ?? 0);
+    failures += 1;
+    clearTimeout(retryTimer);
+    retryTimer = setTimeout(attempt, waitMs);
   }
 
-  /** Socket.IO does not try again by itself when it was the server that ended the connection. */
-  function reconnect(ended: Socket): void {
-    if (!ended.active)
-      setTimeout(() => socket === ended && ended.connect(), RECONNECT_MS.reconnectionDelay);
+  /** A new token was refused, too. */
+  function refused(error: WireError): void {
+    phase = 'refused';
+    refusals = 0;
+    status$.next('offline');
+    for (const link of links.values()) link.refused(error);
+  }
+
+  function awake(): void {
+    if (phase === 'online') watchdog.check();
+    else if (phase === 'waiting') attempt();
   }
 
   /** A reply that does not come means that the link is dead though it does not look so. */
   function ask(event: string, message: object, reply: (answer: Reply) => void): void {
     const asked = socket;
     if (!asked?.connected) return;
+    const { engine } = asked.io;
     asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: Reply) => {
       if (error === null) reply(answer);
-      else if (asked.connected) asked.io.engine.close();
+      else engine.close();
     });
+  }
+
+  function read(link: Link): void {
+    if (session.isClosing && !session.has(link)) return;
+    const own = session;
+    own.add(link);
+    const request = link.request();
+    ask(request.type, request, (reply) => {
+      if (session === own) replied(link, reply);
+    });
+  }
+
+  function replied(link: Link, reply: Reply): void {
+    // A link that left in the meantime must not hear what is still on its way.
+    if (links.get(link.id) !== link) return;
+    if (session.isClosing && !reply.ok && reply.error.code === 'overloaded') {
+      // It crossed the notice; the next server is asked.
+      session.remove(link);
+      return moveOn();
+    }
+    if (reply.ok && reply.ref !== undefined) session.bind(reply.ref, link);
+    link.replied(reply);
+  }
+
+  function run(errand: Errand): void {
+    ask(errand.event, errand.message, () => {
+      errands.delete(errand);
+      moveOn();
+    });
+  }
+
+  /** Once nothing is read here any more, to a server that stays. */
+  function moveOn(): void {
+    if (!session.isClosing || !session.readsNothing || errands.size > 0) return;
+    session.isClosing = false;
+    socket?.disconnect();
+    failed(undefined);
+  }
+
+  function leave(link: Link): void {
+    if (links.get(link.id) === link) links.delete(link.id);
+    session.remove(link);
+    watchdog.watch(links.size > 0);
+    moveOn();
   }
 
   return {
@@ -141,34 +255,38 @@ export function createConnection(
       // A BehaviorSubject that has completed gives its value to nobody.
       if (status$.value === 'closed') return of('closed' as const);
       connect();
-      return status$;
+      return status$.pipe(distinctUntilChanged());
     }),
     join(link) {
       if (status$.value === 'closed') {
         link.closed();
         return () => {};
       }
+      // Who comes back need not say any more that it left.
+      for (const errand of errands) {
+        const isDetach = errand.event === EVENT.detach;
+        if (isDetach && errand.message.stream_id === link.id) errands.delete(errand);
+      }
       links.set(link.id, link);
-      if (connect().connected) link.connected();
-      return () => {
-        if (links.get(link.id) === link) links.delete(link.id);
-        for (const [ref, reader] of byRef) if (reader === link) byRef.delete(ref);
-      };
+      watchdog.watch(true);
+      if (connect().connected) read(link);
+      return () => leave(link);
     },
-    open(event, message, link, reply) {
-      ask(event, message, (answer) => {
-        // A link that left in the meantime must not hear what is still on its way.
-        const joined = links.get(link.id) === link;
-        if (joined && answer.ok && answer.ref !== undefined) byRef.set(answer.ref, link);
-        reply(answer);
-      });
-    },
+    reopen: read,
     acknowledge(streamId, offset) {
       // Out of a connection it would be kept, and sent when it means nothing any more.
       if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
     },
-    end: ask,
+    tell(event, message) {
+      const errand = { event, message };
+      errands.add(errand);
+      if (connect().connected) run(errand);
+    },
     close() {
+      clearTimeout(retryTimer);
+      clearTimeout(connectTimer);
+      watchdog.watch(false);
+      stopListening();
       socket?.disconnect();
       socket = undefined;
       status$.next('closed');

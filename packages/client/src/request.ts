@@ -10,10 +10,14 @@ import {
 import type { Ask, AskOptions } from './types.js';
 
 /** Offset units that the server may send beyond what was acknowledged. */
-export const WINDOW_UNITS = 65_536;
+export const WINDOW_UNITS = 16_384;
 
 /** A start that names its stream and its reader. */
-export type StartRequest = StreamStartRequest & { stream_id: string; reader_id: string };
+export type StartRequest = StreamStartRequest & {
+  type: typeof EVENT.start;
+  stream_id: string;
+  reader_id: string;
+};
 
 /** A question as it goes on the wire: a copy, since a framework's proxies cannot be cloned. */
 export function startRequest(id: string, readerId: string, ask: Ask): StartRequest {

@@ -9,8 +9,9 @@ import {
 import { ReplaySubject } from 'rxjs';
 import { createAnswer } from './answer.js';
 import type { KeptAnswer } from './cache/response-cache.js';
-import type { Connection, Link } from './connection.js';
+import type { Connection } from './connection.js';
 import { sha256 } from './digest.js';
+import type { Link, OpenRequest } from './link.js';
 import { randomId } from './random-id.js';
 import {
   type Frame,
@@ -103,8 +104,21 @@ export class LiveResponse implements Link {
     return this.#endedWhileAway && this.answer.getSnapshot().status !== 'done';
   }
 
-  connected(): void {
-    this.#open();
+  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
+  request(): OpenRequest {
+    this.#awaitingReply = true;
+    const { offset } = this.#received;
+    this.#acknowledged = offset;
+    if (this.#known === 'yes') {
+      const { stream_id, reader_id } = this.#request;
+      return { type: EVENT.attach, stream_id, reader_id, offset, window: WINDOW_UNITS };
+    }
+    this.#known = 'maybe';
+    return this.#request;
+  }
+
+  refused(error: WireError): void {
+    this.#fail(error);
   }
 
   disconnected(): void {
@@ -122,7 +136,7 @@ export class LiveResponse implements Link {
     const next = receive(this.#received, frame);
     if (next === 'gap') {
       // What was on its way before the new reader began is no second gap.
-      if (!this.#awaitingReply) this.#open();
+      if (!this.#awaitingReply) this.#reopen();
       return;
     }
     if (next === this.#received || this.#ended) return;
@@ -157,23 +171,7 @@ export class LiveResponse implements Link {
     if (this.#wanted) this.#leave = this.#connection.join(this);
   }
 
-  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
-  #open(): void {
-    this.#awaitingReply = true;
-    const { offset } = this.#received;
-    this.#acknowledged = offset;
-    const onReply = (reply: StreamOpenReply | ErrorReply): void => this.#onReply(reply);
-    if (this.#known === 'yes') {
-      const { stream_id, reader_id, window } = this.#request;
-      const attach = { type: EVENT.attach, stream_id, reader_id, offset, window };
-      this.#connection.open(EVENT.attach, attach, this, onReply);
-    } else {
-      this.#known = 'maybe';
-      this.#connection.open(EVENT.start, this.#request, this, onReply);
-    }
-  }
-
-  #onReply(reply: StreamOpenReply | ErrorReply): void {
+  replied(reply: StreamOpenReply | ErrorReply): void {
     this.#awaitingReply = false;
     if (this.#ended) return;
     this.#endedWhileAway = this.#wasAway && (!reply.ok || reply.status === 'ended');
@@ -182,12 +180,16 @@ export class LiveResponse implements Link {
       this.#known = 'yes';
       return this.#show({ status: 'open' });
     }
-    if (this.#known !== 'yes' || reply.error.code !== 'not_found') {
-      return this.#fail(knownError(reply.error));
+    const { code, retry_after_ms: retryAfterMs } = reply.error;
+    // It still runs; only reading on was too much for now.
+    if (this.#known === 'yes' && retryAfterMs !== undefined) {
+      this.#show({ status: 'reconnecting' });
+      return void setTimeout(() => this.#reopen(), retryAfterMs);
     }
+    if (this.#known !== 'yes' || code !== 'not_found') return this.#fail(knownError(reply.error));
     // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
     this.#known = 'no';
-    if (this.#received.offset === 0) return this.#open();
+    if (this.#received.offset === 0) return this.#reopen();
     this.#fail({
       code: 'producer_lost',
       message: 'unable to finish the answer: the server that was generating it is gone; ask again',
@@ -215,7 +217,7 @@ export class LiveResponse implements Link {
     }
     this.#rebuilt = true;
     this.#received = NOTHING;
-    this.#open();
+    this.#reopen();
   }
 
   #finish(): void {
@@ -259,19 +261,14 @@ export class LiveResponse implements Link {
     this.#show({ status: 'cancelled', timing: this.#timing() });
   }
 
-  /** Said again at each connect until the server has heard it. */
   #endAtServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
     if (this.#known === 'no') return;
     const { stream_id, reader_id } = this.#request;
-    const message = event === EVENT.detach ? { stream_id, reader_id } : { stream_id };
-    const stop = this.#connection.join({
-      id: this.id,
-      connected: () => this.#connection.end(event, message, () => stop()),
-      disconnected() {},
-      receive() {},
-      queued() {},
-      closed() {},
-    });
+    this.#connection.tell(event, event === EVENT.detach ? { stream_id, reader_id } : { stream_id });
+  }
+
+  #reopen(): void {
+    if (this.#wanted && !this.#ended) this.#connection.reopen(this);
   }
 
   #fail({ code, message, retryable, retry_after_ms: retryAfterMs }: Failure): void {

@@ -177,8 +177,11 @@ export interface CacheOptions {
 export interface ClientOptions {
   /** The server, such as `https://chat.example`; the page's own origin unless given. */
   url?: string;
-  /** A token for the server's `authenticate`; called again at every connect. */
-  auth?: () => string | Promise<string>;
+  /**
+   * A token for the server's `authenticate`; called at every connect, with `refused` when the server
+   * did not take the last one. A second one refused fails what is asked with `unauthorized`.
+   */
+  auth?: (context: { refused: boolean }) => string | Promise<string>;
   /** `false` keeps nothing in this browser. */
   cache?: CacheOptions | false;
 }

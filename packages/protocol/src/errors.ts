@@ -4,8 +4,10 @@
  */
 export const ERRORS = {
   bad_request: { retryable: false, meaning: 'a field is missing, of the wrong type or too large' },
+  unauthorized: { retryable: false, meaning: 'the token is missing, wrong or expired' },
   not_found: { retryable: false, meaning: 'no such stream, or one of another principal' },
   conflict: { retryable: false, meaning: 'the stream id is taken by another request' },
+  rate_limited: { retryable: true, meaning: 'too many requests in a short time' },
   overloaded: { retryable: true, meaning: 'the server has as much to do as it allows itself' },
   provider_unavailable: { retryable: true, meaning: 'the model could not be reached or refused' },
   provider_timeout: { retryable: true, meaning: 'the model did not begin, or not finish, in time' },

@@ -6,6 +6,10 @@ export const LIMITS = {
   idUnits: 128,
   intentParameters: 32,
   intentValueUnits: 1_024,
+  browserIdUnitsMin: 16,
+  tokenUnits: 16_384,
+  /** Requests that a handshake may carry. */
+  handshakeOpens: 64,
   /** Of a query in the list of streams. */
   listedQueryUnits: 256,
   /** Bytes of one message as Socket.IO frames it; a larger one ends the connection. */

@@ -8,6 +8,8 @@ export const EVENT = {
   cancel: 'stream_cancel',
   detach: 'stream_detach',
   list: 'stream_list',
+  opened: 'stream_opened',
+  closing: 'server_closing',
   queued: 'stream_queued',
   chunk: 'stream_chunk',
   shortChunk: 'c',
@@ -61,6 +63,13 @@ export interface WireError {
   message: string;
   retryable: boolean;
   retry_after_ms?: number;
+}
+
+/** What a client says while it connects, in Socket.IO's `auth`. `open` is carried out as if sent next. */
+export interface Handshake {
+  browser_id?: string;
+  token?: string;
+  open?: (StreamStartRequest | StreamAttachRequest)[];
 }
 
 /** Asks a question, or attaches to the running stream if `stream_id` and body are known already. */
@@ -145,6 +154,19 @@ export interface StreamListReply {
 export interface ErrorReply {
   ok: false;
   error: WireError;
+}
+
+/** The reply to one request of the handshake's `open`, in their order. */
+export interface StreamOpenedMessage {
+  type: typeof EVENT.opened;
+  stream_id?: string;
+  reply: StreamOpenReply | ErrorReply;
+}
+
+/** The server takes no new streams, and ends within `drain_ms`. */
+export interface ServerClosingMessage {
+  type: typeof EVENT.closing;
+  drain_ms: number;
 }
 
 /** The stream waits for a model. Not a part of the log, so it has no offset. */

@@ -20,6 +20,25 @@ const id = z.string().min(1).max(LIMITS.idUnits);
 const offset = z.int().nonnegative();
 const window = z.int().positive().max(LIMITS.windowUnits);
 
+/** Each request of `open` is parsed for itself: a wrong one is no reason to refuse the others. */
+export interface RawHandshake {
+  browser_id?: string | undefined;
+  token?: string;
+  open?: unknown[];
+}
+
+export const handshakeSchema: z.ZodType<RawHandshake> = z.object({
+  // Without a proper one the connection is nobody's but its own.
+  browser_id: z
+    .string()
+    .min(LIMITS.browserIdUnitsMin)
+    .max(LIMITS.idUnits)
+    .optional()
+    .catch(undefined),
+  token: z.string().max(LIMITS.tokenUnits).exactOptional(),
+  open: z.array(z.unknown()).max(LIMITS.handshakeOpens).exactOptional(),
+});
+
 const intent: z.ZodType<Intent> = z.object({
   name: z.string().min(1).max(LIMITS.idUnits),
   parameters: z

@@ -11,6 +11,7 @@ await runProcess(async () => {
   const url = await server.listen();
   return {
     line: `rivulet: ${url} (${server.providers.join(', then ')})`,
+    drain: () => server.drain(),
     close: () => server.close(),
   };
 });

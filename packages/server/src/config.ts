@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import * as z from 'zod';
 
 /** The environment, read and checked once. PORT 0 is any free port. */
@@ -24,6 +25,12 @@ export interface Config {
   systemPrompt: string;
   cache: { enabled: boolean; ttlSeconds: number };
   allowedOrigins: string[] | undefined;
+  /** New streams of one principal; an address may start ten times as many. */
+  rateLimit: { requests: number; windowSeconds: number };
+  /** Addresses and networks of proxies whose `X-Forwarded-For` is believed. */
+  trustedProxies: string[];
+  /** How long answers under way may go on after SIGTERM. */
+  drainMs: number;
   metricsEnabled: boolean;
   logLevel: string;
 }
@@ -61,6 +68,15 @@ const httpUrl = z
 const isOrigin = (raw: string): boolean =>
   raw === '*' || (URL.canParse(raw) && new URL(raw).origin === raw);
 
+const PROXY_GROUPS = new Set(['loopback', 'linklocal', 'uniquelocal']);
+
+function isProxy(raw: string): boolean {
+  const [address = '', bits, ...more] = raw.split('/');
+  const most = isIP(address) === 4 ? 32 : 128;
+  const isNetwork = bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= most);
+  return PROXY_GROUPS.has(raw) || (isIP(address) !== 0 && isNetwork && more.length === 0);
+}
+
 /** As Ollama itself takes it: a URL, or a host with or without a port. */
 const ollamaHost = z.string().refine(
   (raw) => {
@@ -75,6 +91,13 @@ const origins = z
   .transform((raw) => raw.split(',').map((origin) => origin.trim()))
   .refine((list) => list.every(isOrigin), {
     error: 'origins parted by commas, such as https://chat.example,http://localhost:5173, or *',
+  });
+
+const proxies = z
+  .string()
+  .transform((raw) => raw.split(',').map((proxy) => proxy.trim()))
+  .refine((list) => list.every(isProxy), {
+    error: 'addresses or networks parted by commas, such as 10.0.0.0/8,::1, or loopback',
   });
 
 const environment = z.object({
@@ -100,6 +123,10 @@ const environment = z.object({
   LLM_CACHE_ENABLED: oneOf(['true', 'false']).default('true'),
   LLM_CACHE_TTL: wholeNumber(1, 31_536_000, ' (seconds)').default(3600),
   ALLOWED_ORIGINS: origins.optional(),
+  RATE_LIMIT_REQUESTS: wholeNumber(1, 1_000_000).default(30),
+  RATE_LIMIT_WINDOW_SECONDS: wholeNumber(1, 86_400, ' (seconds)').default(60),
+  TRUSTED_PROXIES: proxies.optional(),
+  DRAIN_SECONDS: wholeNumber(0, 3_600, ' (seconds)').default(20),
   METRICS_ENABLED: oneOf(['true', 'false']).default('true'),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
@@ -153,6 +180,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     systemPrompt: e.LLM_SYSTEM_PROMPT,
     cache: { enabled: e.LLM_CACHE_ENABLED === 'true', ttlSeconds: e.LLM_CACHE_TTL },
     allowedOrigins: e.ALLOWED_ORIGINS,
+    rateLimit: { requests: e.RATE_LIMIT_REQUESTS, windowSeconds: e.RATE_LIMIT_WINDOW_SECONDS },
+    trustedProxies: e.TRUSTED_PROXIES ?? [],
+    drainMs: e.DRAIN_SECONDS * 1000,
     metricsEnabled: e.METRICS_ENABLED === 'true',
     logLevel: e.LOG_LEVEL,
   };

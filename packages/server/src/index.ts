@@ -1,4 +1,5 @@
 export { StreamError } from '@rivulet/protocol';
+export { attachRivulet, type AttachedRivulet, type AttachOptions } from './attach-rivulet.js';
 export { type Config, ConfigError, readConfig } from './config.js';
 export { type CoreOptions, createLlmService } from './create-llm-service.js';
 export type { StreamBounds } from './deliver/streams.js';
@@ -64,8 +65,11 @@ export {
 export type { ToolLimits } from './generate/tools/toolbox.js';
 export type { Candidate } from './generate/upstream.js';
 export type { BreakerState, Gauges } from './observe/gauges.js';
-export { createLogger, type Logger } from './observe/logger.js';
+export { createLogger, type LogFields, type Logger } from './observe/logger.js';
 export { createMetrics, type StreamMetrics } from './observe/metrics.js';
 export type { ModelCall } from './observe/model-call.js';
 export type { GenerateRequest } from './request.js';
 export { createServer, type RivuletServer, type ServerOptions } from './server.js';
+export type { SocketCaps } from './socket/guard.js';
+export type { Authenticate, Credentials, Identity } from './socket/principal.js';
+export type { RateLimit } from './socket/rate-limits.js';

@@ -4,12 +4,14 @@ import { errorFacts } from './observe/error-facts.js';
 /** What runs until it is closed. `line` says where, once it accepts connections. */
 export interface Started {
   line: string;
+  /** Lets what runs come to its end, as far as there is time. */
+  drain(): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Starts it as the work of this process: prints its line, and ends it with exit code 0 on
- * SIGINT or SIGTERM, at once on a second one. What keeps it from starting is printed, with exit code 1;
+ * Starts it as the work of this process: prints its line, and ends it with exit code 0 on SIGINT, and
+ * on SIGTERM once it is drained; at once on a second one. What keeps it from starting is printed, with exit code 1;
  * of a fault that nobody caught, only where it was, since Node would print the prompt in it.
  */
 export async function runProcess(start: () => Promise<Started>): Promise<void> {
@@ -21,13 +23,15 @@ export async function runProcess(start: () => Promise<Started>): Promise<void> {
     const started = await start();
     console.log(started.line);
     let closing = false;
-    const end = (): void => {
+    const end = (first: () => Promise<void>): void => {
       if (closing) process.exit(1);
       closing = true;
-      void started.close().finally(() => process.exit(0));
+      void first()
+        .then(() => started.close())
+        .finally(() => process.exit(0));
     };
-    process.on('SIGINT', end);
-    process.on('SIGTERM', end);
+    process.on('SIGINT', () => end(async () => {}));
+    process.on('SIGTERM', () => end(() => started.drain()));
   } catch (error) {
     console.error(`rivulet: unable to start: ${explain(error)}`);
     process.exit(1);

@@ -36,8 +36,11 @@ export interface Reader extends Flushable {
   drop(): void;
 }
 
-/** So that a late reader of a long text does not get it in one message. */
-const MAX_FRAME_UNITS = 65_536;
+/**
+ * So that a late reader of a long text does not get it in one message: on a slow line other streams
+ * and signs of life wait behind each.
+ */
+const MAX_FRAME_UNITS = 4_096;
 
 export function createReader(
   { log, ahead }: Source,
@@ -65,6 +68,9 @@ export function createReader(
   }
 
   const reader: Reader = {
+    get isFresh() {
+      return sent === options.offset;
+    },
     flush() {
       for (;;) {
         const frame = closed ? undefined : log.read(sent, credit());

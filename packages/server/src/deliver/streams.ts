@@ -1,22 +1,18 @@
 import { createHash } from 'node:crypto';
+import { setInterval } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
-import type { StreamedEntry } from '../entry.js';
+import type { ErrorEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { createBranch } from './branch.js';
-import { createLog, type Log } from './log.js';
+import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
+import { createLogBytes } from './log-bytes.js';
 import { createPace } from './pace.js';
 import { createStream, type Graces, type Stream, type StreamIdentity } from './stream.js';
-
-/** Makes the entries of one response; it ends with a terminal entry and does not throw. */
-export type Generate = (
-  request: GenerateRequest,
-  signal: AbortSignal,
-) => AsyncIterable<StreamedEntry>;
 
 export interface StreamBounds extends Graces {
   /** How long a finished stream can still be attached to. */
   keepFinishedMs: number;
-  /** Bytes of all logs; finished ones leave first, then new streams are refused. */
+  /** Bytes of all logs; finished ones leave first, then new streams are refused and growing ones end. */
   maxLogBytes: number;
   /** Streams that one principal may have running. */
   maxStreamsPerPrincipal: number;
@@ -40,6 +36,9 @@ export interface Streams {
   start(identity: StreamIdentity, request: GenerateRequest): Stream;
   /** Throws `not_found`. */
   get(principal: string, id: string): Stream;
+  has(principal: string, id: string): boolean;
+  /** Whether the principal has any stream here, running or kept. */
+  hasAny(principal: string): boolean;
   /**
    * Ends a stream with `cancelled` for all its readers, and the generation unless another stream shares
    * it; the text stays.
@@ -49,18 +48,13 @@ export interface Streams {
   running(principal: string): Stream[];
   /** Ends and forgets the streams of a principal that cannot come back. */
   forgetPrincipal(principal: string): void;
+  /**
+   * Takes no new stream from now on, and resolves when all have ended and were read; after `drainMs`
+   * what still runs ends with `producer_lost`.
+   */
+  drain(drainMs: number): Promise<void>;
   /** Ends every stream. */
   close(): void;
-}
-
-/** One run of `Generate`, and the streams that read along. */
-interface Generation {
-  log: Log;
-  controller: AbortController;
-  /** Streams that it still matters to; the last one to be cancelled ends it. */
-  streams: Set<Stream>;
-  ahead: number | undefined;
-  requestBytes: number;
 }
 
 interface Owned {
@@ -70,12 +64,28 @@ interface Owned {
   fingerprint: string;
 }
 
+const CANCELLED: ErrorEntry = {
+  type: 'error',
+  code: 'cancelled',
+  message: 'unable to finish the answer: it was cancelled',
+};
+const SHUT_DOWN: ErrorEntry = {
+  type: 'error',
+  code: 'producer_lost',
+  message: 'unable to finish the answer: the server is being shut down; ask again',
+};
+const DRAIN_CHECK_MS = 50;
+/** What was said last needs to be read, too. */
+const LAST_WORDS_MS = 1_000;
+
 export function createStreams(generate: Generate, bounds: StreamBounds): Streams {
   const pace = createPace();
   const byPrincipal = new Map<string, Map<string, Owned>>();
   /** What is being generated now, by the fingerprint of its request, which names the principal. */
   const flights = new Map<string, Generation>();
   const finished = new Map<Stream, NodeJS.Timeout>();
+  const logBytes = createLogBytes();
+  let draining = false;
 
   function start(identity: StreamIdentity, request: GenerateRequest): Stream {
     const { principal, id } = identity;
@@ -91,44 +101,39 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
       }
       return known.stream;
     }
-    admit(principal);
+    const requestBytes = 2 * body.length;
+    admit(principal, requestBytes);
 
     const isShared = (request.options?.cache ?? 'default') === 'default';
     const same = isShared ? flights.get(fingerprint) : undefined;
     const flight = same?.log.done ? undefined : same;
-    const generation = flight ?? createGeneration(2 * body.length);
+    const generation = flight ?? createGeneration(requestBytes);
     const log = createBranch(generation.log);
-    const stream = createStream(identity, log, bounds, pace, () => cancel(stream));
+    const stream = createStream(identity, log, bounds, pace, () => end(stream, CANCELLED));
     stream.setAhead(generation.ahead);
     generation.streams.add(stream);
+    logBytes.hold(generation);
     const own = byPrincipal.get(principal) ?? new Map<string, Owned>();
     byPrincipal.set(principal, own.set(id, { stream, generation, fingerprint }));
     if (flight === undefined) {
       if (isShared) flights.set(fingerprint, generation);
-      void run(generation, request).finally(() => land(fingerprint, generation));
+      void run(generation, request, fingerprint);
     }
     return stream;
   }
 
-  async function run(generation: Generation, request: GenerateRequest): Promise<void> {
-    const { log, controller, streams } = generation;
-    try {
-      for await (const entry of generate(request, controller.signal)) {
-        if (entry.type === 'thought') continue;
-        generation.ahead = entry.type === 'queued' ? entry.ahead : undefined;
-        for (const stream of streams) stream.setAhead(generation.ahead);
-        if (entry.type === 'queued') continue;
-        if (!log.append(entry) || log.done) break;
-      }
-    } catch {
-      // `Generate` promises not to throw; a reader must hear of an end all the same.
-    }
-    log.append({
-      type: 'error',
-      code: 'internal',
-      message: 'unable to finish the answer: the server failed',
+  async function run(
+    generation: Generation,
+    request: GenerateRequest,
+    fingerprint: string,
+  ): Promise<void> {
+    await runGeneration(generation, generate, request, () => {
+      logBytes.update(generation);
+      return makeRoom(0);
     });
-    for (const stream of streams) finish(stream);
+    logBytes.update(generation);
+    land(fingerprint, generation);
+    for (const stream of generation.streams) finish(stream);
   }
 
   /** Who asks the same from now on is no part of this generation any more. */
@@ -147,41 +152,40 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
   }
 
   function forget(stream: Stream): void {
+    const owned = ownedOf(stream);
     clearTimeout(finished.get(stream));
     finished.delete(stream);
     stream.dispose();
+    if (owned === undefined) return;
+    logBytes.release(owned.generation);
     const own = byPrincipal.get(stream.principal);
     own?.delete(stream.id);
     if (own?.size === 0) byPrincipal.delete(stream.principal);
   }
 
-  function admit(principal: string): void {
+  function admit(principal: string, requestBytes: number): void {
+    if (draining) throw overloaded('the server is being shut down');
     if (running(principal).length >= bounds.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }
+    if (!makeRoom(requestBytes)) throw overloaded('the server is full; try again soon');
+  }
+
+  /** Finished logs leave, the oldest first, those that are being read last. */
+  function makeRoom(moreBytes: number): boolean {
+    const hasRoom = (): boolean => logBytes.held + moreBytes <= bounds.maxLogBytes;
+    if (hasRoom()) return true;
     const unreadFirst = [...finished.keys()].sort((a, b) => +a.hasReaders - +b.hasReaders);
     for (const stream of unreadFirst) {
-      if (bytesHeld() < bounds.maxLogBytes) return;
       forget(stream);
+      if (hasRoom()) return true;
     }
-    if (bytesHeld() >= bounds.maxLogBytes) throw overloaded('the server is full; try again soon');
+    return false;
   }
 
-  function bytesHeld(): number {
-    const generations = new Set<Generation>();
-    for (const own of byPrincipal.values()) {
-      for (const { generation } of own.values()) generations.add(generation);
-    }
-    return [...generations].reduce((sum, generation) => sum + bytesOf(generation), 0);
-  }
-
-  function cancel(stream: Stream): void {
+  function end(stream: Stream, entry: ErrorEntry): void {
     const owned = ownedOf(stream);
-    const ended = stream.log.append({
-      type: 'error',
-      code: 'cancelled',
-      message: 'unable to finish the answer: it was cancelled',
-    });
+    const ended = stream.log.append(entry);
     if (!ended || owned === undefined) return;
     const { generation, fingerprint } = owned;
     finish(stream);
@@ -198,16 +202,30 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
 
   function forgetPrincipal(principal: string): void {
     for (const { stream } of byPrincipal.get(principal)?.values() ?? []) {
-      cancel(stream);
+      end(stream, CANCELLED);
       forget(stream);
     }
   }
 
+  function all(): Stream[] {
+    return [...byPrincipal.values()].flatMap((own) => [...own.values()].map((o) => o.stream));
+  }
+
+  async function untilRead(timeoutMs: number): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    const isOver = (): boolean =>
+      performance.now() >= until || all().every((stream) => stream.log.done && !stream.hasReaders);
+    if (isOver()) return;
+    for await (const _ of setInterval(DRAIN_CHECK_MS)) if (isOver()) return;
+  }
+
   return {
     start,
-    cancel,
+    cancel: (stream) => end(stream, CANCELLED),
     running,
     forgetPrincipal,
+    has: (principal, id) => byPrincipal.get(principal)?.has(id) ?? false,
+    hasAny: (principal) => byPrincipal.has(principal),
     get(principal, id) {
       const stream = byPrincipal.get(principal)?.get(id)?.stream;
       if (stream === undefined) {
@@ -217,6 +235,12 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
         );
       }
       return stream;
+    },
+    async drain(drainMs) {
+      draining = true;
+      await untilRead(drainMs);
+      for (const stream of all()) end(stream, SHUT_DOWN);
+      await untilRead(LAST_WORDS_MS);
     },
     close() {
       for (const principal of byPrincipal.keys()) forgetPrincipal(principal);
@@ -228,19 +252,4 @@ function overloaded(reason: string): StreamError {
   return new StreamError('overloaded', `unable to start the stream: ${reason}`, {
     retryAfterMs: 1_000,
   });
-}
-
-function createGeneration(requestBytes: number): Generation {
-  return {
-    log: createLog(),
-    controller: new AbortController(),
-    streams: new Set(),
-    ahead: undefined,
-    requestBytes,
-  };
-}
-
-/** A request is held for as long as it is being answered. */
-function bytesOf({ log, requestBytes }: Generation): number {
-  return log.bytes + (log.done ? 0 : requestBytes);
 }

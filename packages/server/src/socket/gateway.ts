@@ -1,153 +1,71 @@
-import { randomUUID } from 'node:crypto';
-import {
-  type DoneReply,
-  type ErrorReply,
-  EVENT,
-  LIMITS,
-  StreamError,
-  type StreamListReply,
-  type StreamOpenReply,
-} from '@rivulet/protocol';
-import {
-  ackSchema,
-  attachSchema,
-  cancelSchema,
-  detachSchema,
-  listSchema,
-  startSchema,
-} from '@rivulet/protocol/schema';
-import type { Server, Socket } from 'socket.io';
-import type * as z from 'zod';
-import type { Stream } from '../deliver/stream.js';
+import { EVENT, StreamError } from '@rivulet/protocol';
+import type { Namespace, Socket } from 'socket.io';
 import type { Streams } from '../deliver/streams.js';
 import type { Logger } from '../observe/logger.js';
-import { type Envelope, envelopeOf, wireError } from './encode.js';
-import { parse } from './parse.js';
-import { principalOf } from './principal.js';
-import { createSeats, type Place } from './seats.js';
+import { hangUpWhenExpired } from './expiry.js';
+import type { Admission, Guard } from './guard.js';
+import type { RateLimits } from './rate-limits.js';
+import { refusalOf } from './refusal.js';
+import { serveSocket } from './serve-socket.js';
 
-/** Puts streams on a Socket.IO server: its messages in, their frames out. */
-export function serveStreams(io: Server, streams: Streams, logger: Logger): void {
-  io.on('connection', (socket) => serveSocket(socket, streams, logger));
+export interface GatewayOptions {
+  streams: Streams;
+  guard: Guard;
+  limits: RateLimits;
+  logger: Logger;
 }
 
-type Reply = StreamOpenReply | StreamListReply | DoneReply;
+export interface Gateway {
+  /** Says that the server ends within `drainMs`; lets in only who has a stream here from now on. */
+  announceClosing(drainMs: number): void;
+}
 
-function serveSocket(socket: Socket, streams: Streams, logger: Logger): void {
-  const { id: principal, returns } = principalOf(socket);
-  const seats = createSeats(socket);
+/** Puts streams on a namespace of a Socket.IO server: its messages in, their frames out. */
+export function serveStreams(namespace: Namespace, options: GatewayOptions): Gateway {
+  const { streams, guard, logger } = options;
+  const admissions = new WeakMap<Socket, Admission>();
+  let closesAt: number | undefined;
 
-  /** `toReader` is how a refusal reaches a client that asked for no reply. */
-  function on<T>(
-    event: string,
-    schema: z.ZodType<T>,
-    carryOut: (message: T) => Reply,
-    toReader?: (error: StreamError, raw: unknown) => void,
-  ): void {
-    socket.on(event, (raw: unknown, reply: unknown) => {
-      if (seats.isFlooded) return hangUp(socket);
-      const respond = typeof reply === 'function' ? reply : undefined;
-      try {
-        const done = carryOut(parse(schema, raw));
-        respond?.(done);
-      } catch (cause) {
-        const error = asStreamError(cause);
-        if (error.code === 'internal') logger.error({ event: 'SOCKET_MESSAGE_FAILED', err: cause });
-        const refusal: ErrorReply = { ok: false, error: wireError(error) };
-        if (respond) respond(refusal);
-        else toReader?.(error, raw);
-      }
-    });
-  }
-
-  function open(stream: Stream, place: Place): StreamOpenReply {
-    const { status, log } = stream;
-    if (place.offset > log.head) {
-      throw new StreamError(
-        'bad_request',
-        `unable to read from offset ${place.offset}: the stream ends at ${log.head} so far`,
-      );
+  async function admit(socket: Socket): Promise<void> {
+    const admission = await guard.admit(socket);
+    if (closesAt !== undefined && !streams.hasAny(admission.principal)) {
+      throw new StreamError('overloaded', 'unable to connect: the server is being shut down', {
+        retryAfterMs: 1_000,
+      });
     }
-    const ref = seats.sit(stream, place);
-    return { ok: true, stream_id: stream.id, status, ...(ref !== undefined && { ref }) };
+    admissions.set(socket, admission);
   }
 
-  function refuse(error: StreamError, raw: unknown): void {
-    socket.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...wireError(error) });
+  async function refusal(socket: Socket): Promise<Error | undefined> {
+    try {
+      await admit(socket);
+      return undefined;
+    } catch (cause) {
+      const data = refusalOf(cause, logger);
+      return Object.assign(new Error(data.message), { data });
+    }
   }
 
-  on(
-    EVENT.start,
-    startSchema,
-    ({ stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId, ...asked }) => {
-      const { query, intent, context, options, window } = asked;
-      const request = {
-        query,
-        ...(intent && { intent }),
-        ...(context && { context }),
-        ...(options && { options }),
-        principal,
-      };
-      const identity = { principal, id, sessionId, query: query.slice(0, LIMITS.listedQueryUnits) };
-      return open(streams.start(identity, request), { offset: 0, window, readerId });
+  namespace.use((socket, admitOrRefuse) => void refusal(socket).then(admitOrRefuse));
+
+  function sendClosing(target: Pick<Socket, 'emit'>, at: number): void {
+    const drain_ms = Math.max(0, Math.round(at - performance.now()));
+    target.emit(EVENT.closing, { type: EVENT.closing, drain_ms });
+  }
+
+  namespace.on('connection', (socket) => {
+    const admission = admissions.get(socket);
+    if (admission === undefined) return void socket.disconnect();
+    guard.seat(socket, admission);
+    hangUpWhenExpired(socket, admission.expiresAt);
+    serveSocket(socket, admission, options);
+    if (closesAt !== undefined) sendClosing(socket, closesAt);
+  });
+
+  return {
+    announceClosing(drainMs) {
+      closesAt = performance.now() + drainMs;
+      for (const socket of namespace.sockets.values()) sendClosing(socket, closesAt);
     },
-    refuse,
-  );
-  on(
-    EVENT.attach,
-    attachSchema,
-    ({ stream_id, offset, window, reader_id: readerId }) =>
-      open(streams.get(principal, stream_id), { offset, window, readerId }),
-    refuse,
-  );
-  on(EVENT.ack, ackSchema, ({ stream_id, offset }) => {
-    seats.ack(streams.get(principal, stream_id), offset);
-    return { ok: true };
-  });
-  on(EVENT.cancel, cancelSchema, ({ stream_id }) => {
-    streams.cancel(streams.get(principal, stream_id));
-    return { ok: true };
-  });
-  on(EVENT.detach, detachSchema, ({ stream_id, reader_id: readerId }) => {
-    seats.leave(streams.get(principal, stream_id), readerId);
-    return { ok: true };
-  });
-  on(EVENT.list, listSchema, () => ({
-    ok: true,
-    streams: streams.running(principal).map((stream) => ({
-      ...envelopeOf(stream),
-      query: stream.query,
-      status: stream.status,
-      offset: stream.log.head,
-    })),
-  }));
-
-  socket.on('disconnect', () => {
-    seats.loseAll();
-    if (!returns) streams.forgetPrincipal(principal);
-  });
-}
-
-/** The names in a refused message, so that its sender knows which of its requests it was. */
-function claimedEnvelope(raw: unknown): Partial<Envelope> {
-  const envelope: Partial<Envelope> = {};
-  if (typeof raw !== 'object' || raw === null) return envelope;
-  for (const name of ['stream_id', 'session_id'] as const) {
-    const value: unknown = (raw as Partial<Record<string, unknown>>)[name];
-    if (typeof value === 'string' && value.length <= LIMITS.idUnits) envelope[name] = value;
-  }
-  return envelope;
-}
-
-/** At once: an orderly close would wait for the client to read what it does not read. */
-function hangUp({ conn }: Socket): void {
-  conn.close(true);
-  conn.request.socket.destroy();
-}
-
-function asStreamError(cause: unknown): StreamError {
-  if (cause instanceof StreamError) return cause;
-  return new StreamError('internal', 'unable to carry out the request: the server failed', {
-    cause,
-  });
+  };
 }

@@ -1,27 +1,73 @@
 import { createHash, randomUUID } from 'node:crypto';
-import type { Socket } from 'socket.io';
+import type { IncomingHttpHeaders } from 'node:http';
+import { StreamError } from '@rivulet/protocol';
 
+/** What a connection has to say of who it is. */
+export interface Credentials {
+  /** As the client's `auth()` gave it. */
+  token: string | undefined;
+  /** Of the HTTP request that opened the connection, such as its cookies. */
+  headers: IncomingHttpHeaders;
+  /** Aborted when the server waits no longer. */
+  signal: AbortSignal;
+}
+
+export interface Identity {
+  /** The user's id: the same for all their devices, and nobody else's. */
+  principal: string;
+  /** When the connection has to be made anew, with a new token. */
+  expiresAt?: Date;
+}
+
+/**
+ * Says who a connection is; undefined refuses it as `unauthorized`. A throw is a fault of the check
+ * itself: it is logged, and the client tries again.
+ */
+export type Authenticate = (
+  credentials: Credentials,
+) => Identity | undefined | Promise<Identity | undefined>;
+
+/** Whose streams a connection may see. */
 export interface Principal {
   id: string;
   /** Whether a later connection can be known as the same. */
   returns: boolean;
+  expiresAt: Date | undefined;
 }
 
-const MIN_BROWSER_ID_UNITS = 16;
-const MAX_BROWSER_ID_UNITS = 128;
-
 /**
- * Whose streams a socket may see. A browser that sends its own unguessable `browser_id` in the
- * handshake is found again when it reconnects; any other socket is a principal of its own. The id is
- * a secret of that browser, so it is hashed before it can reach a log.
+ * A browser that sends its own unguessable `browser_id` is found again when it reconnects; any other
+ * connection is a principal of its own. The id is a secret of that browser, so it is hashed before it
+ * can reach a log.
  */
-export function principalOf(socket: Socket): Principal {
-  const id: unknown = socket.handshake.auth['browser_id'];
-  const known =
-    typeof id === 'string' &&
-    id.length >= MIN_BROWSER_ID_UNITS &&
-    id.length <= MAX_BROWSER_ID_UNITS;
-  if (!known) return { id: `socket:${randomUUID()}`, returns: false };
-  const hash = createHash('sha256').update(id).digest('base64url');
-  return { id: `browser:${hash}`, returns: true };
+export function anonymous(browserId: string | undefined): Principal {
+  if (browserId === undefined) {
+    return { id: `socket:${randomUUID()}`, returns: false, expiresAt: undefined };
+  }
+  const hash = createHash('sha256').update(browserId).digest('base64url');
+  return { id: `browser:${hash}`, returns: true, expiresAt: undefined };
+}
+
+const AUTHENTICATE_MS = 8_000;
+
+/** Throws `unauthorized`, or whatever the check throws. */
+export async function authenticated(
+  authenticate: Authenticate,
+  credentials: Omit<Credentials, 'signal'>,
+): Promise<Principal> {
+  const signal = AbortSignal.timeout(AUTHENTICATE_MS);
+  const tooLate = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason));
+  });
+  const identity = await Promise.race([authenticate({ ...credentials, signal }), tooLate]);
+  if (identity === undefined) throw unauthorized('the token is missing or wrong');
+  const { principal, expiresAt } = identity;
+  if (expiresAt !== undefined && expiresAt.getTime() <= Date.now()) {
+    throw unauthorized('the token has expired');
+  }
+  return { id: `user:${principal}`, returns: true, expiresAt };
+}
+
+function unauthorized(reason: string): StreamError {
+  return new StreamError('unauthorized', `unable to connect: ${reason}; log in again`);
 }

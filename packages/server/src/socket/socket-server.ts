@@ -2,11 +2,13 @@ import type { Server as HttpServer } from 'node:http';
 import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
-import type { OriginCheck } from './origin.js';
+import { logOriginRefused, type OriginCheck } from './origin.js';
+
+export type { Server as SocketServer } from 'socket.io';
 
 const CONNECT_TIMEOUT_MS = 10_000;
-// Anyone may send anything.
-const MAX_LOGGED_UNITS = 200;
+/** Connections that have not said yet who they are. */
+const MAX_UNADMITTED = 1_000;
 
 /** A Socket.IO server that takes no more than Rivulet's messages need, from pages that may connect. */
 export function createSocketServer(
@@ -14,14 +16,18 @@ export function createSocketServer(
   mayConnect: OriginCheck,
   logger: Logger,
 ): Server {
-  return new Server(http, {
-    allowRequest: (request, decide) => {
-      const allowed = mayConnect(request);
-      if (!allowed) {
-        const origin = request.headers.origin?.slice(0, MAX_LOGGED_UNITS);
-        logger.warn({ event: 'ORIGIN_REFUSED', origin, hint: 'name it in ALLOWED_ORIGINS' });
+  const io = new Server(http, {
+    allowRequest(request, decide) {
+      const unadmitted = io.engine.clientsCount - io.sockets.sockets.size;
+      if (!mayConnect(request)) {
+        logOriginRefused(request, logger);
+        decide('origin not allowed', false);
+      } else if (unadmitted >= MAX_UNADMITTED) {
+        logger.warn({ event: 'CONNECTION_REFUSED', unadmitted });
+        decide('too many connections', false);
+      } else {
+        decide(null, true);
       }
-      decide(allowed ? null : 'origin not allowed', allowed);
     },
     cors: {
       origin: (origin, decide) => decide(null, mayConnect({ headers: origin ? { origin } : {} })),
@@ -30,4 +36,5 @@ export function createSocketServer(
     connectTimeout: CONNECT_TIMEOUT_MS,
     serveClient: false,
   });
+  return io;
 }

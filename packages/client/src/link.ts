@@ -1,0 +1,32 @@
+import type {
+  ErrorReply,
+  EVENT,
+  StreamAttachRequest,
+  StreamOpenReply,
+  StreamStartRequest,
+  WireError,
+} from '@rivulet/protocol';
+import type { Frame } from './receive.js';
+
+/** What has a server send a stream. */
+export type OpenRequest = (StreamStartRequest | StreamAttachRequest) & {
+  type: typeof EVENT.start | typeof EVENT.attach;
+};
+
+/** A stream's end of the connection. */
+export interface Link {
+  readonly id: string;
+  /** What has the server send the stream from here on; asked for at each connect. */
+  request(): OpenRequest;
+  /** The server's reply to `request`, unless the connection goes first. */
+  replied(reply: StreamOpenReply | ErrorReply): void;
+  /** The connection is gone, or could not be made. It will be tried again. */
+  disconnected(): void;
+  /** The server does not let this client in, and trying again is of no use. */
+  refused(error: WireError): void;
+  receive(frame: Frame): void;
+  /** How many are before the stream in a queue; 0 when it has left that. */
+  queued(ahead: number): void;
+  /** The client was closed. */
+  closed(): void;
+}

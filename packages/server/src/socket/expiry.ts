@@ -1,0 +1,20 @@
+import type { Socket } from 'socket.io';
+
+/** The longest that a timer of Node can wait. */
+const MAX_TIMER_MS = 2_147_483_647;
+
+/** Ends the connection when its token expires; the client comes back with a new one. */
+export function hangUpWhenExpired(socket: Socket, expiresAt: Date | undefined): void {
+  if (expiresAt === undefined) return;
+  let timer: NodeJS.Timeout | undefined;
+
+  function wait(until: number): void {
+    const leftMs = until - Date.now();
+    if (leftMs <= 0) return void socket.disconnect();
+    timer = setTimeout(wait, Math.min(leftMs, MAX_TIMER_MS), until);
+    timer.unref();
+  }
+
+  wait(expiresAt.getTime());
+  socket.once('disconnect', () => clearTimeout(timer));
+}

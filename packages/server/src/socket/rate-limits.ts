@@ -1,0 +1,59 @@
+import { StreamError } from '@rivulet/protocol';
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+
+/** How often a principal may ask. */
+export interface RateLimit {
+  requests: number;
+  windowSeconds: number;
+}
+
+/** Who asks: the principal, and the address it connects from. */
+export interface Asker {
+  principal: string;
+  address: string;
+}
+
+/** Throws `rate_limited`, with when to try again. */
+export type SpendOne = (asker: Asker) => Promise<void>;
+
+export interface RateLimits {
+  /** A new stream. */
+  start: SpendOne;
+  /** Reading a stream that exists: it comes in bursts, after each cut one for each stream. */
+  attach: SpendOne;
+}
+
+/** Many people may share an address, and one can make up as many principals as they like. */
+const ADDRESS_FACTOR = 10;
+const ATTACH_FACTOR = 10;
+
+export const DEFAULT_RATE_LIMIT: RateLimit = { requests: 30, windowSeconds: 60 };
+
+export function createRateLimits({ requests, windowSeconds }: RateLimit): RateLimits {
+  return {
+    start: bucket(requests, windowSeconds),
+    attach: bucket(requests * ATTACH_FACTOR, windowSeconds),
+  };
+}
+
+function bucket(points: number, duration: number): SpendOne {
+  const byPrincipal = new RateLimiterMemory({ points, duration });
+  const byAddress = new RateLimiterMemory({ points: points * ADDRESS_FACTOR, duration });
+  return async ({ principal, address }) => {
+    try {
+      await byPrincipal.consume(principal);
+      await byAddress.consume(address);
+    } catch (refused) {
+      throw refused instanceof RateLimiterRes ? rateLimited(refused.msBeforeNext) : refused;
+    }
+  };
+}
+
+function rateLimited(retryAfterMs: number): StreamError {
+  const seconds = Math.ceil(retryAfterMs / 1000);
+  return new StreamError(
+    'rate_limited',
+    `unable to carry out the request: too many came in a short time; try again in ${seconds} s`,
+    { retryAfterMs: Math.ceil(retryAfterMs) },
+  );
+}

@@ -1,0 +1,107 @@
+import {
+  type DoneReply,
+  type ErrorReply,
+  EVENT,
+  LIMITS,
+  type StreamListReply,
+  type StreamOpenReply,
+} from '@rivulet/protocol';
+import type { Socket } from 'socket.io';
+import type { Streams } from '../deliver/streams.js';
+import type { Logger } from '../observe/logger.js';
+import type { Envelope } from './encode.js';
+import type { Admission } from './guard.js';
+import type { RateLimits } from './rate-limits.js';
+import { refusalOf } from './refusal.js';
+import { createRequests } from './requests.js';
+import { createSeats } from './seats.js';
+
+type Reply = StreamOpenReply | StreamListReply | DoneReply;
+type CarryOut = (raw: unknown) => Reply | Promise<Reply>;
+type Settle = (reply: Reply | ErrorReply) => void;
+
+/** Carries out what one connection asks for. */
+export function serveSocket(
+  socket: Socket,
+  admission: Admission,
+  { streams, limits, logger }: { streams: Streams; limits: RateLimits; logger: Logger },
+): void {
+  const seats = createSeats(socket);
+  const requests = createRequests(admission, streams, seats, limits);
+  // What a client sends is carried out in its order, though some of it waits for a limit to be asked.
+  let turn: Promise<void> = Promise.resolve();
+
+  function inTurn(step: () => Promise<void> | void): void {
+    turn = turn.then(step).catch((cause: unknown) => void refusalOf(cause, logger));
+  }
+
+  function carryOutInTurn(carryOut: CarryOut, raw: unknown, settle: Settle): void {
+    inTurn(async () => {
+      let reply: Reply | ErrorReply;
+      try {
+        reply = await carryOut(raw);
+      } catch (cause) {
+        reply = { ok: false, error: refusalOf(cause, logger) };
+      }
+      settle(reply);
+    });
+  }
+
+  /** `tellRefusal` is how one reaches a client that asked for no reply. */
+  function on(event: string, carryOut: CarryOut, tellRefusal?: (raw: unknown) => Settle): void {
+    socket.on(event, (raw: unknown, reply: unknown) => {
+      if (seats.isFlooded) return hangUp(socket);
+      const settle = typeof reply === 'function' ? (reply as Settle) : tellRefusal?.(raw);
+      carryOutInTurn(carryOut, raw, settle ?? (() => {}));
+    });
+  }
+
+  const tellRefusal =
+    (raw: unknown): Settle =>
+    (reply) => {
+      if (reply.ok) return;
+      socket.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...reply.error });
+    };
+
+  for (const raw of admission.open) {
+    const carryOut = isAttach(raw) ? requests.attach : requests.start;
+    carryOutInTurn(carryOut, raw, (reply) => {
+      const id = 'stream_id' in reply ? reply.stream_id : claimedEnvelope(raw).stream_id;
+      const stream_id = id !== undefined && { stream_id: id };
+      socket.emit(EVENT.opened, { type: EVENT.opened, ...stream_id, reply });
+    });
+  }
+  on(EVENT.start, requests.start, tellRefusal);
+  on(EVENT.attach, requests.attach, tellRefusal);
+  on(EVENT.ack, requests.ack);
+  on(EVENT.cancel, requests.cancel);
+  on(EVENT.detach, requests.detach);
+  on(EVENT.list, requests.list);
+  socket.on('disconnect', () => {
+    inTurn(() => {
+      seats.loseAll();
+      if (!admission.returns) streams.forgetPrincipal(admission.principal);
+    });
+  });
+}
+
+function isAttach(raw: unknown): boolean {
+  return typeof raw === 'object' && raw !== null && 'type' in raw && raw.type === EVENT.attach;
+}
+
+/** The names in a refused message, so that its sender knows which of its requests it was. */
+function claimedEnvelope(raw: unknown): Partial<Envelope> {
+  const envelope: Partial<Envelope> = {};
+  if (typeof raw !== 'object' || raw === null) return envelope;
+  for (const name of ['stream_id', 'session_id'] as const) {
+    const value: unknown = (raw as Partial<Record<string, unknown>>)[name];
+    if (typeof value === 'string' && value.length <= LIMITS.idUnits) envelope[name] = value;
+  }
+  return envelope;
+}
+
+/** At once: an orderly close would wait for the client to read what it does not read. */
+function hangUp({ conn }: Socket): void {
+  conn.close(true);
+  conn.request.socket.destroy();
+}

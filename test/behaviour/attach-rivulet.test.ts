@@ -1,0 +1,54 @@
+import { createClient } from '@rivulet/client';
+import { EVENT } from '@rivulet/protocol';
+import { io as connectTo } from 'socket.io-client';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { attachedServer } from '../harness/attached.js';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { refused } from '../harness/refused.js';
+import { stage } from '../harness/stage.js';
+
+describe('Rivulet on a server that is there already', () => {
+  it('answers on the namespace of the user’s choice and leaves the others alone', async () => {
+    const { provider, nextCall } = stage();
+    const { url, io } = await attachedServer(provider, { namespace: '/answers' });
+    io.on('connection', (socket) => socket.on('ping-me', (reply) => reply('pong')));
+    const own = connect(url);
+    expect(await own.emitWithAck('ping-me')).toBe('pong');
+
+    const socket = connect(`${url}/answers`);
+    const ended = collect(socket);
+    const client = createClient({ url: `${url}/answers`, cache: false });
+    onTestFinished(() => client.close());
+    await socket.emitWithAck(EVENT.start, { query: 'q' });
+    const { result } = client.start({ query: 'p' });
+    for (const text of ['Where a river ends.', 'It ends.']) {
+      const call = await nextCall();
+      call.say(text);
+      call.finish();
+    }
+    expect(await ended).toMatchObject({ text: 'Where a river ends.' });
+    expect(await result).toMatchObject({ text: 'It ends.' });
+  });
+
+  it('lets in pages of this machine, or those that are named, and no others', async () => {
+    const from = (url: string, origin: string) => {
+      const socket = connectTo(url, {
+        transports: ['websocket'],
+        extraHeaders: { origin },
+        forceNew: true,
+      });
+      onTestFinished(() => void socket.disconnect());
+      return socket;
+    };
+    const { url } = await attachedServer(stage().provider);
+    await next(from(url, 'http://localhost:5173'), 'connect');
+    expect(await refused(from(url, 'https://chat.example'))).toMatchObject({
+      code: 'unauthorized',
+    });
+    const named = await attachedServer(stage().provider, {
+      allowedOrigins: ['https://chat.example'],
+    });
+    await next(from(named.url, 'https://chat.example'), 'connect');
+    await refused(from(named.url, 'https://chat.example.evil'));
+  });
+});

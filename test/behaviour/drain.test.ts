@@ -1,0 +1,130 @@
+import { EVENT } from '@rivulet/protocol';
+import { describe, expect, it, vi } from 'vitest';
+import { startChild } from '../harness/child.js';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { refused } from '../harness/refused.js';
+import { startServer } from '../harness/rivulet.js';
+import { cuttableLink } from '../harness/link.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { stage } from '../harness/stage.js';
+
+const ME = { browser_id: 'the-browser-of-the-first-visitor' };
+const OTHER = { browser_id: 'the-browser-of-someone-else' };
+
+describe('a server that is shut down', () => {
+  it('lets what runs come to its end, and takes nothing new', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    const socket = connect(server.url, ME);
+    const ended = collect(socket);
+    const told = next(socket, EVENT.closing);
+    await socket.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const call = await nextCall();
+    call.say('Where a river ');
+    const drained = server.drain(20_000);
+    expect(await told).toEqual({ type: EVENT.closing, drain_ms: 20_000 });
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+
+    const more = await socket.emitWithAck(EVENT.start, { query: 'more' });
+    expect(more.error).toMatchObject({ code: 'overloaded', retryable: true });
+    expect(await refused(connect(server.url, OTHER))).toMatchObject({ code: 'overloaded' });
+    // Who has a stream here may come back to it.
+    const again = connect(server.url, ME);
+    const toldAgain = next<{ drain_ms: number }>(again, EVENT.closing);
+    const attach = { stream_id: 'A', offset: 0 };
+    expect(await again.emitWithAck(EVENT.attach, attach)).toMatchObject({ ok: true });
+    expect((await toldAgain).drain_ms).toBeLessThanOrEqual(20_000);
+
+    call.say('ends.');
+    call.finish();
+    expect(await ended).toMatchObject({
+      text: 'Where a river ends.',
+      terminal: { type: EVENT.end },
+    });
+    await drained;
+  });
+
+  it('ends as retryable what still runs when the time is over, with its text', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    const answer = sdk(server.url).start({ query: 'q' });
+    const call = await nextCall();
+    call.say('Where a');
+    await snapshotWhen(answer, ({ text }) => text !== '');
+    await server.drain(0);
+    await expect(answer.result).rejects.toMatchObject({
+      code: 'producer_lost',
+      retryable: true,
+      partialText: 'Where a',
+    });
+    await call.aborted;
+  });
+
+  it('waits for a reader that has not read all yet', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    const socket = connect(server.url, ME);
+    const first = next(socket, EVENT.shortChunk);
+    await socket.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', window: 5 });
+    const call = await nextCall();
+    call.say('Where a river');
+    call.finish();
+    await first;
+    let isDrained = false;
+    const drained = server.drain(20_000).then(() => (isDrained = true));
+    await socket.emitWithAck(EVENT.list, {});
+    expect(isDrained).toBe(false);
+    for (const offset of [5, 10]) {
+      const chunk = next(socket, EVENT.shortChunk);
+      socket.emit(EVENT.ack, { stream_id: 'A', offset });
+      await chunk;
+    }
+    socket.emit(EVENT.ack, { stream_id: 'A', offset: 14 });
+    await drained;
+  });
+
+  it('hands its readers on: the client finishes here, and asks what is new elsewhere', async () => {
+    const old = stage();
+    const fresh = stage();
+    const server = await startServer(old.provider);
+    const other = await startServer(fresh.provider);
+    const link = await cuttableLink(server.url);
+    const client = sdk(link.url);
+    const running = client.start({ query: 'running' });
+    const call = await old.nextCall();
+    call.say('Where a river ');
+    await snapshotWhen(running, ({ text }) => text !== '');
+    const drained = server.drain(20_000);
+    link.leadTo(other.url);
+    await vi.waitFor(async () => {
+      expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+    });
+    // Said before the notice may have been read: both ways lead to the other server.
+    const asked = client.start({ query: 'asked now' });
+    call.say('ends.');
+    call.finish();
+    expect(await running.result).toMatchObject({ text: 'Where a river ends.' });
+    const second = await fresh.nextCall();
+    second.say('It ends.');
+    second.finish();
+    expect(await asked.result).toMatchObject({ text: 'It ends.' });
+    await drained;
+    expect(old.calls).toHaveLength(1);
+  });
+
+  it('as a process ends with 0 on SIGTERM, after the answer that was under way', async () => {
+    const child = await startChild(
+      process.execPath,
+      ['--conditions=@rivulet/source', '--import', 'tsx', 'packages/server/src/cli.ts'],
+      { env: { PORT: '0', LLM_MODE: 'docs' }, ready: /^rivulet: (\S+)/ },
+    );
+    const socket = connect(child.match[1]!);
+    const ended = collect(socket);
+    const begun = next(socket, EVENT.chunk);
+    socket.emit(EVENT.start, { query: 'What is an offset?' });
+    await begun;
+    expect(await child.stop('SIGTERM')).toBe(0);
+    const { text, terminal } = await ended;
+    expect(terminal).toMatchObject({ type: EVENT.end, total_length: text.length });
+  });
+});

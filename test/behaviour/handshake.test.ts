@@ -1,0 +1,113 @@
+import { EVENT, LIMITS, type StreamOpenedMessage } from '@rivulet/protocol';
+import { describe, expect, it, vi } from 'vitest';
+import { attachedServer } from '../harness/attached.js';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { refused } from '../harness/refused.js';
+import { startServer } from '../harness/rivulet.js';
+import { cuttableLink } from '../harness/link.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { stage } from '../harness/stage.js';
+
+const ME = { browser_id: 'the-browser-of-the-first-visitor' };
+const start = (stream_id: string) => ({ type: EVENT.start, query: stream_id, stream_id });
+
+describe('a handshake', () => {
+  it('asks, and reads on, in one: each has its reply, in order, before its messages', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const before = connect(url, ME);
+    await before.emitWithAck(EVENT.start, start('A'));
+    const call = await nextCall();
+    const chunk = next(before, EVENT.chunk);
+    call.say('Where a river ends.');
+    await chunk;
+
+    const attach = { type: EVENT.attach, stream_id: 'A', offset: 7, window: 1000 };
+    const foreign = { type: EVENT.attach, stream_id: 'Z', offset: 0 };
+    const wrong = { type: EVENT.start, query: ' ', stream_id: 'W' };
+    const socket = connect(url, { ...ME, open: [attach, foreign, wrong, 7, start('B')] });
+    const heard: [event: string, ...rest: unknown[]][] = [];
+    socket.onAny((event: string, ...rest: unknown[]) => heard.push([event, ...rest]));
+    const ended = collect(socket);
+    const other = await nextCall();
+    other.say('B');
+    other.finish();
+    await ended;
+    const replies = heard.filter(([event]) => event === EVENT.opened);
+    expect(replies.map(([, message]) => message)).toEqual([
+      opened('A', { ok: true, stream_id: 'A', status: 'streaming', ref: 1 }),
+      opened('Z', { ok: false, error: expect.objectContaining({ code: 'not_found' }) }),
+      opened('W', { ok: false, error: expect.objectContaining({ code: 'bad_request' }) }),
+      opened(undefined, { ok: false, error: expect.objectContaining({ code: 'bad_request' }) }),
+      opened('B', { ok: true, stream_id: 'B', status: 'waiting' }),
+    ]);
+    const text = heard.findIndex(([event]) => event === EVENT.shortChunk);
+    expect(heard[text]).toEqual([EVENT.shortChunk, 1, 7, 'a river ends.']);
+    expect(heard.indexOf(replies[0]!)).toBeLessThan(text);
+  });
+
+  it('is counted like any other request', async () => {
+    const { url } = await startServer(stage().provider, { env: { RATE_LIMIT_REQUESTS: '1' } });
+    const socket = connect(url, { ...ME, open: [start('A'), start('B'), start('A')] });
+    const replies: StreamOpenedMessage[] = [];
+    await new Promise<void>((resolve) => {
+      socket.on(EVENT.opened, (message) => replies.push(message) === 3 && resolve());
+    });
+    expect(replies.map(({ reply }) => (reply.ok ? 'ok' : reply.error.code))).toEqual([
+      'ok',
+      'rate_limited',
+      'ok',
+    ]);
+  });
+
+  it.each([
+    ['more requests than it may', Array(LIMITS.handshakeOpens + 1).fill(start('A'))],
+    ['what is no list', 'A'],
+  ])('is refused with %s', async (_, open) => {
+    const { url } = await startServer(stage().provider);
+    expect(await refused(connect(url, { ...ME, open: open as never }))).toMatchObject({
+      code: 'bad_request',
+      message: expect.stringContaining('`open`'),
+    });
+  });
+});
+
+describe('the client', () => {
+  it('asks and reads on in the handshake, and sends no message of its own for either', async () => {
+    const { provider, nextCall } = stage();
+    const { url, io } = await attachedServer(provider);
+    const sent: string[] = [];
+    io.on('connection', (socket) => socket.onAny((event: string) => sent.push(event)));
+    const link = await cuttableLink(url);
+    const client = sdk(link.url);
+    const first = client.start({ query: 'first' });
+    const second = client.start({ query: 'second' });
+    (await nextCall()).say('one');
+    (await nextCall()).say('two');
+    await snapshotWhen(first, ({ text }) => text === 'one');
+    await snapshotWhen(second, ({ text }) => text === 'two');
+    link.cut();
+    await snapshotWhen(first, ({ status }) => status === 'reconnecting');
+    await snapshotWhen(first, ({ status }) => status === 'streaming');
+    await snapshotWhen(second, ({ status }) => status === 'streaming');
+    first.cancel();
+    await vi.waitFor(() => expect(sent).toEqual([EVENT.cancel]));
+  });
+
+  it('sends what a handshake has no room for right after it', async () => {
+    const { provider, nextCall } = stage();
+    const client = sdk((await startServer(provider)).url);
+    const long = { role: 'user', content: 'x'.repeat(50_000) } as const;
+    const answers = ['a', 'b', 'c'].map((query) => client.start({ query, context: [long] }));
+    for (const _ of answers) {
+      const call = await nextCall();
+      call.say('It ends.');
+      call.finish();
+    }
+    for (const { result } of answers) expect(await result).toMatchObject({ text: 'It ends.' });
+  });
+});
+
+function opened(stream_id: string | undefined, reply: object): object {
+  return { type: EVENT.opened, ...(stream_id !== undefined && { stream_id }), reply };
+}

@@ -1,4 +1,4 @@
-import { catchError, Observable } from 'rxjs';
+import { Observable, type Subscriber } from 'rxjs';
 import type { LiveResponse } from './response.js';
 import type { ResponseEvent } from './types.js';
 
@@ -18,14 +18,17 @@ export function coldStream(open: () => ColdSource): Observable<ResponseEvent> {
     return response;
   }
 
-  /** The events of `current`, or of the next response if all had left that one for too long. */
-  function eventsOf(current: ColdSource): Observable<ResponseEvent> {
-    return current.answer.events$.pipe(
-      catchError((error: unknown) => {
-        if (!current.wasGivenUp) throw error;
-        return (response === current || !response ? openNext() : response).answer.events$;
-      }),
-    );
+  /** Gives the events of `current`, or of the next response if all had left that one for too long. */
+  function tell(current: ColdSource, subscriber: Subscriber<ResponseEvent>): void {
+    const subscription = current.answer.events$.subscribe({
+      next: (event) => subscriber.next(event),
+      complete: () => subscriber.complete(),
+      error(error: unknown) {
+        if (!current.wasGivenUp) return subscriber.error(error);
+        tell(response === current || !response ? openNext() : response, subscriber);
+      },
+    });
+    subscriber.add(subscription);
   }
 
   return new Observable((subscriber) => {
@@ -35,9 +38,8 @@ export function coldStream(open: () => ColdSource): Observable<ResponseEvent> {
     if (!isOver && subscribers === 0) current.resume();
     subscribers += 1;
 
-    const subscription = eventsOf(current).subscribe(subscriber);
+    tell(current, subscriber);
     return () => {
-      subscription.unsubscribe();
       subscribers -= 1;
       if (subscribers === 0) response?.detach();
     };

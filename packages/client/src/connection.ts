@@ -8,7 +8,7 @@ import {
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
-import { BehaviorSubject, defer, distinctUntilChanged, type Observable, of } from 'rxjs';
+import { BehaviorSubject, distinctUntilChanged, Observable } from 'rxjs';
 import { io, type Socket } from 'socket.io-client';
 import { backoffMs } from './backoff.js';
 import { browserId } from './browser-id.js';
@@ -251,11 +251,14 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   return {
-    status$: defer(() => {
+    status$: new Observable((subscriber) => {
+      if (status$.value !== 'closed') {
+        connect();
+        return status$.pipe(distinctUntilChanged()).subscribe(subscriber);
+      }
       // A BehaviorSubject that has completed gives its value to nobody.
-      if (status$.value === 'closed') return of('closed' as const);
-      connect();
-      return status$.pipe(distinctUntilChanged());
+      subscriber.next('closed');
+      subscriber.complete();
     }),
     join(link) {
       if (status$.value === 'closed') {

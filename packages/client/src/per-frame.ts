@@ -1,4 +1,4 @@
-import { type MonoTypeOperatorFunction, Observable, take } from 'rxjs';
+import { type MonoTypeOperatorFunction, Observable } from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
 /**
@@ -14,7 +14,7 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
       function emit(value: T): void {
         isWaiting = true;
         // Before the value is out: who takes it may cause the next one.
-        subscriber.add(nextFrame().pipe(take(1)).subscribe(release));
+        subscriber.add(nextFrame(release));
         subscriber.next(value);
       }
 

@@ -1,4 +1,4 @@
-import { asyncScheduler, type MonoTypeOperatorFunction, Observable, take } from 'rxjs';
+import { asyncScheduler, type MonoTypeOperatorFunction, Observable } from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
 // What has come is shown this much later at most: the pace of a model's words hides in it.
@@ -35,7 +35,7 @@ export function smooth(): MonoTypeOperatorFunction<string> {
 
       function tick(): void {
         tickedAt = asyncScheduler.now();
-        subscriber.add(nextFrame().pipe(take(1)).subscribe(type));
+        subscriber.add(nextFrame(type));
       }
 
       function type(): void {

@@ -1,4 +1,4 @@
-import { BehaviorSubject, Observable, of, ReplaySubject, share, switchMap, tap } from 'rxjs';
+import { BehaviorSubject, Observable, Subscription } from 'rxjs';
 import { perFrame } from '../per-frame.js';
 import type { Answer, AnswerSnapshot, Ask, Client } from '../types.js';
 
@@ -51,49 +51,46 @@ export const IDLE: Idle = Object.freeze({
 });
 
 export function createAsker(client: Client): Asker {
-  const asked$ = new BehaviorSubject<Asked | undefined>(undefined);
-  let state: AskState = IDLE;
-
-  const state$ = asked$.pipe(
-    switchMap((asked) => asked?.state$ ?? of(IDLE)),
-    tap((next) => (state = next)),
-    share({ connector: () => new ReplaySubject(1) }),
-  );
-
-  const put = (question: Ask): void => asked$.next(createAsked(client, question));
-
-  return {
-    state$,
-    getSnapshot: () => state,
-    ask: (question) => put(typeof question === 'string' ? { query: question } : question),
-    stop() {
-      const answer = asked$.value?.answer();
-      if (answer !== undefined) answer.cancel();
-      else if (asked$.value !== undefined) asked$.next(undefined);
-    },
-    retry: () => asked$.value && put(asked$.value.question),
-  };
-}
-
-/** A question of a view. */
-interface Asked {
-  readonly question: Ask;
-  readonly state$: Observable<AskState>;
-  /** Undefined until it went out. */
-  answer(): Answer | undefined;
-}
-
-/** Asks when it is first subscribed to, so that what is never mounted, as on a server, asks nothing. */
-function createAsked(client: Client, question: Ask): Asked {
+  const states$ = new BehaviorSubject<AskState>(IDLE);
+  let question: Ask | undefined;
+  /** Of the question, once it went out: what is never mounted, as on a server, asks nothing. */
   let answer: Answer | undefined;
+  let reading = new Subscription();
+  let mounted = 0;
+
+  function put(next: Ask | undefined): void {
+    question = next;
+    answer = undefined;
+    if (mounted > 0) read();
+  }
+
+  function read(): void {
+    reading.unsubscribe();
+    if (question === undefined) return;
+    const current = (answer ??= client.start(question));
+    current.attach();
+    reading = current.state$.pipe(perFrame()).subscribe((state) => states$.next(state));
+    reading.add(() => current.detach());
+  }
+
   return {
-    question,
     state$: new Observable((subscriber) => {
-      const mounted = (answer ??= client.start(question));
-      mounted.attach();
-      subscriber.add(() => mounted.detach());
-      subscriber.add(mounted.state$.pipe(perFrame()).subscribe((next) => subscriber.next(next)));
+      mounted += 1;
+      if (mounted === 1) read();
+      subscriber.add(states$.subscribe(subscriber));
+      return () => {
+        mounted -= 1;
+        if (mounted === 0) reading.unsubscribe();
+      };
     }),
-    answer: () => answer,
+    getSnapshot: () => states$.value,
+    ask: (next) => put(typeof next === 'string' ? { query: next } : next),
+    stop() {
+      if (answer === undefined) put(undefined);
+      else answer.cancel();
+    },
+    retry() {
+      if (question !== undefined) put(question);
+    },
   };
 }

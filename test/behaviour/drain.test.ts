@@ -60,6 +60,23 @@ describe('a server that is shut down', () => {
     await call.aborted;
   });
 
+  it('leaves a reader that is behind the time to read of it', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    const socket = connect(server.url, ME);
+    const order: string[] = [];
+    socket.on(EVENT.shortChunk, (_, offset: number, text: string) => {
+      socket.emit(EVENT.ack, { stream_id: 'A', offset: offset + text.length });
+    });
+    const ended = next(socket, EVENT.error).then(() => order.push('read'));
+    await socket.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', window: 2 });
+    (await nextCall()).say('Where a river ends.');
+    await next(socket, EVENT.shortChunk);
+    await server.drain(0).then(() => order.push('drained'));
+    await ended;
+    expect(order).toEqual(['read', 'drained']);
+  });
+
   it('waits for a reader that has not read all yet', async () => {
     const { provider, nextCall } = stage();
     const server = await startServer(provider);

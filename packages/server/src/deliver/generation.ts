@@ -55,7 +55,6 @@ export async function runGeneration(
         message: 'unable to finish the answer: the server is full; ask again soon',
         retryAfterMs: 1_000,
       });
-      controller.abort();
       break;
     }
   } catch {

@@ -40,8 +40,15 @@ it.each(Object.keys(exports))('importing %s of the client in Node does nothing',
   const { stdout } = await promisify(execFile)(
     process.execPath,
     [
-      ...['--conditions=@rivulet/source', '--import', 'tsx', '--input-type=module', '-e', WATCH],
-      ...['--', FRAMEWORKS[entry] ?? '', `@rivulet/client${entry.slice(1)}`],
+      '--conditions=@rivulet/source',
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '-e',
+      WATCH,
+      '--',
+      FRAMEWORKS[entry] ?? '',
+      `@rivulet/client${entry.slice(1)}`,
     ],
     { cwd: ROOT, timeout: 20_000 },
   );

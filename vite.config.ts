@@ -28,6 +28,20 @@ export default defineConfig({
       {
         extends: true,
         root,
+        // Against the server at CONFORMANCE_URL, or our own.
+        test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.test.ts'],
+          globalSetup: ['test/conformance/suite/set-up.ts'],
+          isolate: false,
+          // Ours answers at once; a model behind another may take its time.
+          testTimeout: process.env['CONFORMANCE_URL'] === undefined ? 10_000 : 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        root,
         // The page is opened as a visitor would, by scripting Chromium from Node.
         test: {
           name: 'page',

@@ -1,11 +1,14 @@
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
+import { EVENT } from '@rivulet/protocol';
 import type { Authenticate } from '@rivulet/server';
 import { filter, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { backoffMs } from '../../packages/client/src/backoff.js';
+import { attachedServer } from '../harness/attached.js';
 import { cuttableLink } from '../harness/link.js';
+import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { sdk, snapshotWhen, staged } from '../harness/sdk.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
 const ASK = { query: 'What is a delta?' };
@@ -58,7 +61,7 @@ describe('a token', () => {
     const { provider, nextCall, calls } = stage();
     const authenticate = tokens(() => true, 300);
     const { url } = await startServer(provider, { authenticate });
-    const auth = vi.fn(() => 'a token');
+    const auth = vi.fn<() => string>(() => 'a token');
     const answer = sdk(url, { auth }).start(ASK);
     const call = await nextCall();
     call.say('Where a ');
@@ -73,8 +76,10 @@ describe('a token', () => {
   });
 
   it('that the user lacks fails at once, where there is no way to get one', async () => {
-    const { url } = await startServer(stage().provider, { authenticate: () => undefined });
+    const authenticate = vi.fn<Authenticate>(() => undefined);
+    const { url } = await startServer(stage().provider, { authenticate });
     await expect(sdk(url).start(ASK).result).rejects.toMatchObject({ code: 'unauthorized' });
+    expect(authenticate).toHaveBeenCalledTimes(1);
   });
 });
 
@@ -85,40 +90,78 @@ describe('a connection', () => {
     const online = (status: string): boolean => status === 'online';
     await firstValueFrom(sdk(dead.url).connection$.pipe(filter(online)));
     dead.deafen();
-    await server.close();
+    await expect(server.close()).resolves.toBeUndefined();
   }, 10_000);
 
-  it('is tried again when the server says, where it was refused for want of room', async () => {
+  it('is tried again when the server says, where it was refused', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { socketCaps: { maxSockets: 1 } });
-    const first = sdk(url);
-    await firstValueFrom(first.connection$.pipe(filter((status) => status === 'online')));
+    const { url, io } = await attachedServer(provider);
+    let tries = 0;
+    const opensAt = performance.now() + 1_000;
+    io.use((_, next) => {
+      tries += 1;
+      const waitMs = Math.ceil(opensAt - performance.now());
+      if (waitMs <= 0) return next();
+      const data = {
+        code: 'overloaded',
+        message: 'unable',
+        retryable: true,
+        retry_after_ms: waitMs,
+      };
+      next(Object.assign(new Error('unable'), { data }));
+    });
     const answer = sdk(url).start(ASK);
-    await snapshotWhen(answer, ({ status }) => status === 'reconnecting');
-    first.close();
     const call = await nextCall();
     call.say('It ends.');
     call.finish();
     expect(await answer.result).toMatchObject({ text: 'It ends.' });
+    // Trying as after a cut it would have come three times at least.
+    expect(tries).toBe(2);
   });
 
-  it('that is reading too often waits for as long as it is told, and goes on', async () => {
-    const { server, nextCall, calls } = await staged({
-      env: { RATE_LIMIT_REQUESTS: '1', RATE_LIMIT_WINDOW_SECONDS: '1' },
+  it('that may not read again yet waits for as long as it is told, and goes on', async () => {
+    const { provider, nextCall, calls } = stage();
+    const server = await startServer(provider, {
+      authenticate: () => ({ principal: 'ada' }),
+      env: { RATE_LIMIT_REQUESTS: '1', RATE_LIMIT_WINDOW_SECONDS: '2' },
     });
     const link = await cuttableLink(server.url);
     const answer = sdk(link.url).start(ASK);
     const call = await nextCall();
-    let whole = '';
-    for (let i = 0; i < 14; i++) {
-      whole += `${i} `;
-      call.say(`${i} `);
-      await snapshotWhen(answer, ({ text }) => text === whole);
-      link.cut();
+    call.say('Where a ');
+    await snapshotWhen(answer, ({ text }) => text !== '');
+    const other = connect(server.url);
+    const attach = { stream_id: answer.id, offset: 0 };
+    for (let code = ''; code !== 'rate_limited';) {
+      code = (await other.emitWithAck(EVENT.attach, attach)).error?.code;
     }
+    link.cut();
+    call.say('river ends.');
     call.finish();
-    expect(await answer.result).toMatchObject({ text: whole });
+    expect(await answer.result).toMatchObject({ text: 'Where a river ends.' });
     expect(calls).toHaveLength(1);
+  });
+
+  it('that is quiet is left alone for as long as it answers', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const client = sdk(server.url);
+    const statuses: string[] = [];
+    client.connection$.subscribe((status) => statuses.push(status));
+    const answer = client.start(ASK);
+    const call = await nextCall();
+    const other = connect(server.url);
+    for (let i = 0; i < 12; i++) {
+      await vi.advanceTimersByTimeAsync(2_500);
+      await other.emitWithAck(EVENT.list, {});
+      await other.emitWithAck(EVENT.list, {});
+    }
+    call.say('It ends.');
+    call.finish();
+    await answer.result;
+    expect(statuses).toEqual(['connecting', 'online']);
   });
 
   it('that is dead without a word is found and made again', async () => {
@@ -137,7 +180,7 @@ describe('a connection', () => {
     await vi.advanceTimersByTimeAsync(25_000);
     await snapshotWhen(answer, ({ text }) => text === 'Where a river ends.');
     call.finish();
-    await answer.result;
+    expect(await answer.result).toMatchObject({ status: 'done' });
   });
 
   it('is tried again ever more seldom, and not by all at one moment', () => {

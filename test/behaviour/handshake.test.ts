@@ -94,18 +94,30 @@ describe('the client', () => {
     await vi.waitFor(() => expect(sent).toEqual([EVENT.cancel]));
   });
 
-  it('sends what a handshake has no room for right after it', async () => {
-    const { provider, nextCall } = stage();
-    const client = sdk((await startServer(provider)).url);
-    const long = { role: 'user', content: 'x'.repeat(50_000) } as const;
-    const answers = ['a', 'b', 'c'].map((query) => client.start({ query, context: [long] }));
-    for (const _ of answers) {
-      const call = await nextCall();
-      call.say('It ends.');
-      call.finish();
-    }
-    for (const { result } of answers) expect(await result).toMatchObject({ text: 'It ends.' });
-  });
+  it.each([
+    ['seventy short questions', 70, 10],
+    ['more than a message may hold', 25, 50_000],
+  ])(
+    'asks in the handshake what there is room for, and the rest right after: %s',
+    async (_, count, units) => {
+      const { provider, nextCall } = stage();
+      const server = await startServer(provider, {
+        env: { RATE_LIMIT_REQUESTS: '100' },
+        bounds: { maxStreamsPerPrincipal: 100 },
+      });
+      const client = sdk(server.url);
+      const long = { role: 'user', content: 'x'.repeat(units) } as const;
+      const answers = Array.from({ length: count }, (_unused, i) =>
+        client.start({ query: `${i}`, context: [long] }),
+      );
+      for (let i = 0; i < count; i++) {
+        const call = await nextCall();
+        call.say('It ends.');
+        call.finish();
+      }
+      for (const { result } of answers) expect(await result).toMatchObject({ text: 'It ends.' });
+    },
+  );
 });
 
 function opened(stream_id: string | undefined, reply: object): object {

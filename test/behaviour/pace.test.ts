@@ -3,7 +3,7 @@ import { createPace } from '../../packages/server/src/deliver/pace.js';
 
 /** A reader that counts its flushes. */
 function reader(isFresh = false) {
-  const flush = vi.fn();
+  const flush = vi.fn<() => void>();
   return { isFresh, flush };
 }
 

@@ -55,6 +55,24 @@ function shapes(): Map<string, Shape> {
   return found;
 }
 
+/** Sections without conformance tests of their own, and why. */
+const NO_TESTS: Readonly<Record<string, string>> = {
+  Nomenclature: 'words',
+  Connecting: 'a heading',
+  'Messages from the client': 'a heading',
+  Replies: 'a heading',
+  'Messages from the server': 'a heading',
+  StreamListReply: 'with StreamListRequest',
+  StreamSummary: 'with StreamListRequest',
+  DoneReply: 'with the requests that it answers',
+  Intent: 'with Shapes',
+  Turn: 'with Shapes',
+  GenerateOptions: 'with Shapes',
+  Usage: 'with StreamEndMessage',
+  Timing: 'with StreamEndMessage',
+  WireError: 'with every refusal',
+};
+
 describe('PROTOCOL.md', () => {
   const documented = sections();
 
@@ -85,6 +103,17 @@ describe('PROTOCOL.md', () => {
       expect(fields).toEqual(expect.arrayContaining(required));
     },
   );
+
+  it('has each section held against servers by the conformance suite', () => {
+    const folder = 'test/conformance';
+    const files = readdirSync(join(ROOT, folder)).filter((name) => name.endsWith('.test.ts'));
+    const tests = files.map((name) => read(`${folder}/${name}`)).join('');
+    const dialogue = /^\d\. /;
+    const untested = [...documented.keys()].filter(
+      (name) => !tests.includes(`describe('${name}'`) && !dialogue.test(name),
+    );
+    expect(untested.sort()).toEqual(Object.keys(NO_TESTS).sort());
+  });
 
   it('names every event of the code and no other', () => {
     const named = document.matchAll(/^`(\w+)`, (?:client to server|server to client)\./gm);

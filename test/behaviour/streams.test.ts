@@ -116,6 +116,7 @@ describe('bounds', () => {
     (await nextCall()).finish();
     await ended;
     expect((await start(socket, { query: '2', context })).ok).toBe(true);
+    expect(await attach(socket, { stream_id: 'A', offset: 0 })).toMatchObject({ ok: true });
   });
 
   it('end an answer that outgrows all memory there is, with its text so far', async () => {
@@ -449,7 +450,7 @@ describe('leaving', () => {
 
   it('ends nothing for a reader that left and is back within the grace', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { detachGraceMs: 30 } });
+    const { url } = await startServer(provider, { bounds: { detachGraceMs: 400 } });
     const socket = connect(url);
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();

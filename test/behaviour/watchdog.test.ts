@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createWatchdog } from '../../packages/client/src/watchdog.js';
 
 describe('the watchdog of a connection', () => {
-  const probe = vi.fn();
-  const dead = vi.fn();
+  const probe = vi.fn<() => void>();
+  const dead = vi.fn<() => void>();
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => {
     vi.useRealTimers();

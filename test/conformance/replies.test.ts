@@ -1,0 +1,59 @@
+import { EVENT } from '@rivulet/protocol';
+import { describe, expect } from 'vitest';
+import { answered, PLAIN } from './suite/answer.js';
+import { it } from './suite/it.js';
+import { connect, newId } from './suite/peer.js';
+
+// That a reply comes before the stream's messages is a rule of every reader of this suite, and so is
+// that it has a `ref` if a window was given.
+
+describe('StreamOpenReply', () => {
+  it('says `ended` once all there will be is in the log', async () => {
+    const { auth, id } = await answered();
+    const reading = await (await connect({ auth })).attach({ stream_id: id, offset: 0 });
+    expect(reading.reply).toEqual({ ok: true, stream_id: id, status: 'ended' });
+  });
+
+  it('says `waiting` before the first text, and `streaming` after it', async ({ player }) => {
+    const [first, second, id] = [player.gate(), player.gate(), newId()];
+    const query = player.script(
+      { hold: first },
+      { text: 'x' },
+      { hold: second },
+      { finish: 'stop' },
+    );
+    const peer = await connect();
+    const reading = await peer.start({ query, stream_id: id });
+    expect(reading.reply.status).toBe('waiting');
+    await player.open(first);
+    await peer.inbox.until(() => reading.text === 'x');
+    const late = await peer.attach({ stream_id: id, offset: 0 });
+    expect(late.reply.status).toBe('streaming');
+    await player.open(second);
+    await peer.inbox.ended(late);
+  });
+
+  it('has a `ref` for each stream that is read with a window', async () => {
+    const peer = await connect();
+    const readings = await Promise.all(
+      [1, 2, 3].map((temperature) =>
+        peer.start({ query: PLAIN, window: 32, options: { temperature: temperature / 2 } }),
+      ),
+    );
+    expect(new Set(readings.map(({ reply }) => reply.ref)).size).toBe(3);
+    for (const reading of readings) peer.keepUp(reading);
+    for (const reading of readings) await peer.inbox.ended(reading);
+  });
+});
+
+describe('ErrorReply', () => {
+  it('means that nothing has changed', async () => {
+    const peer = await connect();
+    const id = newId();
+    await peer.refused(EVENT.start, { query: ' ', stream_id: id });
+    await peer.refused(EVENT.attach, { stream_id: id, offset: 0 });
+    expect(await peer.list()).toEqual([]);
+    const reading = await peer.start({ query: PLAIN, stream_id: id });
+    expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end });
+  });
+});

@@ -1,0 +1,47 @@
+/** One step of what a server's model does. README.md, "Scripts", says what each means. */
+export type Step =
+  | { text: string }
+  | { hold: string; given_up?: string }
+  | { open: string }
+  | { calls: { name: string; arguments: unknown }[] }
+  | { fail: 'unavailable' | 'blocked' }
+  | { finish: 'stop' | 'length' | 'other' }
+  | { describe: true }
+  | { serve: Kind }
+  | { close: string };
+
+/** Servers that are set up in a way of their own. */
+export const KINDS = ['one_place', 'token', 'limited', 'closing'] as const;
+export type Kind = (typeof KINDS)[number];
+
+export interface Script {
+  /** Nobody else's; it makes each question another one. */
+  id: string;
+  steps: Step[];
+}
+
+/** What a question begins with that is a script. */
+export const SCRIPT_PREFIX = 'conformance:';
+
+/** What `describe` has the server say, as JSON. */
+export interface Description {
+  conformance: 1;
+  serves: Kind[];
+}
+
+/** What `serve` has the server say, as JSON. */
+export interface Served {
+  url: string;
+  /** `token`: of two users, and one of the first that expires a second after it was first used. */
+  tokens?: [string, string];
+  short_token?: string;
+  /** `limited`: how many a principal has before it is refused. */
+  starts?: number;
+  attaches?: number;
+  /** `closing`: what its `server_closing` says. */
+  drain_ms?: number;
+}
+
+export function scriptQuery(script: Script): string {
+  return SCRIPT_PREFIX + JSON.stringify(script);
+}

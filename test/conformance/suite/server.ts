@@ -1,0 +1,19 @@
+import { inject } from 'vitest';
+import type { Kind } from './script.js';
+
+/** The server under test, as the set-up found it. */
+export interface ServerUnderTest {
+  url: string;
+  /** What of the second level it can do; or why nothing. */
+  scripts: { serves: readonly Kind[] } | { missing: string };
+  /** Tests that it is known to fail, and why. */
+  known: Readonly<Record<string, string>>;
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    conformance: ServerUnderTest;
+  }
+}
+
+export const serverUnderTest = (): ServerUnderTest => inject('conformance');

@@ -1,0 +1,126 @@
+import * as z from 'zod';
+
+// What a server may send, written for this suite alone: a server that shares its schemas with its
+// own tests could be wrong in both.
+
+const offset = z.int().nonnegative();
+const id = z.string().min(1);
+const about = { stream_id: id, session_id: z.string().min(1).exactOptional() };
+
+/** Of people's words, and what to do about it. */
+const failure = {
+  code: z.string().regex(/^[a-z][a-z_]*$/),
+  message: z.string().regex(/^unable to [^]+: [^]+/),
+  retryable: z.boolean(),
+  retry_after_ms: z.int().nonnegative().exactOptional(),
+};
+export const wireError = z.strictObject(failure);
+export type WireError = z.infer<typeof wireError>;
+
+export const status = z.enum(['queued', 'waiting', 'streaming', 'ended']);
+
+export const openReply = z.strictObject({
+  ok: z.literal(true),
+  stream_id: id,
+  status,
+  ref: z.int().exactOptional(),
+});
+export type OpenReply = z.infer<typeof openReply>;
+
+export const doneReply = z.strictObject({ ok: z.literal(true) });
+export const errorReply = z.strictObject({ ok: z.literal(false), error: wireError });
+
+const summary = z.strictObject({
+  ...about,
+  query: z.string().max(256),
+  status: status.exclude(['ended']),
+  offset,
+});
+export type Summary = z.infer<typeof summary>;
+export const listReply = z.strictObject({ ok: z.literal(true), streams: z.array(summary) });
+
+const opened = z.strictObject({
+  type: z.literal('stream_opened'),
+  stream_id: id.exactOptional(),
+  reply: z.union([openReply, errorReply]),
+});
+const closing = z.strictObject({
+  type: z.literal('server_closing'),
+  drain_ms: z.int().nonnegative(),
+});
+
+const queued = z.strictObject({
+  type: z.literal('stream_queued'),
+  ...about,
+  ahead: z.int().nonnegative(),
+});
+const start = z.strictObject({
+  type: z.literal('stream_start'),
+  ...about,
+  offset,
+  attempt: z.int().positive(),
+  source: z.enum(['model', 'cache']),
+  provider: z.string().min(1),
+  model: z.string().min(1),
+  reason: z.string().min(1).exactOptional(),
+});
+const chunk = z.strictObject({
+  type: z.literal('stream_chunk'),
+  ...about,
+  offset,
+  data: z.string().min(1),
+});
+const tool = { type: z.literal('stream_tool'), ...about, offset, call_id: id, name: z.string() };
+const toolCall = z.strictObject({ ...tool, phase: z.literal('call'), arguments: z.unknown() });
+const toolResult = z.union([
+  z.strictObject({ ...tool, phase: z.literal('result'), result: z.unknown() }),
+  z.strictObject({ ...tool, phase: z.literal('result'), error: z.string().min(1) }),
+]);
+const tokens = z.int().nonnegative().exactOptional();
+const end = z.strictObject({
+  type: z.literal('stream_end'),
+  ...about,
+  offset,
+  complete: z.literal(true),
+  total_length: z.int().nonnegative(),
+  finish_reason: z.enum(['stop', 'length', 'other']),
+  digest: z.string().regex(/^[0-9a-f]{64}$/),
+  usage: z.strictObject({ input_tokens: tokens, output_tokens: tokens }),
+  timing: z.strictObject({
+    first_chunk_ms: z.int().nonnegative().exactOptional(),
+    total_ms: z.int().nonnegative(),
+  }),
+});
+const error = z.strictObject({ type: z.literal('stream_error'), ...about, offset, ...failure });
+const refusal = z.strictObject({
+  type: z.literal('stream_error'),
+  offset: z.undefined().optional(),
+  stream_id: z.string().exactOptional(),
+  session_id: z.string().exactOptional(),
+  ...failure,
+});
+
+export const shortChunk = z.tuple([z.int(), offset, z.string().min(1)]);
+
+/** What an event carries, by its name. */
+export const messages = {
+  stream_opened: opened,
+  server_closing: closing,
+  stream_queued: queued,
+  stream_start: start,
+  stream_chunk: chunk,
+  stream_tool: z.union([toolCall, toolResult]),
+  stream_end: end,
+  stream_error: z.union([error, refusal]),
+} as const;
+
+/** A message of a stream's log; a chunk of either form is a `Chunk`. */
+export type Start = z.infer<typeof start>;
+export type Chunk = z.infer<typeof chunk>;
+export type Tool = z.infer<typeof toolCall> | z.infer<typeof toolResult>;
+export type Terminal = z.infer<typeof end> | z.infer<typeof error>;
+export type Logged = Start | Chunk | Tool | Terminal;
+export type Queued = z.infer<typeof queued>;
+export type Opened = z.infer<typeof opened>;
+export type Closing = z.infer<typeof closing>;
+export type Refusal = z.infer<typeof refusal>;

@@ -6,6 +6,7 @@ import {
   receive,
   receiveAhead,
   type Received,
+  withoutEnd,
 } from '../../packages/client/src/receive.js';
 
 const START: Frame['entry'] = {
@@ -65,6 +66,17 @@ describe('receiving', () => {
     const queued = receiveAhead(received(NOTHING, text(0, 'Lon')) as Received, 2);
     expect(receive(queued, text(0, 'Lon'))).toMatchObject({ ahead: 2 });
     expect(receive(queued, text(3, 'don'))).toMatchObject({ ahead: 0, text: 'London' });
+  });
+
+  it('can be taken up again before an end that was not looked into yet', () => {
+    const before = received(NOTHING, { offset: 0, size: 1, entry: START }, text(1, 'Paris'));
+    if (before === 'gap') throw new Error('a gap');
+    const end = { finishReason: 'stop', totalLength: 5, digest: '', usage: {} } as const;
+    const entry = { type: 'end', ...end, timing: { total_ms: 1 } } as const;
+    const whole = received(before, { offset: 6, size: 1, entry });
+    expect(whole).toMatchObject({ offset: 7, terminal: entry });
+    expect(withoutEnd(whole as Received)).toEqual(before);
+    expect(withoutEnd(before)).toBe(before);
   });
 
   it('gives the exact text for any overlaps, repeats and losses, when it attaches again at a gap', () => {

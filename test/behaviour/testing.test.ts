@@ -136,6 +136,26 @@ describe('a scripted client', () => {
     expect(await lastValueFrom(client.connection$)).toBe('closed');
   });
 
+  it('lists what is under way, and attaches to it', async () => {
+    const client = createTestClient(({ query }) => (query === 'stalls' ? [] : SCRIPT));
+    const listed: string[][] = [];
+    client.active$.subscribe((active) => listed.push(active.map((a) => `${a.query} ${a.status}`)));
+    const stalls = client.start({ query: 'stalls' });
+    const answer = client.start({ query: 'ends' });
+    expect(client.attach(answer.id)).toBe(answer);
+    await answer.result;
+    expect(listed).toEqual([
+      [],
+      ['stalls waiting'],
+      ['stalls waiting', 'ends waiting'],
+      ['stalls waiting', 'ends streaming'],
+      ['stalls waiting'],
+    ]);
+    stalls.cancel();
+    await expect(client.attach('unknown').result).rejects.toMatchObject({ code: 'not_found' });
+    expect(listed.at(-1)).toEqual([]);
+  });
+
   it('answers each question as its function says', async () => {
     const client = createTestClient(({ query }) => [
       { type: 'text', text: query },

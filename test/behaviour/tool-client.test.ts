@@ -9,8 +9,6 @@ import { EVENT } from '@rivulet/protocol';
 import { gemini, ProviderError, searchDocs, ToolError } from '@rivulet/server';
 import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LiveResponse } from '../../packages/client/src/response.js';
-import { createConnection } from '../../packages/client/src/connection.js';
 import { type RunningFake, startFake } from '../harness/fakes.js';
 import { cuttableLink } from '../harness/link.js';
 import { collect, connect } from '../harness/plain-client.js';
@@ -208,23 +206,20 @@ describe('an answer that used a tool, in the SDK', () => {
   });
 
   it.each([
-    ['used a tool', true, 0],
-    ['used none', false, 1],
-  ])('is kept in the browser only if it %s', async (_, uses, kept) => {
+    ['used a tool', 'model', true],
+    ['used none', 'browser-cache', false],
+  ])('that %s comes from the %s when it is asked for again', async (_, source, uses) => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, { tools: [runs('height', () => 9)] });
-    const connection = createConnection(url, undefined);
-    const puts: unknown[] = [];
-    const store = {
-      get: async () => undefined,
-      put: async (...put: unknown[]) => void puts.push(put),
-    };
-    const { answer } = new LiveResponse('one', ASK, connection, store);
-    if (uses) callHeight(await nextCall());
-    say(await nextCall());
-    await answer.result;
-    expect(puts).toHaveLength(kept);
-    connection.close();
+    const client = sdk(url, { cache: {} });
+    for (const asked of ['model', source]) {
+      const { result } = client.start(ASK);
+      if (asked === 'model') {
+        if (uses) callHeight(await nextCall());
+        say(await nextCall());
+      }
+      expect((await result).source).toBe(asked);
+    }
   });
 });
 

@@ -1,35 +1,13 @@
-import { type Client, type ClientOptions, createClient } from '@rivulet/client';
-import { entries, createStore, set } from 'idb-keyval';
-import { beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
-
-let namespace: string;
-beforeEach(() => {
-  namespace = crypto.randomUUID();
-});
-
-/** A client of its own user. Its socket is new, so that it must connect if it is to ask. */
-function open(options: ClientOptions = {}): Client {
-  const client = createClient({ url: inject('url'), cache: { namespace }, ...options });
-  onTestFinished(() => client.close());
-  return client;
-}
-
-/** Once the answer is in IndexedDB. */
-async function kept(count: number): Promise<void> {
-  const store = createStore(`rivulet:${namespace}`, 'answers');
-  await vi.waitFor(async () => expect(await entries(store)).toHaveLength(2 * count));
-}
-
-async function ask(client: Client, query: string, options = {}) {
-  const { text, source } = await client.start({ query, options }).result;
-  return { text, source };
-}
+import { entries, keys, set, setMany } from 'idb-keyval';
+import type { KeptAnswer } from '../../packages/client/src/cache/response-cache.js';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ask, hasPrefix, idle, kept, open, ownNamespace, ownStore } from './own-user.js';
 
 describe('the browser cache', () => {
   it('answers a question asked again, and the server hears nothing of it', async () => {
     const first = await ask(open(), 'What is a delta?');
     expect(first.source).toBe('model');
-    await kept(1);
+    await kept('What is a delta?');
     for (let i = 0; i < 3; i++) {
       expect(await ask(open(), 'What is a delta?')).toEqual({
         text: first.text,
@@ -41,10 +19,25 @@ describe('the browser cache', () => {
     expect(count(next.text)).toBe(count(first.text) + 1);
   });
 
+  it('says who gave the answer that was kept', async () => {
+    await open().start({ query: 'Who?' }).result;
+    await kept('Who?');
+    expect(await open().start({ query: 'Who?' }).result).toMatchObject({
+      source: 'browser-cache',
+      provider: 'scripted',
+      model: expect.any(String),
+      finishReason: 'stop',
+    });
+    const answer = (await entries<string, KeptAnswer>(ownStore())).find(([key]) =>
+      key.startsWith('b:'),
+    );
+    expect(Date.now() - answer![1].createdAt).toBeLessThan(30_000);
+  });
+
   it('keeps another user’s answers apart, and those to another question', async () => {
     await ask(open(), 'Mine?');
-    await kept(1);
-    const other = open({ cache: { namespace: `${namespace}-other` } });
+    await kept('Mine?');
+    const other = open({ cache: { namespace: `${ownNamespace()}-other` } });
     expect((await ask(other, 'Mine?')).source).toBe('model');
     expect((await ask(open(), 'Mine? ')).source).toBe('model');
     expect((await ask(open(), 'Mine?', { temperature: 1 })).source).toBe('model');
@@ -53,7 +46,7 @@ describe('the browser cache', () => {
   it('has the words of fetch', async () => {
     const client = open();
     const { text: first } = await ask(client, 'Again?');
-    await kept(1);
+    await kept('Again?');
     const { text: second } = await ask(client, 'Again?', { cache: 'no-store' });
     expect(second).not.toBe(first);
     expect(await ask(client, 'Again?')).toEqual({ text: first, source: 'browser-cache' });
@@ -79,58 +72,139 @@ describe('the browser cache', () => {
     stopped.cancel();
     await stopped.result;
     await ask(client, 'This is kept');
-    await kept(1);
+    await kept('This is kept');
   });
 
   it('keeps no more answers than it may, and lets the least recently used go', async () => {
-    const client = open({ cache: { namespace, maxEntries: 2 } });
+    const client = open({ cache: { maxEntries: 2 } });
     await ask(client, 'a');
-    await kept(1);
+    await kept('a');
     await ask(client, 'b');
-    await kept(2);
+    await kept('a', 'b');
     // Uses `a`, so that `b` is the older one.
     await ask(client, 'a');
-    await new Promise((resolve) => requestIdleCallback(resolve));
     await ask(client, 'c');
-    await vi.waitFor(async () => {
-      await expect(ask(client, 'b', { cache: 'only-if-cached' })).rejects.toThrow();
-    });
-    expect((await ask(client, 'a', { cache: 'only-if-cached' })).source).toBe('browser-cache');
-    await kept(2);
+    await kept('a', 'c');
   });
 
-  it('gives nothing that is older than it may be', async () => {
+  it('keeps no more bytes than it may, and none of an answer that has more', async () => {
+    const client = open({ cache: { maxBytes: 1_000 } });
+    const long = (word: string): string => word.repeat(300);
+    await ask(client, long('a'));
+    await kept(long('a'));
+    await ask(client, long('b'));
+    await kept(long('a'), long('b'));
+    await ask(client, 'x'.repeat(2_000));
+    await ask(client, long('c'));
+    await kept(long('b'), long('c'));
+  });
+
+  it('holds two thousand answers, and finds each', async () => {
+    const client = open({ cache: { maxEntries: 2_000 } });
+    await ask(client, 'Newest?');
+    await kept('Newest?');
+    const [, newest] = (await entries<string, KeptAnswer>(ownStore())).find(([key]) =>
+      key.startsWith('b:'),
+    )!;
+    const createdAt = Date.now() - 1_000;
+    const meta = { size: 1_000, createdAt, usedAt: createdAt };
+    const many = Array.from({ length: 2_000 }, (_, i): [string, unknown][] => [
+      [`m:${i}`, { ...meta, usedAt: createdAt - i }],
+      [`b:${i}`, { ...newest, createdAt }],
+    ]);
+    await setMany(many.flat(), ownStore());
+    expect((await ask(client, 'Newest?')).source).toBe('browser-cache');
+    await ask(client, 'Newer still?');
+    // The two that were used least recently have left.
+    await vi.waitFor(async () => {
+      const left = (await keys<string>(ownStore())).filter((key) => key.startsWith('b:'));
+      expect(left).toHaveLength(2_000);
+      expect(left).not.toContain('b:1999');
+      expect(left).not.toContain('b:1998');
+    });
+    expect((await ask(client, 'Newest?')).source).toBe('browser-cache');
+  });
+
+  it('gives nothing that is older than it may be, and lets it go with the next sweep', async () => {
     await ask(open(), 'Old?');
-    await kept(1);
+    await kept('Old?');
     const now = Date.now();
     const clock = vi.spyOn(Date, 'now').mockReturnValue(now + 86_400_000 + 1);
     onTestFinished(() => clock.mockRestore());
-    expect((await ask(open(), 'Old?')).source).toBe('model');
+    await ask(open(), 'New?');
+    await kept('New?');
+    clock.mockReturnValue(now + 2 * 86_400_000 + 2);
+    expect((await ask(open(), 'New?')).source).toBe('model');
   });
 
   it('drops what it cannot read, and asks', async () => {
     await ask(open(), 'Corrupt?');
-    await kept(1);
-    const store = createStore(`rivulet:${namespace}`, 'answers');
-    for (const [key] of await entries(store)) await set(key, { text: 7 }, store);
-    expect((await ask(open(), 'Corrupt?')).source).toBe('model');
+    await kept('Corrupt?');
+    const own = ownStore();
+    for (const key of await keys(own)) await set(key, { text: 7 }, own);
+    const [again, onlyIfCached] = [open(), { cache: 'only-if-cached' } as const];
+    await expect(ask(again, 'Corrupt?', onlyIfCached)).rejects.toThrow();
+    expect(await keys(own)).toEqual([]);
+    await set('m:nobody', 'nothing', own);
+    expect((await ask(again, 'Corrupt?')).source).toBe('model');
+    await vi.waitFor(async () => expect(await keys(own)).not.toContain('m:nobody'));
   });
 
-  it('is empty after `clear`', async () => {
+  it('writes nothing again that another tab has written', async () => {
+    const query = 'word '.repeat(200);
+    const both = [open(), open()].map((client) => client.start({ query }));
+    const put = vi.spyOn(IDBObjectStore.prototype, 'put');
+    onTestFinished(() => put.mockRestore());
+    const [first, second] = await Promise.all(both.map(({ result }) => result));
+    expect(second!.text).toBe(first!.text);
+    await kept(query);
+    await idle();
+    const bodies = put.mock.calls.filter(([, key]) => hasPrefix(key, 'b:'));
+    expect(bodies).toHaveLength(1);
+  });
+});
+
+describe('clear', () => {
+  it('leaves nothing', async () => {
     const client = open();
     await ask(client, 'Clear?');
-    await kept(1);
+    await kept('Clear?');
     await client.cache.clear();
-    await kept(0);
+    await kept();
     expect((await ask(client, 'Clear?')).source).toBe('model');
   });
 
-  it('is a miss, and no failure, where IndexedDB does not open', async () => {
-    const spy = vi.spyOn(indexedDB, 'open').mockImplementation(() => {
-      throw new DOMException('denied', 'SecurityError');
+  it('has nothing kept that was asked before, in another client either', async () => {
+    const [mine, other] = [open(), open()];
+    const query = 'one two three four five six seven eight';
+    const asked = [mine.start({ query }), other.start({ query, options: { cache: 'reload' } })];
+    await mine.cache.clear();
+    await Promise.all(asked.map(({ result }) => result));
+    await ask(mine, 'After?');
+    await kept('After?');
+  });
+
+  it('has nothing kept that was asked before, though no tab can tell another', async () => {
+    vi.stubGlobal('BroadcastChannel', undefined);
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const [mine, other] = [open(), open()];
+    const asked = other.start({ query: 'one two three four five six seven eight' });
+    await new Promise<void>((resolve) => {
+      asked.text$.subscribe((text) => text !== '' && resolve());
     });
-    onTestFinished(() => spy.mockRestore());
-    expect((await ask(open(), 'Denied?')).source).toBe('model');
+    await mine.cache.clear();
+    await asked.result;
+    await ask(other, 'After?');
+    await kept('After?');
+  });
+
+  it('works for a client that is closed already, as at logout', async () => {
+    const client = open();
+    await ask(client, 'Clear?');
+    await kept('Clear?');
+    client.close();
+    await client.cache.clear();
+    await kept();
   });
 });
 

@@ -15,7 +15,12 @@ const counting = scripted(function* (prompt) {
 });
 
 const server = await createServer({
-  config: readConfig({ HOST: '127.0.0.1', PORT: '0', LLM_CACHE_ENABLED: 'false' }),
+  config: readConfig({
+    HOST: '127.0.0.1',
+    PORT: '0',
+    LLM_CACHE_ENABLED: 'false',
+    RATE_LIMIT_REQUESTS: '100000',
+  }),
   logger: createLogger('silent'),
   route: routeOf(counting),
 });

@@ -1,38 +1,37 @@
-import { cacheKey } from './cache/key.js';
-import { createResponseCache } from './cache/response-cache.js';
+import { createMemory } from './cache/memory.js';
 import { coldStream } from './cold-stream.js';
 import { createConnection } from './connection.js';
 import { randomId } from './random-id.js';
-import { type AnswerStore, LiveResponse } from './response.js';
+import { LiveResponse, type Surroundings } from './response.js';
+import { createRunning } from './running.js';
 import type { Ask, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */
 export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Client {
   const connection = createConnection(url, auth);
-  const answers = cache === false ? undefined : createResponseCache(cache);
-  let clearedAt = 0;
-  const store: AnswerStore = {
-    get: async (request) => answers?.get(await cacheKey(url ?? '', request)),
-    async put(request, answer, askedAt) {
-      const key = await cacheKey(url ?? '', request);
-      if (askedAt > clearedAt) await answers?.put(key, answer);
-    },
-  };
+  const memory = cache === false ? undefined : createMemory(url ?? '', cache);
+  const running = createRunning(connection, memory?.journal);
+  const around: Surroundings = { connection, memory, running };
 
   function open(ask: Ask): LiveResponse {
-    return new LiveResponse(randomId(), ask, connection, store);
+    return new LiveResponse(randomId(), ask, around);
   }
 
   return {
     stream: (ask) => coldStream(() => open(ask)),
     start: (ask) => open(ask).answer,
+    attach(id) {
+      const query = running.listed(id)?.query ?? '';
+      return running.find(id) ?? new LiveResponse(id, { query }, around, false).answer;
+    },
+    active$: running.active$,
     connection$: connection.status$,
     cache: {
-      async clear() {
-        clearedAt = performance.now();
-        await answers?.clear();
-      },
+      clear: async () => memory?.clear(),
     },
-    close: () => connection.close(),
+    close() {
+      connection.close();
+      memory?.close();
+    },
   };
 }

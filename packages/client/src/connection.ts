@@ -2,6 +2,7 @@ import {
   type ErrorReply,
   EVENT,
   type ShortChunk,
+  type StreamListReply,
   type StreamMessage,
   type StreamOpenedMessage,
   type StreamOpenReply,
@@ -30,6 +31,8 @@ export interface Connection {
   acknowledge(streamId: string, offset: number): void;
   /** Says it at each connect until the server has heard it. */
   tell(event: Errand['event'], message: Errand['message']): void;
+  /** Which streams the server has under way, unless the connection goes first. */
+  list(reply: (answer: StreamListReply | ErrorReply) => void): void;
   close(): void;
 }
 
@@ -196,11 +199,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   /** A reply that does not come means that the link is dead though it does not look so. */
-  function ask(event: string, message: object, reply: (answer: Reply) => void): void {
+  function ask(event: string, message: object, reply: (answer: never) => void): void {
     const asked = socket;
     if (!asked?.connected) return;
     const { engine } = asked.io;
-    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: Reply) => {
+    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: never) => {
       if (error === null) reply(answer);
       else engine.close();
     });
@@ -211,7 +214,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     const own = session;
     own.add(link);
     const request = link.request();
-    ask(request.type, request, (reply) => {
+    ask(request.type, request, (reply: Reply) => {
       if (session === own) replied(link, reply);
     });
   }
@@ -285,6 +288,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       errands.add(errand);
       if (connect().connected) run(errand);
     },
+    list: (reply) => ask(EVENT.list, {}, reply),
     close() {
       clearTimeout(retryTimer);
       clearTimeout(connectTimer);

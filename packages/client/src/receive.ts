@@ -10,6 +10,7 @@ import type {
   WireError,
 } from '@rivulet/protocol';
 import { ERRORS, EVENT } from '@rivulet/protocol';
+import { sha256 } from './digest.js';
 import type { ToolCallEvent, ToolResultEvent, ToolUse } from './types.js';
 
 /** What one message adds to a log; see PROTOCOL.md, "Offsets". */
@@ -124,6 +125,16 @@ function withResult(
 /** The place in a queue. The next frame ends the wait. */
 export function receiveAhead(state: Received, ahead: number): Received {
   return { ...state, ahead };
+}
+
+/** As it was before the end came, to be read on from there. */
+export function withoutEnd(state: Received): Received {
+  return state.terminal ? { ...state, offset: state.offset - 1, terminal: undefined } : state;
+}
+
+/** Whether `text` is what the server sent, as far as this page can tell. */
+export async function isWhole(text: string, { totalLength, digest }: End): Promise<boolean> {
+  return text.length === totalLength && ((await sha256(text)) ?? digest) === digest;
 }
 
 /** A named message as a frame; undefined for one that has no offset, and so no place in the log. */

@@ -1,99 +1,78 @@
-import {
-  type ErrorReply,
-  EVENT,
-  StreamError,
-  type StreamOpenReply,
-  type StreamStartRequest,
-  type WireError,
-} from '@rivulet/protocol';
-import { ReplaySubject } from 'rxjs';
 import { createAnswer } from './answer.js';
-import type { KeptAnswer } from './cache/response-cache.js';
+import { AnswerState } from './answer-state.js';
+import { type Beginning, beginningOfAsk, beginningOfAttach } from './beginning.js';
+import type { JournalEntry } from './cache/journal.js';
+import { keepable, receivedOf } from './cache/keepable.js';
+import type { Memory } from './cache/memory.js';
+import type { KeptAnswer, Keeping } from './cache/response-cache.js';
 import type { Connection } from './connection.js';
-import { sha256 } from './digest.js';
-import type { Link, OpenRequest } from './link.js';
+import { Cursor, type CursorListener } from './cursor.js';
+import { type Failure, NOT_KEPT, phaseOfFailure } from './failure.js';
 import { randomId } from './random-id.js';
-import {
-  type Frame,
-  knownError,
-  NOTHING,
-  receive,
-  receiveAhead,
-  type Received,
-} from './receive.js';
-import { refusal, type StartRequest, startRequest, WINDOW_UNITS } from './request.js';
-import { isFinal, isSame, type Phase, snapshotOf } from './snapshot.js';
-import type { Answer, AnswerSnapshot, AnswerTiming, Ask, CacheMode } from './types.js';
+import { type End, withoutEnd } from './receive.js';
+import { refusal, type StartRequest, startRequest } from './request.js';
+import type { Running, RunningAnswer } from './running.js';
+import { type Phase, snapshotOf } from './snapshot.js';
+import { createStopwatch } from './stopwatch.js';
+import type { Answer, AnswerSnapshot, Ask, CacheMode } from './types.js';
 
-type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean };
-
-/** Complete answers by what was asked. Neither throws. */
-export interface AnswerStore {
-  get(request: StreamStartRequest): Promise<KeptAnswer | undefined>;
-  /** `askedAt` is by `performance.now()`: what was asked before a `clear` is not kept after it. */
-  put(request: StreamStartRequest, answer: KeptAnswer, askedAt: number): Promise<void>;
+/** What a response needs of its client. */
+export interface Surroundings {
+  connection: Connection;
+  /** Undefined where nothing is to be kept. */
+  memory: Memory | undefined;
+  running: Running;
 }
 
-/** One response: the cursor that this page has on a stream, and the answer that comes of it. */
-export class LiveResponse implements Link {
-  readonly id: string;
+/** One response: what this browser keeps of it, what a cursor reads, and the answer that comes of both. */
+export class LiveResponse implements CursorListener, RunningAnswer {
   readonly answer: Answer;
-  readonly #connection: Connection;
-  readonly #store: AnswerStore;
+  readonly #around: Surroundings;
   readonly #request: StartRequest;
   readonly #cacheMode: CacheMode;
-  // Not a BehaviorSubject, which gives nothing to who comes after the end.
-  readonly #state$ = new ReplaySubject<AnswerSnapshot>(1);
-  #current: AnswerSnapshot;
-  readonly #askedAt = performance.now();
-  #received: Received = NOTHING;
-  #kept = false;
-  #acknowledged = 0;
-  #firstChunkMs: number | undefined;
-  /** The start was sent, so that the server may know the stream; or it said that it does. */
-  #known: 'no' | 'maybe' | 'yes' = 'no';
-  #awaitingReply = false;
-  #rebuilt = false;
-  #wanted = true;
-  #lookedUp = false;
-  #wasAway = false;
-  /** It ended at the server while nobody here read it. */
-  #endedWhileAway = false;
-  #leave = (): void => {};
+  readonly #asks: boolean;
+  readonly #cursor: Cursor;
+  readonly #state: AnswerState;
+  #stopwatch = createStopwatch();
+  #query: string;
+  #sessionId: string | undefined;
+  /** Undefined if nothing of it is to be kept, or as long as that is not known. */
+  #keeping: Keeping | undefined;
+  #kept: KeptAnswer | undefined;
+  #unlist: (() => void) | undefined;
   #forgetSignal = (): void => {};
 
-  constructor(id: string, ask: Ask, connection: Connection, store: AnswerStore) {
-    this.id = id;
-    this.#connection = connection;
-    this.#store = store;
+  /** `asks` is false for an answer that is under way, of which `ask` has what is known. */
+  constructor(id: string, ask: Ask, around: Surroundings, asks = true) {
+    this.#around = around;
+    this.#asks = asks;
     this.#request = startRequest(id, randomId(), ask);
     this.#cacheMode = ask.options?.cache ?? 'default';
-    this.#current = this.#snapshot({ status: 'open' });
-    this.#state$.next(this.#current);
-    const getSnapshot = (): AnswerSnapshot => this.#current;
-    this.answer = createAnswer(this.#state$.asObservable(), getSnapshot, {
+    this.#query = ask.query;
+    this.#sessionId = ask.sessionId;
+    this.#cursor = new Cursor(around.connection, this.#request, this, asks);
+    const state = new AnswerState(this.#snapshot({ status: 'open' }));
+    this.#state = state;
+    const getSnapshot = (): AnswerSnapshot => state.current;
+    this.answer = createAnswer(state.snapshots$.asObservable(), getSnapshot, {
       cancel: () => this.#cancel(),
       detach: () => this.detach(),
       attach: () => this.resume(),
     });
+    // Whoever attaches to it meanwhile is to have this one.
+    if (!asks) this.#list();
     this.#followSignal(ask.options?.signal);
     void this.#begin();
   }
 
   /** Stops reading; the server ends the stream soon unless another reads it. */
   detach(): void {
-    if (this.#ended || !this.#wanted) return;
-    this.#wanted = false;
-    this.#leave();
-    this.#endAtServer(EVENT.detach);
+    if (this.#cursor.detach()) this.#delist();
   }
 
   /** Reads on after `detach`. */
   resume(): void {
-    if (this.#wanted) return;
-    this.#wanted = true;
-    this.#wasAway = true;
-    if (this.#lookedUp && !this.#ended) this.#leave = this.#connection.join(this);
+    if (this.#cursor.comeBack()) this.#list();
   }
 
   /**
@@ -101,203 +80,113 @@ export class LiveResponse implements Link {
    * someone ended it.
    */
   get wasGivenUp(): boolean {
-    return this.#endedWhileAway && this.answer.getSnapshot().status !== 'done';
+    return this.#cursor.hadEnded && this.#state.current.status !== 'done';
   }
 
-  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
-  request(): OpenRequest {
-    this.#awaitingReply = true;
-    const { offset } = this.#received;
-    this.#acknowledged = offset;
-    if (this.#known === 'yes') {
-      const { stream_id, reader_id } = this.#request;
-      return { type: EVENT.attach, stream_id, reader_id, offset, window: WINDOW_UNITS };
-    }
-    this.#known = 'maybe';
-    return this.#request;
+  get sessionId(): string | undefined {
+    return this.#sessionId;
   }
 
-  refused(error: WireError): void {
-    this.#fail(error);
+  entry(): Omit<JournalEntry, 'writtenAt'> | undefined {
+    return (
+      this.#keeping && {
+        id: this.answer.id,
+        query: this.#query,
+        sessionId: this.#sessionId,
+        keeping: this.#keeping,
+        firstChunkMs: this.#stopwatch.firstChunkMs,
+        received: withoutEnd(this.#cursor.received),
+      }
+    );
   }
 
-  disconnected(): void {
-    this.#awaitingReply = false;
-    // The queue moves on meanwhile; the server says the place again.
-    this.#received = receiveAhead(this.#received, 0);
-    this.#show({ status: 'reconnecting' });
+  moved(status: 'open' | 'reconnecting'): void {
+    if (this.#cursor.received.text !== '') this.#stopwatch.noteText();
+    this.#show({ status });
   }
 
-  closed(): void {
-    this.#fail({ code: 'cancelled', message: 'unable to go on: the client was closed' });
+  finished({ timing: server }: End): void {
+    this.#show({ status: 'done', timing: { ...this.#stopwatch.timing(), server } });
+    const answer = keepable(this.#cursor.received);
+    if (answer === undefined || this.#keeping === undefined) return;
+    void this.#around.memory?.answers.put(this.#keeping, answer);
   }
 
-  receive(frame: Frame): void {
-    const next = receive(this.#received, frame);
-    if (next === 'gap') {
-      // What was on its way before the new reader began is no second gap.
-      if (!this.#awaitingReply) this.#reopen();
-      return;
-    }
-    if (next === this.#received || this.#ended) return;
-    this.#received = next;
-    if (next.text !== '') this.#firstChunkMs ??= this.#elapsedMs();
-    if (next.terminal?.type === 'error') this.#fail(next.terminal.error);
-    else if (next.terminal?.type === 'end') void this.#verify(next.terminal);
-    else this.#show({ status: 'open' });
-    this.#acknowledge();
-  }
-
-  queued(ahead: number): void {
-    if (this.#ended) return;
-    this.#received = receiveAhead(this.#received, ahead);
-    this.#show({ status: 'open' });
+  failed(failure: Failure): void {
+    const { text } = this.#cursor.received;
+    this.#show(phaseOfFailure(failure, text, this.#stopwatch.timing()));
   }
 
   async #begin(): Promise<void> {
-    const refused = refusal(this.#request);
-    if (refused !== undefined) return this.#fail(refused);
-    const readsCache = this.#cacheMode === 'default' || this.#cacheMode === 'only-if-cached';
-    const kept = readsCache ? await this.#store.get(this.#request) : undefined;
-    this.#lookedUp = true;
-    if (this.#ended) return;
-    if (kept !== undefined) return this.#showKept(kept);
-    if (this.#cacheMode === 'only-if-cached') {
-      return this.#fail({
-        code: 'not_found',
-        message: 'unable to answer: this browser has kept no answer to it',
-      });
+    const { memory } = this.#around;
+    const refused = this.#asks ? refusal(this.#request) : undefined;
+    if (refused !== undefined) return this.failed(refused);
+    const beginning = await (this.#asks
+      ? beginningOfAsk(this.#request, this.#cacheMode, memory)
+      : beginningOfAttach(this.answer.id, memory));
+    if (this.#state.isFinal) return;
+    this.#beginWith(beginning);
+    if (!this.#state.isFinal && this.#cursor.begin()) this.#list();
+  }
+
+  #beginWith(beginning: Beginning): void {
+    switch (beginning.status) {
+      case 'kept':
+        return this.#showKept(beginning.answer);
+      case 'journalled':
+        return this.#goOnFrom(beginning.entry);
+      case 'nothing':
+        if (this.#cacheMode === 'only-if-cached') return this.failed(NOT_KEPT);
+        this.#keeping = beginning.keeping;
     }
-    if (this.#wanted) this.#leave = this.#connection.join(this);
   }
 
-  replied(reply: StreamOpenReply | ErrorReply): void {
-    this.#awaitingReply = false;
-    if (this.#ended) return;
-    this.#endedWhileAway = this.#wasAway && (!reply.ok || reply.status === 'ended');
-    this.#wasAway = false;
-    if (reply.ok) {
-      this.#known = 'yes';
-      return this.#show({ status: 'open' });
-    }
-    const { code, retry_after_ms: retryAfterMs } = reply.error;
-    // It still runs; only reading on was too much for now.
-    if (this.#known === 'yes' && retryAfterMs !== undefined) {
-      this.#show({ status: 'reconnecting' });
-      return void setTimeout(() => this.#reopen(), retryAfterMs);
-    }
-    if (this.#known !== 'yes' || code !== 'not_found') return this.#fail(knownError(reply.error));
-    // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
-    this.#known = 'no';
-    if (this.#received.offset === 0) return this.#reopen();
-    this.#fail({
-      code: 'producer_lost',
-      message: 'unable to finish the answer: the server that was generating it is gone; ask again',
-    });
+  #showKept(answer: KeptAnswer): void {
+    this.#kept = answer;
+    this.#stopwatch.noteText();
+    this.#show({ status: 'done', timing: this.#stopwatch.timing() });
   }
 
-  #acknowledge(): void {
-    const { offset } = this.#received;
-    if (offset - this.#acknowledged < WINDOW_UNITS / 4) return;
-    this.#acknowledged = offset;
-    this.#connection.acknowledge(this.id, offset);
-  }
-
-  /** The text is what the server sent, or it is read again from the start, once. */
-  async #verify({ totalLength, digest }: { totalLength: number; digest: string }): Promise<void> {
-    const { text } = this.#received;
-    const whole = text.length === totalLength && ((await sha256(text)) ?? digest) === digest;
-    if (this.#ended) return;
-    if (whole) return this.#finish();
-    if (this.#rebuilt) {
-      return this.#fail({
-        code: 'internal',
-        message: 'unable to finish the answer: its text did not arrive as it was sent; ask again',
-      });
-    }
-    this.#rebuilt = true;
-    this.#received = NOTHING;
-    this.#reopen();
-  }
-
-  #finish(): void {
-    const { attempt, terminal, text, tools } = this.#received;
-    if (attempt === undefined || terminal?.type !== 'end') return;
-    const server = this.#kept ? {} : { server: terminal.timing };
-    this.#show({ status: 'done', timing: { ...this.#timing(), ...server } });
-    const { finishReason, usage } = terminal;
-    const keeps = this.#cacheMode === 'default' || this.#cacheMode === 'reload';
-    if (this.#kept || !keeps || finishReason !== 'stop' || text === '') return;
-    // What a tool found may be another thing tomorrow, and what it did was done for this request.
-    if (tools.length > 0) return;
-    const { provider, model } = attempt;
-    const answer = { text, provider, model, finishReason, usage, createdAt: Date.now() };
-    void this.#store.put(this.#request, answer, this.#askedAt);
-  }
-
-  #showKept({ text, provider, model, finishReason, usage }: KeptAnswer): void {
-    this.#kept = true;
-    this.#firstChunkMs = this.#elapsedMs();
-    this.#received = {
-      ...NOTHING,
-      text,
-      attempt: { attempt: 1, source: 'cache', provider, model, reason: undefined },
-      ahead: 0,
-      terminal: {
-        type: 'end',
-        finishReason,
-        totalLength: text.length,
-        digest: '',
-        usage,
-        timing: { total_ms: 0 },
-      },
-    };
-    this.#finish();
+  #goOnFrom({ query, sessionId, keeping, firstChunkMs, received }: JournalEntry): void {
+    this.#query = query;
+    this.#sessionId = sessionId;
+    this.#keeping = keeping;
+    this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
+    this.#cursor.goOnFrom(received);
+    this.#show({ status: 'reconnecting' });
   }
 
   #cancel(): void {
-    if (this.#ended) return;
-    this.#endAtServer(EVENT.cancel);
-    this.#show({ status: 'cancelled', timing: this.#timing() });
+    if (this.#state.isFinal) return;
+    this.#cursor.cancel();
+    this.#show({ status: 'cancelled', timing: this.#stopwatch.timing() });
   }
 
-  #endAtServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
-    if (this.#known === 'no') return;
-    const { stream_id, reader_id } = this.#request;
-    this.#connection.tell(event, event === EVENT.detach ? { stream_id, reader_id } : { stream_id });
+  /** A client that is closed ends it while it begins. */
+  #list(): void {
+    if (!this.#state.isFinal) this.#unlist ??= this.#around.running.add(this);
   }
 
-  #reopen(): void {
-    if (this.#wanted && !this.#ended) this.#connection.reopen(this);
-  }
-
-  #fail({ code, message, retryable, retry_after_ms: retryAfterMs }: Failure): void {
-    const timing = this.#timing();
-    if (code === 'cancelled') return this.#show({ status: 'cancelled', timing });
-    const partialText = this.#received.text;
-    const error = new StreamError(code, message, {
-      retryAfterMs,
-      partialText,
-      ...(retryable !== undefined && { retryable }),
-    });
-    this.#show({ status: 'failed', timing, error });
+  #delist(): void {
+    this.#unlist?.();
+    this.#unlist = undefined;
   }
 
   #show(phase: Phase): void {
-    if (this.#ended) return;
-    const next = this.#snapshot(phase);
-    if (isSame(next, this.#current)) return;
-    this.#current = next;
-    this.#state$.next(next);
-    if (!this.#ended) return;
-    this.#leave();
+    if (!this.#state.next(this.#snapshot(phase))) return;
+    this.#cursor.stop();
+    this.#delist();
     this.#forgetSignal();
-    this.#state$.complete();
   }
 
   #snapshot(phase: Phase): AnswerSnapshot {
-    const asked = { id: this.id, query: this.#request.query, kept: this.#kept };
-    return snapshotOf(asked, this.#received, phase);
+    const asked = {
+      id: this.#request.stream_id,
+      query: this.#query,
+      kept: this.#kept !== undefined,
+    };
+    const received = this.#kept ? receivedOf(this.#kept) : this.#cursor.received;
+    return snapshotOf(asked, received, phase);
   }
 
   #followSignal(signal: AbortSignal | undefined): void {
@@ -306,18 +195,5 @@ export class LiveResponse implements Link {
     signal.addEventListener('abort', cancel);
     this.#forgetSignal = () => signal.removeEventListener('abort', cancel);
     if (signal.aborted) cancel();
-  }
-
-  get #ended(): boolean {
-    return isFinal(this.#current);
-  }
-
-  #timing(): AnswerTiming {
-    const firstChunkMs = this.#firstChunkMs;
-    return { totalMs: this.#elapsedMs(), ...(firstChunkMs !== undefined && { firstChunkMs }) };
-  }
-
-  #elapsedMs(): number {
-    return Math.round(performance.now() - this.#askedAt);
   }
 }

@@ -165,6 +165,15 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
 
 export type ConnectionStatus = 'connecting' | 'online' | 'reconnecting' | 'offline' | 'closed';
 
+/** An answer that is still being generated for this user: here, in another tab, on another device. */
+export interface ActiveAnswer {
+  readonly id: string;
+  /** Its first 256 UTF-16 units. */
+  readonly query: string;
+  readonly sessionId: string | undefined;
+  readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed'>;
+}
+
 export interface CacheOptions {
   /** Keeps the answers of one user apart from another's; give your user's id. */
   namespace?: string;
@@ -172,6 +181,8 @@ export interface CacheOptions {
   maxAgeSeconds?: number;
   /** Answers kept; the least recently used leaves first. 500 unless given. */
   maxEntries?: number;
+  /** Bytes of the answers kept, and of one; 32 MiB unless given. */
+  maxBytes?: number;
 }
 
 export interface ClientOptions {
@@ -187,7 +198,10 @@ export interface ClientOptions {
 }
 
 export interface ResponseCacheControl {
-  /** Removes every answer kept under this client's namespace. */
+  /**
+   * Removes everything kept under this client's namespace, in every tab; what was asked before is not
+   * kept after. Rejects if the browser did not do it, for then it is still there.
+   */
   clear(): Promise<void>;
 }
 
@@ -200,6 +214,18 @@ export interface Client {
   stream(ask: Ask): Observable<ResponseEvent>;
   /** Asks at once. */
   start(ask: Ask): Answer;
+  /**
+   * Reads on an answer that is under way or ended up to five minutes ago: after a reload, in another
+   * tab, on another device. It begins with the text that this browser has of it. Never asks: what the
+   * server does not know fails with `producer_lost` if it was known here, else with `not_found`.
+   */
+  attach(id: string): Answer;
+  /**
+   * What is still being generated for this user, oldest first: at first what this browser knows, once
+   * connected what the server says, then also each change by this client. Connects; never errors;
+   * completes with `close()`.
+   */
+  readonly active$: Observable<readonly ActiveAnswer[]>;
   /** The state of the connection at once, then each change. It connects when first needed. */
   readonly connection$: Observable<ConnectionStatus>;
   readonly cache: ResponseCacheControl;

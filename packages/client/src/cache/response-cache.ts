@@ -1,15 +1,6 @@
 import type { FinishReason, Usage } from '@rivulet/protocol';
-import {
-  clear,
-  createStore,
-  delMany,
-  get,
-  promisifyRequest,
-  set,
-  setMany,
-  type UseStore,
-} from 'idb-keyval';
 import type { CacheOptions } from '../types.js';
+import type { LocalStore } from './local-store.js';
 
 /** A complete answer as it is kept, with who gave it. */
 export interface KeptAnswer {
@@ -22,92 +13,137 @@ export interface KeptAnswer {
   createdAt: number;
 }
 
-// An answer, and when it was last used (milliseconds since 1970), which eviction reads alone.
-const BODY = 'b:';
-const META = 'm:';
-
-/** Complete answers in IndexedDB. Whatever fails there is a miss, or an answer that is not kept. */
-export interface ResponseCache {
-  get(key: string): Promise<KeptAnswer | undefined>;
-  put(key: string, answer: KeptAnswer): Promise<void>;
-  clear(): Promise<void>;
+/** How an answer is to be kept. */
+export interface Keeping {
+  key: string;
+  /** Milliseconds since 1970: what was asked before a `clear` is not kept after it. */
+  askedAt: number;
+  /** Whether it takes the place of one that came since. */
+  replaces: boolean;
 }
 
+/** Complete answers of one user. Whatever fails is a miss, or an answer that is not kept. */
+export interface ResponseCache {
+  get(key: string): Promise<KeptAnswer | undefined>;
+  put(keeping: Keeping, answer: KeptAnswer): Promise<void>;
+}
+
+/** Kept beside each answer, so that who is to leave is found without reading the answers. */
+interface Meta {
+  /** Bytes of the answer. */
+  size: number;
+  createdAt: number;
+  usedAt: number;
+}
+
+const BODY = 'b:';
+const META = 'm:';
 const DAY_SECONDS = 86_400;
+const MAX_BYTES = 32 * 1024 * 1024;
+const IDLE_TIMEOUT_MS = 5_000;
 
-export function createResponseCache({
-  namespace = 'default',
-  maxAgeSeconds = DAY_SECONDS,
-  maxEntries = 500,
-}: CacheOptions): ResponseCache {
-  let opened: UseStore | undefined;
+export function createResponseCache(
+  store: LocalStore,
+  { maxAgeSeconds = DAY_SECONDS, maxEntries = 500, maxBytes = MAX_BYTES }: CacheOptions,
+): ResponseCache {
+  let sweeps = false;
 
-  /** Opened at the first use, so that nothing happens at import or on a server. */
-  function store(): UseStore {
-    return (opened ??= createStore(`rivulet:${namespace}`, 'answers'));
+  const isExpired = ({ createdAt }: { createdAt: number }): boolean =>
+    Date.now() - createdAt > maxAgeSeconds * 1000;
+
+  function remove(keys: string[]): Promise<void> {
+    return store.remove(keys.flatMap((key) => [BODY + key, META + key]));
   }
 
-  function touch(key: string): Promise<void> {
-    return set(META + key, Date.now(), store());
+  function touch(key: string): void {
+    const usedAt = Date.now();
+    const change = (meta: unknown): [string, Meta][] =>
+      isMeta(meta) ? [[META + key, { ...meta, usedAt }]] : [];
+    store.write(META + key, usedAt, change).catch(() => {});
+  }
+
+  /** The least recently used first, and before them what cannot be read or is too old. */
+  async function inOrderOfLeaving(): Promise<{ key: string; size: number; isGone: boolean }[]> {
+    const metas = (await store.list(META)).map(([key, value]) => {
+      const meta = isMeta(value) && !isExpired(value) ? value : undefined;
+      const { size = 0, usedAt = 0 } = meta ?? {};
+      return { key: key.slice(META.length), size, usedAt, isGone: meta === undefined };
+    });
+    return metas.sort((a, b) => a.usedAt - b.usedAt);
   }
 
   async function sweep(): Promise<void> {
-    const used = await store()('readonly', async (answers) => {
-      const range = IDBKeyRange.bound(META, `${META}\uffff`);
-      const keys = answers.getAllKeys(range) as IDBRequest<string[]>;
-      const times = answers.getAll(range) as IDBRequest<number[]>;
-      return Promise.all([promisifyRequest(keys), promisifyRequest(times)]);
+    sweeps = false;
+    const metas = await inOrderOfLeaving();
+    let count = metas.length;
+    let bytes = metas.reduce((sum, { size }) => sum + size, 0);
+    const leaving = metas.filter(({ size, isGone }) => {
+      if (!isGone && count <= maxEntries && bytes <= maxBytes) return false;
+      count -= 1;
+      bytes -= size;
+      return true;
     });
-    const [keys, times] = used;
-    const oldestFirst = keys.map((_, i) => i).sort((a, b) => times[a]! - times[b]!);
-    const leaving = oldestFirst.slice(0, Math.max(0, keys.length - maxEntries));
-    await remove(leaving.map((i) => keys[i]!.slice(META.length)));
+    if (leaving.length > 0) await remove(leaving.map(({ key }) => key));
   }
 
-  async function remove(keys: string[]): Promise<void> {
-    if (keys.length > 0)
-      await delMany(
-        keys.flatMap((key) => [BODY + key, META + key]),
-        store(),
-      );
+  async function makeRoom(): Promise<void> {
+    const metas = await inOrderOfLeaving();
+    await remove(metas.slice(0, Math.ceil(metas.length / 4)).map(({ key }) => key));
   }
 
   return {
     async get(key) {
-      try {
-        const kept = await get<unknown>(BODY + key, store());
-        if (kept === undefined) return undefined;
-        if (!isKeptAnswer(kept) || Date.now() - kept.createdAt > maxAgeSeconds * 1000) {
-          await remove([key]);
-          return undefined;
-        }
-        touch(key).catch(() => {});
+      const kept = await store.get(BODY + key);
+      if (kept === undefined) return undefined;
+      if (isKeptAnswer(kept) && !isExpired(kept)) {
+        touch(key);
         return kept;
-      } catch {
-        return undefined;
       }
+      await remove([key]).catch(() => {});
+      return undefined;
     },
-    async put(key, answer) {
-      try {
-        await setMany(
-          [
-            [BODY + key, answer],
-            [META + key, Date.now()],
-          ],
-          store(),
-        );
-        await sweep();
-      } catch {
-        // The answer is on the screen; that it is not kept costs one more question.
-      }
+    async put({ key, askedAt, replaces }, answer) {
+      const { createdAt } = answer;
+      const meta: Meta = { size: sizeOf(answer), createdAt, usedAt: createdAt };
+      if (meta.size > maxBytes) return;
+      const entries: [string, unknown][] = [
+        [META + key, meta],
+        [BODY + key, answer],
+      ];
+      // Another tab that read the same generation may have been first.
+      const isThere = (present: unknown): boolean =>
+        !replaces && isMeta(present) && present.createdAt >= askedAt;
+      const write = (): Promise<void> =>
+        store.write(META + key, askedAt, (present) => (isThere(present) ? [] : entries));
+      await write()
+        .catch((error: unknown) => {
+          if (!(error instanceof Error) || error.name !== 'QuotaExceededError') throw error;
+          return makeRoom().then(write);
+        })
+        .catch(() => store.remember(entries, askedAt));
+      if (!sweeps) whenIdle(() => void sweep().catch(() => {}));
+      sweeps = true;
     },
-    clear: () => clear(store()),
   };
+}
+
+function whenIdle(work: () => void): void {
+  if (typeof requestIdleCallback === 'undefined') setTimeout(work);
+  else requestIdleCallback(work, { timeout: IDLE_TIMEOUT_MS });
+}
+
+function sizeOf(answer: KeptAnswer): number {
+  return new TextEncoder().encode(JSON.stringify(answer)).length;
 }
 
 /** IndexedDB may hold what another version wrote, or another script. */
 function isKeptAnswer(value: unknown): value is KeptAnswer {
-  if (typeof value !== 'object' || value === null) return false;
-  const { text, createdAt } = value as Partial<KeptAnswer>;
-  return typeof text === 'string' && typeof createdAt === 'number';
+  const { text, provider, model, createdAt } = Object(value) as Partial<KeptAnswer>;
+  const isText = [text, provider, model].every((part) => typeof part === 'string');
+  return isText && typeof createdAt === 'number';
+}
+
+function isMeta(value: unknown): value is Meta {
+  const { size, createdAt, usedAt } = Object(value) as Partial<Meta>;
+  return [size, createdAt, usedAt].every((number) => typeof number === 'number');
 }

@@ -1,0 +1,226 @@
+import { type ErrorReply, EVENT, type StreamOpenReply, type WireError } from '@rivulet/protocol';
+import type { Connection } from './connection.js';
+import { CLIENT_CLOSED, type Failure, GARBLED, PRODUCER_LOST } from './failure.js';
+import type { Link, OpenRequest } from './link.js';
+import {
+  cameBack,
+  ended,
+  interrupted,
+  left,
+  lookedUp,
+  LOOKING,
+  type Reader,
+  replied,
+} from './reader.js';
+import {
+  type End,
+  type Frame,
+  isWhole,
+  knownError,
+  NOTHING,
+  receive,
+  receiveAhead,
+  type Received,
+} from './receive.js';
+import { type StartRequest, WINDOW_UNITS } from './request.js';
+
+/** Who hears of what a cursor reads. */
+export interface CursorListener {
+  /** There is more, or there is a connection again, or none. */
+  moved(status: 'open' | 'reconnecting'): void;
+  /** All of it is here, as it was sent. */
+  finished(end: End): void;
+  failed(failure: Failure): void;
+}
+
+/** This page's place on a stream: it asks, reads, and after a cut reads on from there. */
+export class Cursor implements Link {
+  readonly id: string;
+  readonly #connection: Connection;
+  readonly #request: StartRequest;
+  readonly #listener: CursorListener;
+  /** Asked by this cursor, by a page before this one, or elsewhere. */
+  #origin: 'here' | 'before' | 'elsewhere';
+  #received: Received = NOTHING;
+  #acknowledged = 0;
+  #reader: Reader = LOOKING;
+  /** Whether the server knows the stream: it does not, it was told, or it said that it does. */
+  #server: 'unaware' | 'told' | 'aware';
+  #rebuilt = false;
+  #leave = (): void => {};
+
+  /** `asks` is false for a stream that is under way. */
+  constructor(
+    connection: Connection,
+    request: StartRequest,
+    listener: CursorListener,
+    asks: boolean,
+  ) {
+    this.id = request.stream_id;
+    this.#connection = connection;
+    this.#request = request;
+    this.#listener = listener;
+    this.#origin = asks ? 'here' : 'elsewhere';
+    this.#server = asks ? 'unaware' : 'aware';
+  }
+
+  get received(): Received {
+    return this.#received;
+  }
+
+  /** Whether the stream had ended when this page came back to it. */
+  get hadEnded(): boolean {
+    return 'hadEnded' in this.#reader && this.#reader.hadEnded;
+  }
+
+  /** Takes over what a page before this one had received. */
+  goOnFrom(received: Received): void {
+    this.#origin = 'before';
+    this.#received = received;
+  }
+
+  /** Reads, unless it has left meanwhile. Whether it does. */
+  begin(): boolean {
+    return this.#go(lookedUp(this.#reader));
+  }
+
+  /** Stops reading; the server ends the stream soon unless another reads it. Whether it was there. */
+  detach(): boolean {
+    const reader = left(this.#reader);
+    if (reader === this.#reader) return false;
+    this.#reader = reader;
+    this.#leave();
+    this.#endAtServer(EVENT.detach);
+    return true;
+  }
+
+  /** Reads on after `detach`. Whether it does. */
+  comeBack(): boolean {
+    return this.#go(cameBack(this.#reader));
+  }
+
+  /** Ends the stream for all its readers. */
+  cancel(): void {
+    this.stop();
+    this.#endAtServer(EVENT.cancel);
+  }
+
+  /** There is nothing more to read. */
+  stop(): void {
+    this.#reader = ended(this.#reader);
+    this.#leave();
+  }
+
+  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
+  request(): OpenRequest {
+    this.#reader = interrupted(this.#reader);
+    const { offset } = this.#received;
+    this.#acknowledged = offset;
+    if (this.#server === 'aware') {
+      const { stream_id, reader_id } = this.#request;
+      return { type: EVENT.attach, stream_id, reader_id, offset, window: WINDOW_UNITS };
+    }
+    this.#server = 'told';
+    return this.#request;
+  }
+
+  refused(error: WireError): void {
+    this.#listener.failed(error);
+  }
+
+  disconnected(): void {
+    this.#reader = interrupted(this.#reader);
+    // The queue moves on meanwhile; the server says the place again.
+    this.#received = receiveAhead(this.#received, 0);
+    this.#listener.moved('reconnecting');
+  }
+
+  closed(): void {
+    this.#listener.failed(CLIENT_CLOSED);
+  }
+
+  receive(frame: Frame): void {
+    const next = receive(this.#received, frame);
+    if (next === 'gap') {
+      // What was on its way before the new reader began is no second gap.
+      if (this.#reader.status === 'reading') this.#reopen();
+      return;
+    }
+    if (next === this.#received || this.#isOver) return;
+    this.#received = next;
+    if (next.terminal?.type === 'error') this.#listener.failed(next.terminal.error);
+    else if (next.terminal?.type === 'end') void this.#verify(next.terminal);
+    else this.#listener.moved('open');
+    this.#acknowledge();
+  }
+
+  replied(reply: StreamOpenReply | ErrorReply): void {
+    if (this.#isOver) return;
+    const { code, retry_after_ms: retryAfterMs } = reply.ok ? {} : reply.error;
+    // It still runs; only reading on was too much for now.
+    if (this.#server === 'aware' && retryAfterMs !== undefined) {
+      this.#listener.moved('reconnecting');
+      return void setTimeout(() => this.#reopen(), retryAfterMs);
+    }
+    this.#reader = replied(this.#reader, !reply.ok || reply.status === 'ended');
+    if (reply.ok) {
+      this.#server = 'aware';
+      return this.#listener.moved('open');
+    }
+    if (this.#server !== 'aware' || code !== 'not_found') {
+      return this.#listener.failed(knownError(reply.error));
+    }
+    // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
+    if (this.#origin === 'here' && this.#received.offset === 0) {
+      this.#server = 'unaware';
+      return this.#reopen();
+    }
+    this.#listener.failed(this.#origin === 'elsewhere' ? reply.error : PRODUCER_LOST);
+  }
+
+  queued(ahead: number): void {
+    if (this.#isOver) return;
+    this.#received = receiveAhead(this.#received, ahead);
+    this.#listener.moved('open');
+  }
+
+  #go(reader: Reader): boolean {
+    const goes = reader !== this.#reader && reader.status === 'opening';
+    this.#reader = reader;
+    if (goes) this.#leave = this.#connection.join(this);
+    return goes;
+  }
+
+  #acknowledge(): void {
+    const { offset } = this.#received;
+    if (offset - this.#acknowledged < WINDOW_UNITS / 4) return;
+    this.#acknowledged = offset;
+    this.#connection.acknowledge(this.id, offset);
+  }
+
+  /** The text is what the server sent, or it is read again from the start, once. */
+  async #verify(end: End): Promise<void> {
+    const whole = await isWhole(this.#received.text, end);
+    if (this.#isOver) return;
+    if (whole) return this.#listener.finished(end);
+    if (this.#rebuilt) return this.#listener.failed(GARBLED);
+    this.#rebuilt = true;
+    this.#received = NOTHING;
+    this.#reopen();
+  }
+
+  #endAtServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
+    if (this.#server === 'unaware') return;
+    const { stream_id, reader_id } = this.#request;
+    this.#connection.tell(event, event === EVENT.detach ? { stream_id, reader_id } : { stream_id });
+  }
+
+  #reopen(): void {
+    const { status } = this.#reader;
+    if (status === 'opening' || status === 'reading') this.#connection.reopen(this);
+  }
+
+  get #isOver(): boolean {
+    return this.#reader.status === 'over';
+  }
+}

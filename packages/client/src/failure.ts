@@ -1,0 +1,35 @@
+import { StreamError, type WireError } from '@rivulet/protocol';
+import type { Phase } from './snapshot.js';
+import type { AnswerTiming } from './types.js';
+
+/** Why an answer ends without being whole: what the server said, or what the client found. */
+export type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean };
+
+export const CLIENT_CLOSED: Failure = {
+  code: 'cancelled',
+  message: 'unable to go on: the client was closed',
+};
+export const NOT_KEPT: Failure = {
+  code: 'not_found',
+  message: 'unable to answer: this browser has kept no answer to it',
+};
+export const PRODUCER_LOST: Failure = {
+  code: 'producer_lost',
+  message: 'unable to finish the answer: the server that was generating it is gone; ask again',
+};
+export const GARBLED: Failure = {
+  code: 'internal',
+  message: 'unable to finish the answer: its text did not arrive as it was sent; ask again',
+};
+
+/** Someone's cancelling is no error. */
+export function phaseOfFailure(
+  { code, message, retryable, retry_after_ms: retryAfterMs }: Failure,
+  partialText: string,
+  timing: AnswerTiming,
+): Phase {
+  if (code === 'cancelled') return { status: 'cancelled', timing };
+  const known = retryable !== undefined && { retryable };
+  const error = new StreamError(code, message, { retryAfterMs, partialText, ...known });
+  return { status: 'failed', timing, error };
+}

@@ -1,0 +1,106 @@
+import { type ActiveAnswer, type Client } from '@rivulet/client';
+import { filter, firstValueFrom, toArray } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { cuttableLink } from '../harness/link.js';
+import { startServer } from '../harness/rivulet.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { stage } from '../harness/stage.js';
+import { answer as say } from '../harness/tools.js';
+
+const ME = { auth: () => 'me' };
+
+/** A server that knows its users by their tokens, so that each client is a device. */
+async function staged() {
+  const { provider, calls, nextCall } = stage();
+  const server = await startServer(provider, {
+    authenticate: ({ token }) => (token === undefined ? undefined : { principal: token }),
+  });
+  return { server, calls, nextCall };
+}
+
+function activeWhen(
+  { active$ }: Client,
+  matches: (active: readonly ActiveAnswer[]) => boolean,
+): Promise<readonly ActiveAnswer[]> {
+  return firstValueFrom(active$.pipe(filter(matches)));
+}
+
+describe('what is under way for a user', () => {
+  it('has each answer of this client from its start to its end', async () => {
+    const { server, nextCall } = await staged();
+    const client = sdk(server.url, ME);
+    const seen = firstValueFrom(client.active$.pipe(toArray()));
+    await activeWhen(client, (active) => active.length === 0);
+    const query = 'What is a delta?';
+    const answer = client.start({ query, sessionId: 'one' });
+    const call = await nextCall();
+    call.say('Where');
+    await snapshotWhen(answer, ({ status }) => status === 'streaming');
+    say(call, ' it ends.');
+    await answer.result;
+    client.close();
+    const item = { id: answer.id, query, sessionId: 'one' };
+    expect(await seen).toEqual([
+      [],
+      [{ ...item, status: 'waiting' }],
+      [{ ...item, status: 'streaming' }],
+      [],
+    ]);
+  });
+
+  it('has what another device asked, as the server lists it, in the order of asking', async () => {
+    const { server, calls, nextCall } = await staged();
+    const [here, there] = [sdk(server.url, ME), sdk(server.url, ME)];
+    const first = there.start({ query: 'x'.repeat(300) });
+    const call = await nextCall();
+    call.say('Where');
+    await snapshotWhen(first, ({ text }) => text !== '');
+    const second = here.start({ query: 'Second' });
+    await nextCall();
+    const active = await activeWhen(here, ({ length }) => length === 2);
+    expect(active).toEqual([
+      { id: first.id, query: 'x'.repeat(256), sessionId: undefined, status: 'streaming' },
+      { id: second.id, query: 'Second', sessionId: undefined, status: 'waiting' },
+    ]);
+    const same = here.attach(first.id);
+    expect(here.attach(first.id)).toBe(same);
+    expect(same.getSnapshot().query).toBe('x'.repeat(256));
+    say(call, ' it ends.');
+    expect(await same.result).toMatchObject({ text: 'Where it ends.', source: 'model' });
+    expect(await activeWhen(here, () => true)).toMatchObject([{ id: second.id }]);
+    expect(calls).toHaveLength(2);
+  });
+
+  it('is nobody else’s', async () => {
+    const { server, nextCall } = await staged();
+    const mine = sdk(server.url, ME).start({ query: 'Mine' });
+    await nextCall();
+    const other = sdk(server.url, { auth: () => 'another' });
+    expect(await activeWhen(other, () => true)).toEqual([]);
+    await expect(other.attach(mine.id).result).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  it('is asked for again with each new connection', async () => {
+    const { server, nextCall } = await staged();
+    const link = await cuttableLink(server.url);
+    const [here, there] = [sdk(link.url, ME), sdk(server.url, ME)];
+    await activeWhen(here, ({ length }) => length === 0);
+    await firstValueFrom(here.connection$.pipe(filter((status) => status === 'online')));
+    const answer = there.start({ query: 'Meanwhile' });
+    await nextCall();
+    link.cut();
+    expect(await activeWhen(here, ({ length }) => length === 1)).toMatchObject([
+      { id: answer.id, query: 'Meanwhile', status: 'waiting' },
+    ]);
+  });
+
+  it('is stopped by who attached to it, for all who read it', async () => {
+    const { server, nextCall } = await staged();
+    const answer = sdk(server.url, ME).start({ query: 'Stop' });
+    const call = await nextCall();
+    const attached = sdk(server.url, ME).attach(answer.id);
+    attached.cancel();
+    await call.aborted;
+    expect((await answer.result).status).toBe('cancelled');
+  });
+});

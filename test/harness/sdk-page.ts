@@ -1,0 +1,117 @@
+import { fileURLToPath } from 'node:url';
+import type * as Rivulet from '@rivulet/client';
+import type { Answer, AnswerSnapshot, CacheMode, Client } from '@rivulet/client';
+import type { ServerOptions } from '@rivulet/server';
+import type { Browser, BrowserContext, Page } from 'playwright';
+import { build } from 'vite';
+import type { createMemory as createMemoryHere } from '../../packages/client/src/cache/memory.js';
+import { onTestFinished } from 'vitest';
+import { startServer } from './rivulet.js';
+import { stage } from './stage.js';
+
+declare global {
+  /** In a page of `sdkPage()`. */
+  var rivulet: typeof Rivulet;
+  var createMemory: typeof createMemoryHere;
+  var client: Client;
+  var answer: Answer;
+}
+
+const ENTRY = fileURLToPath(new URL('./sdk-entry.ts', import.meta.url));
+const HTML = '<!doctype html><meta charset="utf-8"><script type="module" src="/sdk.js"></script>';
+
+/** A page that has the SDK and shows nothing, to be served by a Rivulet server as its `page`. */
+export async function sdkPage(): Promise<NonNullable<ServerOptions['page']>> {
+  const built = await build({
+    configFile: false,
+    logLevel: 'error',
+    resolve: { conditions: ['@rivulet/source', 'module', 'browser'] },
+    build: { write: false, minify: false, lib: { entry: ENTRY, formats: ['es'] } },
+  });
+  const [bundle] = Array.isArray(built) ? built : [built];
+  if (bundle === undefined || !('output' in bundle)) throw new Error('unable to build the SDK');
+  const { code } = bundle.output[0];
+  return (request, response) => {
+    const isScript = request.url === '/sdk.js';
+    response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
+    response.end(isScript ? code : HTML);
+  };
+}
+
+export type StagedOptions = Parameters<typeof startServer>[1];
+
+/** A browser that nobody has used, and a server whose provider the test plays. */
+export async function stagedBrowser(browser: Browser, options: StagedOptions) {
+  const { provider, calls, nextCall } = stage();
+  const server = await startServer(provider, options);
+  const context = await browser.newContext();
+  onTestFinished(() => context.close());
+  return { server, context, calls, nextCall };
+}
+
+/** A new tab with a client of its own, `globalThis.client`. */
+export async function openTab(context: BrowserContext, url: string): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(url);
+  await createClientIn(page);
+  return page;
+}
+
+/** After a reload, too. */
+export async function createClientIn(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    globalThis.client = rivulet.createClient({ cache: { namespace: 'me' } });
+  });
+}
+
+/** Asks, as `globalThis.answer`. */
+export function ask(page: Page, query = 'What is a delta?', cache: CacheMode = 'default') {
+  return page.evaluate(
+    ([asked, mode]) => {
+      globalThis.answer = client.start({ query: asked, options: { cache: mode } });
+    },
+    [query, cache] as const,
+  );
+}
+
+/** What the page shows of `globalThis.answer`, once it has that status, text and number of tools. */
+export function shown(page: Page, until: Partial<Pick<AnswerSnapshot, 'status' | 'text'>>) {
+  return page.evaluate(
+    ({ status, text }) =>
+      new Promise<Shown>((resolve) => {
+        answer.state$.subscribe(({ error, tools, ...snapshot }) => {
+          if (status !== undefined && snapshot.status !== status) return;
+          if (text !== undefined && snapshot.text !== text) return;
+          resolve({ ...snapshot, tools: [...tools], code: error?.code });
+        });
+      }),
+    until,
+  );
+}
+
+type Shown = Omit<AnswerSnapshot, 'error'> & { code: string | undefined };
+
+/** What IndexedDB has of the page's user, by the first letter of its keys. */
+export function stored(page: Page, kind: 'b' | 'm' | 'j'): Promise<[string, unknown][]> {
+  return page.evaluate(
+    (prefix) =>
+      new Promise<[string, unknown][]>((resolve) => {
+        const opening = indexedDB.open('rivulet:me');
+        opening.onsuccess = () => {
+          const found: [string, unknown][] = [];
+          const cursor = opening.result.transaction('answers').objectStore('answers').openCursor();
+          cursor.onsuccess = () => {
+            const { result } = cursor;
+            if (result === null) {
+              opening.result.close();
+              return resolve(found);
+            }
+            const { key, value } = result;
+            if (typeof key === 'string' && key.startsWith(prefix)) found.push([key, value]);
+            result.continue();
+          };
+        };
+      }),
+    `${kind}:`,
+  );
+}

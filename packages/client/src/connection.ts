@@ -131,6 +131,22 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     phase = 'trying';
     session = createSession();
     socket.connect();
+    noticeEarlyClose(socket);
+  }
+
+  /**
+   * Until an engine has its handshake Socket.IO listens only for errors, and would wait out its timeout
+   * for one that was closed.
+   */
+  function noticeEarlyClose(tried: Socket): void {
+    const { engine } = tried.io;
+    const closed = (reason: string): void => {
+      if (reason === 'forced close' || phase !== 'trying') return;
+      tried.disconnect();
+      failed(undefined);
+    };
+    engine.once('close', closed);
+    engine.once('open', () => engine.off('close', closed));
   }
 
   async function currentToken(): Promise<string | undefined> {

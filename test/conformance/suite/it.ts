@@ -5,7 +5,6 @@ import { serverUnderTest } from './server.js';
 interface Fixtures {
   /** A test that asks for it needs a server that plays scripts, and is skipped where it does not. */
   player: Player;
-  known: undefined;
 }
 
 export const it: TestAPI<Fixtures> = plainIt.extend<Fixtures>({
@@ -18,12 +17,4 @@ export const it: TestAPI<Fixtures> = plainIt.extend<Fixtures>({
       }),
     );
   },
-  known: [
-    async ({ task, skip }, use) => {
-      const reason = serverUnderTest().known[`${task.suite?.name} > ${task.name}`];
-      if (reason !== undefined) skip(`known: ${reason}`);
-      await use(undefined);
-    },
-    { auto: true },
-  ],
 });

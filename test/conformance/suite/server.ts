@@ -6,8 +6,6 @@ export interface ServerUnderTest {
   url: string;
   /** What of the second level it can do; or why nothing. */
   scripts: { serves: readonly Kind[] } | { missing: string };
-  /** Tests that it is known to fail, and why. */
-  known: Readonly<Record<string, string>>;
 }
 
 declare module 'vitest' {

@@ -2,7 +2,6 @@ import { io } from 'socket.io-client';
 import { EVENT, type StreamChunkMessage } from '@rivulet/protocol';
 import type { TestProject } from 'vitest/node';
 import { startChild } from '../../harness/child.js';
-import { KNOWN } from '../own/known.js';
 import { type Description, KINDS, scriptQuery } from './script.js';
 import type { ServerUnderTest } from './server.js';
 
@@ -15,8 +14,7 @@ export default async function setUp({ provide }: TestProject): Promise<() => Pro
   const given = process.env['CONFORMANCE_URL'];
   const own = given === undefined ? await startOwn() : undefined;
   const url = given ?? own?.match[1] ?? '';
-  const known = given === undefined ? KNOWN : {};
-  const server: ServerUnderTest = { url, scripts: await askForScripts(url), known };
+  const server: ServerUnderTest = { url, scripts: await askForScripts(url) };
   const found = 'missing' in server.scripts ? server.scripts.missing : 'the server plays scripts';
   console.log(`conformance: ${url}: ${found}`);
   provide('conformance', server);

@@ -38,7 +38,7 @@ export function createBranch(trunk: Log): Log {
       return true;
     },
     read(offset, max) {
-      if (end === undefined) return trunk.read(offset, max);
+      if (end === undefined || max <= 0) return trunk.read(offset, max);
       if (offset === end.offset) return { offset, size: 1, entry: end.entry };
       const frame = trunk.read(offset, Math.min(max, end.offset - offset));
       return frame && cut(frame, end.offset - offset);

@@ -22,8 +22,8 @@ export interface Log {
   append(entry: Entry): boolean;
   /**
    * The next piece from `offset`: text of at most `max` units, from as many entries as that takes, or
-   * one other entry. Undefined where there is nothing yet. A surrogate pair is never split, so a `max`
-   * of 1 may give 2.
+   * one other entry. Undefined where there is nothing yet. A surrogate pair is never split, so where one
+   * begins a `max` of 1 gives 2.
    */
   read(offset: number, max: number): Frame | undefined;
   /** Calls `listener` after each append until the returned function is called. */
@@ -117,7 +117,8 @@ export function createLog(): Log {
       if (offset < 0 || offset >= head || max <= 0) return undefined;
       const index = find(offset);
       const frame = frames[index]!;
-      return frame.entry.type === 'text' ? readText(index, offset, Math.max(max, 2)) : frame;
+      if (frame.entry.type !== 'text') return frame;
+      return readText(index, offset, max) ?? readText(index, offset, Math.max(max, 2));
     },
     onAppend(listener) {
       listeners.add(listener);

@@ -73,9 +73,11 @@ export function createReader(
     },
     flush() {
       for (;;) {
-        const frame = closed ? undefined : log.read(sent, credit());
-        if (frame === undefined) break;
+        if (closed || sent >= log.head || credit() <= 0) break;
+        // Before the read, which costs what it gives: a reader that is stopped is asked at each append.
         if (!sink.writable(reader)) return;
+        const frame = log.read(sent, credit());
+        if (frame === undefined) break;
         sent += frame.size;
         told = 0;
         sink.send(frame);

@@ -1,0 +1,90 @@
+import type { Received } from '../../../packages/client/src/receive.js';
+import type { Entry } from '../../../packages/server/src/entry.js';
+
+type Mark = Exclude<Entry, { type: 'text' }>;
+
+/** What a log should hold: its text, and the other entries by their offsets, each one unit of `units`. */
+export interface Truth {
+  readonly units: string;
+  readonly marks: readonly (readonly [offset: number, mark: Mark])[];
+}
+
+const MARK = '\0';
+
+export const EMPTY: Truth = { units: '', marks: [] };
+
+export function withEntry({ units, marks }: Truth, entry: Entry): Truth {
+  if (entry.type === 'text') return { units: units + entry.text, marks };
+  return { units: units + MARK, marks: [...marks, [units.length, entry]] };
+}
+
+export function upTo({ units, marks }: Truth, offset: number): Truth {
+  return { units: units.slice(0, offset), marks: marks.filter(([at]) => at < offset) };
+}
+
+export function hasEnded({ marks }: Truth): boolean {
+  const last = marks.at(-1)?.[1].type;
+  return last === 'end' || last === 'error';
+}
+
+/** All that matters of what a reader has. */
+export interface Told {
+  offset: number;
+  text: string;
+  attempt: number;
+  /** Each as `name status, place in the text`. */
+  tools: string;
+  end: string;
+}
+
+/** What a reader has that was told all of it; written without a look at the client. */
+export function toldBy({ units, marks }: Truth): Told {
+  const starts = marks.filter(([, { type }]) => type === 'start');
+  const [from, start] = starts.at(-1) ?? [0, undefined];
+  const textFrom = (first: number, end?: number): string =>
+    units.slice(first, end).replaceAll(MARK, '');
+  const tools: string[] = [];
+  let end = '';
+  for (const [at, mark] of marks) {
+    if (mark.type === 'tool_call') {
+      const isBack = marks.some(
+        ([, { type, ...rest }]) =>
+          type === 'tool_result' && 'callId' in rest && rest.callId === mark.callId,
+      );
+      const place = at < from ? 0 : textFrom(from, at).length;
+      tools.push(`${mark.callId} ${isBack ? 'done' : 'running'}, ${place}`);
+    }
+    if (mark.type === 'end') end = `end ${mark.totalLength} ${mark.digest}`;
+    if (mark.type === 'error') end = `error ${mark.code}`;
+  }
+  return {
+    offset: units.length,
+    text: textFrom(from),
+    attempt: start?.type === 'start' ? start.attempt : 0,
+    tools: tools.join('; '),
+    end,
+  };
+}
+
+export function toldTo({ offset, text, attempt, tools, terminal }: Received): Told {
+  let end = '';
+  if (terminal?.type === 'end') end = `end ${terminal.totalLength} ${terminal.digest}`;
+  if (terminal?.type === 'error') end = `error ${terminal.error.code}`;
+  return {
+    offset,
+    text,
+    attempt: attempt?.attempt ?? 0,
+    tools: tools.map((use) => `${use.callId} ${use.status}, ${use.textBefore}`).join('; '),
+    end,
+  };
+}
+
+/** Whether a frame that ends or begins at `offset` parts a surrogate pair. */
+export function partsPair({ units }: Truth, offset: number): boolean {
+  return /^[\ud800-\udbff][\udc00-\udfff]$/.test(units.slice(Math.max(0, offset - 1), offset + 1));
+}
+
+/** How much can be read before the log goes on: half a pair waits for its other half. */
+export function readable({ units }: Truth): number {
+  return /[\ud800-\udbff]/.test(units.slice(-1)) ? units.length - 1 : units.length;
+}

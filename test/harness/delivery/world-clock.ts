@@ -1,0 +1,33 @@
+import { performance } from 'node:perf_hooks';
+import { afterEach, beforeEach, vi } from 'vitest';
+
+export interface WorldClock {
+  /** Whether the process has more to do than it can: then readers are served less often. */
+  isBusy: boolean;
+  /** Time goes on, and what was to happen by then has happened. */
+  pass(ms: number): void;
+}
+
+/** In each test here time goes on only when the world says so; turns of the event loop by themselves. */
+export function worldClock(): WorldClock {
+  let nowMs = 0;
+  const clock: WorldClock = {
+    isBusy: false,
+    pass(ms) {
+      nowMs += ms;
+      vi.advanceTimersByTime(ms);
+    },
+  };
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+    vi.spyOn(performance, 'eventLoopUtilization').mockImplementation(() => {
+      return { idle: 0, active: 0, utilization: clock.isBusy ? 1 : 0 };
+    });
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+    vi.useRealTimers();
+  });
+  return clock;
+}

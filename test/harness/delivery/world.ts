@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { ErrorEntry } from '../../../packages/server/src/entry.js';
+import type { Stream } from '../../../packages/server/src/deliver/stream.js';
+import { createStreams, DEFAULT_BOUNDS } from '../../../packages/server/src/deliver/streams.js';
+import { Generation } from './generation.js';
+import { ModelReader, type ModelStream } from './model-reader.js';
+import type { WorldClock } from './world-clock.js';
+import { hasEnded, readable, upTo, withEntry } from './truth.js';
+
+const PRINCIPAL = 'p';
+const AGES_MS = 1e9;
+// Nobody is given up in here, and nothing is dropped but by the test.
+const BOUNDS = {
+  ...DEFAULT_BOUNDS,
+  maxStreamsPerPrincipal: 1_000,
+  detachGraceMs: AGES_MS,
+  orphanGraceMs: AGES_MS,
+  keepFinishedMs: AGES_MS,
+};
+/** The longest that a busy process lets its readers wait. */
+const LONGEST_WAIT_MS = 160;
+const CANCELLED: ErrorEntry = { type: 'error', code: 'cancelled', message: '' };
+
+interface WorldStream extends ModelStream {
+  generation: Generation;
+  /** The length of its text where it was cancelled. */
+  cutAt: number | undefined;
+}
+
+/** A server's streams and those who read them. Nothing happens in it but what a test does. */
+export class World {
+  readonly streams: WorldStream[] = [];
+  readonly readers: ModelReader[] = [];
+  generations: Generation[] = [];
+  readonly #clock: WorldClock;
+  #server = this.#createServer();
+
+  constructor(clock: WorldClock) {
+    this.#clock = clock;
+    clock.isBusy = false;
+  }
+
+  set isBusy(isBusy: boolean) {
+    this.#clock.isBusy = isBusy;
+  }
+
+  /** Asks, and reads what comes. */
+  ask(query: string, window: number | undefined): void {
+    const stream = this.#start(query);
+    const reader = new ModelReader(`reader-${this.readers.length}`, stream, window);
+    this.readers.push(reader);
+    this.attach(reader);
+  }
+
+  /** Another reader of a stream. */
+  join(stream: WorldStream, window: number | undefined): void {
+    const reader = new ModelReader(`reader-${this.readers.length}`, stream, window);
+    this.readers.push(reader);
+    this.attach(reader);
+  }
+
+  /** As the SDK does, no reader attaches while there is more on its way to it. */
+  attach(reader: ModelReader): void {
+    if (reader.isUpToDate) reader.attach(this.find(reader));
+  }
+
+  deliver(reader: ModelReader, count: number): void {
+    reader.deliver(count, this.find(reader));
+    // As the SDK does where nothing was shown yet.
+    if (!reader.isLost || reader.received.offset > 0) return;
+    reader.moveTo(this.#start(reader.stream.query));
+    this.attach(reader);
+  }
+
+  find(reader: ModelReader): () => Stream {
+    return () => this.#server.get(PRINCIPAL, reader.stream.id);
+  }
+
+  /** The same question under the same name is asked once. */
+  repeat({ id, query }: WorldStream): void {
+    if (!this.#knows(id)) return;
+    const before = this.generations.length;
+    assert.equal(this.#server.start(identity(id), { query }).id, id);
+    assert.equal(this.generations.length, before, 'what is known is not generated again');
+  }
+
+  cancel(stream: WorldStream): void {
+    if (!this.#knows(stream.id)) return;
+    if (!hasEnded(stream.truth())) stream.cutAt = readable(stream.truth());
+    this.#server.cancel(this.#server.get(PRINCIPAL, stream.id));
+  }
+
+  /** The server drops every log, and says so. */
+  dropAll(): void {
+    for (const reader of this.readers) {
+      reader.forgetLate();
+      // What an earlier connection sent is dead where there really are connections.
+      if (reader.isAhead) reader.cut(0);
+    }
+    this.#server.forgetPrincipal(PRINCIPAL);
+    this.generations = [];
+  }
+
+  /** The server is another one, which knows nothing. */
+  restart(late: number): void {
+    for (const reader of this.readers) reader.crash(late);
+    this.#server.close();
+    this.#server = this.#createServer();
+    this.generations = [];
+  }
+
+  /** Everything happens that was said. */
+  async turn(): Promise<void> {
+    await nextTurn();
+    this.#clock.pass(LONGEST_WAIT_MS);
+  }
+
+  /** Links are good and clients do what they should until nothing moves any more. */
+  async settle(): Promise<void> {
+    await this.turn();
+    for (let moved = true; moved;) {
+      moved = false;
+      for (const reader of this.readers) {
+        const { offset, terminal } = reader.received;
+        reader.unblock();
+        if (!reader.isConnected) this.attach(reader);
+        this.deliver(reader, Infinity);
+        reader.ackLazily();
+        moved ||= offset !== reader.received.offset || terminal !== reader.received.terminal;
+      }
+      await this.turn();
+      moved ||= this.readers.some((reader) => !reader.isUpToDate);
+    }
+  }
+
+  /** Every reader has all there is. */
+  checkSettled(): void {
+    for (const reader of this.readers) {
+      reader.check();
+      if (reader.isDone) continue;
+      const truth = reader.stream.truth();
+      assert.equal(reader.received.offset, readable(truth), 'a reader has all there is');
+      const { generation } = this.streams.find(({ id }) => id === reader.stream.id)!;
+      if (readable(truth) < truth.units.length) continue;
+      assert.equal(reader.received.ahead, generation.ahead, 'a reader knows its place');
+    }
+  }
+
+  close(): void {
+    this.#server.close();
+  }
+
+  #createServer() {
+    return createStreams(({ query }, signal) => {
+      const generation = new Generation(query, signal);
+      this.generations.push(generation);
+      return generation.entries();
+    }, BOUNDS);
+  }
+
+  #knows(id: string): boolean {
+    try {
+      return this.#server.get(PRINCIPAL, id) !== undefined;
+    } catch {
+      return false;
+    }
+  }
+
+  /** What asks the same while that is being generated shares it. */
+  #start(query: string): WorldStream {
+    const isFlight = (g: Generation): boolean =>
+      g.query === query && !g.isAborted && !hasEnded(g.taken);
+    const shared = this.generations.find(isFlight);
+    const id = `stream-${this.streams.length}`;
+    this.#server.start(identity(id), { query });
+    const generation = shared ?? this.generations.at(-1)!;
+    const count = this.generations.filter(isFlight).length;
+    assert.equal(count, 1, 'a question under way is generated once');
+    const stream: WorldStream = {
+      id,
+      query,
+      generation,
+      cutAt: undefined,
+      truth() {
+        const { cutAt } = stream;
+        const { taken } = generation;
+        return cutAt === undefined ? taken : withEntry(upTo(taken, cutAt), CANCELLED);
+      },
+    };
+    this.streams.push(stream);
+    return stream;
+  }
+}
+
+function identity(id: string) {
+  return { principal: PRINCIPAL, id, sessionId: undefined, query: '' };
+}

@@ -67,7 +67,7 @@ export class LiveResponse implements CursorListener, RunningAnswer {
 
   /** Stops reading; the server ends the stream soon unless another reads it. */
   detach(): void {
-    if (this.#cursor.detach()) this.#delist();
+    if (!this.#state.isFinal && this.#cursor.detach()) this.#delist();
   }
 
   /** Reads on after `detach`. */

@@ -24,13 +24,22 @@ import {
 } from './receive.js';
 import { type StartRequest, WINDOW_UNITS } from './request.js';
 
+/** There is more, or a connection again, or none; or the question may not be asked before `retryAt`. */
+export type Moved = { status: 'open' | 'reconnecting' } | { status: 'limited'; retryAt: number };
+
 /** Who hears of what a cursor reads. */
 export interface CursorListener {
-  /** There is more, or there is a connection again, or none. */
-  moved(status: 'open' | 'reconnecting'): void;
+  moved(phase: Moved): void;
   /** All of it is here, as it was sent. */
   finished(end: End): void;
   failed(failure: Failure): void;
+}
+
+export interface CursorOptions {
+  /** False for a stream that is under way. */
+  asks: boolean;
+  /** Whether a question that is refused as `rate_limited` is asked again when it may be. */
+  waitsWhenLimited: boolean;
 }
 
 /** This page's place on a stream: it asks, reads, and after a cut reads on from there. */
@@ -39,6 +48,7 @@ export class Cursor implements Link {
   readonly #connection: Connection;
   readonly #request: StartRequest;
   readonly #listener: CursorListener;
+  readonly #waitsWhenLimited: boolean;
   /** Asked by this cursor, by a page before this one, or elsewhere. */
   #origin: 'here' | 'before' | 'elsewhere';
   #received: Received = NOTHING;
@@ -49,17 +59,17 @@ export class Cursor implements Link {
   #rebuilt = false;
   #leave = (): void => {};
 
-  /** `asks` is false for a stream that is under way. */
   constructor(
     connection: Connection,
     request: StartRequest,
     listener: CursorListener,
-    asks: boolean,
+    { asks, waitsWhenLimited }: CursorOptions,
   ) {
     this.id = request.stream_id;
     this.#connection = connection;
     this.#request = request;
     this.#listener = listener;
+    this.#waitsWhenLimited = waitsWhenLimited;
     this.#origin = asks ? 'here' : 'elsewhere';
     this.#server = asks ? 'unaware' : 'aware';
   }
@@ -114,6 +124,8 @@ export class Cursor implements Link {
   /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
   request(): OpenRequest {
     this.#reader = interrupted(this.#reader);
+    // A wait that is over is not told again.
+    this.#received = receiveAhead(this.#received, 0);
     const { offset } = this.#received;
     this.#acknowledged = offset;
     if (this.#server === 'aware') {
@@ -132,7 +144,7 @@ export class Cursor implements Link {
     this.#reader = interrupted(this.#reader);
     // The queue moves on meanwhile; the server says the place again.
     this.#received = receiveAhead(this.#received, 0);
-    this.#listener.moved('reconnecting');
+    this.#listener.moved({ status: 'reconnecting' });
   }
 
   closed(): void {
@@ -150,24 +162,19 @@ export class Cursor implements Link {
     this.#received = next;
     if (next.terminal?.type === 'error') this.#listener.failed(next.terminal.error);
     else if (next.terminal?.type === 'end') void this.#verify(next.terminal);
-    else this.#listener.moved('open');
+    else this.#listener.moved({ status: 'open' });
     this.#acknowledge();
   }
 
   replied(reply: StreamOpenReply | ErrorReply): void {
     if (this.#isOver) return;
-    const { code, retry_after_ms: retryAfterMs } = reply.ok ? {} : reply.error;
-    // It still runs; only reading on was too much for now.
-    if (this.#server === 'aware' && retryAfterMs !== undefined) {
-      this.#listener.moved('reconnecting');
-      return void setTimeout(() => this.#reopen(), retryAfterMs);
-    }
+    if (!reply.ok && this.#waits(reply.error)) return;
     this.#reader = replied(this.#reader, !reply.ok || reply.status === 'ended');
     if (reply.ok) {
       this.#server = 'aware';
-      return this.#listener.moved('open');
+      return this.#listener.moved({ status: 'open' });
     }
-    if (this.#server !== 'aware' || code !== 'not_found') {
+    if (this.#server !== 'aware' || reply.error.code !== 'not_found') {
       return this.#listener.failed(knownError(reply.error));
     }
     // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
@@ -178,10 +185,21 @@ export class Cursor implements Link {
     this.#listener.failed(this.#origin === 'elsewhere' ? reply.error : PRODUCER_LOST);
   }
 
+  /** Whether it asks again when the server said that it may. */
+  #waits({ code, retry_after_ms: afterMs }: WireError): boolean {
+    if (afterMs === undefined) return false;
+    // It still runs; only reading on was too much for now.
+    if (this.#server === 'aware') this.#listener.moved({ status: 'reconnecting' });
+    else if (code !== 'rate_limited' || !this.#waitsWhenLimited) return false;
+    else this.#listener.moved({ status: 'limited', retryAt: Date.now() + afterMs });
+    setTimeout(() => this.#reopen(), afterMs);
+    return true;
+  }
+
   queued(ahead: number): void {
     if (this.#isOver) return;
     this.#received = receiveAhead(this.#received, ahead);
-    this.#listener.moved('open');
+    this.#listener.moved({ status: 'open' });
   }
 
   #go(reader: Reader): boolean {

@@ -6,7 +6,7 @@ import { keepable, receivedOf } from './cache/keepable.js';
 import type { Memory } from './cache/memory.js';
 import type { KeptAnswer, Keeping } from './cache/response-cache.js';
 import type { Connection } from './connection.js';
-import { Cursor, type CursorListener } from './cursor.js';
+import { Cursor, type CursorListener, type Moved } from './cursor.js';
 import { type Failure, NOT_KEPT, phaseOfFailure } from './failure.js';
 import { randomId } from './random-id.js';
 import { type End, withoutEnd } from './receive.js';
@@ -50,7 +50,10 @@ export class LiveResponse implements CursorListener, RunningAnswer {
     this.#cacheMode = ask.options?.cache ?? 'default';
     this.#query = ask.query;
     this.#sessionId = ask.sessionId;
-    this.#cursor = new Cursor(around.connection, this.#request, this, asks);
+    this.#cursor = new Cursor(around.connection, this.#request, this, {
+      asks,
+      waitsWhenLimited: ask.options?.whenLimited === 'wait',
+    });
     const state = new AnswerState(this.#snapshot({ status: 'open' }));
     this.#state = state;
     const getSnapshot = (): AnswerSnapshot => state.current;
@@ -100,9 +103,9 @@ export class LiveResponse implements CursorListener, RunningAnswer {
     );
   }
 
-  moved(status: 'open' | 'reconnecting'): void {
+  moved(phase: Moved): void {
     if (this.#cursor.received.text !== '') this.#stopwatch.noteText();
-    this.#show({ status });
+    this.#show(phase);
   }
 
   finished({ timing: server }: End): void {

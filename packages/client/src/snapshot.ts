@@ -13,6 +13,7 @@ import type {
 /** How an answer stands, apart from what was received of it. */
 export type Phase =
   | { status: 'open' }
+  | { status: 'limited'; retryAt: number }
   | { status: 'reconnecting' }
   | { status: 'done'; timing: AnswerTiming }
   | { status: 'cancelled'; timing: AnswerTiming }
@@ -44,6 +45,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     restartReason: attempt?.reason,
     finishReason: end?.finishReason,
     usage: end?.usage,
+    retryAt: retryAtOf(phase),
     timing: 'timing' in phase ? phase.timing : undefined,
     error: phase.status === 'failed' ? phase.error : undefined,
   });
@@ -129,9 +131,16 @@ function newAhead(before: AnswerSnapshot, { ahead, status }: AnswerSnapshot): nu
 }
 
 function statusOf({ text, ahead }: Received, { status }: Phase): AnswerStatus {
+  if (status === 'limited') return 'waiting';
   if (status !== 'open') return status;
   if (ahead > 0) return 'queued';
   return text === '' ? 'waiting' : 'streaming';
+}
+
+function retryAtOf(phase: Phase): number | undefined {
+  if (phase.status === 'limited') return phase.retryAt;
+  const afterMs = phase.status === 'failed' ? phase.error.retryAfterMs : undefined;
+  return afterMs === undefined ? undefined : Date.now() + afterMs;
 }
 
 function sourceOf({ kept }: Asked, { attempt }: Received): AnswerSource | undefined {

@@ -20,6 +20,11 @@ export interface AskOptions {
    * - `only-if-cached`: an answer kept in this browser, else a `not_found` error; nothing is sent
    */
   cache?: CacheMode;
+  /**
+   * What a server that is asked too often does to the question: `fail` with `rate_limited`, unless
+   * given, or `wait` until it may be asked. `retryAt` of the snapshot says until when.
+   */
+  whenLimited?: 'fail' | 'wait';
   /** Aborting cancels the answer, as `cancel()` does. */
   signal?: AbortSignal;
 }
@@ -131,6 +136,11 @@ export interface AnswerSnapshot {
   readonly restartReason: string | undefined;
   readonly finishReason: FinishReason | undefined;
   readonly usage: Usage | undefined;
+  /**
+   * When it is asked again by itself (`waiting`), or when asking again makes sense (`failed`), where the
+   * server has said so; milliseconds since 1970, for a countdown.
+   */
+  readonly retryAt: number | undefined;
   /** Undefined until the answer is final. */
   readonly timing: AnswerTiming | undefined;
   /** Set when `status` is `failed`. */

@@ -46,6 +46,7 @@ export const IDLE: Idle = Object.freeze({
   restartReason: undefined,
   finishReason: undefined,
   usage: undefined,
+  retryAt: undefined,
   timing: undefined,
   error: undefined,
 });

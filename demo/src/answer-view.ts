@@ -1,9 +1,8 @@
-import type { Answer, AnswerSnapshot, AnswerStatus } from '@rivulet/client';
+import { type Answer, type AnswerSnapshot, type AnswerStatus, perFrame } from '@rivulet/client';
 import { BehaviorSubject, switchMap } from 'rxjs';
 import { figures, note, sourceLabel, toolsNote } from './answer-facts.js';
 import { explain } from './errors.js';
 import { find } from './find.js';
-import { eachFrame } from './frames.js';
 import { createMarkdownView } from './markdown.js';
 
 export interface AnswerActions {
@@ -88,7 +87,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     if (hadFocus && !isVisible(document.activeElement)) article.focus({ preventScroll: true });
   }
 
-  answers.pipe(switchMap((answer) => eachFrame(answer.state$))).subscribe(draw);
+  answers.pipe(switchMap((answer) => answer.state$.pipe(perFrame()))).subscribe(draw);
   return article;
 }
 

@@ -10,7 +10,7 @@ import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
 export function createAnswer(
   state$: Observable<AnswerSnapshot>,
   getSnapshot: () => AnswerSnapshot,
-  cancel: () => void,
+  reading: Pick<Answer, 'cancel' | 'detach' | 'attach'>,
 ): Answer {
   const result = new Promise<AnswerSnapshot>((resolve, reject) => {
     state$.subscribe((snapshot) => {
@@ -46,7 +46,7 @@ export function createAnswer(
     ),
     events$,
     getSnapshot,
-    cancel,
+    ...reading,
     result,
     [Symbol.asyncIterator]: () => iterate(events$),
   };

@@ -1,4 +1,4 @@
-import { distinctUntilChanged, map, Observable } from 'rxjs';
+import { Observable } from 'rxjs';
 import { iterate } from './iterate.js';
 import { eventsBetween, eventsOf, failureOf, isFinal } from './snapshot.js';
 import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
@@ -37,13 +37,21 @@ export function createAnswer(
     });
   });
 
+  const text$ = new Observable<string>((subscriber) => {
+    let before: string | undefined;
+    return state$.subscribe({
+      next({ text }) {
+        if (text !== before) subscriber.next(text);
+        before = text;
+      },
+      complete: () => subscriber.complete(),
+    });
+  });
+
   return {
     id: getSnapshot().id,
     state$,
-    text$: state$.pipe(
-      map(({ text }) => text),
-      distinctUntilChanged(),
-    ),
+    text$,
     events$,
     getSnapshot,
     ...reading,

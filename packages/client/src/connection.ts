@@ -9,10 +9,11 @@ import {
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
-import { BehaviorSubject, distinctUntilChanged, Observable } from 'rxjs';
+import { Observable } from 'rxjs';
 import { io, type Socket } from 'socket.io-client';
 import { backoffMs } from './backoff.js';
 import { browserId } from './browser-id.js';
+import { createLatest } from './latest.js';
 import type { Link } from './link.js';
 import { decode, decodeShort, knownError } from './receive.js';
 import { createSession } from './session.js';
@@ -39,7 +40,7 @@ export interface Connection {
 type Reply = StreamOpenReply | ErrorReply;
 
 /** `waiting` for the next try; `refused` until something new is asked. */
-type Phase = 'idle' | 'trying' | 'online' | 'waiting' | 'refused';
+type Phase = 'idle' | 'trying' | 'online' | 'waiting' | 'refused' | 'closed';
 
 interface Errand {
   event: typeof EVENT.cancel | typeof EVENT.detach;
@@ -51,7 +52,8 @@ const CONNECT_TIMEOUT_MS = 15_000;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.tool, EVENT.end, EVENT.error];
 
 export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
-  const status$ = new BehaviorSubject<ConnectionStatus>('connecting');
+  const status = createLatest<ConnectionStatus>();
+  status.next('connecting');
   const links = new Map<string, Link>();
   const errands = new Set<Errand>();
   const watchdog = createWatchdog(
@@ -179,7 +181,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     failures = 0;
     refusals = 0;
     watchdog.heard();
-    status$.next('online');
+    status.next('online');
     if (!session.awaitsReplies) clearTimeout(connectTimer);
     for (const errand of errands) run(errand);
     for (const link of links.values()) if (!session.has(link)) read(link);
@@ -193,7 +195,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       if (auth === undefined || refusals > 1) return refused(knownError(refusal));
     }
     phase = 'waiting';
-    status$.next(isOffline() ? 'offline' : 'reconnecting');
+    status.next(isOffline() ? 'offline' : 'reconnecting');
     for (const link of links.values()) link.disconnected();
     const waitMs = Math.max(backoffMs(failures), refusal?.retry_after_ms ?? 0);
     failures += 1;
@@ -205,7 +207,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   function refused(error: WireError): void {
     phase = 'refused';
     refusals = 0;
-    status$.next('offline');
+    status.next('offline');
     for (const link of links.values()) link.refused(error);
   }
 
@@ -271,16 +273,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
 
   return {
     status$: new Observable((subscriber) => {
-      if (status$.value !== 'closed') {
-        connect();
-        return status$.pipe(distinctUntilChanged()).subscribe(subscriber);
-      }
-      // A BehaviorSubject that has completed gives its value to nobody.
-      subscriber.next('closed');
-      subscriber.complete();
+      if (phase !== 'closed') connect();
+      return status.value$.subscribe(subscriber);
     }),
     join(link) {
-      if (status$.value === 'closed') {
+      if (phase === 'closed') {
         link.closed();
         return () => {};
       }
@@ -300,6 +297,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
     },
     tell(event, message) {
+      if (phase === 'closed') return;
       const errand = { event, message };
       errands.add(errand);
       if (connect().connected) run(errand);
@@ -310,10 +308,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       clearTimeout(connectTimer);
       watchdog.watch(false);
       stopListening();
+      phase = 'closed';
       socket?.disconnect();
       socket = undefined;
-      status$.next('closed');
-      status$.complete();
+      status.next('closed');
+      status.complete();
       for (const link of links.values()) link.closed();
       links.clear();
     },

@@ -57,7 +57,7 @@ export class LiveResponse implements CursorListener, RunningAnswer {
     const state = new AnswerState(this.#snapshot({ status: 'open' }));
     this.#state = state;
     const getSnapshot = (): AnswerSnapshot => state.current;
-    this.answer = createAnswer(state.snapshots$.asObservable(), getSnapshot, {
+    this.answer = createAnswer(state.snapshots$, getSnapshot, {
       cancel: () => this.#cancel(),
       detach: () => this.detach(),
       attach: () => this.resume(),

@@ -1,5 +1,5 @@
 import { type Answer, type AnswerSnapshot, type AnswerStatus, perFrame } from '@rivulet/client';
-import { BehaviorSubject, switchMap } from 'rxjs';
+import { BehaviorSubject, map, of, switchMap, timer } from 'rxjs';
 import { figures, note, sourceLabel, toolsNote } from './answer-facts.js';
 import { explain } from './errors.js';
 import { find } from './find.js';
@@ -69,8 +69,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     dots.hidden = !isRunning || snapshot.text !== '';
     show(noteLine, note(snapshot));
     show(toolsLine, toolsNote(snapshot));
-    state.textContent =
-      snapshot.ahead === undefined ? words[status] : `${snapshot.ahead} ahead of you`;
+    state.textContent = wait(snapshot) ?? words[status];
     show(error, snapshot.error === undefined ? '' : explain(snapshot.error));
 
     show(badge, source === undefined ? '' : sourceLabel(snapshot));
@@ -87,8 +86,22 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     if (hadFocus && !isVisible(document.activeElement)) article.focus({ preventScroll: true });
   }
 
-  answers.pipe(switchMap((answer) => answer.state$.pipe(perFrame()))).subscribe(draw);
+  const ticking = (snapshot: AnswerSnapshot) =>
+    snapshot.status === 'waiting' && snapshot.retryAt !== undefined
+      ? timer(0, 1_000).pipe(map(() => snapshot))
+      : of(snapshot);
+  answers
+    .pipe(switchMap((answer) => answer.state$.pipe(perFrame(), switchMap(ticking))))
+    .subscribe(draw);
   return article;
+}
+
+/** What it waits for; undefined when it is the model. */
+function wait({ status, ahead, retryAt }: AnswerSnapshot): string | undefined {
+  if (ahead !== undefined) return `${ahead} ahead of you`;
+  if (status !== 'waiting' || retryAt === undefined) return undefined;
+  const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+  return `Too many questions in a short time. This one is sent by itself in ${seconds} s.`;
 }
 
 function show(element: HTMLElement, content: string): void {

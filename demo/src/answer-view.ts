@@ -69,7 +69,8 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     dots.hidden = !isRunning || snapshot.text !== '';
     show(noteLine, note(snapshot));
     show(toolsLine, toolsNote(snapshot));
-    state.textContent = wait(snapshot) ?? words[status];
+    state.textContent =
+      snapshot.ahead === undefined ? words[status] : `${snapshot.ahead} ahead of you`;
     show(error, snapshot.error === undefined ? '' : explain(snapshot.error));
 
     show(badge, source === undefined ? '' : sourceLabel(snapshot));
@@ -94,14 +95,6 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     .pipe(switchMap((answer) => answer.state$.pipe(perFrame(), switchMap(ticking))))
     .subscribe(draw);
   return article;
-}
-
-/** What it waits for; undefined when it is the model. */
-function wait({ status, ahead, retryAt }: AnswerSnapshot): string | undefined {
-  if (ahead !== undefined) return `${ahead} ahead of you`;
-  if (status !== 'waiting' || retryAt === undefined) return undefined;
-  const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
-  return `Too many questions in a short time. This one is sent by itself in ${seconds} s.`;
 }
 
 function show(element: HTMLElement, content: string): void {

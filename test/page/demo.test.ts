@@ -180,7 +180,7 @@ describe('a visitor who asks too often', () => {
     await demo.reaches('streaming');
     await demo.ask('How do I use the client?');
     await expect
-      .poll(() => demo.part('status').textContent())
+      .poll(() => demo.answer.textContent())
       .toMatch(/Too many questions .* sent by itself in \d s/);
     await demo.reaches('done');
     expect(demo.complaints).toEqual([]);

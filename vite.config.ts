@@ -53,7 +53,9 @@ export default defineConfig({
       {
         extends: true,
         root,
-        optimizeDeps: { include: ['rxjs', 'socket.io-client', 'idb-keyval'] },
+        optimizeDeps: {
+          include: ['rxjs', 'socket.io-client', 'idb-keyval', 'react', 'react-dom/client'],
+        },
         test: {
           name: 'browser',
           include: ['test/browser/**/*.test.ts'],

@@ -1,8 +1,8 @@
 import { createServer, currentTime, readConfig, searchDocs } from '@rivulet/server';
-import { createServer as createVite } from 'vite';
 import { isPortTaken } from '../packages/server/src/listen.js';
 import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
+import { createPages } from './pages.js';
 
 /** The demo page and the Rivulet server behind one URL. */
 await runProcess(async () => {
@@ -13,11 +13,7 @@ await runProcess(async () => {
     metrics: config.metricsEnabled ? exposePrometheus() : undefined,
     page: (request, response) => vite.middlewares(request, response),
   });
-  const vite = await createVite({
-    appType: 'spa',
-    logLevel: 'warn',
-    server: { middlewareMode: true, hmr: { server: server.http } },
-  });
+  const vite = await createPages(server.http);
   const url = await server.listen().catch((error: unknown) => {
     if (isPortTaken(error) && !process.env['PORT']) return server.listen(0);
     throw error;

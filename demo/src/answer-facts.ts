@@ -24,8 +24,16 @@ export function figures({ timing, text }: AnswerSnapshot): string {
   return parts.filter((part) => part !== '').join(' · ');
 }
 
-/** Why the text began again, or why it is not whole; empty when there is nothing to say. */
-export function note({ attempt, restartReason, finishReason }: AnswerSnapshot): string {
+/**
+ * Why the text began again, why it is not whole, or why it has not been asked for yet; empty when there
+ * is nothing to say.
+ */
+export function note(snapshot: AnswerSnapshot): string {
+  const { status, attempt, restartReason, finishReason, retryAt } = snapshot;
+  if (status === 'waiting' && retryAt !== undefined) {
+    const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+    return `Too many questions in a short time. This one is sent by itself in ${seconds} s.`;
+  }
   const began =
     attempt > 1 ? `The answer began again${restartReason ? `: ${restartReason}` : ''}.` : '';
   const cut = finishReason === 'length' ? 'The answer ends here: it reached its length limit.' : '';

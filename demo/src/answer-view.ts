@@ -1,9 +1,8 @@
-import type { Answer, AnswerSnapshot, AnswerStatus } from '@rivulet/client';
-import { BehaviorSubject, switchMap } from 'rxjs';
+import { type Answer, type AnswerSnapshot, type AnswerStatus, perFrame } from '@rivulet/client';
+import { BehaviorSubject, map, of, switchMap, timer } from 'rxjs';
 import { figures, note, sourceLabel, toolsNote } from './answer-facts.js';
 import { explain } from './errors.js';
 import { find } from './find.js';
-import { eachFrame } from './frames.js';
 import { createMarkdownView } from './markdown.js';
 
 export interface AnswerActions {
@@ -88,7 +87,13 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     if (hadFocus && !isVisible(document.activeElement)) article.focus({ preventScroll: true });
   }
 
-  answers.pipe(switchMap((answer) => eachFrame(answer.state$))).subscribe(draw);
+  const ticking = (snapshot: AnswerSnapshot) =>
+    snapshot.status === 'waiting' && snapshot.retryAt !== undefined
+      ? timer(0, 1_000).pipe(map(() => snapshot))
+      : of(snapshot);
+  answers
+    .pipe(switchMap((answer) => answer.state$.pipe(perFrame(), switchMap(ticking))))
+    .subscribe(draw);
   return article;
 }
 

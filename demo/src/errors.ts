@@ -3,8 +3,10 @@ import type { ErrorCode, StreamError } from '@rivulet/client';
 /** What a visitor is told, and what there is to do. */
 const sentences: Partial<Record<ErrorCode, string>> = {
   bad_request: 'The server could not read this question. Try it shorter, or in other words.',
+  unauthorized: 'You are not logged in here any more. Log in, then ask again.',
   not_found: 'This answer is not kept any more. Ask again to get a new one.',
   conflict: 'This question got mixed up with another one. Ask again.',
+  rate_limited: 'Too many questions in a short time.',
   overloaded: 'The server has as much to do as it can take. Wait a moment, then try again.',
   provider_unavailable: 'The model cannot be reached right now. Try again in a moment.',
   provider_timeout: 'The model took too long to begin. Try again.',

@@ -35,6 +35,8 @@ const composer = createComposer(find(document, '#composer', HTMLFormElement), (q
   conversation.ask(question),
 );
 
+conversation.goOn();
+
 find(document, '#suggestions', HTMLElement).append(...suggestions.map(createSuggestion));
 
 const clear = find(document, '#clear', HTMLButtonElement);

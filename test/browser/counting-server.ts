@@ -1,11 +1,12 @@
 import { createLogger, createServer, questionOf, readConfig, scripted } from '@rivulet/server';
 import { routeOf } from '../harness/route.js';
 
-/** A server whose every answer says how often it was asked: `1: QUESTION`. Runs as a process. */
-let asked = 0;
+/** A server whose every answer says how often it was asked that: `1: QUESTION`. Runs as a process. */
+const timesAsked = new Map<string, number>();
 const counting = scripted(function* (prompt) {
   const question = questionOf(prompt);
-  asked += 1;
+  const asked = (timesAsked.get(question) ?? 0) + 1;
+  timesAsked.set(question, asked);
   for (const word of `${asked}: ${question}`.match(/\S+\s*/g) ?? []) {
     yield { text: word };
     yield { waitMs: 1 };

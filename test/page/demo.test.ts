@@ -1,5 +1,5 @@
 import type { Browser } from 'playwright';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Child } from '../harness/child.js';
 import { launchChromium } from '../harness/chromium.js';
 import { DemoPage, npmStart } from '../harness/demo.js';
@@ -91,8 +91,38 @@ describe('the page that `npm start` serves', () => {
     expect(demo.complaints).toEqual([]);
   });
 
-  it('goes on where it was when its connection breaks in the middle', async () => {
+  it('shows again what was on its way when the page is reloaded, and goes on', async () => {
     const demo = await DemoPage.open(browser, rivulet.url);
+    await demo.ask('What happens to an answer when the connection drops?');
+    await expect
+      .poll(async () => (await demo.part('answer-text').textContent())?.length)
+      .toBeGreaterThan(40);
+    await demo.page.reload();
+    await demo.reaches('done');
+    expect(await demo.page.locator('article').count()).toBe(1);
+    expect(await demo.answer.textContent()).toContain('when the connection drops?');
+    expect(await demo.part('answer-text').textContent()).toContain('not a language model');
+    expect(demo.starts()).toBe(1);
+    expect(demo.complaints).toEqual([]);
+  });
+
+  it('shows in a second tab what was asked in the first', async () => {
+    const demo = await DemoPage.open(browser, rivulet.url);
+    await demo.ask('How do I add Gemini or Ollama?');
+    await demo.reaches('streaming');
+    const second = new DemoPage(await demo.page.context().newPage());
+    await second.page.goto(rivulet.url);
+    await second.reaches('streaming');
+    await demo.reaches('done');
+    await second.reaches('done');
+    const text = await demo.part('answer-text').textContent();
+    expect(await second.part('answer-text').textContent()).toBe(text);
+    expect(second.starts()).toBe(0);
+  });
+
+  it('goes on where it was when its connection breaks in the middle', async () => {
+    // Engine.IO takes no notice of a network that is away where the host is called localhost.
+    const demo = await DemoPage.open(browser, rivulet.url.replace('localhost', '127.0.0.1'));
     await demo.ask('Is my data cached? What about privacy?');
     await expect
       .poll(async () => (await demo.part('answer-text').textContent())?.length)
@@ -115,6 +145,9 @@ describe('the page that `npm start` serves', () => {
     });
     await demo.reaches('done');
     expect(await demo.part('answer-text').textContent()).toContain('not a language model');
+    expect(demo.sent.filter((frame) => frame.startsWith('40')).length).toBeGreaterThan(1);
+    expect(demo.sent.filter((frame) => frame.includes('"stream_attach"'))).toHaveLength(1);
+    expect(demo.starts()).toBe(1);
   });
 
   it.each(['light', 'dark'] as const)('fits a phone, in %s', async (colorScheme) => {
@@ -131,6 +164,26 @@ describe('the page that `npm start` serves', () => {
     await demo.reaches('done');
     expect(await demo.part('answer-text').locator('pre').count()).toBeGreaterThan(0);
     expect(await overflow()).toBe(0);
+  });
+});
+
+describe('a visitor who asks too often', () => {
+  it('is told how long it takes, and is answered then', async () => {
+    const limited = await npmStart({
+      LLM_MODE: 'docs',
+      RATE_LIMIT_REQUESTS: '1',
+      RATE_LIMIT_WINDOW_SECONDS: '6',
+    });
+    onTestFinished(async () => void (await limited.stop()));
+    const demo = await DemoPage.open(browser, limited.url);
+    await demo.ask(QUESTION);
+    await demo.reaches('streaming');
+    await demo.ask('How do I use the client?');
+    await expect
+      .poll(() => demo.answer.textContent())
+      .toMatch(/Too many questions .* sent by itself in \d s/);
+    await demo.reaches('done');
+    expect(demo.complaints).toEqual([]);
   });
 });
 

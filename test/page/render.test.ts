@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright';
-import type { Observable, ReplaySubject } from 'rxjs';
 import { createServer, defaultClientConditions, type Plugin, type ViteDevServer } from 'vite';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launchChromium } from '../harness/chromium.js';
@@ -21,15 +20,13 @@ const dependencies = [
 /** Counts what the parser is given: the one measure of work that no busy machine distorts. */
 const bench = `
 import { Lexer } from 'marked';
-import { ReplaySubject } from 'rxjs';
-import { eachFrame } from '/src/frames.ts';
 import { createMarkdownView, renderMarkdown } from '/src/markdown.ts';
 const lex = Lexer.prototype.lex;
 Lexer.prototype.lex = function (source) {
   window.parsedChars += source.length;
   return lex.call(this, source);
 };
-Object.assign(window, { parsedChars: 0, createMarkdownView, renderMarkdown, eachFrame, ReplaySubject });
+Object.assign(window, { parsedChars: 0, createMarkdownView, renderMarkdown });
 document.body.dataset.ready = '';
 `;
 
@@ -44,8 +41,6 @@ declare global {
     hostileRan: boolean;
     createMarkdownView(container: Element): MarkdownView;
     renderMarkdown(text: string): DocumentFragment;
-    eachFrame<T>(source: Observable<T>): Observable<T>;
-    ReplaySubject: typeof ReplaySubject;
   }
 }
 
@@ -377,39 +372,5 @@ describe('the Markdown of a growing answer', () => {
     const everyFrameInFull = (reply.length * 240) / 2;
     expect(atFinish).toBe(reply.length);
     expect(parsedChars).toBeLessThan(everyFrameInFull / 20);
-  });
-});
-
-describe('the pace of drawing', () => {
-  it('takes the newest of many, and goes on in a hidden tab, which has no frames', async () => {
-    const drawn = await page.evaluate(async () => {
-      window.requestAnimationFrame = () => 0;
-      const state = new window.ReplaySubject<string>(1);
-      const values: string[] = [];
-      await new Promise<void>((resolve) => {
-        window.eachFrame(state).subscribe((value) => {
-          values.push(value);
-          if (value === 'newest') resolve();
-        });
-        for (const value of ['first', 'skipped', 'newest']) state.next(value);
-      });
-      return values;
-    });
-    expect(drawn).toEqual(['first', 'newest']);
-  });
-
-  it('draws the final state at once, and also one that was there before', async () => {
-    const drawn = await page.evaluate(() => {
-      const state = new window.ReplaySubject<string>(1);
-      const values: string[] = [];
-      window.eachFrame(state).subscribe((value) => values.push(value));
-      state.next('first');
-      state.next('final');
-      state.complete();
-      const late: string[] = [];
-      window.eachFrame(state).subscribe((value) => late.push(value));
-      return { values, late: late.at(-1) };
-    });
-    expect(drawn).toEqual({ values: ['first', 'final'], late: 'final' });
   });
 });

@@ -1,16 +1,21 @@
-import { ReplaySubject } from 'rxjs';
+import type { Observable } from 'rxjs';
+import { createLatest } from './latest.js';
 import { isFinal, isSame } from './snapshot.js';
 import type { AnswerSnapshot } from './types.js';
 
 /** The newest snapshot of one answer, and who is told of each. */
 export class AnswerState {
   current: AnswerSnapshot;
-  // Not a BehaviorSubject, which gives nothing to who comes after the end.
-  readonly snapshots$: ReplaySubject<AnswerSnapshot> = new ReplaySubject<AnswerSnapshot>(1);
+  readonly #latest = createLatest<AnswerSnapshot>();
 
   constructor(first: AnswerSnapshot) {
     this.current = first;
-    this.snapshots$.next(first);
+    this.#latest.next(first);
+  }
+
+  /** The newest at once, then each change; completes after the final one. */
+  get snapshots$(): Observable<AnswerSnapshot> {
+    return this.#latest.value$;
   }
 
   get isFinal(): boolean {
@@ -21,8 +26,8 @@ export class AnswerState {
   next(snapshot: AnswerSnapshot): boolean {
     if (this.isFinal || isSame(snapshot, this.current)) return false;
     this.current = snapshot;
-    this.snapshots$.next(snapshot);
-    if (this.isFinal) this.snapshots$.complete();
+    this.#latest.next(snapshot);
+    if (this.isFinal) this.#latest.complete();
     return this.isFinal;
   }
 }

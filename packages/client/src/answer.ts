@@ -1,4 +1,4 @@
-import { distinctUntilChanged, map, Observable } from 'rxjs';
+import { Observable } from 'rxjs';
 import { iterate } from './iterate.js';
 import { eventsBetween, eventsOf, failureOf, isFinal } from './snapshot.js';
 import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
@@ -10,7 +10,7 @@ import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
 export function createAnswer(
   state$: Observable<AnswerSnapshot>,
   getSnapshot: () => AnswerSnapshot,
-  cancel: () => void,
+  reading: Pick<Answer, 'cancel' | 'detach' | 'attach'>,
 ): Answer {
   const result = new Promise<AnswerSnapshot>((resolve, reject) => {
     state$.subscribe((snapshot) => {
@@ -37,16 +37,24 @@ export function createAnswer(
     });
   });
 
+  const text$ = new Observable<string>((subscriber) => {
+    let before: string | undefined;
+    return state$.subscribe({
+      next({ text }) {
+        if (text !== before) subscriber.next(text);
+        before = text;
+      },
+      complete: () => subscriber.complete(),
+    });
+  });
+
   return {
     id: getSnapshot().id,
     state$,
-    text$: state$.pipe(
-      map(({ text }) => text),
-      distinctUntilChanged(),
-    ),
+    text$,
     events$,
     getSnapshot,
-    cancel,
+    ...reading,
     result,
     [Symbol.asyncIterator]: () => iterate(events$),
   };

@@ -2,21 +2,24 @@ import { Observable, type Subscriber } from 'rxjs';
 import type { LiveResponse } from './response.js';
 import type { ResponseEvent } from './types.js';
 
+/** What a stream needs of a response. */
+export type ColdSource = Pick<LiveResponse, 'answer' | 'detach' | 'resume' | 'wasGivenUp'>;
+
 /**
  * One response for all who subscribe: the first opens it, the last to leave detaches, and who comes
  * back within the server's grace reads on. After a failure the next subscriber opens another.
  */
-export function coldStream(open: () => LiveResponse): Observable<ResponseEvent> {
-  let response: LiveResponse | undefined;
+export function coldStream(open: () => ColdSource): Observable<ResponseEvent> {
+  let response: ColdSource | undefined;
   let subscribers = 0;
 
-  function openNext(): LiveResponse {
+  function openNext(): ColdSource {
     response = open();
     return response;
   }
 
   /** Gives the events of `current`, or of the next response if all had left that one for too long. */
-  function tell(current: LiveResponse, subscriber: Subscriber<ResponseEvent>): void {
+  function tell(current: ColdSource, subscriber: Subscriber<ResponseEvent>): void {
     const subscription = current.answer.events$.subscribe({
       next: (event) => subscriber.next(event),
       complete: () => subscriber.complete(),

@@ -9,13 +9,14 @@ import {
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
-import { BehaviorSubject, distinctUntilChanged, Observable } from 'rxjs';
-import { io, type Socket } from 'socket.io-client';
+import { Observable } from 'rxjs';
 import { backoffMs } from './backoff.js';
 import { browserId } from './browser-id.js';
+import { createLatest } from './latest.js';
 import type { Link } from './link.js';
 import { decode, decodeShort, knownError } from './receive.js';
 import { createSession } from './session.js';
+import { CONNECT_TIMEOUT_MS, createSocket, openSocket, type Socket } from './socket.js';
 import type { ClientOptions, ConnectionStatus } from './types.js';
 import { onWake } from './wake.js';
 import { createWatchdog } from './watchdog.js';
@@ -39,7 +40,7 @@ export interface Connection {
 type Reply = StreamOpenReply | ErrorReply;
 
 /** `waiting` for the next try; `refused` until something new is asked. */
-type Phase = 'idle' | 'trying' | 'online' | 'waiting' | 'refused';
+type Phase = 'idle' | 'trying' | 'online' | 'waiting' | 'refused' | 'closed';
 
 interface Errand {
   event: typeof EVENT.cancel | typeof EVENT.detach;
@@ -47,11 +48,13 @@ interface Errand {
 }
 
 const REPLY_TIMEOUT_MS = 10_000;
-const CONNECT_TIMEOUT_MS = 15_000;
+/** Until a load balancer has noticed; the server that closes would let a user of its own in again. */
+const MOVE_ON_MS = 500;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.tool, EVENT.end, EVENT.error];
 
 export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
-  const status$ = new BehaviorSubject<ConnectionStatus>('connecting');
+  const status = createLatest<ConnectionStatus>();
+  status.next('connecting');
   const links = new Map<string, Link>();
   const errands = new Set<Errand>();
   const watchdog = createWatchdog(
@@ -71,26 +74,14 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
 
   function connect(): Socket {
     if (socket === undefined) {
-      socket = createSocket();
+      socket = listenTo(createSocket(url, (send) => void handshake(send)));
       stopListening = onWake(awake);
     }
     if (phase === 'idle' || phase === 'refused') attempt();
     return socket;
   }
 
-  function createSocket(): Socket {
-    const options = {
-      // A websocket first: it takes fewer round trips, and no sticky sessions at the server.
-      transports: ['websocket', 'polling'],
-      tryAllTransports: true,
-      // It would not try again after a refusal, nor as soon as a page wakes up.
-      reconnection: false,
-      timeout: CONNECT_TIMEOUT_MS,
-      autoConnect: false,
-      forceNew: true,
-      auth: (send: (data: object) => void) => void handshake(send),
-    };
-    const created = url === undefined ? io(options) : io(url, options);
+  function listenTo(created: Socket): Socket {
     created.io.on('open', () => {
       const { engine } = created.io;
       engine.on('packet', watchdog.heard);
@@ -99,7 +90,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     created.on('connect', connected);
     created.on('connect_error', (error: Error & { data?: WireError }) => failed(error.data));
     created.on('disconnect', (reason) => {
-      if (reason !== 'io client disconnect') failed(undefined);
+      if (reason !== 'io client disconnect') failed();
     });
     for (const event of NAMED) {
       created.on(event, (message: StreamMessage) => {
@@ -130,23 +121,9 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     clearTimeout(retryTimer);
     phase = 'trying';
     session = createSession();
-    socket.connect();
-    noticeEarlyClose(socket);
-  }
-
-  /**
-   * Until an engine has its handshake Socket.IO listens only for errors, and would wait out its timeout
-   * for one that was closed.
-   */
-  function noticeEarlyClose(tried: Socket): void {
-    const { engine } = tried.io;
-    const closed = (reason: string): void => {
-      if (reason === 'forced close' || phase !== 'trying') return;
-      tried.disconnect();
-      failed(undefined);
-    };
-    engine.once('close', closed);
-    engine.once('open', () => engine.off('close', closed));
+    openSocket(socket, () => {
+      if (phase === 'trying') failed();
+    });
   }
 
   async function currentToken(): Promise<string | undefined> {
@@ -179,23 +156,23 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     failures = 0;
     refusals = 0;
     watchdog.heard();
-    status$.next('online');
+    status.next('online');
     if (!session.awaitsReplies) clearTimeout(connectTimer);
     for (const errand of errands) run(errand);
     for (const link of links.values()) if (!session.has(link)) read(link);
   }
 
   /** The connection broke, could not be made, or was refused. */
-  function failed(refusal: WireError | undefined): void {
+  function failed(refusal?: WireError, atLeastMs = refusal?.retry_after_ms ?? 0): void {
     clearTimeout(connectTimer);
     if (refusal?.code === 'unauthorized') {
       refusals += 1;
       if (auth === undefined || refusals > 1) return refused(knownError(refusal));
     }
     phase = 'waiting';
-    status$.next(isOffline() ? 'offline' : 'reconnecting');
+    status.next(isOffline() ? 'offline' : 'reconnecting');
     for (const link of links.values()) link.disconnected();
-    const waitMs = Math.max(backoffMs(failures), refusal?.retry_after_ms ?? 0);
+    const waitMs = Math.max(backoffMs(failures), atLeastMs);
     failures += 1;
     clearTimeout(retryTimer);
     retryTimer = setTimeout(attempt, waitMs);
@@ -205,7 +182,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   function refused(error: WireError): void {
     phase = 'refused';
     refusals = 0;
-    status$.next('offline');
+    status.next('offline');
     for (const link of links.values()) link.refused(error);
   }
 
@@ -259,7 +236,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     if (!session.isClosing || !session.readsNothing || errands.size > 0) return;
     session.isClosing = false;
     socket?.disconnect();
-    failed(undefined);
+    failed(undefined, MOVE_ON_MS * (1 + Math.random()));
   }
 
   function leave(link: Link): void {
@@ -271,16 +248,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
 
   return {
     status$: new Observable((subscriber) => {
-      if (status$.value !== 'closed') {
-        connect();
-        return status$.pipe(distinctUntilChanged()).subscribe(subscriber);
-      }
-      // A BehaviorSubject that has completed gives its value to nobody.
-      subscriber.next('closed');
-      subscriber.complete();
+      if (phase !== 'closed') connect();
+      return status.value$.subscribe(subscriber);
     }),
     join(link) {
-      if (status$.value === 'closed') {
+      if (phase === 'closed') {
         link.closed();
         return () => {};
       }
@@ -300,6 +272,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
     },
     tell(event, message) {
+      if (phase === 'closed') return;
       const errand = { event, message };
       errands.add(errand);
       if (connect().connected) run(errand);
@@ -310,10 +283,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       clearTimeout(connectTimer);
       watchdog.watch(false);
       stopListening();
+      phase = 'closed';
       socket?.disconnect();
       socket = undefined;
-      status$.next('closed');
-      status$.complete();
+      status.next('closed');
+      status.complete();
       for (const link of links.values()) link.closed();
       links.clear();
     },

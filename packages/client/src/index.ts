@@ -1,5 +1,7 @@
 export { StreamError } from '@rivulet/protocol';
 export type { ErrorCode, FinishReason, Intent, Timing, Turn, Usage } from '@rivulet/protocol';
 export { createClient } from './client.js';
-export { text } from './operators.js';
+export { snapshots, type StreamSnapshot, text } from './operators.js';
+export { perFrame } from './per-frame.js';
+export { smooth } from './smooth.js';
 export type * from './types.js';

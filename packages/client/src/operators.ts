@@ -1,5 +1,8 @@
-import { distinctUntilChanged, type OperatorFunction, scan } from 'rxjs';
-import type { ResponseEvent } from './types.js';
+import { distinctUntilChanged, map, type OperatorFunction, scan } from 'rxjs';
+import { NOTHING, type Received } from './receive.js';
+import { receiveEvent } from './receive-event.js';
+import { type Phase, snapshotOf } from './snapshot.js';
+import type { AnswerSnapshot, ResponseEvent } from './types.js';
 
 /** The whole text so far, each time it grows; a new attempt begins it again. */
 export function text(): OperatorFunction<ResponseEvent, string> {
@@ -11,4 +14,40 @@ export function text(): OperatorFunction<ResponseEvent, string> {
       }, ''),
       distinctUntilChanged(),
     );
+}
+
+/** What the events of a stream tell of an answer; a failure comes as the stream's error. */
+export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query'>;
+
+interface Told {
+  received: Received;
+  kept: boolean;
+  phase: Phase;
+}
+
+/** The answer so far after each event, frozen. */
+export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
+  return (events) =>
+    events.pipe(
+      scan(
+        ({ received, kept }: Told, event): Told => ({
+          received: receiveEvent(received, event),
+          kept: event.type === 'start' ? event.source === 'browser-cache' : kept,
+          phase: phaseOf(event),
+        }),
+        { received: NOTHING, kept: false, phase: { status: 'open' } },
+      ),
+      map(({ received, kept, phase }) => {
+        const {
+          id: _,
+          query: __,
+          ...snapshot
+        } = snapshotOf({ id: '', query: '', kept }, received, phase);
+        return Object.freeze(snapshot);
+      }),
+    );
+}
+
+function phaseOf(event: ResponseEvent): Phase {
+  return event.type === 'end' ? { status: 'done', timing: event.timing } : { status: 'open' };
 }

@@ -57,7 +57,11 @@ export class LiveResponse implements CursorListener, RunningAnswer {
     const state = new AnswerState(this.#snapshot({ status: 'open' }));
     this.#state = state;
     const getSnapshot = (): AnswerSnapshot => state.current;
-    this.answer = createAnswer(state.snapshots$.asObservable(), getSnapshot, () => this.#cancel());
+    this.answer = createAnswer(state.snapshots$, getSnapshot, {
+      cancel: () => this.#cancel(),
+      detach: () => this.detach(),
+      attach: () => this.resume(),
+    });
     // Whoever attaches to it meanwhile is to have this one.
     if (!asks) this.#list();
     this.#followSignal(ask.options?.signal);
@@ -66,7 +70,7 @@ export class LiveResponse implements CursorListener, RunningAnswer {
 
   /** Stops reading; the server ends the stream soon unless another reads it. */
   detach(): void {
-    if (this.#cursor.detach()) this.#delist();
+    if (!this.#state.isFinal && this.#cursor.detach()) this.#delist();
   }
 
   /** Reads on after `detach`. */

@@ -1,7 +1,8 @@
 import { LIMITS } from '@rivulet/protocol';
-import { distinctUntilChanged, map, Observable, ReplaySubject } from 'rxjs';
+import { Observable } from 'rxjs';
 import type { Journal, Journalled } from './cache/journal.js';
 import type { Connection } from './connection.js';
+import { createLatest } from './latest.js';
 import type { ActiveAnswer, Answer } from './types.js';
 
 /** An answer that this client reads. */
@@ -26,7 +27,7 @@ export function createRunning(connection: Connection, journal: Journal | undefin
   /** By the journal, then by the server; undefined until one of them has said. */
   let listed: readonly ActiveAnswer[] | undefined;
   let isObserved = false;
-  const active$ = new ReplaySubject<readonly ActiveAnswer[]>(1);
+  const latest = createLatest<readonly ActiveAnswer[]>();
   let told = '';
 
   function tell(): void {
@@ -39,7 +40,7 @@ export function createRunning(connection: Connection, journal: Journal | undefin
     }
     const now = [...byId.values()];
     const news = JSON.stringify(now);
-    if (news !== told) active$.next(now);
+    if (news !== told) latest.next(now);
     told = news;
   }
 
@@ -55,7 +56,7 @@ export function createRunning(connection: Connection, journal: Journal | undefin
         listed = [];
         own.clear();
         tell();
-        active$.complete();
+        latest.complete();
       },
     });
   }
@@ -82,7 +83,7 @@ export function createRunning(connection: Connection, journal: Journal | undefin
   return {
     active$: new Observable((subscriber) => {
       observe();
-      return active$.subscribe(subscriber);
+      return latest.value$.subscribe(subscriber);
     }),
     find: (id) => own.get(id)?.answer,
     listed: (id) => listed?.find((active) => active.id === id),
@@ -90,11 +91,11 @@ export function createRunning(connection: Connection, journal: Journal | undefin
       const { id, state$ } = running.answer;
       own.set(id, running);
       const forget = journal?.follow(running);
-      const statuses = state$.pipe(
-        map(({ status }) => status),
-        distinctUntilChanged(),
-      );
-      const subscription = statuses.subscribe(tell);
+      let before: string | undefined;
+      const subscription = state$.subscribe(({ status }) => {
+        if (status !== before) tell();
+        before = status;
+      });
       return () => {
         subscription.unsubscribe();
         forget?.();

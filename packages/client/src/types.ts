@@ -160,6 +160,13 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
   /** Ends the answer for all who read it; the text so far stays. Nothing happens once it is final. */
   cancel(): void;
   /**
+   * Stops reading here until `attach()`. The server ends the answer two seconds later unless someone
+   * reads it by then. Nothing happens a second time.
+   */
+  detach(): void;
+  /** Reads on after `detach()`, to its end if the answer has ended meanwhile; else nothing happens. */
+  attach(): void;
+  /**
    * Resolves with the final snapshot when the answer is done or cancelled; rejects with a
    * `StreamError` when it failed. Never unhandled: ignoring it is fine.
    */

@@ -1,25 +1,25 @@
 /**
- * Every error that crosses the wire, and whether the same request may succeed later.
- * PROTOCOL.md, "Errors", lists them for readers; a test holds the two against each other.
+ * Every error that crosses the wire, and whether the same request may succeed later. PROTOCOL.md,
+ * "Errors", says what each means; a test holds the two against each other.
  */
 export const ERRORS = {
-  bad_request: { retryable: false, meaning: 'a field is missing, of the wrong type or too large' },
-  unauthorized: { retryable: false, meaning: 'the token is missing, wrong or expired' },
-  not_found: { retryable: false, meaning: 'no such stream, or one of another principal' },
-  conflict: { retryable: false, meaning: 'the stream id is taken by another request' },
-  rate_limited: { retryable: true, meaning: 'too many requests in a short time' },
-  overloaded: { retryable: true, meaning: 'the server has as much to do as it allows itself' },
-  provider_unavailable: { retryable: true, meaning: 'the model could not be reached or refused' },
-  provider_timeout: { retryable: true, meaning: 'the model did not begin, or not finish, in time' },
-  stalled: { retryable: true, meaning: 'the model stopped sending in the middle' },
-  blocked: { retryable: false, meaning: 'the model refuses this content' },
-  truncated: { retryable: true, meaning: 'the answer broke off without an end' },
-  too_large: { retryable: false, meaning: 'the answer passed the longest allowed' },
-  tool_limit: { retryable: false, meaning: 'the model kept calling tools and did not answer' },
-  all_providers_failed: { retryable: true, meaning: 'every configured model failed' },
-  producer_lost: { retryable: true, meaning: 'the server that was generating the answer is gone' },
-  cancelled: { retryable: false, meaning: 'the stream was cancelled' },
-  internal: { retryable: true, meaning: 'a fault of the server itself' },
+  bad_request: { retryable: false },
+  unauthorized: { retryable: false },
+  not_found: { retryable: false },
+  conflict: { retryable: false },
+  rate_limited: { retryable: true },
+  overloaded: { retryable: true },
+  provider_unavailable: { retryable: true },
+  provider_timeout: { retryable: true },
+  stalled: { retryable: true },
+  blocked: { retryable: false },
+  truncated: { retryable: true },
+  too_large: { retryable: false },
+  tool_limit: { retryable: false },
+  all_providers_failed: { retryable: true },
+  producer_lost: { retryable: true },
+  cancelled: { retryable: false },
+  internal: { retryable: true },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

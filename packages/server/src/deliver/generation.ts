@@ -44,8 +44,11 @@ export async function runGeneration(
   try {
     for await (const entry of generate(request, controller.signal)) {
       if (entry.type === 'thought') continue;
-      generation.ahead = entry.type === 'queued' ? entry.ahead : undefined;
-      for (const stream of streams) stream.setAhead(generation.ahead);
+      const ahead = entry.type === 'queued' ? entry.ahead : undefined;
+      if (ahead !== generation.ahead) {
+        generation.ahead = ahead;
+        for (const stream of streams) stream.setAhead(ahead);
+      }
       if (entry.type === 'queued') continue;
       if (!log.append(entry) || log.done) break;
       if (hasRoom()) continue;

@@ -11,55 +11,52 @@ export interface Pace {
   soon(reader: Flushable): void;
 }
 
-/** How busy the event loop is, from 0 to 1, since it was last asked. */
-export type Utilization = () => number;
-
-const MEASURE_EVERY_MS = 100;
-const BUSY = 0.9;
-const EASY = 0.7;
-const FIRST_STRETCH_MS = 10;
+const MEASURE_EVERY_MS = 20;
+/** What a timer is late by in a process that has nothing else to do, and somewhat more. */
+const EASY_LAG_MS = 4;
 const MAX_STRETCH_MS = 160;
+/** Of the newest lag in the one that counts. */
+const WEIGHT = 0.3;
 
 /**
  * A provider often yields several tokens in one turn of the event loop. `nextTick` runs after them all,
  * so they leave as one frame, and it costs no latency as a timer would. A write costs the same however
- * small, so a process that is behind writes less often, and each reader gets one larger slice.
+ * small, so a process that is behind writes less often, the less the later its timers come, and each
+ * reader gets one larger slice.
  */
-export function createPace(utilization: Utilization = loopUtilization()): Pace {
+export function createPace(): Pace {
   let waiting = new Set<Flushable>();
   let stretched = new Set<Flushable>();
-  let stretchMs = 0;
-  let measuredAt = performance.now();
-
-  function flushAll(readers: Set<Flushable>): void {
-    for (const reader of readers) reader.flush();
-  }
+  let lagMs = 0;
+  let measuredAt = 0;
 
   function flushWaiting(): void {
     const readers = waiting;
     waiting = new Set();
-    flushAll(readers);
+    for (const reader of readers) reader.flush();
   }
 
   function flushStretched(): void {
     const readers = stretched;
     stretched = new Set();
-    flushAll(readers);
+    for (const reader of readers) reader.flush();
   }
 
   function measure(): void {
     const now = performance.now();
     if (now - measuredAt < MEASURE_EVERY_MS) return;
     measuredAt = now;
-    const busy = utilization();
-    if (busy > BUSY) stretchMs = Math.min(MAX_STRETCH_MS, stretchMs * 2 || FIRST_STRETCH_MS);
-    else if (busy < EASY) stretchMs = stretchMs <= FIRST_STRETCH_MS ? 0 : stretchMs / 2;
+    setTimeout(() => {
+      const lateMs = Math.max(0, performance.now() - now - 1);
+      lagMs += (lateMs - lagMs) * WEIGHT;
+    }, 1);
   }
 
   return {
     soon(reader) {
       measure();
-      if (stretchMs > 0 && !reader.isFresh) {
+      if (lagMs > EASY_LAG_MS && !reader.isFresh) {
+        const stretchMs = Math.min(MAX_STRETCH_MS, 2 * lagMs);
         if (stretched.size === 0) setTimeout(flushStretched, stretchMs);
         stretched.add(reader);
         return;
@@ -67,15 +64,5 @@ export function createPace(utilization: Utilization = loopUtilization()): Pace {
       if (waiting.size === 0) process.nextTick(flushWaiting);
       waiting.add(reader);
     },
-  };
-}
-
-function loopUtilization(): Utilization {
-  let before = performance.eventLoopUtilization();
-  return () => {
-    const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, before);
-    before = now;
-    return utilization;
   };
 }

@@ -173,12 +173,12 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
 
   /** Finished logs leave, the oldest first, those that are being read last. */
   function makeRoom(moreBytes: number): boolean {
-    const hasRoom = (): boolean => logBytes.held + moreBytes <= bounds.maxLogBytes;
-    if (hasRoom()) return true;
+    const most = bounds.maxLogBytes - moreBytes;
+    if (logBytes.held <= most) return true;
     const unreadFirst = [...finished.keys()].sort((a, b) => +a.hasReaders - +b.hasReaders);
     for (const stream of unreadFirst) {
       forget(stream);
-      if (hasRoom()) return true;
+      if (logBytes.held <= most) return true;
     }
     return false;
   }

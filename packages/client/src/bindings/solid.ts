@@ -1,0 +1,24 @@
+import { type Accessor, createSignal, onCleanup, onMount } from 'solid-js';
+import type { Client } from '../types.js';
+import { type AskActions, type AskState, createAsker } from './asker.js';
+
+export type { AskActions, AskState, Idle } from './asker.js';
+
+/** The state of a view's answer, and what the view can do. */
+export interface CreatedAnswer extends AskActions {
+  readonly state: Accessor<AskState>;
+}
+
+/**
+ * Asks on behalf of a component. The state changes at most once a frame; the answer is left when the
+ * component is disposed of, and nothing is asked while rendering on a server.
+ */
+export function createAnswer(client: Client): CreatedAnswer {
+  const { state$, getSnapshot, ask, stop, retry } = createAsker(client);
+  const [state, setState] = createSignal(getSnapshot());
+  onMount(() => {
+    const subscription = state$.subscribe((next) => setState(next));
+    onCleanup(() => subscription.unsubscribe());
+  });
+  return { state, ask, stop, retry };
+}

@@ -1,0 +1,42 @@
+import { Observable, type Subscriber } from 'rxjs';
+
+/** A value that changes until it is complete. */
+export interface Latest<T> {
+  /** The newest value at once if there is one, then each change; also after it is complete. */
+  readonly value$: Observable<T>;
+  /** Nothing is told when it is the same as before. */
+  next(value: T): void;
+  complete(): void;
+}
+
+/**
+ * A BehaviorSubject that has completed gives its value to nobody, and a ReplaySubject is ten times this
+ * to a page that has to load it.
+ */
+export function createLatest<T>(): Latest<T> {
+  const subscribers = new Set<Subscriber<T>>();
+  let newest: { value: T } | undefined;
+  let isComplete = false;
+
+  return {
+    value$: new Observable((subscriber) => {
+      // Before the first value is told, which may bring about the next.
+      if (!isComplete) subscribers.add(subscriber);
+      if (newest !== undefined) subscriber.next(newest.value);
+      if (isComplete) subscriber.complete();
+      return () => subscribers.delete(subscriber);
+    }),
+    next(value) {
+      if (newest?.value === value || isComplete) return;
+      newest = { value };
+      // Who subscribes or leaves while this is told changes nothing of it.
+      const told = new Set(subscribers);
+      for (const subscriber of told) subscriber.next(value);
+    },
+    complete() {
+      isComplete = true;
+      for (const subscriber of subscribers) subscriber.complete();
+      subscribers.clear();
+    },
+  };
+}

@@ -1,0 +1,36 @@
+import { receive, receiveAhead, type Received } from './receive.js';
+import type { ResponseEvent } from './types.js';
+
+/** What an event adds to what was received before it: the way back from events to states. */
+export function receiveEvent(received: Received, event: ResponseEvent): Received {
+  if (event.type === 'queued') return receiveAhead(received, event.ahead);
+  const size = event.type === 'text' ? event.text.length : 1;
+  const next = receive(received, {
+    offset: received.offset,
+    size,
+    entry: entryOf(event, received),
+  });
+  return next === 'gap' ? received : next;
+}
+
+type Entry = Parameters<typeof receive>[1]['entry'];
+
+function entryOf(event: Exclude<ResponseEvent, { type: 'queued' }>, { text }: Received): Entry {
+  switch (event.type) {
+    case 'start': {
+      const { type, attempt, provider, model, reason } = event;
+      const source = event.source === 'model' ? 'model' : 'cache';
+      return { type, attempt, source, provider, model, reason };
+    }
+    case 'end': {
+      const { type, finishReason, usage, timing } = event;
+      const server = timing.server ?? { total_ms: timing.totalMs };
+      const totalLength = text.length;
+      return { type, finishReason, usage, totalLength, digest: '', timing: server };
+    }
+    case 'text':
+    case 'tool_call':
+    case 'tool_result':
+      return event;
+  }
+}

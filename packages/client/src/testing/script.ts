@@ -1,0 +1,32 @@
+import type { ErrorCode } from '@rivulet/protocol';
+import type { ResponseEvent } from '../types.js';
+
+type Said<Type extends ResponseEvent['type']> = Extract<ResponseEvent, { type: Type }>;
+
+/**
+ * One thing that happens to a scripted answer. Every `ResponseEvent` is one, but less will do: the
+ * first `start` comes by itself, a further one begins the text again.
+ */
+export type Step = {
+  /** Milliseconds after the step before; 0 unless given. */
+  readonly afterMs?: number;
+} & (
+  | Readonly<
+      | (Pick<Said<'start'>, 'type'> & Partial<Said<'start'>>)
+      | (Pick<Said<'end'>, 'type'> & Partial<Said<'end'>>)
+      | Said<'text' | 'queued' | 'tool_call' | 'tool_result'>
+    >
+  /** The answer fails; with the code `cancelled` it was cancelled by someone else. */
+  | {
+      readonly type: 'error';
+      readonly code: ErrorCode;
+      readonly message?: string;
+      readonly retryable?: boolean;
+      readonly retryAfterMs?: number;
+    }
+  /** The connection is away until the next step. */
+  | { readonly type: 'reconnecting' }
+);
+
+/** What happens to an answer, in order. Without `end` or `error` it stalls. It is plain JSON. */
+export type Script = readonly Step[];

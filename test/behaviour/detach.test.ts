@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { snapshotWhen, staged } from '../harness/sdk.js';
+
+const ASK = { query: 'What is a delta?' };
+
+describe('an answer that is left', () => {
+  it('is ended by the server after its grace', async () => {
+    const { client, nextCall } = await staged({ bounds: { detachGraceMs: 10 } });
+    const answer = client.start(ASK);
+    const call = await nextCall();
+    answer.detach();
+    await expect(call.aborted).resolves.toBeUndefined();
+  });
+
+  it('is read on within the grace, with all that came meanwhile', async () => {
+    const { client, calls, nextCall } = await staged();
+    const answer = client.start(ASK);
+    const call = await nextCall();
+    call.say('Where');
+    await snapshotWhen(answer, ({ text }) => text === 'Where');
+    answer.detach();
+    answer.detach();
+    call.say(' it');
+    answer.attach();
+    answer.attach();
+    call.say(' ends.');
+    call.finish();
+    expect(await answer.result).toMatchObject({ status: 'done', text: 'Where it ends.' });
+    expect(calls).toHaveLength(1);
+  });
+
+  it('is not asked at all when it is left at once, and is asked once when someone comes back', async () => {
+    const { client, calls, nextCall } = await staged();
+    const left = client.start(ASK);
+    left.detach();
+    const other = client.start({ query: 'other' });
+    const call = await nextCall();
+    call.finish();
+    await other.result;
+    expect(calls).toHaveLength(1);
+
+    left.attach();
+    (await nextCall()).finish();
+    expect(await left.result).toMatchObject({ status: 'done' });
+    expect(calls).toHaveLength(2);
+  });
+
+  it('is cancelled for who comes back too late', async () => {
+    const { client, nextCall } = await staged({ bounds: { detachGraceMs: 0 } });
+    const answer = client.start(ASK);
+    const call = await nextCall();
+    call.say('Where');
+    await snapshotWhen(answer, ({ text }) => text === 'Where');
+    answer.detach();
+    await call.aborted;
+    answer.attach();
+    expect(await answer.result).toMatchObject({ status: 'cancelled', text: 'Where' });
+  });
+});

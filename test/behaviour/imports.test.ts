@@ -1,0 +1,57 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+
+const ROOT = new URL('../../', import.meta.url);
+
+/** Says what an import calls and defines, and which things it leaves that keep a process alive. */
+const WATCH = `
+  const [framework, entry] = process.argv.slice(1);
+  if (framework) await import(framework);
+  const called = [];
+  for (const name of ['setTimeout', 'setInterval', 'setImmediate', 'fetch']) {
+    const real = globalThis[name];
+    globalThis[name] = (...args) => { called.push(name); return real(...args); };
+  }
+  const on = process.on;
+  process.on = function (event, ...rest) { called.push(event); return on.call(this, event, ...rest); };
+  const known = new Set(Reflect.ownKeys(globalThis));
+  await import(entry);
+  const defined = Reflect.ownKeys(globalThis).filter((key) => !known.has(key)).map(String);
+  console.log(JSON.stringify({ called, defined }));
+`;
+
+// What a framework does when it is imported is its own affair.
+const FRAMEWORKS: Record<string, string> = {
+  './react': 'react',
+  './vue': 'vue',
+  './svelte': '',
+  './angular': '@angular/core',
+  './solid': 'solid-js',
+  './testing': 'rxjs',
+};
+
+const { exports } = JSON.parse(
+  readFileSync(new URL('packages/client/package.json', ROOT), 'utf8'),
+) as { exports: object };
+
+it.each(Object.keys(exports))('importing %s of the client in Node does nothing', async (entry) => {
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [
+      '--conditions=@rivulet/source',
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '-e',
+      WATCH,
+      '--',
+      FRAMEWORKS[entry] ?? '',
+      `@rivulet/client${entry.slice(1)}`,
+    ],
+    { cwd: ROOT, timeout: 20_000 },
+  );
+  // That it ended by itself means that nothing keeps it alive.
+  expect(JSON.parse(stdout)).toEqual({ called: [], defined: [] });
+});

@@ -1,0 +1,214 @@
+import { snapshots, text } from '@rivulet/client';
+import { createTestClient, record, type Script } from '@rivulet/client/testing';
+import { ProviderError } from '@rivulet/server';
+import { lastValueFrom, map, retry, timer } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { staged } from '../harness/sdk.js';
+import { virtual } from '../harness/virtual.js';
+
+const ASK = { query: 'What is a delta?' };
+
+const SCRIPT: Script = [
+  { type: 'text', text: 'Where', afterMs: 10 },
+  { type: 'text', text: ' it ends.', afterMs: 20 },
+  { type: 'end', afterMs: 5 },
+];
+
+describe('a scripted client', () => {
+  it('plays its script in virtual time', () => {
+    virtual(({ expectObservable }) => {
+      const shown = createTestClient(SCRIPT).stream(ASK).pipe(text());
+      const values = { a: '', b: 'Where', c: 'Where it ends.' };
+      expectObservable(shown).toBe('10ms (ab) 16ms c 4ms |', values);
+    });
+  });
+
+  it('gives a handle the states that a real one has', () => {
+    virtual(({ expectObservable, flush }) => {
+      const answer = createTestClient(SCRIPT).start(ASK);
+      const states = answer.state$.pipe(map(({ status, text: words }) => `${status}: ${words}`));
+      const values = {
+        a: 'waiting: ',
+        b: 'streaming: Where',
+        c: 'streaming: Where it ends.',
+        d: 'done: Where it ends.',
+      };
+      expectObservable(states).toBe('a 9ms b 19ms c 4ms (d|)', values);
+      flush();
+      expect(answer.getSnapshot()).toMatchObject({
+        ...ASK,
+        source: 'model',
+        finishReason: 'stop',
+        timing: { firstChunkMs: 10, totalMs: 35 },
+      });
+      expect(Object.isFrozen(answer.getSnapshot())).toBe(true);
+    });
+  });
+
+  it('fails with the text so far, and `retry` plays the next script', async () => {
+    const fails: Script = [
+      { type: 'text', text: 'Whe' },
+      { type: 'error', code: 'stalled', retryAfterMs: 7 },
+    ];
+    const scripts = [fails, SCRIPT];
+    const client = createTestClient(() => scripts.shift() ?? []);
+    const whole = await lastValueFrom(client.stream(ASK).pipe(retry(1), text()));
+    expect(whole).toBe('Where it ends.');
+
+    const { result, state$ } = createTestClient(fails).start(ASK);
+    const failure = { code: 'stalled', retryable: true, retryAfterMs: 7, partialText: 'Whe' };
+    await expect(result).rejects.toMatchObject(failure);
+    expect(await lastValueFrom(state$)).toMatchObject({ status: 'failed', error: failure });
+  });
+
+  it('has queues, tools, further attempts and lost connections', () => {
+    virtual(({ expectObservable }) => {
+      const client = createTestClient([
+        { type: 'queued', ahead: 2, afterMs: 1 },
+        { type: 'text', text: 'Lon', afterMs: 1 },
+        { type: 'tool_call', callId: '1', name: 'map', arguments: {}, afterMs: 1 },
+        { type: 'tool_result', callId: '1', name: 'map', result: 'here', afterMs: 1 },
+        { type: 'start', provider: 'local', reason: 'it failed', afterMs: 1 },
+        { type: 'reconnecting', afterMs: 1 },
+        { type: 'text', text: 'Paris', afterMs: 1 },
+        { type: 'end', finishReason: 'length', afterMs: 1 },
+      ]);
+      const states = client
+        .start(ASK)
+        .state$.pipe(
+          map((s) =>
+            [s.status, s.ahead, s.text, s.tools[0]?.status, s.attempt, s.finishReason].join(),
+          ),
+        );
+      expectObservable(states).toBe('abcdefgh(i|)', {
+        a: 'waiting,,,,0,',
+        b: 'queued,2,,,0,',
+        c: 'streaming,,Lon,,1,',
+        d: 'streaming,,Lon,running,1,',
+        e: 'streaming,,Lon,done,1,',
+        f: 'waiting,,,done,2,',
+        g: 'reconnecting,,,done,2,',
+        h: 'streaming,,Paris,done,2,',
+        i: 'done,,Paris,done,2,length',
+      });
+    });
+  });
+
+  it('stalls where its script has no end, until it is cancelled', () => {
+    virtual(({ expectObservable }) => {
+      const controller = new AbortController();
+      const options = { signal: controller.signal };
+      const answer = createTestClient(SCRIPT.slice(0, 1)).start({ ...ASK, options });
+      timer(500).subscribe(() => controller.abort());
+      const states = answer.state$.pipe(map(({ status }) => status));
+      const values = { a: 'waiting', b: 'streaming', c: 'cancelled' };
+      expectObservable(states).toBe('a 9ms b 489ms (c|)', values);
+    });
+  });
+
+  it('goes on unseen for two seconds after `detach`, and is then cancelled', () => {
+    const script: Script = [
+      { type: 'text', text: 'a', afterMs: 100 },
+      { type: 'text', text: 'b', afterMs: 100 },
+      { type: 'text', text: 'c', afterMs: 5_000 },
+    ];
+    virtual(({ expectObservable }) => {
+      const answer = createTestClient(script).start(ASK);
+      timer(150).subscribe(answer.detach);
+      timer(1_000).subscribe(answer.attach);
+      timer(3_000).subscribe(answer.detach);
+      timer(9_000).subscribe(answer.attach);
+      const states = answer.state$.pipe(map((s) => `${s.status}: ${s.text}`));
+      expectObservable(states).toBe('a 99ms b 899ms c 7999ms (d|)', {
+        a: 'waiting: ',
+        b: 'streaming: a',
+        c: 'streaming: ab',
+        d: 'cancelled: ab',
+      });
+    });
+  });
+
+  it('cancels what runs when it is closed', async () => {
+    const client = createTestClient([]);
+    const answer = client.start(ASK);
+    client.close();
+    expect((await answer.result).status).toBe('cancelled');
+    expect(await lastValueFrom(client.connection$)).toBe('closed');
+  });
+
+  it('lists what is under way, and attaches to it', async () => {
+    const client = createTestClient(({ query }) => (query === 'stalls' ? [] : SCRIPT));
+    const listed: string[][] = [];
+    client.active$.subscribe((active) => listed.push(active.map((a) => `${a.query} ${a.status}`)));
+    const stalls = client.start({ query: 'stalls' });
+    const answer = client.start({ query: 'ends' });
+    expect(client.attach(answer.id)).toBe(answer);
+    await answer.result;
+    expect(listed).toEqual([
+      [],
+      ['stalls waiting'],
+      ['stalls waiting', 'ends waiting'],
+      ['stalls waiting', 'ends streaming'],
+      ['stalls waiting'],
+    ]);
+    stalls.cancel();
+    await expect(client.attach('unknown').result).rejects.toMatchObject({ code: 'not_found' });
+    expect(listed.at(-1)).toEqual([]);
+  });
+
+  it('answers each question as its function says', async () => {
+    const client = createTestClient(({ query }) => [
+      { type: 'text', text: query },
+      { type: 'end' },
+    ]);
+    expect((await client.start({ query: 'one' }).result).text).toBe('one');
+    expect((await client.start({ query: 'two' }).result).text).toBe('two');
+  });
+});
+
+describe('a recording', () => {
+  /** What a stream of this script tells. */
+  function told(script: Script) {
+    return lastValueFrom(createTestClient(script).stream(ASK).pipe(snapshots()));
+  }
+
+  it('of a real answer, as JSON, plays again as it was', async () => {
+    const { client, nextCall } = await staged();
+    const recorded = lastValueFrom(client.stream(ASK).pipe(record()));
+    const call = await nextCall();
+    call.say('Where');
+    call.say(' it ends.');
+    call.finish();
+    const script = JSON.parse(JSON.stringify(await recorded)) as Script;
+    const again = await told(script);
+    expect(again).toMatchObject({ status: 'done', text: 'Where it ends.', provider: 'stage' });
+    expect(again.timing?.server).toBeDefined();
+  });
+
+  it('holds how much time went by', () => {
+    virtual(({ expectObservable }) => {
+      const recorded = createTestClient(SCRIPT).stream(ASK).pipe(record());
+      const steps = recorded.pipe(
+        map((script) => script.map(({ type, afterMs }) => `${type} ${afterMs}`)),
+      );
+      expectObservable(steps).toBe('35ms (a|)', {
+        a: ['start 10', 'text 0', 'text 20', 'end 5'],
+      });
+    });
+  });
+
+  it('holds how an answer failed', async () => {
+    const { client, nextCall } = await staged();
+    const recorded = lastValueFrom(client.stream(ASK).pipe(record()));
+    const call = await nextCall();
+    call.say('Where');
+    call.fail(new ProviderError('unavailable', 'unable to go on: cut', { retryAfterMs: 7_000 }));
+    const script = await recorded;
+    await expect(createTestClient(script).start(ASK).result).rejects.toMatchObject({
+      code: 'provider_unavailable',
+      retryAfterMs: 7_000,
+      partialText: 'Where',
+      message: expect.stringContaining('cut'),
+    });
+  });
+});

@@ -71,6 +71,14 @@ describe('what is under way for a user', () => {
     expect(calls).toHaveLength(2);
   });
 
+  it('is not said to be nothing before the server has been asked', async () => {
+    const { server, nextCall } = await staged();
+    const laptop = sdk(server.url, ME);
+    const { id } = laptop.start({ query: 'What is a delta?' });
+    await nextCall();
+    expect(await firstValueFrom(sdk(server.url, ME).active$)).toMatchObject([{ id }]);
+  });
+
   it('is nobody else’s', async () => {
     const { server, nextCall } = await staged();
     const mine = sdk(server.url, ME).start({ query: 'Mine' });

@@ -182,6 +182,34 @@ describe('what a caller may give', () => {
     expect(prompt.system).toContain('unit: river');
   });
 
+  it.each([
+    ['nobody', undefined, 2],
+    ['its user alone', 'ada', 1],
+  ])('keeps an answer for %s, where users have tokens', async (_, namespace, asked) => {
+    const { provider, calls, nextCall } = stage();
+    const { url } = await startServer(provider, { env: { LLM_CACHE_ENABLED: 'false' } });
+    const cache = namespace === undefined ? {} : { namespace };
+    const client = sdk(url, { auth: () => 'a token', cache });
+    for (let i = 0; i < 2; i++) {
+      const { result } = client.start(ASK);
+      if (i < asked) {
+        const call = await nextCall();
+        call.say('It ends.');
+        call.finish();
+      }
+      expect(await result).toMatchObject({ text: 'It ends.' });
+    }
+    expect(calls).toHaveLength(asked);
+  });
+
+  it('fails on a question that is none', async () => {
+    const { client } = await staged();
+    const nothing = undefined as unknown as string;
+    await expect(client.start({ query: nothing }).result).rejects.toMatchObject({
+      code: 'bad_request',
+    });
+  });
+
   it('waits for a token that cannot be had yet', async () => {
     const { server, nextCall } = await staged();
     let tries = 0;

@@ -183,6 +183,22 @@ describe('a connection', () => {
     expect(await answer.result).toMatchObject({ status: 'done' });
   });
 
+  it('that a server takes and drops at once is tried ever more seldom', async () => {
+    const { url, io } = await attachedServer(stage().provider);
+    const at: number[] = [];
+    const dropped = new Promise<void>((resolve) => {
+      io.on('connection', (socket) => {
+        socket.disconnect();
+        if (at.push(performance.now()) === 5) resolve();
+      });
+    });
+    sdk(url).connection$.subscribe();
+    await dropped;
+    // The fourth wait is a second at least, the first a quarter of one at most.
+    expect(at[4]! - at[3]!).toBeGreaterThan(at[1]! - at[0]!);
+    expect(at[4]! - at[3]!).toBeGreaterThan(900);
+  });
+
   it('is tried again ever more seldom, and not by all at one moment', () => {
     const earliest = [0, 1, 2, 3, 4, 5, 6, 7].map((failures) => backoffMs(failures, () => 0));
     expect(earliest).toEqual([125, 250, 500, 1000, 2000, 4000, 5000, 5000]);

@@ -129,6 +129,21 @@ describe('a server that is shut down', () => {
     expect(old.calls).toHaveLength(1);
   });
 
+  it('is of no use to a client that was closed meanwhile', async () => {
+    const { provider, nextCall, calls } = stage();
+    const server = await startServer(provider);
+    const client = sdk(server.url);
+    const answer = client.start({ query: 'q' });
+    (await nextCall()).say('Where a');
+    await snapshotWhen(answer, ({ text }) => text !== '');
+    const drained = server.drain(200);
+    await fetch(`${server.url}/readyz`);
+    client.close();
+    expect(await client.start({ query: 'p' }).result).toMatchObject({ status: 'cancelled' });
+    expect(calls).toHaveLength(1);
+    await drained;
+  });
+
   it('as a process ends with 0 on SIGTERM, after the answer that was under way', async () => {
     const child = await startChild(
       process.execPath,

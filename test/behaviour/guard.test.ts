@@ -66,6 +66,52 @@ describe('a server that asks who it is', () => {
     });
   });
 
+  it.each([undefined, null])('takes %s for a refusal', async (verdict) => {
+    const { url } = await startServer(stage().provider, { authenticate: () => verdict });
+    expect(await refused(connect(url))).toMatchObject({ code: 'unauthorized' });
+  });
+
+  it.each([
+    ['no principal', {}],
+    ['an empty principal', { principal: '' }],
+    ['a date that is none', { principal: 'ada', expiresAt: new Date(Number.NaN) }],
+    ['a number for a date', { principal: 'ada', expiresAt: 1_800_000_000 }],
+  ])('takes %s for a fault of the check, and lets nobody in', async (_, verdict) => {
+    const authenticate = (() => verdict) as unknown as Authenticate;
+    const { url } = await startServer(stage().provider, { authenticate });
+    expect(await refused(connect(url))).toMatchObject({ code: 'internal', retryable: true });
+  });
+
+  it('leaves nothing behind of connections whose token expires as they are made', async () => {
+    const { provider, calls } = stage();
+    const { url } = await startServer(provider, {
+      authenticate: () => ({ principal: 'ada', expiresAt: new Date(Date.now() + 2) }),
+      bounds: { orphanGraceMs: 20 },
+    });
+    const open = (id: number) => [{ type: EVENT.start, query: `${id}`, stream_id: `${id}` }];
+    const gone = Array.from({ length: 25 }, (_, i) => {
+      const socket = connect(url, { open: open(i) });
+      return Promise.race([next(socket, 'disconnect'), next(socket, 'connect_error')]);
+    });
+    await Promise.all(gone);
+    for (const { aborted } of calls) await aborted;
+    expect(calls.length).toBeGreaterThan(0);
+  });
+
+  it('does not keep a connection that has left its streams', async () => {
+    const { url } = await startServer(stage().provider);
+    const polling = `${url}/socket.io/?EIO=4&transport=polling`;
+    const opened = await (await fetch(polling)).text();
+    const { sid } = JSON.parse(opened.slice(1)) as { sid: string };
+    const post = (body: string) => fetch(`${polling}&sid=${sid}`, { method: 'POST', body });
+    await post('40');
+    expect(await (await fetch(`${polling}&sid=${sid}`)).text()).toMatch(/^40/);
+    await post('41');
+    const CLOSED = '1';
+    const told = await (await fetch(`${polling}&sid=${sid}`)).text();
+    expect(told.split('\u001e')).toContain(CLOSED);
+  });
+
   it('ends a connection when its token expires, and refuses one that has', async () => {
     const { url } = await startServer(stage().provider, {
       authenticate: ({ token }) => ({
@@ -166,7 +212,7 @@ describe('the limits of a principal', () => {
       onTestFinished(() => void socket.disconnect());
       return socket;
     };
-    for (let i = 0; i < 10; i++) await start(from('203.0.113.7'), `${i}`);
+    for (let i = 0; i < 10; i++) await start(from(`203.0.113.7:${5_000 + i}`), `${i}`);
     expect((await start(from('203.0.113.7'), 'x')).error.code).toBe('rate_limited');
     const other = await start(from('2001:db8:1:2:3::4'), 'y');
     expect(other.error?.code).toBe(isLimited ? 'rate_limited' : undefined);

@@ -40,6 +40,16 @@ describe('the latest value', () => {
     expect(heard).toEqual([1, 2, 'complete']);
   });
 
+  it('is never followed by an older one, whoever brings about the next', () => {
+    const { value$, next } = createLatest<number>();
+    value$.subscribe((value) => {
+      if (value === 1) next(2);
+    });
+    const heard = hear(value$);
+    next(1);
+    expect(heard).toEqual([2]);
+  });
+
   it('is told to no one who has left, also not one who leaves on the first', () => {
     const { value$, next } = createLatest<number>();
     next(1);

@@ -463,6 +463,32 @@ describe('leaving', () => {
     expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
   });
 
+  it('of a reader that is back counts, though its dead connection is noticed after that', async () => {
+    const { provider, nextCall } = stage();
+    const bounds = { detachGraceMs: 20, orphanGraceMs: 600_000 };
+    const { url } = await startServer(provider, { bounds });
+    const dead = connect(url, ME);
+    await start(dead, { query: 'q', stream_id: 'A', reader_id: 'R' });
+    const call = await nextCall();
+    const back = connect(url, ME);
+    await attach(back, { stream_id: 'A', offset: 0, reader_id: 'R' });
+    dead.disconnect();
+    await vi.waitFor(() => expect(dead.connected).toBe(false));
+    await back.emitWithAck(EVENT.list, {});
+    await back.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'R' });
+    await expect(call.aborted).resolves.toBeUndefined();
+  });
+
+  it('on another connection counts, though the dead one is not noticed yet', async () => {
+    const { provider, nextCall } = stage();
+    const bounds = { detachGraceMs: 20, orphanGraceMs: 600_000 };
+    const { url } = await startServer(provider, { bounds });
+    await start(connect(url, ME), { query: 'q', stream_id: 'A', reader_id: 'R' });
+    const call = await nextCall();
+    await connect(url, ME).emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'R' });
+    await expect(call.aborted).resolves.toBeUndefined();
+  });
+
   it('cancels an orphan when its time is over', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, { bounds: { orphanGraceMs: 20 } });

@@ -9,7 +9,9 @@ import type { Ask, Client, ClientOptions } from './types.js';
 /** A client of one server. Nothing happens until something is asked of it. */
 export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Client {
   const connection = createConnection(url, auth);
-  const memory = cache === false ? undefined : createMemory(url ?? '', cache);
+  // Another user's answers are not to be found here by the next one.
+  const isNobodys = auth !== undefined && cache !== false && cache.namespace === undefined;
+  const memory = cache === false || isNobodys ? undefined : createMemory(url ?? '', cache);
   const running = createRunning(connection, memory?.journal);
   const around: Surroundings = { connection, memory, running };
 

@@ -48,6 +48,8 @@ interface Errand {
 }
 
 const REPLY_TIMEOUT_MS = 10_000;
+/** A server that lets a client in and drops it at once is to be asked ever more seldom. */
+const STABLE_MS = 5_000;
 /** Until a load balancer has noticed; the server that closes would let a user of its own in again. */
 const MOVE_ON_MS = 500;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.tool, EVENT.end, EVENT.error];
@@ -58,13 +60,14 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   const links = new Map<string, Link>();
   const errands = new Set<Errand>();
   const watchdog = createWatchdog(
-    () => socket?.emit(EVENT.list, {}, () => {}),
-    () => socket?.io.engine.close(),
+    () => phase === 'online' && socket?.emit(EVENT.list, {}, () => {}),
+    () => phase === 'online' && socket?.io.engine.close(),
   );
   let socket: Socket | undefined;
   let session = createSession();
   let phase: Phase = 'idle';
   let failures = 0;
+  let onlineAt = 0;
   /** Tokens refused in a row. */
   let refusals = 0;
   let retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -153,7 +156,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
 
   function connected(): void {
     phase = 'online';
-    failures = 0;
+    onlineAt = Date.now();
     refusals = 0;
     watchdog.heard();
     status.next('online');
@@ -165,6 +168,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   /** The connection broke, could not be made, or was refused. */
   function failed(refusal?: WireError, atLeastMs = refusal?.retry_after_ms ?? 0): void {
     clearTimeout(connectTimer);
+    if (phase === 'online' && Date.now() - onlineAt > STABLE_MS) failures = 0;
     if (refusal?.code === 'unauthorized') {
       refusals += 1;
       if (auth === undefined || refusals > 1) return refused(knownError(refusal));
@@ -172,6 +176,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     phase = 'waiting';
     status.next(isOffline() ? 'offline' : 'reconnecting');
     for (const link of links.values()) link.disconnected();
+    if (isClosed()) return;
     const waitMs = Math.max(backoffMs(failures), atLeastMs);
     failures += 1;
     clearTimeout(retryTimer);
@@ -184,6 +189,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     refusals = 0;
     status.next('offline');
     for (const link of links.values()) link.refused(error);
+  }
+
+  /** A subscriber may have closed the client. */
+  function isClosed(): boolean {
+    return phase === 'closed';
   }
 
   function awake(): void {
@@ -203,7 +213,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   function read(link: Link): void {
-    if (session.isClosing && !session.has(link)) return;
+    if (phase !== 'online' || (session.isClosing && !session.has(link))) return;
     const own = session;
     own.add(link);
     const request = link.request();
@@ -220,6 +230,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       session.remove(link);
       return moveOn();
     }
+    if (reply.ok) failures = 0;
     if (reply.ok && reply.ref !== undefined) session.bind(reply.ref, link);
     link.replied(reply);
   }
@@ -233,7 +244,8 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
 
   /** Once nothing is read here any more, to a server that stays. */
   function moveOn(): void {
-    if (!session.isClosing || !session.readsNothing || errands.size > 0) return;
+    if (phase !== 'online' || !session.isClosing || !session.readsNothing || errands.size > 0)
+      return;
     session.isClosing = false;
     socket?.disconnect();
     failed(undefined, MOVE_ON_MS * (1 + Math.random()));

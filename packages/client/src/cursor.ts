@@ -57,6 +57,7 @@ export class Cursor implements Link {
   /** Whether the server knows the stream: it does not, it was told, or it said that it does. */
   #server: 'unaware' | 'told' | 'aware';
   #rebuilt = false;
+  #retry: ReturnType<typeof setTimeout> | undefined;
   #leave = (): void => {};
 
   constructor(
@@ -99,6 +100,7 @@ export class Cursor implements Link {
     const reader = left(this.#reader);
     if (reader === this.#reader) return false;
     this.#reader = reader;
+    clearTimeout(this.#retry);
     this.#leave();
     this.#endAtServer(EVENT.detach);
     return true;
@@ -118,11 +120,13 @@ export class Cursor implements Link {
   /** There is nothing more to read. */
   stop(): void {
     this.#reader = ended(this.#reader);
+    clearTimeout(this.#retry);
     this.#leave();
   }
 
   /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
   request(): OpenRequest {
+    clearTimeout(this.#retry);
     this.#reader = interrupted(this.#reader);
     // A wait that is over is not told again.
     this.#received = receiveAhead(this.#received, 0);
@@ -192,7 +196,7 @@ export class Cursor implements Link {
     if (this.#server === 'aware') this.#listener.moved({ status: 'reconnecting' });
     else if (code !== 'rate_limited' || !this.#waitsWhenLimited) return false;
     else this.#listener.moved({ status: 'limited', retryAt: Date.now() + afterMs });
-    setTimeout(() => this.#reopen(), afterMs);
+    this.#retry = setTimeout(() => this.#reopen(), afterMs);
     return true;
   }
 

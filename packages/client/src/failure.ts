@@ -9,6 +9,10 @@ export const CLIENT_CLOSED: Failure = {
   code: 'cancelled',
   message: 'unable to go on: the client was closed',
 };
+export const NO_QUESTION: Failure = {
+  code: 'bad_request',
+  message: 'unable to ask: the question is none; its query is a string',
+};
 export const NOT_KEPT: Failure = {
   code: 'not_found',
   message: 'unable to answer: this browser has kept no answer to it',

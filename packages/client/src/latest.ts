@@ -28,10 +28,13 @@ export function createLatest<T>(): Latest<T> {
     }),
     next(value) {
       if (newest?.value === value || isComplete) return;
-      newest = { value };
+      const told = { value };
+      newest = told;
       // Who subscribes or leaves while this is told changes nothing of it.
-      const told = new Set(subscribers);
-      for (const subscriber of told) subscriber.next(value);
+      for (const subscriber of new Set(subscribers)) {
+        // One of them may have brought about a newer value, which all have been told by then.
+        if (newest === told) subscriber.next(value);
+      }
     },
     complete() {
       isComplete = true;

@@ -7,7 +7,7 @@ import type { Memory } from './cache/memory.js';
 import type { KeptAnswer, Keeping } from './cache/response-cache.js';
 import type { Connection } from './connection.js';
 import { Cursor, type CursorListener, type Moved } from './cursor.js';
-import { type Failure, NOT_KEPT, phaseOfFailure } from './failure.js';
+import { type Failure, NO_QUESTION, NOT_KEPT, phaseOfFailure } from './failure.js';
 import { randomId } from './random-id.js';
 import { type End, withoutEnd } from './receive.js';
 import { refusal, type StartRequest, startRequest } from './request.js';
@@ -65,7 +65,7 @@ export class LiveResponse implements CursorListener, RunningAnswer {
     // Whoever attaches to it meanwhile is to have this one.
     if (!asks) this.#list();
     this.#followSignal(ask.options?.signal);
-    void this.#begin();
+    this.#begin().catch(() => this.failed(NO_QUESTION));
   }
 
   /** Stops reading; the server ends the stream soon unless another reads it. */

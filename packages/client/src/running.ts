@@ -40,8 +40,9 @@ export function createRunning(connection: Connection, journal: Journal | undefin
     }
     const now = [...byId.values()];
     const news = JSON.stringify(now);
-    if (news !== told) latest.next(now);
+    if (news === told) return;
     told = news;
+    latest.next(now);
   }
 
   function observe(): void {
@@ -63,6 +64,8 @@ export function createRunning(connection: Connection, journal: Journal | undefin
 
   async function recall(): Promise<void> {
     const entries = (await journal?.all()) ?? [];
+    // That nothing runs only the server knows.
+    if (entries.length === 0) return;
     listed ??= entries.map(({ id, query, sessionId }) => ({
       ...summary(id, query, sessionId),
       status: 'reconnecting',

@@ -185,7 +185,10 @@ export interface ActiveAnswer {
 }
 
 export interface CacheOptions {
-  /** Keeps the answers of one user apart from another's; give your user's id. */
+  /**
+   * Keeps the answers of one user apart from another's; give your user's id. With `auth` and without it
+   * nothing is kept, since the next user of this browser would find it.
+   */
   namespace?: string;
   /** Seconds that an answer is kept; a day unless given. */
   maxAgeSeconds?: number;

@@ -43,6 +43,7 @@ export async function runGeneration(
   const { log, controller, streams } = generation;
   try {
     for await (const entry of generate(request, controller.signal)) {
+      if (controller.signal.aborted) break;
       if (entry.type === 'thought') continue;
       const ahead = entry.type === 'queued' ? entry.ahead : undefined;
       if (ahead !== generation.ahead) {

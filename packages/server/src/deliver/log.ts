@@ -105,9 +105,10 @@ export function createLog(): Log {
       if (entry.type === 'text') {
         appendText(entry.text);
       } else {
+        // First, since what JSON cannot hold throws here and is not to be read by anyone.
+        bytes += toolBytes(entry);
         push(1, entry);
         head += 1;
-        bytes += toolBytes(entry);
         done = isTerminal(entry);
       }
       for (const listener of listeners) listener();

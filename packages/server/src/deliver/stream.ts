@@ -51,7 +51,7 @@ export function createStream(
   pace: Pace,
   abandon: () => void,
 ): Stream {
-  const readers = new Set<Reader>();
+  const readers = new Map<Reader, string | symbol>();
   /** Until when each reader that was cut off is waited for. */
   const lostUntil = new Map<string | symbol, number>();
   let detachedUntil = 0;
@@ -76,6 +76,11 @@ export function createStream(
     abandonInTime();
   }
 
+  /** A connection that is dead, and does not look so yet. */
+  function leaveAll(id: string | symbol): void {
+    for (const [reader, own] of readers) if (own === id) leave(reader, id, 'detached');
+  }
+
   return {
     ...identity,
     log,
@@ -90,24 +95,27 @@ export function createStream(
     setAhead(now) {
       if (now === ahead) return;
       ahead = now;
-      for (const reader of readers) pace.soon(reader);
+      for (const reader of readers.keys()) pace.soon(reader);
     },
     read({ readerId, ...options }, sink) {
       const id = readerId ?? Symbol('a reader without a name');
       lostUntil.delete(id);
       const reader = createReader({ log, ahead: () => ahead }, options, sink, pace);
-      readers.add(reader);
+      leaveAll(id);
+      readers.set(reader, id);
       abandonInTime();
       return { reader, leave: (how) => leave(reader, id, how) };
     },
     giveUp(readerId) {
-      if (readerId === undefined || !lostUntil.delete(readerId)) return;
+      if (readerId === undefined) return;
+      leaveAll(readerId);
+      if (!lostUntil.delete(readerId)) return;
       detachedUntil = performance.now() + graces.detachGraceMs;
       abandonInTime();
     },
     dispose() {
       clearTimeout(timer);
-      for (const reader of readers) reader.drop();
+      for (const reader of readers.keys()) reader.drop();
       readers.clear();
     },
   };

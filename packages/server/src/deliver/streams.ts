@@ -53,7 +53,7 @@ export interface Streams {
    * what still runs ends with `producer_lost`.
    */
   drain(drainMs: number): Promise<void>;
-  /** Ends every stream. */
+  /** Ends every stream, and takes no new one. */
   close(): void;
 }
 
@@ -243,6 +243,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
       await untilRead(LAST_WORDS_MS);
     },
     close() {
+      draining = true;
       for (const principal of byPrincipal.keys()) forgetPrincipal(principal);
     },
   };

@@ -16,7 +16,11 @@ export function addressReader(
   return (request) => networkOf(proxyAddr(request, isTrusted));
 }
 
-function networkOf(address: string | undefined): string {
+/** Some proxies write the port, too. */
+const PORT = /^\[?([^\]]*?)\]?:\d+$/;
+
+function networkOf(raw: string | undefined): string {
+  const address = raw !== undefined && !ipaddr.isValid(raw) ? PORT.exec(raw)?.[1] : raw;
   if (address === undefined || !ipaddr.isValid(address)) return 'unknown';
   const parsed = ipaddr.process(address);
   if (parsed instanceof ipaddr.IPv4) return parsed.toString();

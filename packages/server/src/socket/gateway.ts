@@ -57,8 +57,8 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     const admission = admissions.get(socket);
     if (admission === undefined) return void socket.disconnect();
     guard.seat(socket, admission);
-    hangUpWhenExpired(socket, admission.expiresAt);
     serveSocket(socket, admission, options);
+    hangUpWhenExpired(socket, admission.expiresAt);
     if (closesAt !== undefined) sendClosing(socket, closesAt);
   });
 

@@ -19,13 +19,13 @@ export interface Identity {
   expiresAt?: Date;
 }
 
+type Verdict = Identity | undefined | null;
+
 /**
- * Says who a connection is; undefined refuses it as `unauthorized`. A throw is a fault of the check
- * itself: it is logged, and the client tries again.
+ * Says who a connection is; undefined or null refuses it as `unauthorized`. A throw is a fault of the
+ * check itself: it is logged, and the client tries again.
  */
-export type Authenticate = (
-  credentials: Credentials,
-) => Identity | undefined | Promise<Identity | undefined>;
+export type Authenticate = (credentials: Credentials) => Verdict | Promise<Verdict>;
 
 /** Whose streams a connection may see. */
 export interface Principal {
@@ -60,9 +60,18 @@ export async function authenticated(
     signal.addEventListener('abort', () => reject(signal.reason));
   });
   const identity = await Promise.race([authenticate({ ...credentials, signal }), tooLate]);
-  if (identity === undefined) throw unauthorized('the token is missing or wrong');
+  if (identity === undefined || identity === null)
+    throw unauthorized('the token is missing or wrong');
   const { principal, expiresAt } = identity;
-  if (expiresAt !== undefined && expiresAt.getTime() <= Date.now()) {
+  // All whose token lacks an id would be one.
+  if (typeof principal !== 'string' || principal === '') {
+    throw new TypeError('authenticate gave no principal');
+  }
+  if (expiresAt === undefined) return { id: `user:${principal}`, returns: true, expiresAt };
+  if (!(expiresAt instanceof Date) || Number.isNaN(expiresAt.getTime())) {
+    throw new TypeError('authenticate gave an expiresAt that is no Date');
+  }
+  if (expiresAt.getTime() <= Date.now()) {
     throw unauthorized('the token has expired');
   }
   return { id: `user:${principal}`, returns: true, expiresAt };

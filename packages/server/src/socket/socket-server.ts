@@ -36,5 +36,7 @@ export function createSocketServer(
     connectTimeout: CONNECT_TIMEOUT_MS,
     serveClient: false,
   });
+  // Who leaves may not stay connected, where nobody counts it.
+  io.on('connection', (socket) => socket.on('disconnect', () => socket.conn.close()));
   return io;
 }

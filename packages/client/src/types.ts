@@ -242,6 +242,6 @@ export interface Client {
   /** The state of the connection at once, then each change. It connects when first needed. */
   readonly connection$: Observable<ConnectionStatus>;
   readonly cache: ResponseCacheControl;
-  /** Ends the connection; what is running here fails with `cancelled`. The client is of no use after. */
+  /** Ends the connection; what is running here ends as `cancelled`. The client is of no use after. */
   close(): void;
 }

@@ -77,8 +77,8 @@ describe('a server that asks who it is', () => {
     ['a date that is none', { principal: 'ada', expiresAt: new Date(Number.NaN) }],
     ['a number for a date', { principal: 'ada', expiresAt: 1_800_000_000 }],
   ])('takes %s for a fault of the check, and lets nobody in', async (_, verdict) => {
-    const authenticate = (() => verdict) as unknown as Authenticate;
-    const { url } = await startServer(stage().provider, { authenticate });
+    const check = (() => verdict) as unknown as Authenticate;
+    const { url } = await startServer(stage().provider, { authenticate: check });
     expect(await refused(connect(url))).toMatchObject({ code: 'internal', retryable: true });
   });
 

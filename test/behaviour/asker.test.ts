@@ -1,7 +1,9 @@
 import { createTestClient, type Script } from '@rivulet/client/testing';
-import { map, timer } from 'rxjs';
+import { filter, firstValueFrom, map, timer } from 'rxjs';
+import { questionOf } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { createAsker } from '../../packages/client/src/bindings/asker.js';
+import { sdk, staged } from '../harness/sdk.js';
 import { virtual } from '../harness/virtual.js';
 
 const SCRIPT: Script = [
@@ -126,5 +128,25 @@ describe('a view that asks', () => {
       expect(Object.keys(waiting)).toEqual(Object.keys(idle));
       flush();
     });
+  });
+
+  it('goes on with an answer that another page of its user has asked, and asks it again', async () => {
+    const { server, nextCall } = await staged({ authenticate: () => ({ principal: 'ada' }) });
+    const before = sdk(server.url).start({ query: 'What is a delta?' });
+    (await nextCall()).say('Where');
+    const client = sdk(server.url);
+    const asker = createAsker(client);
+    const stateWhen = (text: string, status: string) =>
+      firstValueFrom(asker.state$.pipe(filter((s) => s.text === text && s.status === status)));
+    const subscription = asker.state$.subscribe();
+    const [running] = await firstValueFrom(client.active$);
+    asker.attach(running!.id);
+    expect(await stateWhen('Where', 'streaming')).toMatchObject({ id: before.id });
+    asker.stop();
+    await stateWhen('Where', 'cancelled');
+    expect(await before.result).toMatchObject({ status: 'cancelled' });
+    asker.retry();
+    expect(questionOf((await nextCall()).prompt)).toBe('What is a delta?');
+    subscription.unsubscribe();
   });
 });

@@ -15,12 +15,12 @@ export interface InjectedAnswer extends AskActions {
  * while rendering on a server.
  */
 export function injectAnswer(client: Client): InjectedAnswer {
-  const { state$, getSnapshot, ask, stop, retry } = createAsker(client);
+  const { state$, getSnapshot, ask, attach, stop, retry } = createAsker(client);
   const state = signal(getSnapshot());
   const destroyRef = inject(DestroyRef);
   afterNextRender(() => {
     const subscription = state$.subscribe((next) => state.set(next));
     destroyRef.onDestroy(() => subscription.unsubscribe());
   });
-  return { state: state.asReadonly(), ask, stop, retry };
+  return { state: state.asReadonly(), ask, attach, stop, retry };
 }

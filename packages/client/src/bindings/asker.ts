@@ -14,6 +14,8 @@ export interface Idle extends Omit<AnswerSnapshot, 'status'> {
 export interface AskActions {
   /** Asks, and leaves the answer before. It goes out once the view is mounted. */
   ask(question: string | Ask): void;
+  /** Shows an answer under way, such as one of `client.active$` after a reload, and leaves the one before. */
+  attach(id: string): void;
   /** Ends the answer; its text stays. */
   stop(): void;
   /** Asks the last question again. Nothing happens when there is none. */
@@ -31,6 +33,8 @@ export interface Asker extends AskActions {
   /** The newest that `state$` gave; the same object until it changes. */
   getSnapshot(): AskState;
 }
+
+type Question = { ask: Ask } | { id: string };
 
 export const IDLE: Idle = Object.freeze({
   id: '',
@@ -53,13 +57,13 @@ export const IDLE: Idle = Object.freeze({
 
 export function createAsker(client: Client): Asker {
   const states$ = new BehaviorSubject<AskState>(IDLE);
-  let question: Ask | undefined;
+  let question: Question | undefined;
   /** Of the question, once it went out: what is never mounted, as on a server, asks nothing. */
   let answer: Answer | undefined;
   let reading = new Subscription();
   let mounted = 0;
 
-  function put(next: Ask | undefined): void {
+  function put(next: Question | undefined): void {
     question = next;
     answer = undefined;
     if (mounted > 0) read();
@@ -68,7 +72,8 @@ export function createAsker(client: Client): Asker {
   function read(): void {
     reading.unsubscribe();
     if (question === undefined) return;
-    const current = (answer ??= client.start(question));
+    answer ??= 'id' in question ? client.attach(question.id) : client.start(question.ask);
+    const current = answer;
     current.attach();
     reading = current.state$.pipe(perFrame()).subscribe((state) => states$.next(state));
     reading.add(() => current.detach());
@@ -85,13 +90,15 @@ export function createAsker(client: Client): Asker {
       };
     }),
     getSnapshot: () => states$.value,
-    ask: (next) => put(typeof next === 'string' ? { query: next } : next),
+    ask: (next) => put({ ask: typeof next === 'string' ? { query: next } : next }),
+    attach: (id) => put({ id }),
     stop() {
       if (answer === undefined) put(undefined);
       else answer.cancel();
     },
     retry() {
-      if (question !== undefined) put(question);
+      if (question === undefined) return;
+      put('ask' in question ? question : { ask: { query: states$.value.query } });
     },
   };
 }

@@ -14,7 +14,7 @@ export interface UseAnswer extends AskActions {
  * unmounted, and asks nothing while it is rendered on a server.
  */
 export function useAnswer(client: Client): UseAnswer {
-  const { ask, stop, retry, getSnapshot, subscribe } = useMemo(() => {
+  const { ask, attach, stop, retry, getSnapshot, subscribe } = useMemo(() => {
     const asker = createAsker(client);
     return {
       ...asker,
@@ -25,5 +25,5 @@ export function useAnswer(client: Client): UseAnswer {
     };
   }, [client]);
   const state = useSyncExternalStore(subscribe, getSnapshot, () => IDLE);
-  return { state, ask, stop, retry };
+  return { state, ask, attach, stop, retry };
 }

@@ -14,11 +14,11 @@ export interface CreatedAnswer extends AskActions {
  * component is disposed of, and nothing is asked while rendering on a server.
  */
 export function createAnswer(client: Client): CreatedAnswer {
-  const { state$, getSnapshot, ask, stop, retry } = createAsker(client);
+  const { state$, getSnapshot, ask, attach, stop, retry } = createAsker(client);
   const [state, setState] = createSignal(getSnapshot());
   onMount(() => {
     const subscription = state$.subscribe((next) => setState(next));
     onCleanup(() => subscription.unsubscribe());
   });
-  return { state, ask, stop, retry };
+  return { state, ask, attach, stop, retry };
 }

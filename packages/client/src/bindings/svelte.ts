@@ -12,7 +12,7 @@ export interface AnswerStore extends Readable<AskState>, AskActions {}
  * answer is left when nobody subscribes any more, and nothing is asked while rendering on a server.
  */
 export function createAnswer(client: Client): AnswerStore {
-  const { state$, ask, stop, retry } = createAsker(client);
+  const { state$, ask, attach, stop, retry } = createAsker(client);
   return {
     // Svelte gives a second argument, which RxJS would take for a handler of errors.
     subscribe(run) {
@@ -20,6 +20,7 @@ export function createAnswer(client: Client): AnswerStore {
       return () => subscription.unsubscribe();
     },
     ask,
+    attach,
     stop,
     retry,
   };

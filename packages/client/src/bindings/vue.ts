@@ -15,7 +15,7 @@ export interface UseAnswer extends AskActions {
  * answer is left when the scope is disposed of, and nothing is asked while rendering on a server.
  */
 export function useAnswer(client: Client): UseAnswer {
-  const { state$, getSnapshot, ask, stop, retry } = createAsker(client);
+  const { state$, getSnapshot, ask, attach, stop, retry } = createAsker(client);
   const state = shallowRef(getSnapshot());
   let subscription: Subscription | undefined;
   const mount = (): void => {
@@ -24,5 +24,5 @@ export function useAnswer(client: Client): UseAnswer {
   if (getCurrentInstance()) onMounted(mount);
   else mount();
   onScopeDispose(() => subscription?.unsubscribe());
-  return { state, ask, stop, retry };
+  return { state, ask, attach, stop, retry };
 }

@@ -3,7 +3,7 @@ import type { Observable } from 'rxjs';
 
 const words: Record<ConnectionStatus, string> = {
   connecting: 'Connecting…',
-  online: 'Connected',
+  connected: 'Connected',
   reconnecting: 'Connection lost, trying again…',
   offline: 'You are offline',
   closed: 'Closed',

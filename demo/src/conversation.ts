@@ -24,7 +24,7 @@ export function createConversation(
   const shown = new Set<string>();
 
   function start(query: string, cache: CacheMode): Answer {
-    const answer = client.start({ query, options: { cache, whenLimited: 'wait' } });
+    const answer = client.start({ query, options: { cache, onRateLimit: 'wait' } });
     shown.add(answer.id);
     return answer;
   }
@@ -43,18 +43,18 @@ export function createConversation(
     show(start(query, cache), query, cache);
   }
 
-  function attach({ id, query }: ActiveAnswer): void {
+  function resume({ id, query }: ActiveAnswer): void {
     if (shown.has(id)) return;
     shown.add(id);
     onAsk();
-    show(client.attach(id), query, 'default');
+    show(client.resume(id), query, 'default');
   }
 
   return {
     ask,
     goOn() {
       // One that is asked here is told of before it is known to be shown.
-      client.active$.pipe(observeOn(asapScheduler)).subscribe((active) => active.forEach(attach));
+      client.active$.pipe(observeOn(asapScheduler)).subscribe((active) => active.forEach(resume));
     },
   };
 }

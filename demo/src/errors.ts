@@ -11,12 +11,12 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   provider_unavailable: 'The model cannot be reached right now. Try again in a moment.',
   provider_timeout: 'The model took too long to begin. Try again.',
   stalled: 'The model stopped in the middle of the answer. What came is above; try again.',
-  blocked: 'The model declines to answer this. Other words may help.',
+  content_filter: 'The model declines to answer this. Other words may help.',
   truncated: 'The answer broke off before its end. What came is above; try again.',
   too_large: 'The answer grew past the longest allowed. Ask for a shorter one.',
   tool_limit: 'The model kept looking things up and did not answer. Ask for less at a time.',
   all_providers_failed: 'None of the models could answer. Try again in a moment.',
-  producer_lost: 'The server restarted in the middle of the answer. What came is above; try again.',
+  interrupted: 'The server restarted in the middle of the answer. What came is above; try again.',
   internal: 'Something went wrong on the server. Try again; if it stays, look into its log.',
 };
 

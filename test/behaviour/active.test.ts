@@ -62,8 +62,8 @@ describe('what is under way for a user', () => {
       { id: first.id, query: 'x'.repeat(256), sessionId: undefined, status: 'streaming' },
       { id: second.id, query: 'Second', sessionId: undefined, status: 'waiting' },
     ]);
-    const same = here.attach(first.id);
-    expect(here.attach(first.id)).toBe(same);
+    const same = here.resume(first.id);
+    expect(here.resume(first.id)).toBe(same);
     expect(same.getSnapshot().query).toBe('x'.repeat(256));
     say(call, ' it ends.');
     expect(await same.result).toMatchObject({ text: 'Where it ends.', source: 'model' });
@@ -85,7 +85,7 @@ describe('what is under way for a user', () => {
     await nextCall();
     const other = sdk(server.url, { auth: () => 'another' });
     expect(await activeWhen(other, () => true)).toEqual([]);
-    await expect(other.attach(mine.id).result).rejects.toMatchObject({ code: 'not_found' });
+    await expect(other.resume(mine.id).result).rejects.toMatchObject({ code: 'not_found' });
   });
 
   it('is asked for again with each new connection', async () => {
@@ -93,7 +93,7 @@ describe('what is under way for a user', () => {
     const link = await cuttableLink(server.url);
     const [here, there] = [sdk(link.url, ME), sdk(server.url, ME)];
     await activeWhen(here, ({ length }) => length === 0);
-    await firstValueFrom(here.connection$.pipe(filter((status) => status === 'online')));
+    await firstValueFrom(here.connection$.pipe(filter((status) => status === 'connected')));
     const answer = there.start({ query: 'Meanwhile' });
     await nextCall();
     link.cut();
@@ -106,7 +106,7 @@ describe('what is under way for a user', () => {
     const { server, nextCall } = await staged();
     const answer = sdk(server.url, ME).start({ query: 'Stop' });
     const call = await nextCall();
-    const attached = sdk(server.url, ME).attach(answer.id);
+    const attached = sdk(server.url, ME).resume(answer.id);
     attached.cancel();
     await call.aborted;
     expect((await answer.result).status).toBe('cancelled');

@@ -1,20 +1,20 @@
-import { ProviderError, type ProviderFailure, scripted, type ScriptStep } from '@rivulet/server';
+import { ProviderError, type ProviderFailure, mockProvider, type MockStep } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { ownClock } from '../harness/clock.js';
 import { recorded } from '../harness/log.js';
-import { candidateOf } from '../harness/route.js';
+import { providerConfigOf } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
 
-const ANSWER: ScriptStep[] = [{ text: 'Paris.' }, { finish: 'stop' }];
-const failing = (failure: ProviderFailure, retryAfterMs?: number): ScriptStep[] => [
+const ANSWER: MockStep[] = [{ text: 'Paris.' }, { finish: 'stop' }];
+const failing = (failure: ProviderFailure, retryAfterMs?: number): MockStep[] => [
   { fail: new ProviderError(failure, `unable to reach api: ${failure}`, { retryAfterMs }) },
 ];
 
 /** An api that plays the present script, and counts. */
-function api(steps: ScriptStep[]) {
+function api(steps: MockStep[]) {
   const state = { steps, calls: 0 };
-  const provider = scripted(
+  const provider = mockProvider(
     () => {
       state.calls += 1;
       return state.steps;
@@ -26,11 +26,14 @@ function api(steps: ScriptStep[]) {
 
 /** The core without a cache, and its answers. */
 function coreOf(
-  ...[first, ...rest]: [ReturnType<typeof candidateOf>, ...ReturnType<typeof candidateOf>[]]
+  ...[first, ...rest]: [
+    ReturnType<typeof providerConfigOf>,
+    ...ReturnType<typeof providerConfigOf>[],
+  ]
 ) {
   const log = recorded();
   const llm = serviceOf(first.provider, {
-    route: [first, ...rest],
+    providers: [first, ...rest],
     cache: undefined,
     logger: log.logger,
   });
@@ -42,7 +45,7 @@ function coreOf(
   return { llm, log, ask, askTimes, breaker: () => llm.providerStatus()[0]!.breaker };
 }
 
-const local = candidateOf(scripted(() => ANSWER, { name: 'local' }));
+const local = providerConfigOf(mockProvider(() => ANSWER, { name: 'local' }));
 
 ownClock();
 
@@ -51,7 +54,7 @@ describe('a provider that keeps failing', () => {
     'as `%s` is not asked any more, and the next one answers',
     async (failure) => {
       const { state, provider } = api(failing(failure));
-      const { ask, askTimes, breaker } = coreOf(candidateOf(provider), local);
+      const { ask, askTimes, breaker } = coreOf(providerConfigOf(provider), local);
       await askTimes(5);
       expect(breaker()).toBe('open');
       expect(textOf(await ask())).toBe('Paris.');
@@ -64,7 +67,7 @@ describe('a provider that keeps failing', () => {
     ['stalls', 'stallMs', [{ text: 'Par' }]],
   ] as const)('in that it %s is not asked any more', async (_, limit, before) => {
     const { state, provider } = api([...before, { stall: true }]);
-    const slow = candidateOf(provider, { deadlines: { [limit]: 1_000 } });
+    const slow = providerConfigOf(provider, { deadlines: { [limit]: 1_000 } });
     const { ask } = coreOf(slow, local);
     for (let i = 0; i < 5; i++) {
       const answer = ask();
@@ -75,11 +78,11 @@ describe('a provider that keeps failing', () => {
     expect(state.calls).toBe(5);
   });
 
-  it.each(['blocked', 'bad_request'] as const)(
+  it.each(['content_filter', 'bad_request'] as const)(
     'to like the question (%s) is asked the next',
     async (failure) => {
       const { state, provider } = api(failing(failure));
-      const { askTimes, breaker } = coreOf(candidateOf(provider), local);
+      const { askTimes, breaker } = coreOf(providerConfigOf(provider), local);
       await askTimes(10);
       expect(breaker()).toBe('closed');
       expect(state.calls).toBe(10);
@@ -88,7 +91,7 @@ describe('a provider that keeps failing', () => {
 
   it('only because its callers give up is asked the next', async () => {
     const { provider, nextCall, calls } = stage('api');
-    const { ask, breaker } = coreOf(candidateOf(provider), local);
+    const { ask, breaker } = coreOf(providerConfigOf(provider), local);
     for (let i = 0; i < 10; i++) {
       const controller = new AbortController();
       const answer = ask(controller.signal);
@@ -102,7 +105,7 @@ describe('a provider that keeps failing', () => {
 
   it('less than half of the time is asked the next', async () => {
     const { state, provider } = api(ANSWER);
-    const { ask, breaker } = coreOf(candidateOf(provider), local);
+    const { ask, breaker } = coreOf(providerConfigOf(provider), local);
     for (let i = 0; i < 20; i++) {
       state.steps = i % 3 === 0 ? failing('busy') : ANSWER;
       await ask();
@@ -112,7 +115,7 @@ describe('a provider that keeps failing', () => {
 
   it('leaves an immediate error that says why, and when to come back, when it is the only one', async () => {
     const { state, provider } = api(failing('unavailable'));
-    const { ask, askTimes } = coreOf(candidateOf(provider));
+    const { ask, askTimes } = coreOf(providerConfigOf(provider));
     await askTimes(5);
     vi.advanceTimersByTime(2_000);
     expect(await ask()).toEqual([
@@ -131,7 +134,10 @@ describe('a provider that keeps failing', () => {
   it('and another that does leave an immediate `all_providers_failed` with both causes', async () => {
     const one = api(failing('busy', 20_000));
     const two = api(failing('unavailable'));
-    const { ask, askTimes } = coreOf(candidateOf(one.provider), candidateOf(two.provider));
+    const { ask, askTimes } = coreOf(
+      providerConfigOf(one.provider),
+      providerConfigOf(two.provider),
+    );
     await askTimes(5);
     const [error] = await ask();
     expect(error).toMatchObject({ code: 'all_providers_failed', retryAfterMs: 5_000 });
@@ -144,7 +150,7 @@ describe('a provider that was left alone', () => {
   /** Open, its rest over; and its next call is in the test's hands. */
   async function rested() {
     const { provider, nextCall, calls } = stage('api');
-    const core = coreOf(candidateOf(provider), local);
+    const core = coreOf(providerConfigOf(provider), local);
     for (let i = 0; i < 5; i++) {
       const answer = core.ask();
       (await nextCall()).fail(new ProviderError('unavailable', 'unable to reach api'));
@@ -215,14 +221,14 @@ describe('a provider that was left alone', () => {
   it('is back when it refuses that one question, for it answers', async () => {
     const { ask, nextCall, breaker } = await rested();
     const probe = ask();
-    (await nextCall()).fail(new ProviderError('blocked', 'unable to answer'));
+    (await nextCall()).fail(new ProviderError('content_filter', 'unable to answer'));
     await probe;
     expect(breaker()).toBe('closed');
   });
 
   it('is not asked twice by that one', async () => {
     const { provider, nextCall, calls } = stage('api');
-    const { ask } = coreOf(candidateOf(provider, { retries: true }), local);
+    const { ask } = coreOf(providerConfigOf(provider, { retries: true }), local);
     const fail = async (failure: ProviderFailure) => {
       const answer = ask();
       (await nextCall()).fail(new ProviderError(failure, 'unable to reach api'));
@@ -236,7 +242,7 @@ describe('a provider that was left alone', () => {
 
   it('has nobody wait for that one, also where it answers one at a time', async () => {
     const { provider, nextCall } = stage('api');
-    const { ask } = coreOf(candidateOf(provider, { parallelism: 1 }), local);
+    const { ask } = coreOf(providerConfigOf(provider, { concurrency: 1 }), local);
     for (let i = 0; i < 5; i++) {
       const answer = ask();
       (await nextCall()).fail(new ProviderError('unavailable', 'unable to reach api'));
@@ -252,7 +258,7 @@ describe('a provider that was left alone', () => {
 
   it('rests for as long as it asked for', async () => {
     const { state, provider } = api(failing('busy', 37_000));
-    const { ask, askTimes } = coreOf(candidateOf(provider), local);
+    const { ask, askTimes } = coreOf(providerConfigOf(provider), local);
     await askTimes(5);
     vi.advanceTimersByTime(36_999);
     await ask();

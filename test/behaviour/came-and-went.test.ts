@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { EVENT } from '@rivulet/protocol';
-import { questionOf, scripted } from '@rivulet/server';
+import { questionOf, mockProvider } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
@@ -20,7 +20,7 @@ function heapBytes(): number {
 }
 
 /** Long answers, each one its own. */
-const provider = scripted((prompt) => [
+const provider = mockProvider((prompt) => [
   { text: questionOf(prompt).padEnd(ANSWER_BYTES, 'x') },
   { finish: 'stop' },
 ]);
@@ -28,7 +28,7 @@ const provider = scripted((prompt) => [
 describe('streams that came and went', () => {
   it('leave no log, timer, listener or socket behind', async () => {
     const { http, url } = await startServer(provider, {
-      bounds: { keepFinishedMs: 1_000 },
+      bounds: { finishedRetentionMs: 1_000 },
       env: { RATE_LIMIT_REQUESTS: '10000', LLM_CACHE_ENABLED: 'false' },
     });
     const resources = process.getActiveResourcesInfo().toSorted();

@@ -1,4 +1,4 @@
-import { type Ask, StreamError } from '@rivulet/client';
+import { type AnswerRequest, StreamError } from '@rivulet/client';
 import { ProviderError } from '@rivulet/server';
 import { firstValueFrom, lastValueFrom, take, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
@@ -6,7 +6,7 @@ import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen, staged } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
-const ASK: Ask = { query: 'What is a delta?' };
+const ASK: AnswerRequest = { query: 'What is a delta?' };
 
 describe('an answer as a handle', () => {
   it('goes through its states, each a frozen snapshot, and completes', async () => {
@@ -124,7 +124,7 @@ describe('an answer as a handle', () => {
     const [first, second] = [stage('api'), stage('local')];
     const deadlines = { firstChunkMs: 60_000, stallMs: 60_000, totalMs: 60_000 };
     const { url } = await startServer(first.provider, {
-      route: [
+      providers: [
         { provider: first.provider, deadlines },
         { provider: second.provider, deadlines },
       ],

@@ -1,10 +1,10 @@
-import { type Ask, text } from '@rivulet/client';
+import { type AnswerRequest, text } from '@rivulet/client';
 import { ProviderError, questionOf } from '@rivulet/server';
 import { firstValueFrom, lastValueFrom, retry, Subject, switchMap } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
 
-const ASK: Ask = { query: 'What is a delta?' };
+const ASK: AnswerRequest = { query: 'What is a delta?' };
 
 describe('an answer as a cold Observable', () => {
   it('asks when it is subscribed to, and not before', async () => {
@@ -23,7 +23,7 @@ describe('an answer as a cold Observable', () => {
   });
 
   it('detaches when it is unsubscribed from, and the stream ends', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachGraceMs: 10 } });
+    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 10 } });
     const subscription = client.stream(ASK).subscribe();
     const call = await nextCall();
     subscription.unsubscribe();
@@ -46,7 +46,7 @@ describe('an answer as a cold Observable', () => {
   });
 
   it('asks anew when all had left it for longer than the server keeps it', async () => {
-    const { client, calls, nextCall } = await staged({ bounds: { detachGraceMs: 0 } });
+    const { client, calls, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
     const answer$ = client.stream(ASK);
     const first = answer$.subscribe();
     const left = await nextCall();
@@ -70,7 +70,7 @@ describe('an answer as a cold Observable', () => {
     (await nextCall()).say('Where');
     await shown;
     await server.close();
-    expect(await failure).toMatchObject({ code: 'producer_lost' });
+    expect(await failure).toMatchObject({ code: 'interrupted' });
     expect(calls).toHaveLength(1);
   });
 
@@ -85,7 +85,7 @@ describe('an answer as a cold Observable', () => {
   });
 
   it('drops the answer to the last letter when the next one is typed', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachGraceMs: 0 } });
+    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
     const typed = new Subject<string>();
     const whole = lastValueFrom(
       typed.pipe(switchMap((query) => client.stream({ query }).pipe(text()))),

@@ -87,7 +87,7 @@ describe('a connection', () => {
   it('that is dead without a word does not keep a server from closing', async () => {
     const server = await startServer(stage().provider);
     const dead = await deafLink(server.url);
-    const online = (status: string): boolean => status === 'online';
+    const online = (status: string): boolean => status === 'connected';
     await firstValueFrom(sdk(dead.url).connection$.pipe(filter(online)));
     dead.deafen();
     await expect(server.close()).resolves.toBeUndefined();
@@ -131,9 +131,9 @@ describe('a connection', () => {
     call.say('Where a ');
     await snapshotWhen(answer, ({ text }) => text !== '');
     const other = connect(server.url);
-    const attach = { stream_id: answer.id, offset: 0 };
+    const resume = { stream_id: answer.id, offset: 0 };
     for (let code = ''; code !== 'rate_limited';) {
-      code = (await other.emitWithAck(EVENT.attach, attach)).error?.code;
+      code = (await other.emitWithAck(EVENT.resume, resume)).error?.code;
     }
     link.cut();
     call.say('river ends.');
@@ -161,7 +161,7 @@ describe('a connection', () => {
     call.say('It ends.');
     call.finish();
     await answer.result;
-    expect(statuses).toEqual(['connecting', 'online']);
+    expect(statuses).toEqual(['connecting', 'connected']);
   });
 
   it('that is dead without a word is found and made again', async () => {

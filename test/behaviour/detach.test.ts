@@ -5,10 +5,10 @@ const ASK = { query: 'What is a delta?' };
 
 describe('an answer that is left', () => {
   it('is ended by the server after its grace', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachGraceMs: 10 } });
+    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 10 } });
     const answer = client.start(ASK);
     const call = await nextCall();
-    answer.detach();
+    answer.release();
     await expect(call.aborted).resolves.toBeUndefined();
   });
 
@@ -18,11 +18,11 @@ describe('an answer that is left', () => {
     const call = await nextCall();
     call.say('Where');
     await snapshotWhen(answer, ({ text }) => text === 'Where');
-    answer.detach();
-    answer.detach();
+    answer.release();
+    answer.release();
     call.say(' it');
-    answer.attach();
-    answer.attach();
+    answer.resume();
+    answer.resume();
     call.say(' ends.');
     call.finish();
     expect(await answer.result).toMatchObject({ status: 'done', text: 'Where it ends.' });
@@ -32,28 +32,28 @@ describe('an answer that is left', () => {
   it('is not asked at all when it is left at once, and is asked once when someone comes back', async () => {
     const { client, calls, nextCall } = await staged();
     const left = client.start(ASK);
-    left.detach();
+    left.release();
     const other = client.start({ query: 'other' });
     const call = await nextCall();
     call.finish();
     await other.result;
     expect(calls).toHaveLength(1);
 
-    left.attach();
+    left.resume();
     (await nextCall()).finish();
     expect(await left.result).toMatchObject({ status: 'done' });
     expect(calls).toHaveLength(2);
   });
 
   it('is cancelled for who comes back too late', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachGraceMs: 0 } });
+    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
     const answer = client.start(ASK);
     const call = await nextCall();
     call.say('Where');
     await snapshotWhen(answer, ({ text }) => text === 'Where');
-    answer.detach();
+    answer.release();
     await call.aborted;
-    answer.attach();
+    answer.resume();
     expect(await answer.result).toMatchObject({ status: 'cancelled', text: 'Where' });
   });
 });

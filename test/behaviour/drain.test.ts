@@ -31,8 +31,8 @@ describe('a server that is shut down', () => {
     // Who has a stream here may come back to it.
     const again = connect(server.url, ME);
     const toldAgain = next<{ drain_ms: number }>(again, EVENT.closing);
-    const attach = { stream_id: 'A', offset: 0 };
-    expect(await again.emitWithAck(EVENT.attach, attach)).toMatchObject({ ok: true });
+    const resume = { stream_id: 'A', offset: 0 };
+    expect(await again.emitWithAck(EVENT.resume, resume)).toMatchObject({ ok: true });
     expect((await toldAgain).drain_ms).toBeLessThanOrEqual(20_000);
 
     call.say('ends.');
@@ -53,7 +53,7 @@ describe('a server that is shut down', () => {
     await snapshotWhen(answer, ({ text }) => text !== '');
     await server.drain(0);
     await expect(answer.result).rejects.toMatchObject({
-      code: 'producer_lost',
+      code: 'interrupted',
       retryable: true,
       partialText: 'Where a',
     });

@@ -174,22 +174,22 @@ describe('a failure of gemini', () => {
     'BLOCKLIST',
     'SPII',
     'IMAGE_SAFETY',
-  ])('is "blocked" when the answer ends with %s', async (reason) => {
+  ])('is "content_filter" when the answer ends with %s', async (reason) => {
     const { text, deltas, error } = await hear(provider, `finish-${reason}`);
 
     expect(text).toBe(BEGUN);
     expect(deltas.every(({ type }) => type === 'text')).toBe(true);
     expect(error).toMatchObject({
-      failure: 'blocked',
+      failure: 'content_filter',
       message: `unable to answer: the safety rules of gemini refuse the answer (${reason})`,
     });
   });
 
-  it('is "blocked" when the prompt is refused', async () => {
-    const { error } = await hear(provider, 'blocked');
+  it('is "content_filter" when the prompt is refused', async () => {
+    const { error } = await hear(provider, 'content_filter');
 
     expect(error).toMatchObject({
-      failure: 'blocked',
+      failure: 'content_filter',
       message: 'unable to answer: the safety rules of gemini refuse the prompt (SAFETY)',
     });
   });

@@ -34,15 +34,15 @@ describe('a server that asks who it is', () => {
     const laptop = connect(url, { token: 'token-of-ada', browser_id: 'the-laptop-of-ada-1815' });
     await laptop.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
     const phone = connect(url, { token: 'token-of-ada', browser_id: 'the-phone-of-ada-1815' });
-    const attach = { stream_id: 'A', offset: 0 };
-    expect(await phone.emitWithAck(EVENT.attach, attach)).toMatchObject({ ok: true });
+    const resume = { stream_id: 'A', offset: 0 };
+    expect(await phone.emitWithAck(EVENT.resume, resume)).toMatchObject({ ok: true });
     const chunk = next(phone, EVENT.chunk);
     (await nextCall()).say('Where');
     expect(await chunk).toMatchObject({ stream_id: 'A', data: 'Where' });
 
     const other = connect(url, { token: 'token-of-bob', browser_id: 'the-laptop-of-ada-1815' });
-    const foreign = await other.emitWithAck(EVENT.attach, attach);
-    const missing = await other.emitWithAck(EVENT.attach, { stream_id: 'B', offset: 0 });
+    const foreign = await other.emitWithAck(EVENT.resume, resume);
+    const missing = await other.emitWithAck(EVENT.resume, { stream_id: 'B', offset: 0 });
     expect(foreign).toEqual(missing);
     expect(foreign.error.code).toBe('not_found');
     expect(await other.emitWithAck(EVENT.list, {})).toEqual({ ok: true, streams: [] });
@@ -86,11 +86,11 @@ describe('a server that asks who it is', () => {
     const { provider, calls } = stage();
     const { url } = await startServer(provider, {
       authenticate: () => ({ principal: 'ada', expiresAt: new Date(Date.now() + 2) }),
-      bounds: { orphanGraceMs: 20 },
+      bounds: { disconnectTimeoutMs: 20 },
     });
-    const open = (id: number) => [{ type: EVENT.start, query: `${id}`, stream_id: `${id}` }];
+    const requests = (id: number) => [{ type: EVENT.start, query: `${id}`, stream_id: `${id}` }];
     const gone = Array.from({ length: 25 }, (_, i) => {
-      const socket = connect(url, { open: open(i) });
+      const socket = connect(url, { requests: requests(i) });
       return Promise.race([next(socket, 'disconnect'), next(socket, 'connect_error')]);
     });
     await Promise.all(gone);
@@ -163,8 +163,8 @@ describe('the limits of a principal', () => {
     const again = connect(url, me);
     expect((await start(again, '31')).error.code).toBe('rate_limited');
     expect(await start(again, '7')).toMatchObject({ ok: true });
-    const attach = { stream_id: '7', offset: 0 };
-    expect(await again.emitWithAck(EVENT.attach, attach)).toMatchObject({ ok: true });
+    const resume = { stream_id: '7', offset: 0 };
+    expect(await again.emitWithAck(EVENT.resume, resume)).toMatchObject({ ok: true });
     expect(await start(connect(url), 'of another')).toMatchObject({ ok: true });
   });
 
@@ -183,11 +183,11 @@ describe('the limits of a principal', () => {
     const { url } = await startServer(stage().provider, { env: { RATE_LIMIT_REQUESTS: '2' } });
     const socket = connect(url, me);
     await start(socket, 'A');
-    const attach = { stream_id: 'A', offset: 0 };
+    const resume = { stream_id: 'A', offset: 0 };
     for (let i = 0; i < 20; i++) {
-      expect(await socket.emitWithAck(EVENT.attach, attach)).toMatchObject({ ok: true });
+      expect(await socket.emitWithAck(EVENT.resume, resume)).toMatchObject({ ok: true });
     }
-    const { error } = await socket.emitWithAck(EVENT.attach, attach);
+    const { error } = await socket.emitWithAck(EVENT.resume, resume);
     expect(error).toMatchObject({ code: 'rate_limited' });
     expect(await start(socket, 'B')).toMatchObject({ ok: true });
   });
@@ -237,7 +237,7 @@ describe('the limits of a principal', () => {
 
   it('count connections: one too many is refused, and one that ends makes room', async () => {
     const { url } = await startServer(stage().provider, {
-      socketCaps: { maxSockets: 3, maxSocketsPerPrincipal: 2 },
+      socketCaps: { maxConnections: 3, maxConnectionsPerPrincipal: 2 },
     });
     const first = connect(url, me);
     await next(first, 'connect');

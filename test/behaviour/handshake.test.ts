@@ -1,4 +1,4 @@
-import { EVENT, LIMITS, type StreamOpenedMessage } from '@rivulet/protocol';
+import { EVENT, LIMITS, type StreamReplyMessage } from '@rivulet/protocol';
 import { describe, expect, it, vi } from 'vitest';
 import { attachedServer } from '../harness/attached.js';
 import { collect, connect, next } from '../harness/plain-client.js';
@@ -22,10 +22,10 @@ describe('a handshake', () => {
     call.say('Where a river ends.');
     await chunk;
 
-    const attach = { type: EVENT.attach, stream_id: 'A', offset: 7, window: 1000 };
-    const foreign = { type: EVENT.attach, stream_id: 'Z', offset: 0 };
+    const resume = { type: EVENT.resume, stream_id: 'A', offset: 7, window: 1000 };
+    const foreign = { type: EVENT.resume, stream_id: 'Z', offset: 0 };
     const wrong = { type: EVENT.start, query: ' ', stream_id: 'W' };
-    const socket = connect(url, { ...ME, open: [attach, foreign, wrong, 7, start('B')] });
+    const socket = connect(url, { ...ME, requests: [resume, foreign, wrong, 7, start('B')] });
     const heard: [event: string, ...rest: unknown[]][] = [];
     socket.onAny((event: string, ...rest: unknown[]) => heard.push([event, ...rest]));
     const ended = collect(socket);
@@ -33,7 +33,7 @@ describe('a handshake', () => {
     other.say('B');
     other.finish();
     await ended;
-    const replies = heard.filter(([event]) => event === EVENT.opened);
+    const replies = heard.filter(([event]) => event === EVENT.reply);
     expect(replies.map(([, message]) => message)).toEqual([
       opened('A', { ok: true, stream_id: 'A', status: 'streaming', ref: 1 }),
       opened('Z', { ok: false, error: expect.objectContaining({ code: 'not_found' }) }),
@@ -48,10 +48,10 @@ describe('a handshake', () => {
 
   it('is counted like any other request', async () => {
     const { url } = await startServer(stage().provider, { env: { RATE_LIMIT_REQUESTS: '1' } });
-    const socket = connect(url, { ...ME, open: [start('A'), start('B'), start('A')] });
-    const replies: StreamOpenedMessage[] = [];
+    const socket = connect(url, { ...ME, requests: [start('A'), start('B'), start('A')] });
+    const replies: StreamReplyMessage[] = [];
     await new Promise<void>((resolve) => {
-      socket.on(EVENT.opened, (message) => replies.push(message) === 3 && resolve());
+      socket.on(EVENT.reply, (message) => replies.push(message) === 3 && resolve());
     });
     expect(replies.map(({ reply }) => (reply.ok ? 'ok' : reply.error.code))).toEqual([
       'ok',
@@ -61,13 +61,13 @@ describe('a handshake', () => {
   });
 
   it.each([
-    ['more requests than it may', Array(LIMITS.handshakeOpens + 1).fill(start('A'))],
+    ['more requests than it may', Array(LIMITS.handshakeRequests + 1).fill(start('A'))],
     ['what is no list', 'A'],
-  ])('is refused with %s', async (_, open) => {
+  ])('is refused with %s', async (_, requests) => {
     const { url } = await startServer(stage().provider);
-    expect(await refused(connect(url, { ...ME, open: open as never }))).toMatchObject({
+    expect(await refused(connect(url, { ...ME, requests: requests as never }))).toMatchObject({
       code: 'bad_request',
-      message: expect.stringContaining('`open`'),
+      message: expect.stringContaining('`requests`'),
     });
   });
 });
@@ -121,5 +121,5 @@ describe('the client', () => {
 });
 
 function opened(stream_id: string | undefined, reply: object): object {
-  return { type: EVENT.opened, ...(stream_id !== undefined && { stream_id }), reply };
+  return { type: EVENT.reply, ...(stream_id !== undefined && { stream_id }), reply };
 }

@@ -69,8 +69,8 @@ const MALFORMED: [string, string, unknown][] = [
   ['a stream id past the limit', EVENT.start, { query: 'q', stream_id: 'x'.repeat(129) }],
   ['a binary body', EVENT.start, Buffer.from('{"query":"q"}')],
   ['a binary query', EVENT.start, { query: Buffer.from('q') }],
-  ['a negative offset', EVENT.attach, { stream_id: 'A', offset: -1 }],
-  ['an offset that is no number', EVENT.attach, { stream_id: 'A', offset: '1' }],
+  ['a negative offset', EVENT.resume, { stream_id: 'A', offset: -1 }],
+  ['an offset that is no number', EVENT.resume, { stream_id: 'A', offset: '1' }],
   ['no stream id', EVENT.cancel, {}],
 ];
 

@@ -30,7 +30,7 @@ describe('a question too many', () => {
 
   it('waits where it is told to, says until when, and is asked by itself', async () => {
     const { client, nextCall, calls } = await exhausted();
-    const answer = client.start({ query: 'q', options: { whenLimited: 'wait' } });
+    const answer = client.start({ query: 'q', options: { onRateLimit: 'wait' } });
     const waiting = await snapshotWhen(answer, ({ retryAt }) => retryAt !== undefined);
     expect(waiting).toMatchObject({ status: 'waiting', text: '', error: undefined });
     expect(calls).toHaveLength(1);
@@ -43,7 +43,7 @@ describe('a question too many', () => {
 
   it('can be stopped while it waits, and is not asked then', async () => {
     const { client, nextCall, calls } = await exhausted();
-    const options = { whenLimited: 'wait' } as const;
+    const options = { onRateLimit: 'wait' } as const;
     const answer = client.start({ query: 'q', options });
     await snapshotWhen(answer, ({ retryAt }) => retryAt !== undefined);
     answer.cancel();

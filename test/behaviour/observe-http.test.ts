@@ -8,7 +8,7 @@ import { startChild, type Child } from '../harness/child.js';
 import { type Exposition, parseExposition } from '../harness/exposition.js';
 import { startFake, type RunningFake } from '../harness/fakes.js';
 import { collect, connect, next } from '../harness/plain-client.js';
-import { routeOf } from '../harness/route.js';
+import { providersOf } from '../harness/providers.js';
 import { stage } from '../harness/stage.js';
 
 const CLI = ['--conditions=@rivulet/source', '--import', 'tsx', 'packages/server/src/cli.ts'];
@@ -47,7 +47,7 @@ async function liveALife(url: string): Promise<void> {
   };
   expect(await ask('xyzzy plugh', 'stream-of-mine-1')).toBe('stop');
   expect(await ask('xyzzy plugh', 'stream-of-mine-2')).toBe('stop');
-  expect(await ask('blocked xyzzy', 'stream-of-mine-3')).toBe('blocked');
+  expect(await ask('blocked xyzzy', 'stream-of-mine-3')).toBe('content_filter');
   expect(await ask('error-frame-busy xyzzy', 'stream-of-mine-4')).toBe('stop');
   const begun = next<{ data: string }>(socket, EVENT.chunk, ({ data }) => data.includes('begins'));
   const cancelled = ask('stall xyzzy', 'stream-of-mine-5');
@@ -56,7 +56,7 @@ async function liveALife(url: string): Promise<void> {
   expect(await cancelled).toBe('cancelled');
 }
 
-const OUTCOMES = { 'stop model': 2, 'stop cache': 1, 'blocked model': 1, 'cancelled model': 1 };
+const OUTCOMES = { 'stop model': 2, 'stop cache': 1, 'content_filter model': 1, 'cancelled model': 1 };
 const GEMINI = `generate_content gcp.gemini ${MODEL}`;
 const OLLAMA = 'chat ollama llama3.2';
 
@@ -157,7 +157,7 @@ describe('the health of a server', () => {
     const server = await createServer({
       config: readConfig({ HOST: '127.0.0.1' }),
       logger: createLogger('silent'),
-      route: routeOf(stage().provider),
+      providers: providersOf(stage().provider),
     });
     // Before another server, as a platform's may stand, so that it can be asked at any time.
     const front = createHttpServer((...exchange) => server.http.emit('request', ...exchange));
@@ -183,7 +183,7 @@ describe('the health of a server', () => {
     const server = await createServer({
       config: readConfig({ HOST: '127.0.0.1' }),
       logger: createLogger('silent'),
-      route: routeOf(stage().provider),
+      providers: providersOf(stage().provider),
       page: (_, response) => void response.end('the page'),
     });
     const url = await server.listen(0);

@@ -5,7 +5,7 @@ import {
   type Provider,
   ProviderError,
   readConfig,
-  scripted,
+  mockProvider,
 } from '@rivulet/server';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
@@ -81,7 +81,7 @@ const failing = (error: unknown): Provider => ({
     throw error;
   },
 });
-const answering = scripted(() => [{ text: ANSWER }, { finish: 'stop' }]);
+const answering = mockProvider(() => [{ text: ANSWER }, { finish: 'stop' }]);
 
 describe('no prompt, answer, key or id is in the log', () => {
   it.each(HOSTILE)('when a provider throws %s', async (_, error) => {

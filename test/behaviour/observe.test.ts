@@ -6,24 +6,24 @@ import {
   type LlmServiceOptions,
   type Provider,
   ProviderError,
-  scripted,
-  type ScriptStep,
+  mockProvider,
+  type MockStep,
   type ServerOptions,
 } from '@rivulet/server';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { testMeter, type TestMeter } from '../harness/meter.js';
 import { startServer } from '../harness/rivulet.js';
-import { PATIENT, routeOf } from '../harness/route.js';
+import { PATIENT, providersOf } from '../harness/providers.js';
 import { entriesOf, serviceOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
 
 const ASK: GenerateRequest = { query: "What's the capital of France?", principal: 'me' };
 const USAGE = { input_tokens: 12, output_tokens: 40 };
-const script = (name: string, ...steps: ScriptStep[]) =>
-  scripted(() => steps, { name, model: 'm' });
+const script = (name: string, ...steps: MockStep[]) =>
+  mockProvider(() => steps, { name, model: 'm' });
 const answers = (name: string) =>
   script(name, { text: 'Par' }, { text: 'is.' }, { finish: 'stop', usage: USAGE });
-const fails = (name: string, failure: ProviderError['failure'], ...before: ScriptStep[]) =>
+const fails = (name: string, failure: ProviderError['failure'], ...before: MockStep[]) =>
   script(name, ...before, { fail: new ProviderError(failure, 'unable to: no') });
 
 const GEMINI = {
@@ -101,13 +101,13 @@ describe('the metrics of', () => {
   });
 
   it('a failure name it, and have no first chunk', async () => {
-    await entriesOf(service(fails('ollama', 'blocked')).generateResponseStream(ASK));
-    const failed = { outcome: 'blocked', source: 'model' };
+    await entriesOf(service(fails('ollama', 'content_filter')).generateResponseStream(ASK));
+    const failed = { outcome: 'content_filter', source: 'model' };
     expect(await counted()).toEqual({
       llm_stream_latency_ms: [[failed, 1]],
       llm_stream_response_length: [[failed, 1]],
       llm_stream_active: [[{}, 0]],
-      'gen_ai.client.operation.duration': [[{ ...OLLAMA, 'error.type': 'blocked' }, 1]],
+      'gen_ai.client.operation.duration': [[{ ...OLLAMA, 'error.type': 'content_filter' }, 1]],
     });
   });
 
@@ -168,14 +168,14 @@ describe('the metrics of', () => {
     },
   );
 
-  it.each<[string, ScriptStep[], string]>([
+  it.each<[string, MockStep[], string]>([
     ['is silent too long', [{ stall: true }], 'provider_timeout'],
     ['stops without an end', [{ text: 'Par' }], 'truncated'],
     ['has a bug', [{ fail: new TypeError('x is undefined') }], '_OTHER'],
   ])('a provider that %s name that', async (_, steps, type) => {
-    const route = routeOf(script('ollama', ...steps));
+    const providers = providersOf(script('ollama', ...steps));
     const deadlines = { ...PATIENT, firstChunkMs: 10 };
-    const llm = service(answers('unused'), { route: [{ ...route[0], deadlines }] });
+    const llm = service(answers('unused'), { providers: [{ ...providers[0], deadlines }] });
     await entriesOf(llm.generateResponseStream(ASK));
     expect((await recorded())['gen_ai.client.operation.duration']).toEqual([
       [{ ...OLLAMA, 'error.type': type }, 1],
@@ -186,7 +186,9 @@ describe('the metrics of', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
       const { provider, nextCall } = stage('ollama');
-      const llm = service(provider, { route: [{ provider, deadlines: PATIENT, retries: true }] });
+      const llm = service(provider, {
+        providers: [{ provider, deadlines: PATIENT, retries: true }],
+      });
       const answer = entriesOf(llm.generateResponseStream(ASK));
       (await nextCall()).fail(new ProviderError('busy', 'unable to reach ollama: busy'));
       const another = nextCall();
@@ -256,7 +258,7 @@ describe('the gauges', () => {
   it('of a service show the queue and the breaker of each provider', async () => {
     const { provider, nextCall } = stage('ollama');
     const deadlines = PATIENT;
-    const llm = service(provider, { route: [{ provider, deadlines, parallelism: 1 }] });
+    const llm = service(provider, { providers: [{ provider, deadlines, concurrency: 1 }] });
     const first = llm.generateResponseStream(ASK).next();
     const call = await nextCall();
     const second = llm.generateResponseStream({ query: 'Another' }).next();

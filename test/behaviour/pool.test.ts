@@ -1,6 +1,6 @@
 import { createLogger, readConfig } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
-import { chooseRoute } from '../../packages/server/src/generate/candidates.js';
+import { chooseProviders } from '../../packages/server/src/generate/choose-providers.js';
 import { answerTo } from '../fakes/shared.js';
 import { startFake } from '../harness/fakes.js';
 import { startServer } from '../harness/rivulet.js';
@@ -11,9 +11,9 @@ const CLIENTS = 4;
 
 describe.each([
   ['gemini', 32, {}],
-  ['gemini', 4, { GEMINI_PARALLELISM: '4' }],
+  ['gemini', 4, { GEMINI_CONCURRENCY: '4' }],
   ['ollama', 1, {}],
-  ['ollama', 4, { OLLAMA_PARALLELISM: '4' }],
+  ['ollama', 4, { OLLAMA_CONCURRENCY: '4' }],
 ] as const)('a hundred askers at once before %s, which answers %i at a time', (name, most, env) => {
   it('are all served, over no more connections than that, used again and again', async () => {
     const fake = await startFake(name);
@@ -23,8 +23,8 @@ describe.each([
         : { LLM_MODE: 'local', OLLAMA_HOST: fake.url }),
       ...env,
     });
-    const route = await chooseRoute(config, createLogger('silent'));
-    const { url, llm } = await startServer(route[0].provider, { route });
+    const providers = await chooseProviders(config, createLogger('silent'));
+    const { url, llm } = await startServer(providers[0].provider, { providers });
     const clients = Array.from({ length: CLIENTS }, () => sdk(url));
     const answers = Array.from({ length: ASKERS }, (_, i) =>
       clients[i % CLIENTS]!.start({ query: `question ${i}` }),

@@ -66,7 +66,7 @@ const NO_TESTS: Readonly<Record<string, string>> = {
   StreamSummary: 'with StreamListRequest',
   DoneReply: 'with the requests that it answers',
   Intent: 'with Shapes',
-  Turn: 'with Shapes',
+  ContextMessage: 'with Shapes',
   GenerateOptions: 'with Shapes',
   Usage: 'with StreamEndMessage',
   Timing: 'with StreamEndMessage',

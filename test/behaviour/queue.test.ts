@@ -3,14 +3,17 @@ import { ProviderError } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { answer, ask, queryOf } from '../harness/ask.js';
 import { ownClock, settled } from '../harness/clock.js';
-import { candidateOf } from '../harness/route.js';
+import { providerConfigOf } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { type Call, stage } from '../harness/stage.js';
 
 /** A provider that answers so many at a time. */
-function limited(parallelism: number, options: Parameters<typeof serviceOf>[1] = {}) {
+function limited(concurrency: number, options: Parameters<typeof serviceOf>[1] = {}) {
   const { provider, ...played } = stage('model');
-  const llm = serviceOf(provider, { route: [candidateOf(provider, { parallelism })], ...options });
+  const llm = serviceOf(provider, {
+    providers: [providerConfigOf(provider, { concurrency })],
+    ...options,
+  });
   return { llm, ...played };
 }
 
@@ -109,7 +112,7 @@ describe('more requests than a provider answers at a time', () => {
     const { provider, nextCall } = stage('model');
     const deadlines = { firstChunkMs: 1_000, stallMs: 1_000, totalMs: 10_000 };
     const llm = serviceOf(provider, {
-      route: [candidateOf(provider, { parallelism: 1, deadlines })],
+      providers: [providerConfigOf(provider, { concurrency: 1, deadlines })],
     });
     const [a, b] = [ask(llm, 'a'), ask(llm, 'b')];
     const first = await nextCall();

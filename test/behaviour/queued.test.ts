@@ -15,7 +15,7 @@ import { settled } from '../harness/clock.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { candidateOf, routeOf } from '../harness/route.js';
+import { providerConfigOf, providersOf } from '../harness/providers.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
@@ -25,7 +25,7 @@ const ME = { browser_id: 'the-browser-of-the-first-visitor' };
 async function oneAtATime() {
   const { provider, nextCall } = stage('model');
   const { url } = await startServer(provider, {
-    route: [candidateOf(provider, { parallelism: 1 })],
+    providers: [providerConfigOf(provider, { concurrency: 1 })],
   });
   return { url, nextCall };
 }
@@ -88,7 +88,7 @@ describe('a stream that waits', () => {
     await start(one, 'B');
     await told;
     const late = place(two, 'B');
-    await two.emitWithAck(EVENT.attach, { stream_id: 'B', offset: 0, window: 1_000 });
+    await two.emitWithAck(EVENT.resume, { stream_id: 'B', offset: 0, window: 1_000 });
     expect((await late).ahead).toBe(1);
     const both = Promise.all([place(one, 'B'), place(two, 'B')]);
     await one.emitWithAck(EVENT.cancel, { stream_id: 'A' });
@@ -109,7 +109,7 @@ describe('a stream that waits', () => {
     const late = connect(url, ME);
     const messages = heard(late, 'B');
     const chunk = next(late, EVENT.chunk);
-    await late.emitWithAck(EVENT.attach, { stream_id: 'B', offset: 0 });
+    await late.emitWithAck(EVENT.resume, { stream_id: 'B', offset: 0 });
     await chunk;
     expect(messages).toEqual([EVENT.start, EVENT.chunk]);
   });
@@ -171,8 +171,8 @@ describe('a stream that waits', () => {
   it('frees its place when it is cancelled, and when its last reader has left', async () => {
     const { provider, nextCall } = stage('model');
     const { url, llm } = await startServer(provider, {
-      route: [candidateOf(provider, { parallelism: 1 })],
-      bounds: { detachGraceMs: 0 },
+      providers: [providerConfigOf(provider, { concurrency: 1 })],
+      bounds: { detachTimeoutMs: 0 },
     });
     const socket = connect(url, ME);
     await start(socket, 'A');
@@ -196,7 +196,7 @@ describe('a server', () => {
   it('takes LLM_MAX_QUEUED that wait, and ends one more as `overloaded` with a time', async () => {
     const { provider } = stage('model');
     const { url } = await startServer(provider, {
-      route: [candidateOf(provider, { parallelism: 1 })],
+      providers: [providerConfigOf(provider, { concurrency: 1 })],
       env: { LLM_MAX_QUEUED: '1' },
     });
     const socket = connect(url, ME);
@@ -217,7 +217,7 @@ describe('a server', () => {
   it('ends an answer that breaks off with LLM_ON_MIDSTREAM_FAILURE=fail', async () => {
     const [api, local] = [stage('api'), stage('local')];
     const { url } = await startServer(api.provider, {
-      route: routeOf(api.provider, local.provider),
+      providers: providersOf(api.provider, local.provider),
       env: { LLM_ON_MIDSTREAM_FAILURE: 'fail' },
     });
     const answer = sdk(url).start({ query: 'q' });
@@ -302,7 +302,10 @@ describe('an answer that waits', () => {
   it('keeps the text of an attempt that broke off while it waits for the next', async () => {
     const [api, local] = [stage('api'), stage('local')];
     const { url } = await startServer(api.provider, {
-      route: [candidateOf(api.provider), candidateOf(local.provider, { parallelism: 1 })],
+      providers: [
+        providerConfigOf(api.provider),
+        providerConfigOf(local.provider, { concurrency: 1 }),
+      ],
     });
     const client = sdk(url);
     const other = client.start({ query: 'other' });

@@ -1,11 +1,11 @@
-import { type Ask } from '@rivulet/client';
+import { type AnswerRequest } from '@rivulet/client';
 import { filter, firstValueFrom } from 'rxjs';
 import { Server } from 'socket.io';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
 import { sdk, snapshotWhen, staged } from '../harness/sdk.js';
 
-const ASK: Ask = { query: 'What is a delta?' };
+const ASK: AnswerRequest = { query: 'What is a delta?' };
 
 describe('a broken connection', () => {
   it('costs no text and doubles none, however often it breaks', async () => {
@@ -47,7 +47,7 @@ describe('a broken connection', () => {
   });
 
   it('does not save the model from a reader that leaves meanwhile', async () => {
-    const { server, nextCall } = await staged({ bounds: { detachGraceMs: 0 } });
+    const { server, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
     const link = await cuttableLink(server.url);
     const client = sdk(link.url);
     const subscription = client.stream(ASK).subscribe();
@@ -72,7 +72,7 @@ describe('a broken connection', () => {
     await call.aborted;
   });
 
-  it('to a server that restarted ends what was shown as `producer_lost`, with its text', async () => {
+  it('to a server that restarted ends what was shown as `interrupted`, with its text', async () => {
     const { server, nextCall } = await staged();
     const next = await staged();
     const link = await cuttableLink(server.url);
@@ -84,7 +84,7 @@ describe('a broken connection', () => {
     const failed = await snapshotWhen(answer, (s) => s.status === 'failed');
     expect(failed).toMatchObject({
       text: 'Where a',
-      error: { code: 'producer_lost', retryable: true },
+      error: { code: 'interrupted', retryable: true },
     });
   });
 
@@ -115,7 +115,7 @@ describe('a broken connection', () => {
     const seen: string[] = [];
     sdk(`http://127.0.0.1:${port}`).connection$.subscribe((status) => seen.push(status));
     await vi.waitFor(() =>
-      expect(seen).toEqual(['connecting', 'online', 'reconnecting', 'online']),
+      expect(seen).toEqual(['connecting', 'connected', 'reconnecting', 'connected']),
     );
   });
 
@@ -125,10 +125,10 @@ describe('a broken connection', () => {
     const client = sdk(link.url);
     const seen: string[] = [];
     client.connection$.subscribe((status) => seen.push(status));
-    await vi.waitFor(() => expect(seen).toEqual(['connecting', 'online']));
+    await vi.waitFor(() => expect(seen).toEqual(['connecting', 'connected']));
     link.cut();
     await vi.waitFor(() =>
-      expect(seen).toEqual(['connecting', 'online', 'reconnecting', 'online']),
+      expect(seen).toEqual(['connecting', 'connected', 'reconnecting', 'connected']),
     );
     client.close();
     expect(seen.at(-1)).toBe('closed');

@@ -2,19 +2,19 @@ import {
   type Provider,
   ProviderError,
   type ProviderFailure,
-  scripted,
-  type ScriptStep,
+  mockProvider,
+  type MockStep,
 } from '@rivulet/server';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ownClock, settled } from '../harness/clock.js';
 import { recorded } from '../harness/log.js';
-import { candidateOf } from '../harness/route.js';
+import { providerConfigOf } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
 
 const ASK = { query: 'q' };
-const local = candidateOf(
-  scripted((): ScriptStep[] => [{ text: 'Paris.' }, { finish: 'stop' }], { name: 'local' }),
+const local = providerConfigOf(
+  mockProvider((): MockStep[] => [{ text: 'Paris.' }, { finish: 'stop' }], { name: 'local' }),
 );
 const failed = (failure: ProviderFailure, retryAfterMs?: number) =>
   new ProviderError(failure, `unable to reach api: ${failure}`, { retryAfterMs });
@@ -25,8 +25,8 @@ function hybrid({
   ...options
 }: Parameters<typeof serviceOf>[1] & { alone?: boolean } = {}) {
   const { provider, calls, nextCall } = stage('api');
-  const api = candidateOf(provider, { deadlines: { firstChunkMs: 10_000 }, retries: true });
-  const llm = serviceOf(provider, { route: alone ? [api] : [api, local], ...options });
+  const api = providerConfigOf(provider, { deadlines: { firstChunkMs: 10_000 }, retries: true });
+  const llm = serviceOf(provider, { providers: alone ? [api] : [api, local], ...options });
   const ask = (signal?: AbortSignal) =>
     entriesOf(llm.generateResponseStream(ASK, signal ? { signal } : {}));
   return { ask, calls, nextCall };
@@ -35,13 +35,13 @@ function hybrid({
 describe('a failure after text was shown', () => {
   const broken = [{ text: 'Lon' }, { fail: failed('unavailable') }];
   const api = () =>
-    candidateOf(
-      scripted(() => broken, { name: 'api' }),
+    providerConfigOf(
+      mockProvider(() => broken, { name: 'api' }),
       { retries: true },
     );
 
   it('leads to a new attempt that says why, without a retry of the same provider', async () => {
-    const llm = serviceOf(api().provider, { route: [api(), local] });
+    const llm = serviceOf(api().provider, { providers: [api(), local] });
     const entries = await entriesOf(llm.generateResponseStream(ASK));
     expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'start', 'text', 'end']);
     expect(entries[2]).toMatchObject({
@@ -52,7 +52,10 @@ describe('a failure after text was shown', () => {
   });
 
   it('is the end with `fail`, its own code and the text so far', async () => {
-    const llm = serviceOf(api().provider, { route: [api(), local], onMidstreamFailure: 'fail' });
+    const llm = serviceOf(api().provider, {
+      providers: [api(), local],
+      onMidstreamFailure: 'fail',
+    });
     const entries = await entriesOf(llm.generateResponseStream(ASK));
     expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'error']);
     expect(textOf(entries)).toBe('Lon');
@@ -157,7 +160,7 @@ describe('the one retry of the api', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it.each(['misconfigured', 'bad_request', 'blocked', 'truncated'] as const)(
+  it.each(['misconfigured', 'bad_request', 'content_filter', 'truncated'] as const)(
     'does not come for `%s`',
     async (failure) => {
       const { ask, nextCall, calls } = hybrid();
@@ -218,7 +221,7 @@ describe('the one retry of the api', () => {
         }
       },
     };
-    const llm = serviceOf(provider, { route: [candidateOf(provider, { retries: true })] });
+    const llm = serviceOf(provider, { providers: [providerConfigOf(provider, { retries: true })] });
     for await (const { type } of llm.generateResponseStream(ASK)) {
       if (type !== 'text') continue;
       expect(open).toBe(true);
@@ -229,11 +232,11 @@ describe('the one retry of the api', () => {
 
   it('leaves each cause in plain words when all fail', async () => {
     const { provider, nextCall } = stage('api');
-    const down = scripted(() => [
+    const down = mockProvider(() => [
       { fail: new ProviderError('busy', 'unable to reach local: busy') },
     ]);
     const llm = serviceOf(provider, {
-      route: [candidateOf(provider, { retries: true }), candidateOf(down)],
+      providers: [providerConfigOf(provider, { retries: true }), providerConfigOf(down)],
     });
     const answer = entriesOf(llm.generateResponseStream(ASK));
     (await nextCall()).fail(failed('busy'));

@@ -1,11 +1,11 @@
-import { questionOf, scripted } from '@rivulet/server';
+import { questionOf, mockProvider } from '@rivulet/server';
 import { expect, it } from 'vitest';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
 
 const TEXT = 'The weather in New York: ☀️ 21 °C, 風 light 👩‍🚀 — and so on.';
 
-const paced = scripted(function* () {
+const paced = mockProvider(function* () {
   for (const piece of TEXT.match(/.{1,3}/gsu) ?? []) yield* [{ text: piece }, { waitMs: 1 }];
   yield { finish: 'stop' };
 });
@@ -43,7 +43,7 @@ it("gives the seed's ten-line client the exact text, with no field of ours", asy
 
 it('keeps two conversations of one seed client apart by their session ids', async () => {
   const { url } = await startServer(
-    scripted((prompt) => [{ text: questionOf(prompt).toUpperCase() }, { finish: 'stop' }]),
+    mockProvider((prompt) => [{ text: questionOf(prompt).toUpperCase() }, { finish: 'stop' }]),
   );
   const socket = connect(url);
   const texts: Record<string, string> = { a: '', b: '' };

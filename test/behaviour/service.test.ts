@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { type GenerateRequest, ProviderError, scripted, type ScriptStep } from '@rivulet/server';
+import { type GenerateRequest, ProviderError, mockProvider, type MockStep } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { recorded } from '../harness/log.js';
-import { PATIENT } from '../harness/route.js';
+import { PATIENT } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
 
 const ASK: GenerateRequest = { query: "What's the capital of France?", principal: 'me' };
-const script = (name: string, ...steps: ScriptStep[]) => scripted(() => steps, { name });
+const script = (name: string, ...steps: MockStep[]) => mockProvider(() => steps, { name });
 const answers = (name = 'scripted', text = 'Paris.') =>
   script(name, { text: text.slice(0, 3) }, { text: text.slice(3) }, { finish: 'stop' });
 const fails = (failure: ProviderError['failure'], name = 'api') =>
@@ -179,9 +179,9 @@ describe('generateResponse', () => {
 });
 
 describe('time limits', () => {
-  const limited = (steps: ScriptStep[], limits: Partial<typeof PATIENT>) =>
+  const limited = (steps: MockStep[], limits: Partial<typeof PATIENT>) =>
     serviceOf(answers(), {
-      route: [{ provider: script('slow', ...steps), deadlines: { ...PATIENT, ...limits } }],
+      providers: [{ provider: script('slow', ...steps), deadlines: { ...PATIENT, ...limits } }],
     }).generateResponseStream(ASK);
 
   it.each([
@@ -201,8 +201,8 @@ describe('time limits', () => {
     vi.useFakeTimers();
     try {
       const { provider, nextCall } = stage();
-      const route = [{ provider, deadlines: { ...PATIENT, stallMs: 1_000 } }] as const;
-      const answer = entriesOf(serviceOf(provider, { route }).generateResponseStream(ASK));
+      const providers = [{ provider, deadlines: { ...PATIENT, stallMs: 1_000 } }] as const;
+      const answer = entriesOf(serviceOf(provider, { providers }).generateResponseStream(ASK));
       const call = await nextCall();
       for (const word of ['one ', 'two ', 'three ', 'four']) {
         call.say(word);
@@ -272,7 +272,7 @@ describe('two providers', () => {
     expect(entries.at(-1)).toMatchObject({ totalLength: 6 });
   });
 
-  it.each(['blocked', 'bad_request'] as const)(
+  it.each(['content_filter', 'bad_request'] as const)(
     'do not fall back when the first says `%s`',
     async (failure) => {
       const second = stage();
@@ -329,7 +329,7 @@ describe('the response cache', () => {
     expect(entries[0]).toMatchObject({ source: 'model' });
   });
 
-  it.each<[string, ScriptStep[]]>([
+  it.each<[string, MockStep[]]>([
     ['cut off', [{ text: 'Par' }]],
     ['stopped by its length', [{ text: 'Par' }, { finish: 'length' }]],
     ['failed', [{ text: 'Par' }, { fail: new ProviderError('unavailable', 'unable to') }]],
@@ -343,7 +343,7 @@ describe('the response cache', () => {
 
   it('keeps nothing of `no-store`, and the newer answer of `reload`', async () => {
     let n = 0;
-    const llm = serviceOf(scripted(() => [{ text: `answer ${++n}` }, { finish: 'stop' }]));
+    const llm = serviceOf(mockProvider(() => [{ text: `answer ${++n}` }, { finish: 'stop' }]));
     const ask = async (cache: 'default' | 'reload' | 'no-store') =>
       textOf(await entriesOf(llm.generateResponseStream({ ...ASK, options: { cache } })));
     expect(await ask('no-store')).toBe('answer 1');
@@ -354,7 +354,7 @@ describe('the response cache', () => {
 
   it('keeps a fallback under the name of who gave it, not of who was asked first', async () => {
     let apiIsDown = true;
-    const api = scripted(
+    const api = mockProvider(
       () =>
         apiIsDown
           ? [{ fail: new ProviderError('unavailable', 'unable to') }]
@@ -387,7 +387,7 @@ describe('the log', () => {
     const log = recorded();
     const llm = serviceOf([fails('unavailable'), answers('local')], { logger: log.logger });
     await entriesOf(llm.generateResponseStream(ASK));
-    const failing = serviceOf(fails('blocked'), { logger: log.logger });
+    const failing = serviceOf(fails('content_filter'), { logger: log.logger });
     await entriesOf(failing.generateResponseStream(ASK));
     const hit = serviceOf(answers(), { logger: log.logger });
     await entriesOf(hit.generateResponseStream(ASK));
@@ -402,7 +402,7 @@ describe('the log', () => {
     ]);
     expect(log.events[1]).toMatchObject({ provider: 'local', length: 6, outcome: 'stop' });
     expect(log.events[1]!['totalMs']).toBeTypeOf('number');
-    expect(log.events[2]).toMatchObject({ outcome: 'blocked' });
+    expect(log.events[2]).toMatchObject({ outcome: 'content_filter' });
   });
 
   it('holds no question, no answer and no principal', async () => {

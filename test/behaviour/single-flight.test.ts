@@ -20,7 +20,7 @@ describe('who asks the same at the same time', () => {
     const { provider, calls, nextCall } = stage();
     const { url } = await startServer(provider, {
       bounds: { maxStreamsPerPrincipal: 100 },
-      socketCaps: { maxSocketsPerPrincipal: 100 },
+      socketCaps: { maxConnectionsPerPrincipal: 100 },
       env: { RATE_LIMIT_REQUESTS: '100' },
     });
     const sockets = Array.from({ length: 100 }, () => connect(url, ME));

@@ -2,7 +2,7 @@ import {
   EVENT,
   type StreamEndMessage,
   type StreamListReply,
-  type StreamOpenReply,
+  type StreamReply,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it, vi } from 'vitest';
@@ -13,11 +13,11 @@ import { type Call, stage } from '../harness/stage.js';
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
 const OTHER = { browser_id: 'the-browser-of-someone-else' };
 
-type Opened = StreamOpenReply & { ref: number };
+type Opened = StreamReply & { ref: number };
 
 const start = (socket: Socket, message: object): Promise<Opened> =>
   socket.emitWithAck(EVENT.start, message);
-const attach = (socket: Socket, message: object) => socket.emitWithAck(EVENT.attach, message);
+const resume = (socket: Socket, message: object) => socket.emitWithAck(EVENT.resume, message);
 const errorOf = (reply: { error?: { code: string } }): string | undefined => reply.error?.code;
 
 /** Short chunks as they come: [ref, offset, text]. */
@@ -64,7 +64,7 @@ describe('starting a stream', () => {
     const { provider } = stage();
     const socket = connect((await startServer(provider)).url);
     await start(socket, { query: 'q', stream_id: 'A' });
-    expect(errorOf(await attach(socket, { stream_id: 'A', offset: 0 }))).toBeUndefined();
+    expect(errorOf(await resume(socket, { stream_id: 'A', offset: 0 }))).toBeUndefined();
     const reply = await socket.emitWithAck(EVENT.start, { query: 'another', stream_id: 'A' });
     expect(errorOf(reply)).toBe('conflict');
   });
@@ -93,7 +93,7 @@ describe('starting a stream', () => {
     await ended;
 
     expect((await start(socket, { query: '2' })).ok).toBe(true);
-    expect(errorOf(await attach(socket, { stream_id: 'finished', offset: 0 }))).toBe('not_found');
+    expect(errorOf(await resume(socket, { stream_id: 'finished', offset: 0 }))).toBe('not_found');
     const shown = next(socket, EVENT.chunk);
     (await nextCall()).say('y'.repeat(40_000));
     await shown;
@@ -116,7 +116,7 @@ describe('bounds', () => {
     (await nextCall()).finish();
     await ended;
     expect((await start(socket, { query: '2', context })).ok).toBe(true);
-    expect(await attach(socket, { stream_id: 'A', offset: 0 })).toMatchObject({ ok: true });
+    expect(await resume(socket, { stream_id: 'A', offset: 0 })).toMatchObject({ ok: true });
   });
 
   it('end an answer that outgrows all memory there is, with its text so far', async () => {
@@ -158,11 +158,11 @@ describe('bounds', () => {
     const shown = next(other, EVENT.chunk);
     more.say('z'.repeat(75_000));
     await shown;
-    expect(errorOf(await attach(other, { stream_id: 'B', offset: 0 }))).toBe('not_found');
+    expect(errorOf(await resume(other, { stream_id: 'B', offset: 0 }))).toBe('not_found');
 
     const told = next(slow, EVENT.error);
     more.say('z'.repeat(50_000));
-    expect(await told).toMatchObject({ stream_id: 'A', offset: 100, code: 'producer_lost' });
+    expect(await told).toMatchObject({ stream_id: 'A', offset: 100, code: 'interrupted' });
   });
 });
 
@@ -200,7 +200,7 @@ describe('attaching', () => {
     const again = connect(url, ME);
     const chunks = shortChunks(again);
     const end = next(again, EVENT.end);
-    const { ref } = await attach(again, { stream_id: 'A', offset: 4, window: 1000 });
+    const { ref } = await resume(again, { stream_id: 'A', offset: 4, window: 1000 });
     call.say(' you');
     call.finish();
     await end;
@@ -213,7 +213,7 @@ describe('attaching', () => {
     const { url } = await startServer(provider);
     await start(connect(url, ME), { query: 'q', stream_id: 'A' });
     const stranger = connect(url, OTHER);
-    for (const event of [EVENT.attach, EVENT.cancel, EVENT.detach, EVENT.ack]) {
+    for (const event of [EVENT.resume, EVENT.cancel, EVENT.detach, EVENT.ack]) {
       const foreign = await stranger.emitWithAck(event, { stream_id: 'A', offset: 0 });
       const missing = await stranger.emitWithAck(event, { stream_id: 'B', offset: 0 });
       expect(foreign).toEqual(missing);
@@ -227,7 +227,7 @@ describe('attaching', () => {
     const socket = connect((await startServer(provider)).url);
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();
-    await attach(socket, { stream_id: 'A', offset: 0 });
+    await resume(socket, { stream_id: 'A', offset: 0 });
     const chunks: string[] = [];
     socket.on(EVENT.chunk, ({ data }) => chunks.push(data));
     for (const word of ['Hello', ' you']) {
@@ -243,12 +243,12 @@ describe('attaching', () => {
     const { provider } = stage();
     const socket = connect((await startServer(provider)).url);
     await start(socket, { query: 'q', stream_id: 'A' });
-    expect(errorOf(await attach(socket, { stream_id: 'A', offset: 1 }))).toBe('bad_request');
+    expect(errorOf(await resume(socket, { stream_id: 'A', offset: 1 }))).toBe('bad_request');
   });
 
   it('gives a finished stream until its time is over', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { keepFinishedMs: 300 } });
+    const { url } = await startServer(provider, { bounds: { finishedRetentionMs: 300 } });
     const socket = connect(url);
     const ended = collect(socket);
     await start(socket, { query: 'q', stream_id: 'A' });
@@ -257,10 +257,10 @@ describe('attaching', () => {
     call.finish();
     await ended;
     const again = collect(socket);
-    await attach(socket, { stream_id: 'A', offset: 0 });
+    await resume(socket, { stream_id: 'A', offset: 0 });
     expect((await again).text).toBe('Hello');
     await vi.waitFor(async () => {
-      expect(errorOf(await attach(socket, { stream_id: 'A', offset: 0 }))).toBe('not_found');
+      expect(errorOf(await resume(socket, { stream_id: 'A', offset: 0 }))).toBe('not_found');
     });
   });
 
@@ -334,7 +334,7 @@ describe('leaving', () => {
     const [one, two] = [connect(url, ME), connect(url, ME)];
     await start(one, { query: 'q', stream_id: 'A' });
     const call = await nextCall();
-    await attach(two, { stream_id: 'A', offset: 0 });
+    await resume(two, { stream_id: 'A', offset: 0 });
     const both = Promise.all([collect(one), collect(two)]);
     call.say('Hello');
     await next(two, EVENT.chunk);
@@ -345,14 +345,14 @@ describe('leaving', () => {
     }
     await call.aborted;
     const late = collect(one);
-    await attach(one, { stream_id: 'A', offset: 0 });
+    await resume(one, { stream_id: 'A', offset: 0 });
     expect((await late).text).toBe('Hello');
   });
 
   it('cancels a stream soon after its last reader has said that it left', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachGraceMs: 20, orphanGraceMs: 600_000 },
+      bounds: { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 },
     });
     const socket = connect(url);
     await start(socket, { query: 'q', stream_id: 'A' });
@@ -360,20 +360,20 @@ describe('leaving', () => {
     await socket.emitWithAck(EVENT.detach, { stream_id: 'A' });
     await call.aborted;
     const ended = collect(socket);
-    await attach(socket, { stream_id: 'A', offset: 0 });
+    await resume(socket, { stream_id: 'A', offset: 0 });
     expect((await ended).terminal).toMatchObject({ code: 'cancelled' });
   });
 
   it('goes on for a reader that was cut off, whatever another says when it leaves', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const phone = connect(url, ME);
     const laptop = connect(url, ME);
     await start(phone, { query: 'q', stream_id: 'A' });
     const call = await nextCall();
-    await attach(laptop, { stream_id: 'A', offset: 0 });
+    await resume(laptop, { stream_id: 'A', offset: 0 });
     phone.disconnect();
     await laptop.emitWithAck(EVENT.detach, { stream_id: 'A' });
     await leftAndCancelled(laptop, nextCall);
@@ -382,34 +382,34 @@ describe('leaving', () => {
 
     const back = connect(url, ME);
     const ended = collect(back);
-    await attach(back, { stream_id: 'A', offset: 0 });
+    await resume(back, { stream_id: 'A', offset: 0 });
     expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
   });
 
   it('goes on for a reader that was cut off before another came, when that one leaves', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const phone = connect(url, ME);
     const laptop = connect(url, ME);
     await start(phone, { query: 'q', stream_id: 'A', reader_id: 'phone' });
     const call = await nextCall();
     phone.disconnect();
-    await attach(laptop, { stream_id: 'A', offset: 0, reader_id: 'laptop' });
+    await resume(laptop, { stream_id: 'A', offset: 0, reader_id: 'laptop' });
     await laptop.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'laptop' });
     await leftAndCancelled(laptop, nextCall);
     call.say('Hello');
     call.finish();
     const ended = collect(laptop);
-    await attach(laptop, { stream_id: 'A', offset: 0 });
+    await resume(laptop, { stream_id: 'A', offset: 0 });
     expect(await ended).toMatchObject({ text: 'Hello', terminal: { type: EVENT.end } });
   });
 
   it('does not wait for a reader that was cut off and says elsewhere that it has left', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const before = connect(url, ME);
     await start(before, { query: 'q', stream_id: 'A', reader_id: 'tab' });
@@ -426,21 +426,21 @@ describe('leaving', () => {
   it('does not wait for a reader that was cut off, came back and then left', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachGraceMs: 0, orphanGraceMs: 600_000 },
+      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const before = connect(url, ME);
     await start(before, { query: 'q', stream_id: 'A', reader_id: 'tab' });
     const call = await nextCall();
     before.disconnect();
     const after = connect(url, ME);
-    await attach(after, { stream_id: 'A', offset: 0, reader_id: 'tab' });
+    await resume(after, { stream_id: 'A', offset: 0, reader_id: 'tab' });
     await after.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'tab' });
     await expect(call.aborted).resolves.toBeUndefined();
   });
 
   it('of a client that cannot come back ends its streams with its connection', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { orphanGraceMs: 600_000 } });
+    const { url } = await startServer(provider, { bounds: { disconnectTimeoutMs: 600_000 } });
     const socket = connect(url);
     await start(socket, { query: 'q' });
     const call = await nextCall();
@@ -450,12 +450,12 @@ describe('leaving', () => {
 
   it('ends nothing for a reader that left and is back within the grace', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { detachGraceMs: 400 } });
+    const { url } = await startServer(provider, { bounds: { detachTimeoutMs: 400 } });
     const socket = connect(url);
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();
     await socket.emitWithAck(EVENT.detach, { stream_id: 'A' });
-    await attach(socket, { stream_id: 'A', offset: 0 });
+    await resume(socket, { stream_id: 'A', offset: 0 });
     await leftAndCancelled(socket, nextCall);
     const ended = collect(socket);
     call.say('Hello');
@@ -465,13 +465,13 @@ describe('leaving', () => {
 
   it('of a reader that is back counts, though its dead connection is noticed after that', async () => {
     const { provider, nextCall } = stage();
-    const bounds = { detachGraceMs: 20, orphanGraceMs: 600_000 };
+    const bounds = { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 };
     const { url } = await startServer(provider, { bounds });
     const dead = connect(url, ME);
     await start(dead, { query: 'q', stream_id: 'A', reader_id: 'R' });
     const call = await nextCall();
     const back = connect(url, ME);
-    await attach(back, { stream_id: 'A', offset: 0, reader_id: 'R' });
+    await resume(back, { stream_id: 'A', offset: 0, reader_id: 'R' });
     dead.disconnect();
     await vi.waitFor(() => expect(dead.connected).toBe(false));
     await back.emitWithAck(EVENT.list, {});
@@ -481,7 +481,7 @@ describe('leaving', () => {
 
   it('on another connection counts, though the dead one is not noticed yet', async () => {
     const { provider, nextCall } = stage();
-    const bounds = { detachGraceMs: 20, orphanGraceMs: 600_000 };
+    const bounds = { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 };
     const { url } = await startServer(provider, { bounds });
     await start(connect(url, ME), { query: 'q', stream_id: 'A', reader_id: 'R' });
     const call = await nextCall();
@@ -491,7 +491,7 @@ describe('leaving', () => {
 
   it('cancels an orphan when its time is over', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { orphanGraceMs: 20 } });
+    const { url } = await startServer(provider, { bounds: { disconnectTimeoutMs: 20 } });
     const socket = connect(url, ME);
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();

@@ -2,7 +2,7 @@ import { ProviderError, type Tool } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { answer, ask, queryOf } from '../harness/ask.js';
 import { ownClock, settled } from '../harness/clock.js';
-import { candidateOf } from '../harness/route.js';
+import { providerConfigOf } from '../harness/providers.js';
 import { serviceOf, textOf } from '../harness/service.js';
 import { type Call, stage } from '../harness/stage.js';
 
@@ -14,9 +14,9 @@ describe('two providers, the first of which is busy', () => {
   function two(localParallelism = 1, maxQueued = 512) {
     const [api, local] = [stage('api'), stage('local')];
     const llm = serviceOf(api.provider, {
-      route: [
-        candidateOf(api.provider, { parallelism: 1, deadlines: { firstChunkMs: patienceMs } }),
-        candidateOf(local.provider, { parallelism: localParallelism }),
+      providers: [
+        providerConfigOf(api.provider, { concurrency: 1, deadlines: { firstChunkMs: patienceMs } }),
+        providerConfigOf(local.provider, { concurrency: localParallelism }),
       ],
       cache: undefined,
       maxQueued,
@@ -140,7 +140,10 @@ describe('an answer under way', () => {
   it('goes before those that wait, who hear of it, and is not refused by a full queue', async () => {
     const [api, local] = [stage('api'), stage('local')];
     const llm = serviceOf(api.provider, {
-      route: [candidateOf(api.provider), candidateOf(local.provider, { parallelism: 1 })],
+      providers: [
+        providerConfigOf(api.provider),
+        providerConfigOf(local.provider, { concurrency: 1 }),
+      ],
       cache: undefined,
       maxQueued: 1,
     });
@@ -179,7 +182,7 @@ describe('an answer under way', () => {
       call: async () => 'found',
     };
     const llm = serviceOf(provider, {
-      route: [candidateOf(provider, { parallelism: 1 })],
+      providers: [providerConfigOf(provider, { concurrency: 1 })],
       tools: [find],
       cache: undefined,
     });

@@ -1,5 +1,5 @@
 import { snapshots, text } from '@rivulet/client';
-import { createTestClient, record, type Script } from '@rivulet/client/testing';
+import { createMockClient, record, type Script } from '@rivulet/client/testing';
 import { ProviderError } from '@rivulet/server';
 import { lastValueFrom, map, retry, timer } from 'rxjs';
 import { describe, expect, it } from 'vitest';
@@ -17,7 +17,7 @@ const SCRIPT: Script = [
 describe('a scripted client', () => {
   it('plays its script in virtual time', () => {
     virtual(({ expectObservable }) => {
-      const shown = createTestClient(SCRIPT).stream(ASK).pipe(text());
+      const shown = createMockClient(SCRIPT).stream(ASK).pipe(text());
       const values = { a: '', b: 'Where', c: 'Where it ends.' };
       expectObservable(shown).toBe('10ms (ab) 16ms c 4ms |', values);
     });
@@ -25,7 +25,7 @@ describe('a scripted client', () => {
 
   it('gives a handle the states that a real one has', () => {
     virtual(({ expectObservable, flush }) => {
-      const answer = createTestClient(SCRIPT).start(ASK);
+      const answer = createMockClient(SCRIPT).start(ASK);
       const states = answer.state$.pipe(map(({ status, text: words }) => `${status}: ${words}`));
       const values = {
         a: 'waiting: ',
@@ -51,11 +51,11 @@ describe('a scripted client', () => {
       { type: 'error', code: 'stalled', retryAfterMs: 7 },
     ];
     const scripts = [fails, SCRIPT];
-    const client = createTestClient(() => scripts.shift() ?? []);
+    const client = createMockClient(() => scripts.shift() ?? []);
     const whole = await lastValueFrom(client.stream(ASK).pipe(retry(1), text()));
     expect(whole).toBe('Where it ends.');
 
-    const { result, state$ } = createTestClient(fails).start(ASK);
+    const { result, state$ } = createMockClient(fails).start(ASK);
     const failure = { code: 'stalled', retryable: true, retryAfterMs: 7, partialText: 'Whe' };
     await expect(result).rejects.toMatchObject(failure);
     expect(await lastValueFrom(state$)).toMatchObject({ status: 'failed', error: failure });
@@ -63,7 +63,7 @@ describe('a scripted client', () => {
 
   it('has queues, tools, further attempts and lost connections', () => {
     virtual(({ expectObservable }) => {
-      const client = createTestClient([
+      const client = createMockClient([
         { type: 'queued', ahead: 2, afterMs: 1 },
         { type: 'text', text: 'Lon', afterMs: 1 },
         { type: 'tool_call', callId: '1', name: 'map', arguments: {}, afterMs: 1 },
@@ -98,7 +98,7 @@ describe('a scripted client', () => {
     virtual(({ expectObservable }) => {
       const controller = new AbortController();
       const options = { signal: controller.signal };
-      const answer = createTestClient(SCRIPT.slice(0, 1)).start({ ...ASK, options });
+      const answer = createMockClient(SCRIPT.slice(0, 1)).start({ ...ASK, options });
       timer(500).subscribe(() => controller.abort());
       const states = answer.state$.pipe(map(({ status }) => status));
       const values = { a: 'waiting', b: 'streaming', c: 'cancelled' };
@@ -113,11 +113,11 @@ describe('a scripted client', () => {
       { type: 'text', text: 'c', afterMs: 5_000 },
     ];
     virtual(({ expectObservable }) => {
-      const answer = createTestClient(script).start(ASK);
-      timer(150).subscribe(answer.detach);
-      timer(1_000).subscribe(answer.attach);
-      timer(3_000).subscribe(answer.detach);
-      timer(9_000).subscribe(answer.attach);
+      const answer = createMockClient(script).start(ASK);
+      timer(150).subscribe(answer.release);
+      timer(1_000).subscribe(answer.resume);
+      timer(3_000).subscribe(answer.release);
+      timer(9_000).subscribe(answer.resume);
       const states = answer.state$.pipe(map((s) => `${s.status}: ${s.text}`));
       expectObservable(states).toBe('a 99ms b 899ms c 7999ms (d|)', {
         a: 'waiting: ',
@@ -129,7 +129,7 @@ describe('a scripted client', () => {
   });
 
   it('cancels what runs when it is closed', async () => {
-    const client = createTestClient([]);
+    const client = createMockClient([]);
     const answer = client.start(ASK);
     client.close();
     expect((await answer.result).status).toBe('cancelled');
@@ -137,12 +137,12 @@ describe('a scripted client', () => {
   });
 
   it('lists what is under way, and attaches to it', async () => {
-    const client = createTestClient(({ query }) => (query === 'stalls' ? [] : SCRIPT));
+    const client = createMockClient(({ query }) => (query === 'stalls' ? [] : SCRIPT));
     const listed: string[][] = [];
     client.active$.subscribe((active) => listed.push(active.map((a) => `${a.query} ${a.status}`)));
     const stalls = client.start({ query: 'stalls' });
     const answer = client.start({ query: 'ends' });
-    expect(client.attach(answer.id)).toBe(answer);
+    expect(client.resume(answer.id)).toBe(answer);
     await answer.result;
     expect(listed).toEqual([
       [],
@@ -152,12 +152,12 @@ describe('a scripted client', () => {
       ['stalls waiting'],
     ]);
     stalls.cancel();
-    await expect(client.attach('unknown').result).rejects.toMatchObject({ code: 'not_found' });
+    await expect(client.resume('unknown').result).rejects.toMatchObject({ code: 'not_found' });
     expect(listed.at(-1)).toEqual([]);
   });
 
   it('answers each question as its function says', async () => {
-    const client = createTestClient(({ query }) => [
+    const client = createMockClient(({ query }) => [
       { type: 'text', text: query },
       { type: 'end' },
     ]);
@@ -169,7 +169,7 @@ describe('a scripted client', () => {
 describe('a recording', () => {
   /** What a stream of this script tells. */
   function told(script: Script) {
-    return lastValueFrom(createTestClient(script).stream(ASK).pipe(snapshots()));
+    return lastValueFrom(createMockClient(script).stream(ASK).pipe(snapshots()));
   }
 
   it('of a real answer, as JSON, plays again as it was', async () => {
@@ -187,7 +187,7 @@ describe('a recording', () => {
 
   it('holds how much time went by', () => {
     virtual(({ expectObservable }) => {
-      const recorded = createTestClient(SCRIPT).stream(ASK).pipe(record());
+      const recorded = createMockClient(SCRIPT).stream(ASK).pipe(record());
       const steps = recorded.pipe(
         map((script) => script.map(({ type, afterMs }) => `${type} ${afterMs}`)),
       );
@@ -204,7 +204,7 @@ describe('a recording', () => {
     call.say('Where');
     call.fail(new ProviderError('unavailable', 'unable to go on: cut', { retryAfterMs: 7_000 }));
     const script = await recorded;
-    await expect(createTestClient(script).start(ASK).result).rejects.toMatchObject({
+    await expect(createMockClient(script).start(ASK).result).rejects.toMatchObject({
       code: 'provider_unavailable',
       retryAfterMs: 7_000,
       partialText: 'Where',

@@ -13,7 +13,7 @@ import { type RunningFake, startFake } from '../harness/fakes.js';
 import { cuttableLink } from '../harness/link.js';
 import { collect, connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { routeOf } from '../harness/route.js';
+import { providersOf } from '../harness/providers.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { type Call, stage } from '../harness/stage.js';
 import { answer as say, held, runs } from '../harness/tools.js';
@@ -137,7 +137,7 @@ describe('an answer that used a tool, in the SDK', () => {
   it('keeps its tools when the text begins again, and tells of each once', async () => {
     const [api, local] = [stage('api'), stage('local')];
     const { url } = await startServer(api.provider, {
-      route: routeOf(api.provider, local.provider),
+      providers: providersOf(api.provider, local.provider),
       tools: [runs('height', () => 9)],
     });
     const answer = sdk(url).start(ASK);

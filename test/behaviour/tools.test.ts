@@ -1,7 +1,7 @@
-import { defineTool, ProviderError, scripted, type ScriptStep } from '@rivulet/server';
+import { defineTool, ProviderError, mockProvider, type MockStep } from '@rivulet/server';
 import { describe, expect, expectTypeOf, it, vi } from 'vitest';
 import * as z from 'zod';
-import { candidateOf } from '../harness/route.js';
+import { providerConfigOf } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
 import { answer, ASK, calling, held, runs, toolEntries } from '../harness/tools.js';
@@ -142,11 +142,11 @@ describe('an answer that needs a tool', () => {
   });
 
   it('counts the tokens of all its turns', async () => {
-    const spends = (steps: ScriptStep[]): ScriptStep[] => [
+    const spends = (steps: MockStep[]): MockStep[] => [
       ...steps,
       { finish: 'stop', usage: { input_tokens: 5, output_tokens: 2 } },
     ];
-    const provider = scripted(({ messages }) =>
+    const provider = mockProvider(({ messages }) =>
       spends(
         messages.length > 1 ? [{ text: 'High.' }] : [{ call: 'height', arguments: { of: 'it' } }],
       ),
@@ -171,7 +171,7 @@ describe('an answer that needs a tool', () => {
 
   it('is kept in no cache, while the same question without a call is', async () => {
     let calls = true;
-    const provider = scripted(({ messages }) =>
+    const provider = mockProvider(({ messages }) =>
       calls && messages.length === 1
         ? [{ call: 'height', arguments: { of: 'it' } }, { finish: 'stop' }]
         : [{ text: 'High.' }, { finish: 'stop' }],
@@ -198,8 +198,8 @@ describe('a tool that runs', () => {
   it('holds no place at the model, and its answer waits for one to go on', async () => {
     const { provider, nextCall } = stage();
     const height = held('height');
-    const route = [candidateOf(provider, { parallelism: 1 })] as const;
-    const llm = serviceOf(provider, { route, tools: [height.tool] });
+    const providers = [providerConfigOf(provider, { concurrency: 1 })] as const;
+    const llm = serviceOf(provider, { providers, tools: [height.tool] });
     const one = entriesOf(llm.generateResponseStream(ASK));
     const first = await nextCall();
     first.callTool('height', { of: 'it' });

@@ -35,10 +35,10 @@ function garblingServer(garble: (read: number) => boolean): { url: string; offse
   io.on('connection', (socket) => {
     for (const { stream_id, offset = 0 } of socket.handshake.auth['open'] ?? []) {
       const reply = { ok: true, stream_id };
-      socket.emit(EVENT.opened, { type: EVENT.opened, stream_id, reply });
+      socket.emit(EVENT.reply, { type: EVENT.reply, stream_id, reply });
       send(socket, stream_id, offset);
     }
-    socket.on(EVENT.attach, ({ stream_id, offset }, reply) => {
+    socket.on(EVENT.resume, ({ stream_id, offset }, reply) => {
       reply({ ok: true, stream_id });
       send(socket, stream_id, offset);
     });
@@ -52,7 +52,7 @@ it('takes a code that it does not know for `internal`, with what the server says
   onTestFinished(() => io.close());
   io.on('connection', (socket) => {
     const error = { code: 'of_next_year', message: 'unable', retryable: false };
-    socket.emit(EVENT.opened, { type: EVENT.opened, reply: { ok: false, error } });
+    socket.emit(EVENT.reply, { type: EVENT.reply, reply: { ok: false, error } });
   });
   const { port } = io.httpServer.address() as { port: number };
   const { result } = sdk(`http://127.0.0.1:${port}`).start({ query: 'q' });

@@ -9,7 +9,7 @@ import {
 } from '@rivulet/server';
 import { Ollama } from 'ollama';
 import { startFake } from '../harness/fakes.js';
-import { routeOf } from '../harness/route.js';
+import { providersOf } from '../harness/providers.js';
 import { median, table } from './measure.js';
 
 // What the streaming core costs beside the SDK alone: both ask the same fake, in turns, in one run.
@@ -60,7 +60,7 @@ function ollamaAlone(url: string): AskOnce {
 
 function core(provider: Provider): AskOnce {
   const llm = new LlmService({
-    route: routeOf(provider),
+    providers: providersOf(provider),
     prompt: { systemPrompt: '' },
     cache: undefined,
     maxResponseUnits: 50_000_000,

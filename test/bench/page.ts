@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { createLogger, createServer, type Provider, readConfig } from '@rivulet/server';
 import { launchChromium } from '../harness/chromium.js';
-import { routeOf } from '../harness/route.js';
+import { providersOf } from '../harness/providers.js';
 import { sdkPage } from '../harness/sdk-page.js';
 import { table } from './measure.js';
 
@@ -29,7 +29,7 @@ const server = await createServer({
     LLM_CACHE_ENABLED: 'false',
   }),
   logger: createLogger('silent'),
-  route: routeOf(provider),
+  providers: providersOf(provider),
   page: await sdkPage(),
 });
 const url = await server.listen(0);

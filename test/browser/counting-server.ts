@@ -1,9 +1,9 @@
-import { createLogger, createServer, questionOf, readConfig, scripted } from '@rivulet/server';
-import { routeOf } from '../harness/route.js';
+import { createLogger, createServer, questionOf, readConfig, mockProvider } from '@rivulet/server';
+import { providersOf } from '../harness/providers.js';
 
 /** A server whose every answer says how often it was asked that: `1: QUESTION`. Runs as a process. */
 const timesAsked = new Map<string, number>();
-const counting = scripted(function* (prompt) {
+const counting = mockProvider(function* (prompt) {
   const question = questionOf(prompt);
   const asked = (timesAsked.get(question) ?? 0) + 1;
   timesAsked.set(question, asked);
@@ -22,6 +22,6 @@ const server = await createServer({
     RATE_LIMIT_REQUESTS: '100000',
   }),
   logger: createLogger('silent'),
-  route: routeOf(counting),
+  providers: providersOf(counting),
 });
 console.log(`counting: ${await server.listen()}`);

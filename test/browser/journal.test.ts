@@ -99,7 +99,7 @@ describe('the journal', () => {
     await vi.waitFor(async () =>
       expect((await journal()).map(([key]) => key)).toEqual(['j:young']),
     );
-    const { result } = open().attach('old');
+    const { result } = open().resume('old');
     await expect(result).rejects.toMatchObject({ code: 'not_found' });
   });
 });

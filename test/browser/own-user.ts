@@ -1,4 +1,4 @@
-import { type AskOptions, type Client, type ClientOptions, createClient } from '@rivulet/client';
+import { type AnswerOptions, type Client, type ClientOptions, createClient } from '@rivulet/client';
 import { createStore, entries, type UseStore } from 'idb-keyval';
 import { beforeEach, expect, inject, onTestFinished, vi } from 'vitest';
 
@@ -18,7 +18,7 @@ export function open({ cache = {}, ...options }: ClientOptions = {}): Client {
   return client;
 }
 
-export async function ask(client: Client, query: string, options: AskOptions = {}) {
+export async function ask(client: Client, query: string, options: AnswerOptions = {}) {
   const { text, source } = await client.start({ query, options }).result;
   return { text, source };
 }

@@ -1,5 +1,5 @@
 import { createClient, perFrame, smooth } from '@rivulet/client';
-import { type AskState, useAnswer } from '@rivulet/client/react';
+import { type AnswerState, useAnswer } from '@rivulet/client/react';
 import { createElement, Profiler, type ReactElement, StrictMode, useEffect } from 'react';
 import { createRoot } from 'react-dom/client';
 import { interval, lastValueFrom, NEVER, startWith, take, tap, toArray } from 'rxjs';
@@ -97,7 +97,7 @@ describe('a component of React under StrictMode that asks when it is mounted', (
     const client = createClient({ url: inject('url'), cache: false });
     onTestFinished(() => client.close());
     const question = `Strict ${'word '.repeat(300)}`;
-    let state: AskState | undefined;
+    let state: AnswerState | undefined;
     let renders = 0;
 
     function View(): ReactElement {

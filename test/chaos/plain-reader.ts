@@ -4,7 +4,7 @@ import {
   type StreamChunkMessage,
   type StreamEndMessage,
   type StreamErrorMessage,
-  type StreamOpenReply,
+  type StreamReply,
   type StreamStartMessage,
 } from '@rivulet/protocol';
 import { io, type Socket } from 'socket.io-client';
@@ -42,10 +42,10 @@ export function createPlainReader(url: string): PlainReader {
   async function open(stream: PlainStream): Promise<void> {
     const { id: stream_id, query, offset, isKnown } = stream;
     const [event, message] = isKnown
-      ? [EVENT.attach, { stream_id, offset }]
+      ? [EVENT.resume, { stream_id, offset }]
       : [EVENT.start, { stream_id, query, options: { cache: 'no-store' } }];
     if (!socket.connected) return;
-    socket.emit(event, message, (reply: StreamOpenReply) => {
+    socket.emit(event, message, (reply: StreamReply) => {
       if (!reply.ok) stream.watch.violation(`refused: ${JSON.stringify(reply)}`);
       stream.isKnown = true;
     });

@@ -1,5 +1,5 @@
-import { createLogger, createServer, questionOf, readConfig, scripted } from '@rivulet/server';
-import { PATIENT } from '../harness/route.js';
+import { createLogger, createServer, questionOf, readConfig, mockProvider } from '@rivulet/server';
+import { PATIENT } from '../harness/providers.js';
 import { answerTo } from './answer.js';
 import type { FromServer } from './messages.js';
 
@@ -29,7 +29,9 @@ const server = await createServer({
     RATE_LIMIT_REQUESTS: '1000000',
   }),
   logger: createLogger('silent'),
-  route: [{ provider: scripted((prompt) => script(questionOf(prompt))), deadlines: PATIENT }],
+  providers: [
+    { provider: mockProvider((prompt) => script(questionOf(prompt))), deadlines: PATIENT },
+  ],
 });
 const url = await server.listen(0);
 const say = (message: FromServer): void => void process.send?.(message);

@@ -10,7 +10,7 @@ describe('StreamChunkMessage', () => {
   it('is the text for a reader without a window', async () => {
     const { auth, id, text } = await answered();
     const peer = await connect({ auth });
-    const reading = await peer.attach({ stream_id: id, offset: 0 });
+    const reading = await peer.resume({ stream_id: id, offset: 0 });
     await peer.inbox.ended(reading);
     const chunks = reading.messages.filter((message) => message.type === EVENT.chunk);
     expect(chunks.map(({ data }) => data).join('')).toBe(text);
@@ -23,7 +23,7 @@ describe('ShortChunk', () => {
     const peer = await connect({ auth });
     const data: unknown[] = [];
     peer.socket.on(EVENT.shortChunk, (...args: unknown[]) => void data.push(args));
-    const reading = await peer.attach({ stream_id: id, offset: 0, window: 65_536 });
+    const reading = await peer.resume({ stream_id: id, offset: 0, window: 65_536 });
     peer.keepUp(reading);
     await peer.inbox.ended(reading);
     expect(reading.text).toBe(text);
@@ -50,7 +50,7 @@ describe('ShortChunk', () => {
     const auth = { browser_id: newId() };
     const [one, two] = [await connect({ auth }), await connect({ auth })];
     const long = await one.start({ query });
-    const short = await two.attach({ stream_id: long.id, offset: 0, window: 100 });
+    const short = await two.resume({ stream_id: long.id, offset: 0, window: 100 });
     await one.inbox.until(() => long.text === 'a');
     await two.inbox.until(() => short.text === 'a');
     await player.open(gate);
@@ -64,7 +64,7 @@ describe('ShortChunk', () => {
     const peer = await connect();
     const long = await peer.start({ query });
     await peer.inbox.until(() => long.text === 'a');
-    const short = await peer.attach({ stream_id: long.id, offset: 2, window: 100 });
+    const short = await peer.resume({ stream_id: long.id, offset: 2, window: 100 });
     await player.open(gate);
     await peer.inbox.ended(short);
     expect(short.text).toBe('b');

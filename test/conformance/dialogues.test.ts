@@ -37,8 +37,8 @@ describe('Dialogues', () => {
     const first = await before.start({ query, stream_id: id, window: 65_536 });
     await before.inbox.until(() => first.text === 'The wea');
     before.socket.io.engine.close();
-    const open = [{ type: EVENT.attach, stream_id: id, offset: first.next, window: 65_536 }];
-    const after = await connect({ auth: { ...auth, open } });
+    const requests = [{ type: EVENT.resume, stream_id: id, offset: first.next, window: 65_536 }];
+    const after = await connect({ auth: { ...auth, requests } });
     await after.inbox.until(() => after.inbox.opened.length === 1);
     const rest = after.inbox.opened[0]!.reading!;
     expect(rest.reply.status).toBe('streaming');
@@ -55,8 +55,8 @@ describe('Dialogues', () => {
     before.emitStart({ query, stream_id: id });
     await before.caughtUp();
     before.leave();
-    const open = [{ type: EVENT.start, query, stream_id: id }];
-    const after = await connect({ auth: { ...auth, open } });
+    const requests = [{ type: EVENT.start, query, stream_id: id }];
+    const after = await connect({ auth: { ...auth, requests } });
     await after.inbox.until(() => after.inbox.opened.length === 1);
     expect(await after.list()).toHaveLength(1);
     await player.open(gate);
@@ -70,7 +70,7 @@ describe('Dialogues', () => {
     const query = player.script({ text: 'So far' }, { hold: player.gate() });
     const [one, two] = [await connect({ auth }), await connect({ auth })];
     const first = await one.start({ query });
-    const second = await two.attach({ stream_id: first.id, offset: 0 });
+    const second = await two.resume({ stream_id: first.id, offset: 0 });
     await two.inbox.until(() => second.text === 'So far');
     await one.done(EVENT.cancel, { stream_id: first.id });
     for (const [peer, reading] of [

@@ -31,8 +31,8 @@ describe('Errors', () => {
     player,
   }) => {
     const { url, auth } = await spent(player);
-    const open = [{ type: EVENT.start, query: PLAIN }];
-    const peer = await connect({ url, auth: { ...auth, open } });
+    const requests = [{ type: EVENT.start, query: PLAIN }];
+    const peer = await connect({ url, auth: { ...auth, requests } });
     await peer.inbox.until(() => peer.inbox.opened.length === 1);
     const { reply } = peer.inbox.opened[0]!.message;
     expect(reply).toMatchObject({
@@ -52,9 +52,9 @@ describe('Errors', () => {
 
   it('`rate_limited` count attaches on their own', async ({ player }) => {
     const { peer, id, units, attaches } = await spent(player);
-    const attach = { stream_id: id, offset: units.length };
-    for (let i = 0; i < attaches; i++) await peer.attach(attach);
-    expect(await peer.refused(EVENT.attach, attach)).toMatchObject({
+    const resume = { stream_id: id, offset: units.length };
+    for (let i = 0; i < attaches; i++) await peer.resume(resume);
+    expect(await peer.refused(EVENT.resume, resume)).toMatchObject({
       code: 'rate_limited',
       retry_after_ms: expect.any(Number),
     });

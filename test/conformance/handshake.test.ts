@@ -10,7 +10,7 @@ const START = { type: EVENT.start, query: PLAIN };
 describe('Handshake', () => {
   it('makes connections with one `browser_id` one principal', async () => {
     const { auth, id } = await answered();
-    const reading = await (await connect({ auth })).attach({ stream_id: id, offset: 0 });
+    const reading = await (await connect({ auth })).resume({ stream_id: id, offset: 0 });
     expect(reading.reply.status).toBe('ended');
   });
 
@@ -22,7 +22,7 @@ describe('Handshake', () => {
     const auth = browserId === undefined ? {} : { browser_id: browserId };
     const [one, two] = [await connect({ auth }), await connect({ auth })];
     const reading = await one.start({ query: PLAIN });
-    const refused = await two.refused(EVENT.attach, { stream_id: reading.id, offset: 0 });
+    const refused = await two.refused(EVENT.resume, { stream_id: reading.id, offset: 0 });
     expect(refused.code).toBe('not_found');
     expect(await one.inbox.ended(reading)).toMatchObject({ type: EVENT.end });
   });
@@ -37,21 +37,21 @@ describe('Handshake', () => {
     await player.opened(stopped);
   });
 
-  it('asks in `open`', async () => {
+  it('asks in `requests`', async () => {
     const id = newId();
-    const open = [{ ...START, stream_id: id, session_id: 's', window: 65_536 }];
-    const peer = await connect({ auth: { browser_id: newId(), open } });
+    const requests = [{ ...START, stream_id: id, session_id: 's', window: 65_536 }];
+    const peer = await connect({ auth: { browser_id: newId(), requests } });
     await peer.inbox.until(() => peer.inbox.opened.length === 1);
     const reading = peer.inbox.opened[0]!.reading!;
     peer.keepUp(reading);
     expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end, stream_id: id });
   });
 
-  it('reads on in `open`, where a window holds as ever', async () => {
+  it('reads on in `requests`, where a window holds as ever', async () => {
     const { auth, id, units } = await answered();
     const offset = Math.floor(units.length / 2);
-    const open = [{ type: EVENT.attach, stream_id: id, offset, window: 8 }];
-    const peer = await connect({ auth: { ...auth, open } });
+    const requests = [{ type: EVENT.resume, stream_id: id, offset, window: 8 }];
+    const peer = await connect({ auth: { ...auth, requests } });
     await peer.inbox.until(() => peer.inbox.opened.length === 1);
     const reading = peer.inbox.opened[0]!.reading!;
     expect(reading.reply.status).toBe('ended');
@@ -60,16 +60,16 @@ describe('Handshake', () => {
     expect(reading.units).toEqual(units.slice(offset));
   });
 
-  it('carries `open` out in order, before what comes after it', async () => {
+  it('carries `requests` out in order, before what comes after it', async () => {
     const { auth, id, query } = await answered();
-    const attach = { type: EVENT.attach, stream_id: id };
-    const open = [
-      { ...attach, offset: 0 },
-      { ...attach, offset: 1_000_000_000 },
+    const resume = { type: EVENT.resume, stream_id: id };
+    const requests = [
+      { ...resume, offset: 0 },
+      { ...resume, offset: 1_000_000_000 },
       { type: EVENT.start, stream_id: id, query },
-      { ...attach, offset: 2 },
+      { ...resume, offset: 2 },
     ];
-    const peer = await connect({ auth: { ...auth, open } });
+    const peer = await connect({ auth: { ...auth, requests } });
     await peer.caughtUp();
     const replies = peer.inbox.opened.map(({ message }) => message.reply);
     expect(replies.map((reply) => (reply.ok ? reply.status : reply.error.code))).toEqual([
@@ -80,20 +80,20 @@ describe('Handshake', () => {
     ]);
   });
 
-  it('takes as many requests in `open` as it may have, and refuses more', async () => {
+  it('takes as many requests in `requests` as it may have, and refuses more', async () => {
     const { auth, id, units } = await answered();
-    const attach = { type: EVENT.attach, stream_id: id, offset: units.length };
-    const open = Array.from({ length: LIMITS.handshakeOpens }, () => attach);
-    const peer = await connect({ auth: { ...auth, open } });
+    const resume = { type: EVENT.resume, stream_id: id, offset: units.length };
+    const requests = Array.from({ length: LIMITS.handshakeRequests }, () => resume);
+    const peer = await connect({ auth: { ...auth, requests } });
     await peer.caughtUp();
-    expect(peer.inbox.opened).toHaveLength(LIMITS.handshakeOpens);
-    const refused = await refusedConnection({ auth: { ...auth, open: [...open, attach] } });
+    expect(peer.inbox.opened).toHaveLength(LIMITS.handshakeRequests);
+    const refused = await refusedConnection({ auth: { ...auth, requests: [...requests, resume] } });
     expect(refused.code).toBe('bad_request');
   });
 
   it('of the wrong shape is refused', async () => {
     for (const wrong of [
-      { open: {} },
+      { requests: {} },
       { token: 7 },
       { token: 'x'.repeat(LIMITS.tokenUnits + 1) },
     ]) {
@@ -128,11 +128,11 @@ describe('Handshake with a server that asks for a token', () => {
     const reading = await asked.start({ query: PLAIN });
     await asked.inbox.ended(reading);
     const elsewhere = await connect({ url, auth: { token: mine, browser_id: two } });
-    const again = await elsewhere.attach({ stream_id: reading.id, offset: 0 });
+    const again = await elsewhere.resume({ stream_id: reading.id, offset: 0 });
     await elsewhere.inbox.ended(again);
     expect(again.units).toEqual(reading.units);
     const stranger = await connect({ url, auth: { token: other, browser_id: one } });
-    const refused = await stranger.refused(EVENT.attach, { stream_id: reading.id, offset: 0 });
+    const refused = await stranger.refused(EVENT.resume, { stream_id: reading.id, offset: 0 });
     expect(refused.code).toBe('not_found');
   });
 
@@ -145,8 +145,8 @@ describe('Handshake with a server that asks for a token', () => {
     await peer.inbox.until(() => peer.inbox.disconnected);
     expect((await refusedConnection({ url, auth: { token: short } })).code).toBe('unauthorized');
     // With a new one of the same user the stream goes on.
-    const open = [{ type: EVENT.attach, stream_id: reading.id, offset: reading.next }];
-    const back = await connect({ url, auth: { token: mine, open } });
+    const requests = [{ type: EVENT.resume, stream_id: reading.id, offset: reading.next }];
+    const back = await connect({ url, auth: { token: mine, requests } });
     await player.open(gate);
     await back.inbox.until(() => back.inbox.opened.length === 1);
     const rest = back.inbox.opened[0]!.reading!;

@@ -15,7 +15,7 @@ describe('Offsets', () => {
     const middle = Math.floor(units.length / 2);
     const peer = await connect({ auth });
     for (const offset of [0, 1, 2, middle, middle + 1, units.length - 1]) {
-      const late = await peer.attach({ stream_id: id, offset });
+      const late = await peer.resume({ stream_id: id, offset });
       await peer.inbox.ended(late);
       expect(late.units).toEqual(units.slice(offset));
     }
@@ -24,7 +24,7 @@ describe('Offsets', () => {
   it('give a reader nothing that has all', async () => {
     const { auth, id, units } = await answered();
     const peer = await connect({ auth });
-    const late = await peer.attach({ stream_id: id, offset: units.length });
+    const late = await peer.resume({ stream_id: id, offset: units.length });
     await peer.caughtUp();
     expect(late.reply.status).toBe('ended');
     expect(late.units).toEqual([]);
@@ -34,7 +34,7 @@ describe('Offsets', () => {
     const { auth, id, units } = await answered();
     const peer = await connect({ auth });
     for (const offset of [units.length + 1, Number.MAX_SAFE_INTEGER]) {
-      const error = await peer.refused(EVENT.attach, { stream_id: id, offset });
+      const error = await peer.refused(EVENT.resume, { stream_id: id, offset });
       expect(error.code).toBe('bad_request');
     }
   });
@@ -45,9 +45,9 @@ describe('Offsets', () => {
     const peer = await connect();
     const reading = await peer.start({ query, stream_id: id });
     await peer.inbox.until(() => reading.text === 'so far');
-    const refused = await peer.refused(EVENT.attach, { stream_id: id, offset: 8 });
+    const refused = await peer.refused(EVENT.resume, { stream_id: id, offset: 8 });
     expect(refused.code).toBe('bad_request');
-    const next = await peer.attach({ stream_id: id, offset: 7 });
+    const next = await peer.resume({ stream_id: id, offset: 7 });
     await player.open(gate);
     expect(await peer.inbox.ended(next)).toMatchObject({ type: EVENT.end, offset: 7 });
   });
@@ -90,7 +90,7 @@ describe('Offsets of text with surrogate pairs', () => {
     for (let offset = 0; offset < whole.units.length; offset++) {
       // No message ends there, so no reader has half a pair: what comes is the server's affair.
       if (/^[\uDC00-\uDFFF]$/.test(whole.units[offset]!)) continue;
-      const late = await peer.attach({ stream_id: whole.id, offset });
+      const late = await peer.resume({ stream_id: whole.id, offset });
       await peer.inbox.ended(late);
       expect(late.units).toEqual(whole.units.slice(offset));
     }

@@ -7,10 +7,10 @@ import { connect, newId } from './suite/peer.js';
 // That a reply comes before the stream's messages is a rule of every reader of this suite, and so is
 // that it has a `ref` if a window was given.
 
-describe('StreamOpenReply', () => {
+describe('StreamReply', () => {
   it('says `ended` once all there will be is in the log', async () => {
     const { auth, id } = await answered();
-    const reading = await (await connect({ auth })).attach({ stream_id: id, offset: 0 });
+    const reading = await (await connect({ auth })).resume({ stream_id: id, offset: 0 });
     expect(reading.reply).toEqual({ ok: true, stream_id: id, status: 'ended' });
   });
 
@@ -27,7 +27,7 @@ describe('StreamOpenReply', () => {
     expect(reading.reply.status).toBe('waiting');
     await player.open(first);
     await peer.inbox.until(() => reading.text === 'x');
-    const late = await peer.attach({ stream_id: id, offset: 0 });
+    const late = await peer.resume({ stream_id: id, offset: 0 });
     expect(late.reply.status).toBe('streaming');
     await player.open(second);
     await peer.inbox.ended(late);
@@ -51,7 +51,7 @@ describe('ErrorReply', () => {
     const peer = await connect();
     const id = newId();
     await peer.refused(EVENT.start, { query: ' ', stream_id: id });
-    await peer.refused(EVENT.attach, { stream_id: id, offset: 0 });
+    await peer.refused(EVENT.resume, { stream_id: id, offset: 0 });
     expect(await peer.list()).toEqual([]);
     const reading = await peer.start({ query: PLAIN, stream_id: id });
     expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end });

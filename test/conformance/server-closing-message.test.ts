@@ -51,10 +51,10 @@ describe('ServerClosingMessage', () => {
     expect(ending.text).toBe('One, two.');
   });
 
-  it('has what runs too long end with `producer_lost`', async ({ player }) => {
+  it('has what runs too long end with `interrupted`', async ({ player }) => {
     const { peer, endless } = await closing(player);
     expect(await peer.inbox.ended(endless)).toMatchObject({
-      code: 'producer_lost',
+      code: 'interrupted',
       offset: 2,
     });
   });
@@ -62,8 +62,8 @@ describe('ServerClosingMessage', () => {
   it('lets only those connect that have a stream running', async ({ player }) => {
     const { url, auth, gate, ending, endless } = await closing(player);
     expect((await refusedConnection({ url })).code).toBe('overloaded');
-    const open = [{ type: EVENT.attach, stream_id: ending.id, offset: 2 }];
-    const back = await connect({ url, auth: { ...auth, open } });
+    const requests = [{ type: EVENT.resume, stream_id: ending.id, offset: 2 }];
+    const back = await connect({ url, auth: { ...auth, requests } });
     await back.inbox.until(() => back.inbox.opened.length === 1);
     const rest = back.inbox.opened[0]!.reading!;
     await back.done(EVENT.cancel, { stream_id: endless.id });

@@ -30,8 +30,8 @@ const REFUSED: Record<string, [event: string, body: unknown][]> = {
     start({ [name]: 7 }),
   ]),
   window: [0, -1, 1.5, '8', LIMITS.windowUnits + 1].map((window) => start({ window })),
-  offset: [-1, 0.5, '0', undefined].map((offset) => [EVENT.attach, { stream_id: 'A', offset }]),
-  stream_id: [EVENT.attach, EVENT.ack, EVENT.cancel, EVENT.detach].map((event) => [
+  offset: [-1, 0.5, '0', undefined].map((offset) => [EVENT.resume, { stream_id: 'A', offset }]),
+  stream_id: [EVENT.resume, EVENT.ack, EVENT.cancel, EVENT.detach].map((event) => [
     event,
     { offset: 0 },
   ]),
@@ -43,11 +43,11 @@ const REFUSED: Record<string, [event: string, body: unknown][]> = {
     intent({ [units(LIMITS.idUnits + 1)]: 1 }),
     intent({ x: { deep: 1 } }),
   ],
-  Turn: [
+  ContextMessage: [
     start({ context: {} }),
     start({ context: [{ role: 'system', content: 'x' }] }),
     start({ context: [{ role: 'user' }] }),
-    start({ context: Array.from({ length: LIMITS.contextTurns + 1 }, () => user(1)) }),
+    start({ context: Array.from({ length: LIMITS.contextMessages + 1 }, () => user(1)) }),
     start({ context: [user(LIMITS.contextUnits), user(1)] }),
   ],
   GenerateOptions: [
@@ -74,7 +74,7 @@ describe('Shapes', () => {
 
   it.for<[string, object]>([
     ['the longest query', { query: units(LIMITS.queryUnits) }],
-    ['the most turns', { context: Array.from({ length: LIMITS.contextTurns }, () => user(1)) }],
+    ['the most turns', { context: Array.from({ length: LIMITS.contextMessages }, () => user(1)) }],
     ['the longest context', { context: [user(LIMITS.contextUnits)] }],
     [
       'the largest intent',

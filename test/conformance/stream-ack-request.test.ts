@@ -11,7 +11,7 @@ describe('StreamAckRequest', () => {
     const { auth, id, units } = await answered();
     const peer = await connect({ auth });
     // That it never gets more than it has credit for is a rule of every reader here.
-    const reading = await peer.attach({ stream_id: id, offset: 0, window });
+    const reading = await peer.resume({ stream_id: id, offset: 0, window });
     peer.keepUp(reading);
     await peer.inbox.ended(reading);
     expect(reading.units).toEqual(units);
@@ -25,7 +25,7 @@ describe('StreamAckRequest', () => {
       const [fast, slow] = [await connect({ auth }), await connect({ auth })];
       const whole = await fast.start({ query });
       await fast.inbox.ended(whole);
-      const reading = await slow.attach({ stream_id: whole.id, offset: 0, window });
+      const reading = await slow.resume({ stream_id: whole.id, offset: 0, window });
       const full = Math.min(window, whole.units.length);
       await slow.inbox.until(() => reading.next === full);
       await slow.caughtUp();
@@ -100,7 +100,7 @@ describe('StreamAckRequest', () => {
     const auth = { browser_id: newId() };
     const [one, two] = [await connect({ auth }), await connect({ auth })];
     const first = await one.start({ query, window: 8 });
-    const second = await two.attach({ stream_id: first.id, offset: 0, window: 4 });
+    const second = await two.resume({ stream_id: first.id, offset: 0, window: 4 });
     await one.inbox.until(() => first.next === 8);
     await two.inbox.until(() => second.next === 4);
     one.ack(first);

@@ -15,7 +15,7 @@ describe('StreamCancelRequest', () => {
     const { type } = await peer.inbox.ended(reading);
     expect([EVENT.end, EVENT.error]).toContain(type);
     expect(await peer.list()).toEqual([]);
-    const late = await peer.attach({ stream_id: id, offset: 0 });
+    const late = await peer.resume({ stream_id: id, offset: 0 });
     await peer.inbox.ended(late);
     expect(late.units).toEqual(reading.units);
   });
@@ -24,7 +24,7 @@ describe('StreamCancelRequest', () => {
     const { auth, id, units } = await answered();
     const peer = await connect({ auth });
     await peer.done(EVENT.cancel, { stream_id: id });
-    const late = await peer.attach({ stream_id: id, offset: 0 });
+    const late = await peer.resume({ stream_id: id, offset: 0 });
     await peer.inbox.ended(late);
     expect(late.units).toEqual(units);
   });
@@ -54,7 +54,7 @@ describe('StreamCancelRequest', () => {
     ];
     const first = await one.start({ query, stream_id: id });
     await one.inbox.until(() => first.text === 'So far');
-    const second = await two.attach({ stream_id: id, offset: 3, window: 100 });
+    const second = await two.resume({ stream_id: id, offset: 3, window: 100 });
     await three.done(EVENT.cancel, { stream_id: id });
     for (const [peer, reading] of [
       [one, first],
@@ -67,7 +67,7 @@ describe('StreamCancelRequest', () => {
     await player.opened(stopped);
     await player.open(gate);
     await three.done(EVENT.cancel, { stream_id: id });
-    const late = await three.attach({ stream_id: id, offset: 0 });
+    const late = await three.resume({ stream_id: id, offset: 0 });
     await three.inbox.ended(late);
     expect(late.units).toEqual(first.units);
   });

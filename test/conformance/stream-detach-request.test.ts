@@ -22,7 +22,7 @@ async function running(player: Player, more: { reader_id?: string } = {}) {
   const reading = await peer.start({ query, stream_id: id, ...more });
   await peer.inbox.until(() => reading.text === 'One');
   const goesOn = async (other: Peer): Promise<void> => {
-    const rest = await other.attach({ stream_id: id, offset: 4 });
+    const rest = await other.resume({ stream_id: id, offset: 4 });
     await player.open(gate);
     expect(await other.inbox.ended(rest)).toMatchObject({ type: EVENT.end });
     expect(rest.text).toBe(', two.');
@@ -37,7 +37,7 @@ const STAYS: Readonly<Record<string, (player: Player) => Promise<Running>>> = {
   async 'detached, and came back'(player) {
     const stream = await running(player);
     await stream.peer.done(EVENT.detach, { stream_id: stream.id });
-    await stream.peer.attach({ stream_id: stream.id, offset: 0 });
+    await stream.peer.resume({ stream_id: stream.id, offset: 0 });
     return stream;
   },
   async 'cut off'(player) {
@@ -48,7 +48,7 @@ const STAYS: Readonly<Record<string, (player: Player) => Promise<Running>>> = {
   async 'one detached, another cut off'(player) {
     const stream = await running(player);
     const other = await connect({ auth: stream.auth });
-    await other.attach({ stream_id: stream.id, offset: 0 });
+    await other.resume({ stream_id: stream.id, offset: 0 });
     stream.peer.leave();
     await other.done(EVENT.detach, { stream_id: stream.id });
     return stream;
@@ -67,7 +67,7 @@ describe('StreamDetachRequest', () => {
     const { auth, id, units } = await answered();
     const peer = await connect({ auth });
     await peer.done(EVENT.detach, { stream_id: id });
-    const late = await peer.attach({ stream_id: id, offset: 0 });
+    const late = await peer.resume({ stream_id: id, offset: 0 });
     await peer.inbox.ended(late);
     expect(late.units).toEqual(units);
   });
@@ -75,7 +75,7 @@ describe('StreamDetachRequest', () => {
   it('has nothing more come here, and all to the others', async ({ player }) => {
     const { auth, peer, reading, id, goesOn } = await running(player);
     const other = await connect({ auth });
-    await other.attach({ stream_id: id, offset: 0 });
+    await other.resume({ stream_id: id, offset: 0 });
     await peer.done(EVENT.detach, { stream_id: id });
     await goesOn(other);
     await peer.caughtUp();
@@ -89,7 +89,7 @@ describe('StreamDetachRequest', () => {
     expect(await peer.list()).toMatchObject([{ stream_id: id, status: 'streaming' }]);
     await player.opened(stopped);
     expect(performance.now() - left).toBeGreaterThan(GRACE_MS - 100);
-    const late = await peer.attach({ stream_id: id, offset: 0 });
+    const late = await peer.resume({ stream_id: id, offset: 0 });
     expect(await peer.inbox.ended(late)).toMatchObject({ code: 'cancelled', offset: 4 });
   });
 
@@ -101,7 +101,7 @@ describe('StreamDetachRequest', () => {
     const other = await connect({ auth });
     await other.done(EVENT.detach, { stream_id: id, reader_id: 'tab-1' });
     await player.opened(stopped);
-    const late = await other.attach({ stream_id: id, offset: 0 });
+    const late = await other.resume({ stream_id: id, offset: 0 });
     expect(await other.inbox.ended(late)).toMatchObject({ code: 'cancelled' });
   });
 

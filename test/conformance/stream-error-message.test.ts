@@ -15,13 +15,13 @@ describe('StreamErrorMessage', () => {
   it('ends the log where the model broke off, and the text stands', async ({ player }) => {
     const auth = { browser_id: newId() };
     const peer = await connect({ auth });
-    const query = player.script({ text: 'So far' }, { fail: 'blocked' });
+    const query = player.script({ text: 'So far' }, { fail: 'content_filter' });
     const reading = await peer.start({ query, session_id: 's' });
     const terminal = await peer.inbox.ended(reading);
-    expect(failureOf(terminal)).toBe('blocked');
+    expect(failureOf(terminal)).toBe('content_filter');
     expect(terminal.offset).toBe(7);
     expect(reading.text).toBe('So far');
-    const late = await (await connect({ auth })).attach({ stream_id: reading.id, offset: 7 });
+    const late = await (await connect({ auth })).resume({ stream_id: reading.id, offset: 7 });
     expect(late.reply.status).toBe('ended');
   });
 

@@ -39,7 +39,7 @@ describe('StreamQueuedMessage', () => {
   it('goes to every reader, and to one that attaches while it holds', async ({ player }) => {
     const { url, auth, peer, one, two, last } = await three(player);
     const other = await connect({ url, auth });
-    const late = await other.attach({ stream_id: last.reading.id, offset: 0, window: 100 });
+    const late = await other.resume({ stream_id: last.reading.id, offset: 0, window: 100 });
     expect(late.reply.status).toBe('queued');
     await other.inbox.until(() => told(late).length === 1);
     await player.open(one.gate);
@@ -55,7 +55,7 @@ describe('StreamQueuedMessage', () => {
     for (const { gate } of [one, two, last]) await player.open(gate);
     await peer.inbox.ended(last.reading);
     const other = await connect({ url, auth });
-    const late = await other.attach({ stream_id: last.reading.id, offset: 0 });
+    const late = await other.resume({ stream_id: last.reading.id, offset: 0 });
     await other.inbox.ended(late);
     expect(told(late)).toEqual([EVENT.start, EVENT.chunk, EVENT.end]);
   });

@@ -79,7 +79,7 @@ describe('StreamStartMessage', () => {
     await peer.inbox.ended(reading);
     const other = await connect({ auth });
     for (let offset = 0; offset < reading.units.length; offset++) {
-      const late = await other.attach({ stream_id: id, offset });
+      const late = await other.resume({ stream_id: id, offset });
       await other.inbox.ended(late);
       expect(late.units).toEqual(reading.units.slice(offset));
     }

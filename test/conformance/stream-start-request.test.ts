@@ -94,7 +94,7 @@ describe('StreamStartRequest', () => {
     const peer = await connect({ auth });
     const error = await peer.refused(EVENT.start, { query, stream_id: id, ...other });
     expect(error.code).toBe('conflict');
-    const late = await peer.attach({ stream_id: id, offset: 0 });
+    const late = await peer.resume({ stream_id: id, offset: 0 });
     await peer.inbox.ended(late);
     expect(late.units).toEqual(units);
   });
@@ -106,7 +106,7 @@ describe('StreamStartRequest', () => {
     expect(await stranger.inbox.ended(own)).toMatchObject({ type: EVENT.end });
   });
 
-  it.for([EVENT.start, EVENT.attach])(
+  it.for([EVENT.start, EVENT.resume])(
     'and %s are refused as `stream_error` without offset where no reply was asked for',
     async (event) => {
       const peer = await connect();

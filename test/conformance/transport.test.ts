@@ -30,7 +30,7 @@ describe('Transport', () => {
     const peer = await connect();
     const id = newId();
     const reading = await peer.start({ type: EVENT.start, query: PLAIN, stream_id: id });
-    const again = await peer.attach({ type: EVENT.attach, stream_id: id, offset: 0 });
+    const again = await peer.resume({ type: EVENT.resume, stream_id: id, offset: 0 });
     await peer.done(EVENT.cancel, { type: EVENT.cancel, stream_id: id });
     await peer.inbox.ended(again);
     expect(reading.isOver).toBe(true);
@@ -52,7 +52,7 @@ describe('Transport', () => {
       context: [{ ...newer, role: 'user', content: 'Before.' }],
     });
     await peer.inbox.ended(reading);
-    await peer.inbox.ended(await peer.attach({ ...newer, stream_id: id, offset: 0 }));
+    await peer.inbox.ended(await peer.resume({ ...newer, stream_id: id, offset: 0 }));
     for (const event of [EVENT.ack, EVENT.cancel, EVENT.detach]) {
       await peer.done(event, {
         ...newer,

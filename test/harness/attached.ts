@@ -10,7 +10,7 @@ import {
 } from '@rivulet/server';
 import { Server } from 'socket.io';
 import { onTestFinished } from 'vitest';
-import { routeOf } from './route.js';
+import { providersOf } from './providers.js';
 
 export interface AttachedServer {
   url: string;
@@ -26,7 +26,11 @@ export async function attachedServer(
   const http = createServer();
   const io = new Server(http);
   const logger = createLogger('silent');
-  const llm = await createLlmService({ config: readConfig({}), logger, route: routeOf(provider) });
+  const llm = await createLlmService({
+    config: readConfig({}),
+    logger,
+    providers: providersOf(provider),
+  });
   const rivulet = attachRivulet(io, llm, { logger, ...options });
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   onTestFinished(async () => {

@@ -40,7 +40,7 @@ export class DemoPage {
     onTestFinished(() => context.close());
     const demo = new DemoPage(await context.newPage());
     await demo.page.goto(url);
-    await demo.page.locator('[data-connection=online]').waitFor();
+    await demo.page.locator('[data-connection=connected]').waitFor();
     return demo;
   }
 

@@ -8,7 +8,7 @@ import {
   type ServerOptions,
 } from '@rivulet/server';
 import { onTestFinished } from 'vitest';
-import { routeOf } from './route.js';
+import { providersOf } from './providers.js';
 
 export interface TestServer extends RivuletServer {
   readonly url: string;
@@ -25,7 +25,12 @@ export async function startServer(
 ): Promise<TestServer> {
   const config: Config = readConfig({ HOST: '127.0.0.1', ...env });
   const logger = createLogger('silent');
-  const server = await createServer({ config, logger, route: routeOf(provider), ...options });
+  const server = await createServer({
+    config,
+    logger,
+    providers: providersOf(provider),
+    ...options,
+  });
   const url = await server.listen(port);
   onTestFinished(() => server.close());
   return { ...server, url };

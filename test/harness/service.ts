@@ -7,7 +7,7 @@ import {
   type Provider,
   type StreamedEntry,
 } from '@rivulet/server';
-import { routeOf } from './route.js';
+import { providersOf } from './providers.js';
 
 /** The streaming core with nothing around it. */
 export function serviceOf(
@@ -16,7 +16,7 @@ export function serviceOf(
 ): LlmService {
   const [first, ...rest] = 'stream' in providers ? [providers] : providers;
   return new LlmService({
-    route: routeOf(first, ...rest),
+    providers: providersOf(first, ...rest),
     prompt: { systemPrompt: 'Be brief.' },
     cache: createResponseCache({ ttlSeconds: 60, maxBytes: 1_000_000 }),
     maxResponseUnits: 10_000,

@@ -1,5 +1,5 @@
 import { EventEmitter, on, once } from 'node:events';
-import type { Delta, Prompt, Provider, RawTurn } from '@rivulet/server';
+import type { Delta, Prompt, Provider, RawMessage } from '@rivulet/server';
 
 /** One call of the provider, played by the test. */
 export interface Call {
@@ -10,7 +10,7 @@ export interface Call {
   think(text: string): void;
   /** Calls a tool, which runs once the turn has finished. */
   callTool(name: string, args: unknown): void;
-  finish(reason?: 'stop' | 'length' | 'other', raw?: RawTurn): void;
+  finish(reason?: 'stop' | 'length' | 'other', raw?: RawMessage): void;
   fail(error: Error): void;
 }
 

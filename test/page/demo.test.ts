@@ -146,7 +146,7 @@ describe('the page that `npm start` serves', () => {
     await demo.reaches('done');
     expect(await demo.part('answer-text').textContent()).toContain('not a language model');
     expect(demo.sent.filter((frame) => frame.startsWith('40')).length).toBeGreaterThan(1);
-    expect(demo.sent.filter((frame) => frame.includes('"stream_attach"'))).toHaveLength(1);
+    expect(demo.sent.filter((frame) => frame.includes('"stream_resume"'))).toHaveLength(1);
     expect(demo.starts()).toBe(1);
   });
 

@@ -68,7 +68,7 @@ describe.each(['react', 'vue', 'svelte', 'angular', 'solid'])('a view in %s', (n
   });
 
   it('leaves the answer when it is unmounted in the middle, and the server lets the model go', async () => {
-    const bounds = { detachGraceMs: 10 };
+    const bounds = { detachTimeoutMs: 10 };
     const { example, nextCall } = await openExample(browser, vite, name, { bounds });
     await example.ask('What is a delta?');
     const call = await nextCall();
@@ -85,7 +85,7 @@ describe.each(['react', 'vue', 'svelte', 'angular', 'solid'])('a view in %s', (n
   });
 
   it('leaves the answer when it asks the next question', async () => {
-    const bounds = { detachGraceMs: 10 };
+    const bounds = { detachTimeoutMs: 10 };
     const { example, nextCall } = await openExample(browser, vite, name, { bounds });
     await example.ask('What is a delta?');
     const first = await nextCall();

@@ -10,12 +10,12 @@ const FILES = {
   'main.tsx': `
     import { createClient, smooth, StreamError, text } from '@rivulet/client';
     import { useAnswer } from '@rivulet/client/react';
-    import { createTestClient, type Script } from '@rivulet/client/testing';
+    import { createMockClient, type Script } from '@rivulet/client/testing';
     import { useEffect } from 'react';
     import { createRoot } from 'react-dom/client';
 
     const script: Script = [{ type: 'error', code: 'stalled' }];
-    createTestClient(script).stream({ query: '' }).pipe(text(), smooth()).subscribe({
+    createMockClient(script).stream({ query: '' }).pipe(text(), smooth()).subscribe({
       error: (error) => { document.title = error instanceof StreamError ? error.code : ''; },
     });
 

@@ -32,7 +32,7 @@ function goOn(tab: Page): Promise<string> {
       new Promise<string>((resolve) => {
         client.active$.subscribe(([first]) => {
           if (first === undefined) return;
-          globalThis.answer ??= client.attach(first.id);
+          globalThis.answer ??= client.resume(first.id);
           resolve(first.query);
         });
       }),
@@ -101,7 +101,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await reload(tab);
     await goOn(tab);
     await shown(tab, { status: 'streaming' });
-    const opens = sent.filter((frame) => /stream_(attach|start)/.test(frame));
+    const opens = sent.filter((frame) => /stream_(resume|start)/.test(frame));
     expect(opens).toHaveLength(1);
     expect(opens[0]).toMatch(/"offset":9\b/);
   });
@@ -150,7 +150,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await createClientIn(tab);
     await goOn(tab);
     expect((await shown(tab, { status: 'done' })).text).toBe('Where a river ends.');
-    expect(await tab.evaluate(() => client.attach(answer.id) === answer)).toBe(false);
+    expect(await tab.evaluate(() => client.resume(answer.id) === answer)).toBe(false);
   });
 
   it('keeps the text of an answer that the server has forgotten, and says that it is lost', async () => {
@@ -168,7 +168,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await goOn(tab);
     expect(await shown(tab, { status: 'failed' })).toMatchObject({
       text: 'Where a ',
-      code: 'producer_lost',
+      code: 'interrupted',
     });
     await expect.poll(() => stored(tab, 'j')).toEqual([]);
   });
@@ -221,7 +221,7 @@ describe('a place that has nothing of an answer', () => {
   it('fails with `not_found` if nobody knows it', async () => {
     const { server, context } = await staged();
     const tab = await openTab(context, server.url);
-    await tab.evaluate(() => void (globalThis.answer = client.attach('nobody-knows')));
+    await tab.evaluate(() => void (globalThis.answer = client.resume('nobody-knows')));
     expect(await shown(tab, { status: 'failed' })).toMatchObject({ code: 'not_found', text: '' });
   });
 });

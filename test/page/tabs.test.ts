@@ -118,7 +118,7 @@ describe('two tabs of one browser', () => {
     await shown(first, { text: 'Where a ' });
     const second = await openTab(context, server.url);
     const id = await first.evaluate(() => answer.id);
-    await second.evaluate((known) => void (globalThis.answer = client.attach(known)), id);
+    await second.evaluate((known) => void (globalThis.answer = client.resume(known)), id);
     await shown(second, { text: 'Where a ', status: 'streaming' });
     await second.evaluate(() => answer.cancel());
     await call.aborted;

@@ -4,7 +4,7 @@ import { isFinal, isSame } from './snapshot.js';
 import type { AnswerSnapshot } from './types.js';
 
 /** The newest snapshot of one answer, and who is told of each. */
-export class AnswerState {
+export class SnapshotState {
   current: AnswerSnapshot;
   readonly #latest = createLatest<AnswerSnapshot>();
 

@@ -10,7 +10,7 @@ import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
 export function createAnswer(
   state$: Observable<AnswerSnapshot>,
   getSnapshot: () => AnswerSnapshot,
-  reading: Pick<Answer, 'cancel' | 'detach' | 'attach'>,
+  reading: Pick<Answer, 'cancel' | 'release' | 'resume'>,
 ): Answer {
   const result = new Promise<AnswerSnapshot>((resolve, reject) => {
     state$.subscribe((snapshot) => {

@@ -4,7 +4,7 @@ import { createConnection } from './connection.js';
 import { randomId } from './random-id.js';
 import { LiveResponse, type Surroundings } from './response.js';
 import { createRunning } from './running.js';
-import type { Ask, Client, ClientOptions } from './types.js';
+import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */
 export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Client {
@@ -15,14 +15,14 @@ export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Cli
   const running = createRunning(connection, memory?.journal);
   const around: Surroundings = { connection, memory, running };
 
-  function open(ask: Ask): LiveResponse {
+  function open(ask: AnswerRequest): LiveResponse {
     return new LiveResponse(randomId(), ask, around);
   }
 
   return {
     stream: (ask) => coldStream(() => open(ask)),
     start: (ask) => open(ask).answer,
-    attach(id) {
+    resume(id) {
       const query = running.listed(id)?.query ?? '';
       return running.find(id) ?? new LiveResponse(id, { query }, around, false).answer;
     },

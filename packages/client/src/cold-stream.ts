@@ -3,10 +3,10 @@ import type { LiveResponse } from './response.js';
 import type { ResponseEvent } from './types.js';
 
 /** What a stream needs of a response. */
-export type ColdSource = Pick<LiveResponse, 'answer' | 'detach' | 'resume' | 'wasGivenUp'>;
+export type ColdSource = Pick<LiveResponse, 'answer' | 'release' | 'resume' | 'wasGivenUp'>;
 
 /**
- * One response for all who subscribe: the first opens it, the last to leave detaches, and who comes
+ * One response for all who subscribe: the first opens it, the last to leave releases, and who comes
  * back within the server's grace reads on. After a failure the next subscriber opens another.
  */
 export function coldStream(open: () => ColdSource): Observable<ResponseEvent> {
@@ -41,7 +41,7 @@ export function coldStream(open: () => ColdSource): Observable<ResponseEvent> {
     tell(current, subscriber);
     return () => {
       subscribers -= 1;
-      if (subscribers === 0) response?.detach();
+      if (subscribers === 0) response?.release();
     };
   });
 }

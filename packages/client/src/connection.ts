@@ -4,8 +4,8 @@ import {
   type ShortChunk,
   type StreamListReply,
   type StreamMessage,
-  type StreamOpenedMessage,
-  type StreamOpenReply,
+  type StreamReplyMessage,
+  type StreamReply,
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
@@ -37,10 +37,10 @@ export interface Connection {
   close(): void;
 }
 
-type Reply = StreamOpenReply | ErrorReply;
+type Reply = StreamReply | ErrorReply;
 
 /** `waiting` for the next try; `refused` until something new is asked. */
-type Phase = 'idle' | 'trying' | 'online' | 'waiting' | 'refused' | 'closed';
+type Phase = 'idle' | 'trying' | 'connected' | 'waiting' | 'refused' | 'closed';
 
 interface Errand {
   event: typeof EVENT.cancel | typeof EVENT.detach;
@@ -60,14 +60,14 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   const links = new Map<string, Link>();
   const errands = new Set<Errand>();
   const watchdog = createWatchdog(
-    () => phase === 'online' && socket?.emit(EVENT.list, {}, () => {}),
-    () => phase === 'online' && socket?.io.engine.close(),
+    () => phase === 'connected' && socket?.emit(EVENT.list, {}, () => {}),
+    () => phase === 'connected' && socket?.io.engine.close(),
   );
   let socket: Socket | undefined;
   let session = createSession();
   let phase: Phase = 'idle';
   let failures = 0;
-  let onlineAt = 0;
+  let connectedAt = 0;
   /** Tokens refused in a row. */
   let refusals = 0;
   let retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -107,7 +107,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     created.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
       session.byRef(chunk[0])?.receive(decodeShort(chunk));
     });
-    created.on(EVENT.opened, ({ reply }: StreamOpenedMessage) => {
+    created.on(EVENT.reply, ({ reply }: StreamReplyMessage) => {
       const link = session.nextCarried();
       if (!session.awaitsReplies) clearTimeout(connectTimer);
       if (link !== undefined) replied(link, reply);
@@ -120,7 +120,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   function attempt(): void {
-    if (socket === undefined || phase === 'trying' || phase === 'online') return;
+    if (socket === undefined || phase === 'trying' || phase === 'connected') return;
     clearTimeout(retryTimer);
     phase = 'trying';
     session = createSession();
@@ -146,20 +146,20 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       return;
     }
     if (session !== own) return;
-    const open = own.carry(links.values());
+    const requests = own.carry(links.values());
     send({
       browser_id: ownId,
       ...(token !== undefined && { token }),
-      ...(open.length > 0 && { open }),
+      ...(requests.length > 0 && { requests }),
     });
   }
 
   function connected(): void {
-    phase = 'online';
-    onlineAt = Date.now();
+    phase = 'connected';
+    connectedAt = Date.now();
     refusals = 0;
     watchdog.heard();
-    status.next('online');
+    status.next('connected');
     if (!session.awaitsReplies) clearTimeout(connectTimer);
     for (const errand of errands) run(errand);
     for (const link of links.values()) if (!session.has(link)) read(link);
@@ -168,7 +168,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   /** The connection broke, could not be made, or was refused. */
   function failed(refusal?: WireError, atLeastMs = refusal?.retry_after_ms ?? 0): void {
     clearTimeout(connectTimer);
-    if (phase === 'online' && Date.now() - onlineAt > STABLE_MS) failures = 0;
+    if (phase === 'connected' && Date.now() - connectedAt > STABLE_MS) failures = 0;
     if (refusal?.code === 'unauthorized') {
       refusals += 1;
       if (auth === undefined || refusals > 1) return refused(knownError(refusal));
@@ -197,7 +197,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   function awake(): void {
-    if (phase === 'online') watchdog.check();
+    if (phase === 'connected') watchdog.check();
     else if (phase === 'waiting') attempt();
   }
 
@@ -213,7 +213,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   function read(link: Link): void {
-    if (phase !== 'online' || (session.isClosing && !session.has(link))) return;
+    if (phase !== 'connected' || (session.isClosing && !session.has(link))) return;
     const own = session;
     own.add(link);
     const request = link.request();
@@ -244,7 +244,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
 
   /** Once nothing is read here any more, to a server that stays. */
   function moveOn(): void {
-    if (phase !== 'online' || !session.isClosing || !session.readsNothing || errands.size > 0)
+    if (phase !== 'connected' || !session.isClosing || !session.readsNothing || errands.size > 0)
       return;
     session.isClosing = false;
     socket?.disconnect();

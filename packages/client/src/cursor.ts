@@ -1,6 +1,6 @@
-import { type ErrorReply, EVENT, type StreamOpenReply, type WireError } from '@rivulet/protocol';
+import { type ErrorReply, EVENT, type StreamReply, type WireError } from '@rivulet/protocol';
 import type { Connection } from './connection.js';
-import { CLIENT_CLOSED, type Failure, GARBLED, PRODUCER_LOST } from './failure.js';
+import { CLIENT_CLOSED, type Failure, GARBLED, INTERRUPTED } from './failure.js';
 import type { Link, OpenRequest } from './link.js';
 import {
   cameBack,
@@ -134,7 +134,7 @@ export class Cursor implements Link {
     this.#acknowledged = offset;
     if (this.#server === 'aware') {
       const { stream_id, reader_id } = this.#request;
-      return { type: EVENT.attach, stream_id, reader_id, offset, window: WINDOW_UNITS };
+      return { type: EVENT.resume, stream_id, reader_id, offset, window: WINDOW_UNITS };
     }
     this.#server = 'told';
     return this.#request;
@@ -170,7 +170,7 @@ export class Cursor implements Link {
     this.#acknowledge();
   }
 
-  replied(reply: StreamOpenReply | ErrorReply): void {
+  replied(reply: StreamReply | ErrorReply): void {
     if (this.#isOver) return;
     if (!reply.ok && this.#waits(reply.error)) return;
     this.#reader = replied(this.#reader, !reply.ok || reply.status === 'ended');
@@ -186,7 +186,7 @@ export class Cursor implements Link {
       this.#server = 'unaware';
       return this.#reopen();
     }
-    this.#listener.failed(this.#origin === 'elsewhere' ? reply.error : PRODUCER_LOST);
+    this.#listener.failed(this.#origin === 'elsewhere' ? reply.error : INTERRUPTED);
   }
 
   /** Whether it asks again when the server said that it may. */

@@ -17,8 +17,8 @@ export const NOT_KEPT: Failure = {
   code: 'not_found',
   message: 'unable to answer: this browser has kept no answer to it',
 };
-export const PRODUCER_LOST: Failure = {
-  code: 'producer_lost',
+export const INTERRUPTED: Failure = {
+  code: 'interrupted',
   message: 'unable to finish the answer: the server that was generating it is gone; ask again',
 };
 export const GARBLED: Failure = {

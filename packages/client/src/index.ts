@@ -1,5 +1,12 @@
 export { StreamError } from '@rivulet/protocol';
-export type { ErrorCode, FinishReason, Intent, Timing, Turn, Usage } from '@rivulet/protocol';
+export type {
+  ErrorCode,
+  FinishReason,
+  Intent,
+  Timing,
+  ContextMessage,
+  Usage,
+} from '@rivulet/protocol';
 export { createClient } from './client.js';
 export { snapshots, type StreamSnapshot, text } from './operators.js';
 export { perFrame } from './per-frame.js';

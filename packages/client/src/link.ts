@@ -1,16 +1,16 @@
 import type {
   ErrorReply,
   EVENT,
-  StreamAttachRequest,
-  StreamOpenReply,
+  StreamResumeRequest,
+  StreamReply,
   StreamStartRequest,
   WireError,
 } from '@rivulet/protocol';
 import type { Frame } from './receive.js';
 
 /** What has a server send a stream. */
-export type OpenRequest = (StreamStartRequest | StreamAttachRequest) & {
-  type: typeof EVENT.start | typeof EVENT.attach;
+export type OpenRequest = (StreamStartRequest | StreamResumeRequest) & {
+  type: typeof EVENT.start | typeof EVENT.resume;
 };
 
 /** A stream's end of the connection. */
@@ -19,7 +19,7 @@ export interface Link {
   /** What has the server send the stream from here on; asked for at each connect. */
   request(): OpenRequest;
   /** The server's reply to `request`, unless the connection goes first. */
-  replied(reply: StreamOpenReply | ErrorReply): void;
+  replied(reply: StreamReply | ErrorReply): void;
   /** The connection is gone, or could not be made. It will be tried again. */
   disconnected(): void;
   /** The server does not let this client in, and trying again is of no use. */

@@ -5,9 +5,9 @@ import {
   LIMITS,
   StreamError,
   type StreamStartRequest,
-  type Turn,
+  type ContextMessage,
 } from '@rivulet/protocol';
-import type { Ask, AskOptions } from './types.js';
+import type { AnswerRequest, AnswerOptions } from './types.js';
 
 /** Offset units that the server may send beyond what was acknowledged. */
 export const WINDOW_UNITS = 16_384;
@@ -20,7 +20,7 @@ export type StartRequest = StreamStartRequest & {
 };
 
 /** A question as it goes on the wire: a copy, since a framework's proxies cannot be cloned. */
-export function startRequest(id: string, readerId: string, ask: Ask): StartRequest {
+export function startRequest(id: string, readerId: string, ask: AnswerRequest): StartRequest {
   const options = wireOptions(ask.options ?? {});
   return {
     type: EVENT.start,
@@ -35,7 +35,7 @@ export function startRequest(id: string, readerId: string, ask: Ask): StartReque
   };
 }
 
-function copyTurn({ role, content }: Turn): Turn {
+function copyTurn({ role, content }: ContextMessage): ContextMessage {
   return { role, content };
 }
 
@@ -43,7 +43,13 @@ function copyIntent({ name, parameters }: Intent): Intent {
   return { name, ...(parameters !== undefined && { parameters: { ...parameters } }) };
 }
 
-function wireOptions({ temperature, topP, topK, maxTokens, cache }: AskOptions): GenerateOptions {
+function wireOptions({
+  temperature,
+  topP,
+  topK,
+  maxTokens,
+  cache,
+}: AnswerOptions): GenerateOptions {
   const toServer = cache === 'reload' || cache === 'no-store' ? cache : undefined;
   return {
     ...(temperature !== undefined && { temperature }),

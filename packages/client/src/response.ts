@@ -1,5 +1,5 @@
 import { createAnswer } from './answer.js';
-import { AnswerState } from './answer-state.js';
+import { SnapshotState } from './answer-state.js';
 import { type Beginning, beginningOfAsk, beginningOfAttach } from './beginning.js';
 import type { JournalEntry } from './cache/journal.js';
 import { keepable, receivedOf } from './cache/keepable.js';
@@ -14,7 +14,7 @@ import { refusal, type StartRequest, startRequest } from './request.js';
 import type { Running, RunningAnswer } from './running.js';
 import { type Phase, snapshotOf } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
-import type { Answer, AnswerSnapshot, Ask, CacheMode } from './types.js';
+import type { Answer, AnswerSnapshot, AnswerRequest, CacheMode } from './types.js';
 
 /** What a response needs of its client. */
 export interface Surroundings {
@@ -32,7 +32,7 @@ export class LiveResponse implements CursorListener, RunningAnswer {
   readonly #cacheMode: CacheMode;
   readonly #asks: boolean;
   readonly #cursor: Cursor;
-  readonly #state: AnswerState;
+  readonly #state: SnapshotState;
   #stopwatch = createStopwatch();
   #query: string;
   #sessionId: string | undefined;
@@ -43,7 +43,7 @@ export class LiveResponse implements CursorListener, RunningAnswer {
   #forgetSignal = (): void => {};
 
   /** `asks` is false for an answer that is under way, of which `ask` has what is known. */
-  constructor(id: string, ask: Ask, around: Surroundings, asks = true) {
+  constructor(id: string, ask: AnswerRequest, around: Surroundings, asks = true) {
     this.#around = around;
     this.#asks = asks;
     this.#request = startRequest(id, randomId(), ask);
@@ -52,15 +52,15 @@ export class LiveResponse implements CursorListener, RunningAnswer {
     this.#sessionId = ask.sessionId;
     this.#cursor = new Cursor(around.connection, this.#request, this, {
       asks,
-      waitsWhenLimited: ask.options?.whenLimited === 'wait',
+      waitsWhenLimited: ask.options?.onRateLimit === 'wait',
     });
-    const state = new AnswerState(this.#snapshot({ status: 'open' }));
+    const state = new SnapshotState(this.#snapshot({ status: 'open' }));
     this.#state = state;
     const getSnapshot = (): AnswerSnapshot => state.current;
     this.answer = createAnswer(state.snapshots$, getSnapshot, {
       cancel: () => this.#cancel(),
-      detach: () => this.detach(),
-      attach: () => this.resume(),
+      release: () => this.release(),
+      resume: () => this.resume(),
     });
     // Whoever attaches to it meanwhile is to have this one.
     if (!asks) this.#list();
@@ -69,11 +69,11 @@ export class LiveResponse implements CursorListener, RunningAnswer {
   }
 
   /** Stops reading; the server ends the stream soon unless another reads it. */
-  detach(): void {
+  release(): void {
     if (!this.#state.isFinal && this.#cursor.detach()) this.#delist();
   }
 
-  /** Reads on after `detach`. */
+  /** Reads on after `release()`. */
   resume(): void {
     if (this.#cursor.comeBack()) this.#list();
   }

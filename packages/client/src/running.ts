@@ -51,7 +51,7 @@ export function createRunning(connection: Connection, journal: Journal | undefin
     void recall();
     connection.status$.subscribe({
       next(status) {
-        if (status === 'online') list();
+        if (status === 'connected') list();
       },
       complete() {
         listed = [];

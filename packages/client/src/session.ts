@@ -42,7 +42,7 @@ export function createSession(): Session {
       const requests: OpenRequest[] = [];
       let units = 0;
       for (const link of links) {
-        if (requests.length === LIMITS.handshakeOpens) break;
+        if (requests.length === LIMITS.handshakeRequests) break;
         const request = link.request();
         units += JSON.stringify(request).length;
         if (units > CARRIED_UNITS) break;

@@ -1,4 +1,11 @@
-import type { FinishReason, Intent, StreamError, Timing, Turn, Usage } from '@rivulet/protocol';
+import type {
+  FinishReason,
+  Intent,
+  StreamError,
+  Timing,
+  ContextMessage,
+  Usage,
+} from '@rivulet/protocol';
 import type { Observable } from 'rxjs';
 
 /** Where an answer came from. */
@@ -7,7 +14,7 @@ export type AnswerSource = 'model' | 'server-cache' | 'browser-cache';
 /** The words of fetch: how this browser's and the server's response caches take part. */
 export type CacheMode = 'default' | 'reload' | 'no-store' | 'only-if-cached';
 
-export interface AskOptions {
+export interface AnswerOptions {
   temperature?: number;
   topP?: number;
   topK?: number;
@@ -24,19 +31,19 @@ export interface AskOptions {
    * What a server that is asked too often does to the question: `fail` with `rate_limited`, unless
    * given, or `wait` until it may be asked. `retryAt` of the snapshot says until when.
    */
-  whenLimited?: 'fail' | 'wait';
+  onRateLimit?: 'fail' | 'wait';
   /** Aborting cancels the answer, as `cancel()` does. */
   signal?: AbortSignal;
 }
 
-export interface Ask {
+export interface AnswerRequest {
   query: string;
   /** Earlier messages of the conversation, oldest first. */
-  context?: readonly Turn[];
+  context?: readonly ContextMessage[];
   intent?: Intent;
   /** The caller's own name for the conversation; it comes back in every message. */
   sessionId?: string;
-  options?: AskOptions;
+  options?: AnswerOptions;
 }
 
 /** One thing that happened to an answer, in order. */
@@ -160,12 +167,12 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
   /** Ends the answer for all who read it; the text so far stays. Nothing happens once it is final. */
   cancel(): void;
   /**
-   * Stops reading here until `attach()`. The server ends the answer two seconds later unless someone
+   * Stops reading here until `resume()`. The server ends the answer two seconds later unless someone
    * reads it by then. Nothing happens a second time.
    */
-  detach(): void;
-  /** Reads on after `detach()`, to its end if the answer has ended meanwhile; else nothing happens. */
-  attach(): void;
+  release(): void;
+  /** Reads on after `release()`, to its end if the answer has ended meanwhile; else nothing happens. */
+  resume(): void;
   /**
    * Resolves with the final snapshot when the answer is done or cancelled; rejects with a
    * `StreamError` when it failed. Never unhandled: ignoring it is fine.
@@ -173,7 +180,7 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
   readonly result: Promise<AnswerSnapshot>;
 }
 
-export type ConnectionStatus = 'connecting' | 'online' | 'reconnecting' | 'offline' | 'closed';
+export type ConnectionStatus = 'connecting' | 'connected' | 'reconnecting' | 'offline' | 'closed';
 
 /** An answer that is still being generated for this user: here, in another tab, on another device. */
 export interface ActiveAnswer {
@@ -210,7 +217,7 @@ export interface ClientOptions {
   cache?: CacheOptions | false;
 }
 
-export interface ResponseCacheControl {
+export interface ClientCache {
   /**
    * Removes everything kept under this client's namespace, in every tab; what was asked before is not
    * kept after. Rejects if the browser did not do it, for then it is still there.
@@ -220,19 +227,19 @@ export interface ResponseCacheControl {
 
 export interface Client {
   /**
-   * Cold: subscribing asks, unsubscribing detaches. Subscribing again attaches to the same answer
+   * Cold: subscribing asks, unsubscribing releases. Subscribing again attaches to the same answer
    * and never asks twice; after a failure it is a new attempt, so `retry()` works. Errors with a
    * `StreamError`; a cancelled answer errors with the code `cancelled`.
    */
-  stream(ask: Ask): Observable<ResponseEvent>;
+  stream(ask: AnswerRequest): Observable<ResponseEvent>;
   /** Asks at once. */
-  start(ask: Ask): Answer;
+  start(ask: AnswerRequest): Answer;
   /**
    * Reads on an answer that is under way or ended up to five minutes ago: after a reload, in another
    * tab, on another device. It begins with the text that this browser has of it. Never asks: what the
-   * server does not know fails with `producer_lost` if it was known here, else with `not_found`.
+   * server does not know fails with `interrupted` if it was known here, else with `not_found`.
    */
-  attach(id: string): Answer;
+  resume(id: string): Answer;
   /**
    * What is still being generated for this user, oldest first: at first what this browser knows, once
    * connected what the server says, then also each change by this client. Connects; never errors;
@@ -241,7 +248,7 @@ export interface Client {
   readonly active$: Observable<readonly ActiveAnswer[]>;
   /** The state of the connection at once, then each change. It connects when first needed. */
   readonly connection$: Observable<ConnectionStatus>;
-  readonly cache: ResponseCacheControl;
+  readonly cache: ClientCache;
   /** Ends the connection; what is running here ends as `cancelled`. The client is of no use after. */
   close(): void;
 }

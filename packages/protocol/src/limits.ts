@@ -1,7 +1,7 @@
 /** The largest of what a client may send. A server may allow less. "Units" are UTF-16 code units. */
 export const LIMITS = {
   queryUnits: 32_768,
-  contextTurns: 200,
+  contextMessages: 200,
   contextUnits: 131_072,
   idUnits: 128,
   intentParameters: 32,
@@ -9,7 +9,7 @@ export const LIMITS = {
   browserIdUnitsMin: 16,
   tokenUnits: 16_384,
   /** Requests that a handshake may carry. */
-  handshakeOpens: 64,
+  handshakeRequests: 64,
   /** Of a query in the list of streams. */
   listedQueryUnits: 256,
   /** Bytes of one message as Socket.IO frames it; a larger one ends the connection. */

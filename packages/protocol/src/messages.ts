@@ -3,12 +3,12 @@ import type { ErrorCode } from './errors.js';
 /** Every event on the wire. PROTOCOL.md has a section for each. */
 export const EVENT = {
   start: 'stream_start',
-  attach: 'stream_attach',
+  resume: 'stream_resume',
   ack: 'stream_ack',
   cancel: 'stream_cancel',
   detach: 'stream_detach',
   list: 'stream_list',
-  opened: 'stream_opened',
+  reply: 'stream_reply',
   closing: 'server_closing',
   queued: 'stream_queued',
   chunk: 'stream_chunk',
@@ -31,7 +31,7 @@ export interface Intent {
 }
 
 /** One earlier message of the conversation; `context` lists them oldest first. */
-export interface Turn {
+export interface ContextMessage {
   role: 'user' | 'assistant';
   content: string;
 }
@@ -65,11 +65,11 @@ export interface WireError {
   retry_after_ms?: number;
 }
 
-/** What a client says while it connects, in Socket.IO's `auth`. `open` is carried out as if sent next. */
+/** What a client says while it connects, in Socket.IO's `auth`. `requests` is carried out as if sent next. */
 export interface Handshake {
   browser_id?: string;
   token?: string;
-  open?: (StreamStartRequest | StreamAttachRequest)[];
+  requests?: (StreamStartRequest | StreamResumeRequest)[];
 }
 
 /** Asks a question, or attaches to the running stream if `stream_id` and body are known already. */
@@ -80,14 +80,14 @@ export interface StreamStartRequest {
   stream_id?: string;
   reader_id?: string;
   intent?: Intent;
-  context?: Turn[];
+  context?: ContextMessage[];
   options?: GenerateOptions;
   window?: number;
 }
 
 /** Reads a stream that exists from `offset` on. */
-export interface StreamAttachRequest {
-  type?: typeof EVENT.attach;
+export interface StreamResumeRequest {
+  type?: typeof EVENT.resume;
   stream_id: string;
   reader_id?: string;
   offset: number;
@@ -132,7 +132,7 @@ export interface StreamSummary {
 export type StreamStatus = 'queued' | 'waiting' | 'streaming' | 'ended';
 
 /** The stream is being read; `ref` names it in short chunks when a window was given. */
-export interface StreamOpenReply {
+export interface StreamReply {
   ok: true;
   stream_id: string;
   status: StreamStatus;
@@ -156,11 +156,11 @@ export interface ErrorReply {
   error: WireError;
 }
 
-/** The reply to one request of the handshake's `open`, in their order. */
-export interface StreamOpenedMessage {
-  type: typeof EVENT.opened;
+/** The reply to one request of the handshake's `requests`, in their order. */
+export interface StreamReplyMessage {
+  type: typeof EVENT.reply;
   stream_id?: string;
-  reply: StreamOpenReply | ErrorReply;
+  reply: StreamReply | ErrorReply;
 }
 
 /** The server takes no new streams, and ends within `drain_ms`. */

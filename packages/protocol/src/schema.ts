@@ -5,12 +5,12 @@ import type {
   GenerateOptions,
   Intent,
   StreamAckRequest,
-  StreamAttachRequest,
+  StreamResumeRequest,
   StreamCancelRequest,
   StreamDetachRequest,
   StreamListRequest,
   StreamStartRequest,
-  Turn,
+  ContextMessage,
 } from './messages.js';
 
 // A field the schema does not name is dropped, never refused: a newer client may talk to an older
@@ -20,11 +20,11 @@ const id = z.string().min(1).max(LIMITS.idUnits);
 const offset = z.int().nonnegative();
 const window = z.int().positive().max(LIMITS.windowUnits);
 
-/** Each request of `open` is parsed for itself: a wrong one is no reason to refuse the others. */
+/** Each request of `requests` is parsed for itself: a wrong one is no reason to refuse the others. */
 export interface RawHandshake {
   browser_id?: string | undefined;
   token?: string;
-  open?: unknown[];
+  requests?: unknown[];
 }
 
 export const handshakeSchema: z.ZodType<RawHandshake> = z.object({
@@ -36,7 +36,7 @@ export const handshakeSchema: z.ZodType<RawHandshake> = z.object({
     .optional()
     .catch(undefined),
   token: z.string().max(LIMITS.tokenUnits).exactOptional(),
-  open: z.array(z.unknown()).max(LIMITS.handshakeOpens).exactOptional(),
+  requests: z.array(z.unknown()).max(LIMITS.handshakeRequests).exactOptional(),
 });
 
 const intent: z.ZodType<Intent> = z.object({
@@ -52,14 +52,14 @@ const intent: z.ZodType<Intent> = z.object({
     .exactOptional(),
 });
 
-const turn: z.ZodType<Turn> = z.object({
+const turn: z.ZodType<ContextMessage> = z.object({
   role: z.enum(['user', 'assistant']),
   content: z.string(),
 });
 
 const context = z
   .array(turn)
-  .max(LIMITS.contextTurns)
+  .max(LIMITS.contextMessages)
   .refine((turns) => turns.reduce((sum, t) => sum + t.content.length, 0) <= LIMITS.contextUnits, {
     error: `at most ${LIMITS.contextUnits} UTF-16 units in all`,
   });
@@ -87,8 +87,8 @@ export const startSchema: z.ZodType<StreamStartRequest> = z.object({
   window: window.exactOptional(),
 });
 
-export const attachSchema: z.ZodType<StreamAttachRequest> = z.object({
-  type: z.literal(EVENT.attach).exactOptional(),
+export const resumeSchema: z.ZodType<StreamResumeRequest> = z.object({
+  type: z.literal(EVENT.resume).exactOptional(),
   stream_id: id,
   reader_id: id.exactOptional(),
   offset,

@@ -3,7 +3,7 @@ import type { LlmService } from './generate/service.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
 import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
-import { createGuard, DEFAULT_SOCKET_CAPS, type SocketCaps } from './socket/guard.js';
+import { createGuard, DEFAULT_SOCKET_CAPS, type ConnectionLimits } from './socket/guard.js';
 import { allowOrigins } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
 import { createRateLimits, DEFAULT_RATE_LIMIT, type RateLimit } from './socket/rate-limits.js';
@@ -20,7 +20,7 @@ export interface AttachOptions {
   rateLimit?: RateLimit;
   /** Whose `X-Forwarded-For` is believed: addresses, networks, `loopback`. Nobody's unless given. */
   trustedProxies?: readonly string[];
-  socketCaps?: Partial<SocketCaps>;
+  socketCaps?: Partial<ConnectionLimits>;
   bounds?: Partial<StreamBounds>;
   logger?: Logger;
 }

@@ -11,9 +11,9 @@ export interface Config {
     model: string;
     baseUrl: string | undefined;
     /** Answers at a time, and so connections. */
-    parallelism: number;
+    concurrency: number;
   };
-  ollama: { host: string; model: string | undefined; parallelism: number };
+  ollama: { host: string; model: string | undefined; concurrency: number };
   /** What a failure after text was shown leads to: the next provider's attempt, or the end. */
   onMidstreamFailure: 'restart' | 'fail';
   /** Requests that may wait for each provider. */
@@ -109,10 +109,10 @@ const environment = z.object({
   GEMINI_BASE_URL: httpUrl.optional(),
   OLLAMA_HOST: ollamaHost.default('http://127.0.0.1:11434'),
   OLLAMA_MODEL: z.string().optional(),
-  GEMINI_PARALLELISM: wholeNumber(1, 10_000).default(32),
+  GEMINI_CONCURRENCY: wholeNumber(1, 10_000).default(32),
   // As many as Ollama answers at a time by its own default (OLLAMA_NUM_PARALLEL). What is sent beyond
   // that waits inside Ollama, where nobody learns how many are ahead and the wait passes for silence.
-  OLLAMA_PARALLELISM: wholeNumber(1, 10_000).default(1),
+  OLLAMA_CONCURRENCY: wholeNumber(1, 10_000).default(1),
   LLM_ON_MIDSTREAM_FAILURE: oneOf(['restart', 'fail']).default('restart'),
   LLM_MAX_QUEUED: wholeNumber(0, 1_000_000).default(512),
   LLM_TEMPERATURE: decimal(0, 2).optional(),
@@ -164,12 +164,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       apiKey: e.GEMINI_API_KEY,
       model: e.GEMINI_MODEL,
       baseUrl: e.GEMINI_BASE_URL,
-      parallelism: e.GEMINI_PARALLELISM,
+      concurrency: e.GEMINI_CONCURRENCY,
     },
     ollama: {
       host: e.OLLAMA_HOST,
       model: e.OLLAMA_MODEL,
-      parallelism: e.OLLAMA_PARALLELISM,
+      concurrency: e.OLLAMA_CONCURRENCY,
     },
     onMidstreamFailure: e.LLM_ON_MIDSTREAM_FAILURE,
     maxQueued: e.LLM_MAX_QUEUED,

@@ -1,8 +1,8 @@
 import type { MeterProvider } from '@opentelemetry/api';
 import { type Config, readConfig } from './config.js';
 import { createResponseCache } from './generate/cache.js';
-import { chooseRoute } from './generate/candidates.js';
-import type { Route } from './generate/route.js';
+import { chooseProviders } from './generate/choose-providers.js';
+import type { Providers } from './generate/route.js';
 import { LlmService } from './generate/service.js';
 import type { Tool } from './generate/tools/tool.js';
 import type { ToolLimits } from './generate/tools/toolbox.js';
@@ -13,7 +13,7 @@ export interface CoreOptions {
   /** What the environment says unless given. */
   config?: Config;
   /** Who answers; chosen by `config.mode` unless given. */
-  route?: Route;
+  providers?: Providers;
   /** What the model may call; nothing unless given. */
   tools?: readonly Tool[];
   toolLimits?: Partial<ToolLimits>;
@@ -31,7 +31,7 @@ export async function createLlmService(options: CoreOptions = {}): Promise<LlmSe
   const logger = logErrorFacts(options.logger ?? createLogger(config.logLevel));
   const { systemPrompt, temperature, topP, topK, maxTokens, cache } = config;
   return new LlmService({
-    route: options.route ?? (await chooseRoute(config, logger)),
+    providers: options.providers ?? (await chooseProviders(config, logger)),
     onMidstreamFailure: config.onMidstreamFailure,
     maxQueued: config.maxQueued,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },

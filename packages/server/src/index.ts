@@ -36,7 +36,7 @@ export {
   ProviderError,
   type ProviderFailure,
   questionOf,
-  type RawTurn,
+  type RawMessage,
   type ToolCall,
   type ToolDeclaration,
   type ToolMessage,
@@ -44,13 +44,13 @@ export {
   type ToolResult,
   type UserMessage,
 } from './generate/providers/provider.js';
-export { scripted, type ScriptStep } from './generate/providers/scripted.js';
-export type { ProviderStatus, Route, RouterOptions } from './generate/route.js';
+export { mockProvider, type MockStep } from './generate/providers/mock.js';
+export type { ProviderStatus, Providers, RouterOptions } from './generate/route.js';
 export {
-  type GenerateCall,
+  type GenerateCallOptions,
   LlmService,
   type LlmServiceOptions,
-  type WholeResponse,
+  type CompleteResponse,
 } from './generate/service.js';
 export { currentTime } from './generate/tools/current-time.js';
 export { searchDocs } from './generate/tools/search-docs.js';
@@ -63,13 +63,13 @@ export {
   type ToolSchema,
 } from './generate/tools/tool.js';
 export type { ToolLimits } from './generate/tools/toolbox.js';
-export type { Candidate } from './generate/upstream.js';
+export type { ProviderConfig } from './generate/upstream.js';
 export type { BreakerState, Gauges } from './observe/gauges.js';
 export { createLogger, type LogFields, type Logger } from './observe/logger.js';
 export { createMetrics, type StreamMetrics } from './observe/metrics.js';
 export type { ModelCall } from './observe/model-call.js';
 export type { GenerateRequest } from './request.js';
 export { createServer, type RivuletServer, type ServerOptions } from './server.js';
-export type { SocketCaps } from './socket/guard.js';
+export type { ConnectionLimits } from './socket/guard.js';
 export type { Authenticate, Credentials, Identity } from './socket/principal.js';
 export type { RateLimit } from './socket/rate-limits.js';

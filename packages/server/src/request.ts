@@ -1,11 +1,11 @@
-import type { GenerateOptions, Intent, Turn } from '@rivulet/protocol';
+import type { GenerateOptions, Intent, ContextMessage } from '@rivulet/protocol';
 
 /** A question, as the streaming core takes it. */
 export interface GenerateRequest {
   query: string;
   intent?: Intent;
   /** Earlier messages of the conversation, oldest first. */
-  context?: readonly Turn[];
+  context?: readonly ContextMessage[];
   options?: GenerateOptions;
   /** Who asks; answers are cached apart for each. Absent is a principal of its own. */
   principal?: string;

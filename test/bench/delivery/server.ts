@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
 import { createLogger, createServer, type Provider, questionOf, readConfig } from '@rivulet/server';
 import { Server } from 'socket.io';
-import { PATIENT } from '../../harness/route.js';
+import { PATIENT } from '../../harness/providers.js';
 import { piecesFor } from './script.js';
 import type { FromServer, ToServer } from './talk.js';
 
@@ -30,9 +30,9 @@ async function rivulet(): Promise<HttpServer> {
       RATE_LIMIT_REQUESTS: '1000000',
     }),
     logger: createLogger('silent'),
-    route: [{ provider, deadlines: PATIENT }],
+    providers: [{ provider, deadlines: PATIENT }],
     // So that what came and went can be seen to be gone.
-    bounds: { keepFinishedMs: 500 },
+    bounds: { finishedRetentionMs: 500 },
   });
   await listen(0);
   return http;

@@ -7,7 +7,7 @@ import {
   readConfig,
   type RivuletServer,
 } from '@rivulet/server';
-import { PATIENT } from '../../harness/route.js';
+import { PATIENT } from '../../harness/providers.js';
 import { type Description, type Kind, KINDS, type Served } from '../suite/script.js';
 import { type Perform, SCRIPT_TOOLS, scripts } from './scripts.js';
 
@@ -35,7 +35,7 @@ const STARTS = 3;
 async function serve(kind: Kind): Promise<Served> {
   switch (kind) {
     case 'one_place':
-      return { url: await start({ parallelism: 1 }) };
+      return { url: await start({ concurrency: 1 }) };
     case 'token': {
       const [mine, other, short] = [randomUUID(), randomUUID(), randomUUID()];
       const users = new Map<string, string>([
@@ -71,20 +71,20 @@ interface Setup {
   env?: Record<string, string>;
   authenticate?: Authenticate;
   /** Of the one model; two without a bound unless given. */
-  parallelism?: number;
+  concurrency?: number;
 }
 
-async function start({ env, authenticate, parallelism }: Setup = {}): Promise<string> {
+async function start({ env, authenticate, concurrency }: Setup = {}): Promise<string> {
   const candidate = (name: string) => ({
     provider: scripts(name, plain, perform),
     deadlines: PATIENT,
-    ...(parallelism !== undefined && { parallelism }),
+    ...(concurrency !== undefined && { concurrency }),
   });
   const first = candidate('first');
   const server = await createServer({
     config: readConfig({ HOST: '127.0.0.1', PORT: '0', ...NO_LIMIT, ...env }),
     logger: createLogger('silent'),
-    route: parallelism === undefined ? [first, candidate('second')] : [first],
+    providers: concurrency === undefined ? [first, candidate('second')] : [first],
     tools: SCRIPT_TOOLS,
     authenticate,
   });

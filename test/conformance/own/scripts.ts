@@ -56,7 +56,7 @@ async function* play(step: Step, signal: AbortSignal, perform: Perform): AsyncGe
     for (const call of step.calls) yield { type: 'tool_call', ...call };
     yield { type: 'finish', reason: 'stop', usage: {} };
   } else if ('fail' in step) {
-    throw new ProviderError('blocked', 'unable to answer: the script says so');
+    throw new ProviderError('content_filter', 'unable to answer: the script says so');
   } else if ('finish' in step) {
     yield { type: 'finish', reason: step.finish, usage: { output_tokens: 7 } };
   } else {

@@ -94,7 +94,7 @@ export class Inbox {
     return reading.terminal!;
   }
 
-  /** A reply to a start or an attach: from now on the stream's messages may come. */
+  /** A reply to a start or an resume: from now on the stream's messages may come. */
   open(request: Record<string, unknown>, reply: unknown): Reading {
     const { ok } = reply as { ok?: unknown };
     rule(ok === true, `the stream is opened: ${JSON.stringify(reply)}`);
@@ -130,7 +130,7 @@ export class Inbox {
     const message = shape.parse(args[0]);
     if (message.type === 'server_closing') {
       this.closing = message;
-    } else if (message.type === 'stream_opened') {
+    } else if (message.type === 'stream_reply') {
       this.#takeOpened(message);
     } else if (message.type === 'stream_error' && message.offset === undefined) {
       this.refusals.push(message);
@@ -157,14 +157,11 @@ export class Inbox {
 
   #takeOpened(message: Opened): void {
     const request = this.#asked[this.opened.length];
-    rule(request !== undefined, 'one `stream_opened` for each request of the handshake');
+    rule(request !== undefined, 'one `stream_reply` for each request of the handshake');
     const isRefused = errorReply.safeParse(message.reply).success;
     const reading = isRefused ? undefined : this.open(request, message.reply);
     const id = reading?.id ?? request['stream_id'];
-    rule(
-      message.stream_id === id,
-      '`stream_opened` names the stream, in the order of the requests',
-    );
+    rule(message.stream_id === id, '`stream_reply` names the stream, in the order of the requests');
     this.opened.push({ message, reading });
   }
 

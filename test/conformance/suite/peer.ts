@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import {
   ERRORS,
   EVENT,
-  type StreamAttachRequest,
+  type StreamResumeRequest,
   type StreamStartRequest,
 } from '@rivulet/protocol';
 import { io, type Socket } from 'socket.io-client';
@@ -27,7 +27,7 @@ export interface Peer {
   readonly socket: Socket;
   readonly inbox: Inbox;
   start(request: Question): Promise<Reading>;
-  attach(request: StreamAttachRequest & Record<string, unknown>): Promise<Reading>;
+  resume(request: StreamResumeRequest & Record<string, unknown>): Promise<Reading>;
   /** Starts without asking for a reply. */
   emitStart(request: StreamStartRequest & { stream_id: string }): Reading;
   /** The reply as it came. */
@@ -53,7 +53,7 @@ export async function connect(options: PeerOptions = {}): Promise<Peer> {
   const { auth = { browser_id: newId() }, transports = ['websocket'] } = options;
   const settings = { auth, transports, forceNew: true, reconnection: false };
   const socket = io(options.url ?? serverUnderTest().url, settings);
-  const inbox = new Inbox(socket, auth['open'] as Record<string, unknown>[] | undefined);
+  const inbox = new Inbox(socket, auth['requests'] as Record<string, unknown>[] | undefined);
   onTestFinished(() => {
     socket.disconnect();
     inbox.throwFaults();
@@ -103,7 +103,7 @@ function createPeer(socket: Socket, inbox: Inbox): Peer {
     inbox,
     start: (body) =>
       request(EVENT.start, body, (reply) => inbox.open({ ...body, offset: 0 }, reply)),
-    attach: (body) => request(EVENT.attach, body, (reply) => inbox.open(body, reply)),
+    resume: (body) => request(EVENT.resume, body, (reply) => inbox.open(body, reply)),
     emitStart(body) {
       socket.emit(EVENT.start, body);
       const { stream_id: id } = body;

@@ -4,7 +4,7 @@ export type Step =
   | { hold: string; given_up?: string }
   | { open: string }
   | { calls: { name: string; arguments: unknown }[] }
-  | { fail: 'unavailable' | 'blocked' }
+  | { fail: 'unavailable' | 'content_filter' }
   | { finish: 'stop' | 'length' | 'other' }
   | { describe: true }
   | { serve: Kind }

@@ -40,7 +40,7 @@ export type Summary = z.infer<typeof summary>;
 export const listReply = z.strictObject({ ok: z.literal(true), streams: z.array(summary) });
 
 const opened = z.strictObject({
-  type: z.literal('stream_opened'),
+  type: z.literal('stream_reply'),
   stream_id: id.exactOptional(),
   reply: z.union([openReply, errorReply]),
 });
@@ -104,7 +104,7 @@ export const shortChunk = z.tuple([z.int(), offset, z.string().min(1)]);
 
 /** What an event carries, by its name. */
 export const messages = {
-  stream_opened: opened,
+  stream_reply: opened,
   server_closing: closing,
   stream_queued: queued,
   stream_start: start,

@@ -26,7 +26,7 @@ export interface ModelStream {
 
 type OnTheWay = ReceivedFrame | { ahead: number } | 'opened' | 'not found';
 
-const DROPPED: ErrorEntry = { type: 'error', code: 'producer_lost', message: 'unable to go on' };
+const DROPPED: ErrorEntry = { type: 'error', code: 'interrupted', message: 'unable to go on' };
 
 /** A client that reads one stream as the SDK does, over a wire on which the test lets things happen. */
 export class ModelReader {
@@ -75,7 +75,7 @@ export class ModelReader {
   }
 
   /** Reads on from what is here; `find` throws where the server does not know the stream. */
-  attach(find: () => Stream): void {
+  resume(find: () => Stream): void {
     if (this.isDone) return;
     let stream: Stream;
     try {
@@ -205,7 +205,7 @@ export class ModelReader {
     this.#last = frame;
     const next = receive(this.received, frame);
     if (next !== 'gap') this.received = next;
-    else if (!this.#awaitsReply && this.#seat !== undefined) this.attach(find);
+    else if (!this.#awaitsReply && this.#seat !== undefined) this.resume(find);
     this.check();
   }
 

@@ -114,7 +114,7 @@ const steps = fc.oneof(
   { weight: 6, arbitrary: ofReader('acknowledges', (reader) => reader.ackLazily()) },
   { weight: 3, arbitrary: ofReader('acknowledges a wrong #', (reader, n) => reader.ack(n - 2)) },
   { weight: 6, arbitrary: ofReader('is cut, # late', (reader, n) => reader.cut(n)) },
-  { weight: 9, arbitrary: ofReader('attaches', (reader, _, world) => world.attach(reader)) },
+  { weight: 9, arbitrary: ofReader('attaches', (reader, _, world) => world.resume(reader)) },
   {
     weight: 3,
     arbitrary: ofReader('is given the last again', (r, _, world) => r.deliverAgain(world.find(r))),

@@ -14,9 +14,9 @@ const AGES_MS = 1e9;
 const BOUNDS = {
   ...DEFAULT_BOUNDS,
   maxStreamsPerPrincipal: 1_000,
-  detachGraceMs: AGES_MS,
-  orphanGraceMs: AGES_MS,
-  keepFinishedMs: AGES_MS,
+  detachTimeoutMs: AGES_MS,
+  disconnectTimeoutMs: AGES_MS,
+  finishedRetentionMs: AGES_MS,
 };
 /** The longest that a busy process lets its readers wait. */
 const LONGEST_WAIT_MS = 160;
@@ -50,19 +50,19 @@ export class World {
     const stream = this.#start(query);
     const reader = new ModelReader(`reader-${this.readers.length}`, stream, window);
     this.readers.push(reader);
-    this.attach(reader);
+    this.resume(reader);
   }
 
   /** Another reader of a stream. */
   join(stream: WorldStream, window: number | undefined): void {
     const reader = new ModelReader(`reader-${this.readers.length}`, stream, window);
     this.readers.push(reader);
-    this.attach(reader);
+    this.resume(reader);
   }
 
   /** As the SDK does, no reader attaches while there is more on its way to it. */
-  attach(reader: ModelReader): void {
-    if (reader.isUpToDate) reader.attach(this.find(reader));
+  resume(reader: ModelReader): void {
+    if (reader.isUpToDate) reader.resume(this.find(reader));
   }
 
   deliver(reader: ModelReader, count: number): void {
@@ -70,7 +70,7 @@ export class World {
     // As the SDK does where nothing was shown yet.
     if (!reader.isLost || reader.received.offset > 0) return;
     reader.moveTo(this.#start(reader.stream.query));
-    this.attach(reader);
+    this.resume(reader);
   }
 
   find(reader: ModelReader): () => Stream {
@@ -124,7 +124,7 @@ export class World {
       for (const reader of this.readers) {
         const { offset, terminal } = reader.received;
         reader.unblock();
-        if (!reader.isConnected) this.attach(reader);
+        if (!reader.isConnected) this.resume(reader);
         this.deliver(reader, Infinity);
         reader.ackLazily();
         moved ||= offset !== reader.received.offset || terminal !== reader.received.terminal;

@@ -1,12 +1,16 @@
 import { afterNextRender, DestroyRef, inject, type Signal, signal } from '@angular/core';
 import type { Client } from '../types.js';
-import { type AskActions, type AskState, createAsker } from './asker.js';
+import {
+  type AnswerActions,
+  type AnswerState,
+  createAnswerController,
+} from './answer-controller.js';
 
-export type { AskActions, AskState, Idle } from './asker.js';
+export type { AnswerActions, AnswerState, Idle } from './answer-controller.js';
 
 /** The state of a view's answer, and what the view can do. */
-export interface InjectedAnswer extends AskActions {
-  readonly state: Signal<AskState>;
+export interface InjectedAnswer extends AnswerActions {
+  readonly state: Signal<AnswerState>;
 }
 
 /**
@@ -15,12 +19,12 @@ export interface InjectedAnswer extends AskActions {
  * while rendering on a server.
  */
 export function injectAnswer(client: Client): InjectedAnswer {
-  const { state$, getSnapshot, ask, attach, stop, retry } = createAsker(client);
+  const { state$, getSnapshot, ask, resume, stop, retry } = createAnswerController(client);
   const state = signal(getSnapshot());
   const destroyRef = inject(DestroyRef);
   afterNextRender(() => {
     const subscription = state$.subscribe((next) => state.set(next));
     destroyRef.onDestroy(() => subscription.unsubscribe());
   });
-  return { state: state.asReadonly(), ask, attach, stop, retry };
+  return { state: state.asReadonly(), ask, resume, stop, retry };
 }

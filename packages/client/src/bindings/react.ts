@@ -1,12 +1,17 @@
 import { useMemo, useSyncExternalStore } from 'react';
 import type { Client } from '../types.js';
-import { type AskActions, type AskState, createAsker, IDLE } from './asker.js';
+import {
+  type AnswerActions,
+  type AnswerState,
+  createAnswerController,
+  IDLE,
+} from './answer-controller.js';
 
-export type { AskActions, AskState, Idle } from './asker.js';
+export type { AnswerActions, AnswerState, Idle } from './answer-controller.js';
 
 /** The state of a view's answer, and what the view can do; the actions are always the same functions. */
-export interface UseAnswer extends AskActions {
-  readonly state: AskState;
+export interface UseAnswer extends AnswerActions {
+  readonly state: AnswerState;
 }
 
 /**
@@ -14,16 +19,16 @@ export interface UseAnswer extends AskActions {
  * unmounted, and asks nothing while it is rendered on a server.
  */
 export function useAnswer(client: Client): UseAnswer {
-  const { ask, attach, stop, retry, getSnapshot, subscribe } = useMemo(() => {
-    const asker = createAsker(client);
+  const { ask, resume, stop, retry, getSnapshot, subscribe } = useMemo(() => {
+    const controller = createAnswerController(client);
     return {
-      ...asker,
+      ...controller,
       subscribe(changed: () => void) {
-        const subscription = asker.state$.subscribe(changed);
+        const subscription = controller.state$.subscribe(changed);
         return () => subscription.unsubscribe();
       },
     };
   }, [client]);
   const state = useSyncExternalStore(subscribe, getSnapshot, () => IDLE);
-  return { state, ask, attach, stop, retry };
+  return { state, ask, resume, stop, retry };
 }

@@ -1,12 +1,16 @@
 import { type Accessor, createSignal, onCleanup, onMount } from 'solid-js';
 import type { Client } from '../types.js';
-import { type AskActions, type AskState, createAsker } from './asker.js';
+import {
+  type AnswerActions,
+  type AnswerState,
+  createAnswerController,
+} from './answer-controller.js';
 
-export type { AskActions, AskState, Idle } from './asker.js';
+export type { AnswerActions, AnswerState, Idle } from './answer-controller.js';
 
 /** The state of a view's answer, and what the view can do. */
-export interface CreatedAnswer extends AskActions {
-  readonly state: Accessor<AskState>;
+export interface CreatedAnswer extends AnswerActions {
+  readonly state: Accessor<AnswerState>;
 }
 
 /**
@@ -14,11 +18,11 @@ export interface CreatedAnswer extends AskActions {
  * component is disposed of, and nothing is asked while rendering on a server.
  */
 export function createAnswer(client: Client): CreatedAnswer {
-  const { state$, getSnapshot, ask, attach, stop, retry } = createAsker(client);
+  const { state$, getSnapshot, ask, resume, stop, retry } = createAnswerController(client);
   const [state, setState] = createSignal(getSnapshot());
   onMount(() => {
     const subscription = state$.subscribe((next) => setState(next));
     onCleanup(() => subscription.unsubscribe());
   });
-  return { state, ask, attach, stop, retry };
+  return { state, ask, resume, stop, retry };
 }

@@ -1,18 +1,22 @@
 import type { Readable } from 'svelte/store';
 import type { Client } from '../types.js';
-import { type AskActions, type AskState, createAsker } from './asker.js';
+import {
+  type AnswerActions,
+  type AnswerState,
+  createAnswerController,
+} from './answer-controller.js';
 
-export type { AskActions, AskState, Idle } from './asker.js';
+export type { AnswerActions, AnswerState, Idle } from './answer-controller.js';
 
 /** A store of the state of a view's answer, and what the view can do. */
-export interface AnswerStore extends Readable<AskState>, AskActions {}
+export interface AnswerStore extends Readable<AnswerState>, AnswerActions {}
 
 /**
  * Asks on behalf of a component: `$answer` is the state, which changes at most once a frame. The
  * answer is left when nobody subscribes any more, and nothing is asked while rendering on a server.
  */
 export function createAnswer(client: Client): AnswerStore {
-  const { state$, ask, attach, stop, retry } = createAsker(client);
+  const { state$, ask, resume, stop, retry } = createAnswerController(client);
   return {
     // Svelte gives a second argument, which RxJS would take for a handler of errors.
     subscribe(run) {
@@ -20,7 +24,7 @@ export function createAnswer(client: Client): AnswerStore {
       return () => subscription.unsubscribe();
     },
     ask,
-    attach,
+    resume,
     stop,
     retry,
   };

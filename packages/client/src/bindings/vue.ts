@@ -1,13 +1,17 @@
 import type { Subscription } from 'rxjs';
 import { getCurrentInstance, onMounted, onScopeDispose, type ShallowRef, shallowRef } from 'vue';
 import type { Client } from '../types.js';
-import { type AskActions, type AskState, createAsker } from './asker.js';
+import {
+  type AnswerActions,
+  type AnswerState,
+  createAnswerController,
+} from './answer-controller.js';
 
-export type { AskActions, AskState, Idle } from './asker.js';
+export type { AnswerActions, AnswerState, Idle } from './answer-controller.js';
 
 /** The state of a view's answer, and what the view can do. */
-export interface UseAnswer extends AskActions {
-  readonly state: Readonly<ShallowRef<AskState>>;
+export interface UseAnswer extends AnswerActions {
+  readonly state: Readonly<ShallowRef<AnswerState>>;
 }
 
 /**
@@ -15,7 +19,7 @@ export interface UseAnswer extends AskActions {
  * answer is left when the scope is disposed of, and nothing is asked while rendering on a server.
  */
 export function useAnswer(client: Client): UseAnswer {
-  const { state$, getSnapshot, ask, attach, stop, retry } = createAsker(client);
+  const { state$, getSnapshot, ask, resume, stop, retry } = createAnswerController(client);
   const state = shallowRef(getSnapshot());
   let subscription: Subscription | undefined;
   const mount = (): void => {
@@ -24,5 +28,5 @@ export function useAnswer(client: Client): UseAnswer {
   if (getCurrentInstance()) onMounted(mount);
   else mount();
   onScopeDispose(() => subscription?.unsubscribe());
-  return { state, ask, attach, stop, retry };
+  return { state, ask, resume, stop, retry };
 }

@@ -1,3 +1,3 @@
 export { record } from './record.js';
 export type { Script, Step } from './script.js';
-export { createTestClient } from './test-client.js';
+export { createMockClient } from './mock-client.js';

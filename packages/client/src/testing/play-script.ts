@@ -5,14 +5,14 @@ import type { ColdSource } from '../cold-stream.js';
 import { NOTHING } from '../receive.js';
 import { receiveEvent } from '../receive-event.js';
 import { isFinal, isSame, type Phase, snapshotOf } from '../snapshot.js';
-import type { AnswerSnapshot, AnswerTiming, Ask, ResponseEvent } from '../types.js';
+import type { AnswerSnapshot, AnswerTiming, AnswerRequest, ResponseEvent } from '../types.js';
 import type { Script, Step } from './script.js';
 
 // As a server's.
 const DETACH_GRACE_MS = 2_000;
 
 /** A response to which happens what the script says, from now on. */
-export function playScript(id: string, ask: Ask, script: Script): ColdSource {
+export function playScript(id: string, ask: AnswerRequest, script: Script): ColdSource {
   const askedAt = asyncScheduler.now();
   const state$ = new ReplaySubject<AnswerSnapshot>(1);
   let received = NOTHING;
@@ -25,7 +25,7 @@ export function playScript(id: string, ask: Ask, script: Script): ColdSource {
   let current = snapshotOf({ id, query: ask.query, kept }, received, phase);
   state$.next(current);
 
-  const answer = createAnswer(state$.asObservable(), () => current, { cancel, detach, attach });
+  const answer = createAnswer(state$.asObservable(), () => current, { cancel, release, resume });
   const playing = from(script)
     .pipe(concatMap((step) => timer(step.afterMs ?? 0).pipe(map(() => step))))
     .subscribe(play);
@@ -35,8 +35,8 @@ export function playScript(id: string, ask: Ask, script: Script): ColdSource {
 
   return {
     answer,
-    detach,
-    resume: attach,
+    release,
+    resume,
     get wasGivenUp() {
       return wasGivenUp;
     },
@@ -95,11 +95,11 @@ export function playScript(id: string, ask: Ask, script: Script): ColdSource {
 
   function cancel(): void {
     if (isFinal(current)) return;
-    attach();
+    resume();
     end({ status: 'cancelled', timing: timing() });
   }
 
-  function detach(): void {
+  function release(): void {
     if (isFinal(current) || !isRead) return;
     isRead = false;
     grace = timer(DETACH_GRACE_MS).subscribe(() => {
@@ -109,7 +109,7 @@ export function playScript(id: string, ask: Ask, script: Script): ColdSource {
     });
   }
 
-  function attach(): void {
+  function resume(): void {
     if (isRead) return;
     grace.unsubscribe();
     isRead = true;

@@ -12,11 +12,11 @@ export interface StreamIdentity {
   query: string;
 }
 
-export interface Graces {
+export interface StreamTimeouts {
   /** How long a stream goes on whose last reader said that it left. */
-  detachGraceMs: number;
+  detachTimeoutMs: number;
   /** How long a stream goes on for a reader that was cut off, and may come back. */
-  orphanGraceMs: number;
+  disconnectTimeoutMs: number;
 }
 
 /** How a reader went: it said so, or its connection broke. */
@@ -47,7 +47,7 @@ export interface Stream extends StreamIdentity {
 export function createStream(
   identity: StreamIdentity,
   log: Log,
-  graces: Graces,
+  graces: StreamTimeouts,
   pace: Pace,
   abandon: () => void,
 ): Stream {
@@ -71,8 +71,8 @@ export function createStream(
     if (!readers.delete(reader)) return;
     reader.close();
     const now = performance.now();
-    if (how === 'lost') lostUntil.set(id, now + graces.orphanGraceMs);
-    else detachedUntil = now + graces.detachGraceMs;
+    if (how === 'lost') lostUntil.set(id, now + graces.disconnectTimeoutMs);
+    else detachedUntil = now + graces.detachTimeoutMs;
     abandonInTime();
   }
 
@@ -110,7 +110,7 @@ export function createStream(
       if (readerId === undefined) return;
       leaveAll(readerId);
       if (!lostUntil.delete(readerId)) return;
-      detachedUntil = performance.now() + graces.detachGraceMs;
+      detachedUntil = performance.now() + graces.detachTimeoutMs;
       abandonInTime();
     },
     dispose() {

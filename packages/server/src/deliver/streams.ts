@@ -7,11 +7,11 @@ import { createBranch } from './branch.js';
 import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
 import { createLogBytes } from './log-bytes.js';
 import { createPace } from './pace.js';
-import { createStream, type Graces, type Stream, type StreamIdentity } from './stream.js';
+import { createStream, type StreamTimeouts, type Stream, type StreamIdentity } from './stream.js';
 
-export interface StreamBounds extends Graces {
+export interface StreamBounds extends StreamTimeouts {
   /** How long a finished stream can still be attached to. */
-  keepFinishedMs: number;
+  finishedRetentionMs: number;
   /** Bytes of all logs; finished ones leave first, then new streams are refused and growing ones end. */
   maxLogBytes: number;
   /** Streams that one principal may have running. */
@@ -19,9 +19,9 @@ export interface StreamBounds extends Graces {
 }
 
 export const DEFAULT_BOUNDS: StreamBounds = {
-  detachGraceMs: 2_000,
-  orphanGraceMs: 60_000,
-  keepFinishedMs: 300_000,
+  detachTimeoutMs: 2_000,
+  disconnectTimeoutMs: 60_000,
+  finishedRetentionMs: 300_000,
   maxLogBytes: 256 * 1024 * 1024,
   maxStreamsPerPrincipal: 64,
 };
@@ -50,7 +50,7 @@ export interface Streams {
   forgetPrincipal(principal: string): void;
   /**
    * Takes no new stream from now on, and resolves when all have ended and were read; after `drainMs`
-   * what still runs ends with `producer_lost`.
+   * what still runs ends with `interrupted`.
    */
   drain(drainMs: number): Promise<void>;
   /** Ends every stream, and takes no new one. */
@@ -71,7 +71,7 @@ const CANCELLED: ErrorEntry = {
 };
 const SHUT_DOWN: ErrorEntry = {
   type: 'error',
-  code: 'producer_lost',
+  code: 'interrupted',
   message: 'unable to finish the answer: the server is being shut down; ask again',
 };
 const DRAIN_CHECK_MS = 50;
@@ -143,7 +143,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
 
   function finish(stream: Stream): void {
     if (finished.has(stream) || ownedOf(stream) === undefined) return;
-    finished.set(stream, setTimeout(() => forget(stream), bounds.keepFinishedMs).unref());
+    finished.set(stream, setTimeout(() => forget(stream), bounds.finishedRetentionMs).unref());
   }
 
   function ownedOf(stream: Stream): Owned | undefined {

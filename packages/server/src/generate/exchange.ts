@@ -155,7 +155,7 @@ function asStreamError(error: unknown, provider: Provider): StreamError {
 function codeOf({ failure }: ProviderError): StreamError['code'] {
   switch (failure) {
     case 'bad_request':
-    case 'blocked':
+    case 'content_filter':
     case 'truncated':
       return failure;
     case 'unavailable':

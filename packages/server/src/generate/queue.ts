@@ -29,7 +29,7 @@ export interface QueueOptions {
   /** As the message of a refusal names it. */
   name: string;
   /** Requests that go at a time. */
-  parallelism: number;
+  concurrency: number;
   /** Requests that may wait. */
   maxQueued: number;
 }
@@ -50,7 +50,7 @@ const NEWEST_WEIGHT = 0.2;
  * Not p-queue: a place here lasts as long as an iterator, not as a promise, and what a waiting request
  * wants to know, how many are ahead, is what p-queue keeps to itself.
  */
-export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Queue {
+export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Queue {
   // Each in the order of their coming; a Set lets one leave from the middle at no cost.
   const underWay = new Set<Ticket>();
   const fresh = new Set<Ticket>();
@@ -81,7 +81,7 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
 
   function admitNext(): void {
     for (const ticket of inOrder()) {
-      if (running >= parallelism) return;
+      if (running >= concurrency) return;
       stopWaiting(ticket);
       admit(ticket);
       ticket.onMove();
@@ -121,7 +121,7 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
       'overloaded',
       `unable to get an answer from ${name}: ${maxQueued} requests wait for it already`,
       // By then one place should have become free.
-      { retryAfterMs: Math.round(Math.min(most, Math.max(least, averageMs / parallelism))) },
+      { retryAfterMs: Math.round(Math.min(most, Math.max(least, averageMs / concurrency))) },
     );
   }
 
@@ -143,7 +143,7 @@ export function createQueue({ name, parallelism, maxQueued }: QueueOptions): Que
         leave: () => leave(ticket),
         onMove,
       };
-      if (running < parallelism) admit(ticket);
+      if (running < concurrency) admit(ticket);
       else if (isUnderWay) underWay.add(ticket);
       else if (countWaiting() < maxQueued) fresh.add(ticket);
       else throw refusal();

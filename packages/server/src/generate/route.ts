@@ -1,11 +1,16 @@
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
-import type { Delta, Prompt, Provider, RawTurn } from './providers/provider.js';
+import type { Delta, Prompt, Provider, RawMessage } from './providers/provider.js';
 import { type QueuedStep, takeTurn } from './turn.js';
-import { type Candidate, createUpstream, type Upstream, type UpstreamEvents } from './upstream.js';
+import {
+  type ProviderConfig,
+  createUpstream,
+  type Upstream,
+  type UpstreamEvents,
+} from './upstream.js';
 
 /** Who answers: the first that can, in this order. */
-export type Route = readonly [Candidate, ...Candidate[]];
+export type Providers = readonly [ProviderConfig, ...ProviderConfig[]];
 
 /**
  * What `follow` yields: the place in the queue while it waits for one, an attempt when its first text
@@ -23,7 +28,7 @@ export type RouteStep =
       reason: FinishReason;
       usage: Usage;
       calls: readonly CallDelta[];
-      raw?: RawTurn;
+      raw?: RawMessage;
     };
 
 type CallDelta = Extract<Delta, { type: 'tool_call' }>;
@@ -67,11 +72,11 @@ export interface Router {
 }
 
 export function createRouter(
-  [preferred, ...others]: Route,
+  [preferred, ...others]: Providers,
   { onMidstreamFailure, maxQueued }: RouterOptions,
   events: UpstreamEvents,
 ): Router {
-  const upstreamOf = (candidate: Candidate): Upstream =>
+  const upstreamOf = (candidate: ProviderConfig): Upstream =>
     createUpstream(candidate, maxQueued, events);
   const upstreams = [upstreamOf(preferred), ...others.map(upstreamOf)] as const;
 
@@ -154,7 +159,7 @@ function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstr
 
 /** A refusal on grounds of content is not for another provider to undo, nor a request that is wrong. */
 function isFinal({ code }: StreamError): boolean {
-  return code === 'blocked' || code === 'bad_request';
+  return code === 'content_filter' || code === 'bad_request';
 }
 
 function tooLong({ provider, deadlines }: Upstream): StreamError {

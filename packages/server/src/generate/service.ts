@@ -9,7 +9,7 @@ import type { Prompt, Provider } from './providers/provider.js';
 import {
   createRouter,
   type ProviderStatus,
-  type Route,
+  type Providers,
   type Router,
   type RouterOptions,
 } from './route.js';
@@ -20,7 +20,7 @@ import { createToolbox, type Toolbox, type ToolLimits } from './tools/toolbox.js
 import type { UpstreamEvents } from './upstream.js';
 
 export interface LlmServiceOptions extends Partial<RouterOptions> {
-  route: Route;
+  providers: Providers;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
   /** What the model may call; nothing unless given. */
@@ -35,14 +35,14 @@ export interface LlmServiceOptions extends Partial<RouterOptions> {
   metrics: StreamMetrics;
 }
 
-export interface GenerateCall {
+export interface GenerateCallOptions {
   signal?: AbortSignal;
   /** Whether pieces of the model's thinking are yielded as entries of their own. */
   thoughts?: boolean;
 }
 
 /** A complete answer, and who gave it. */
-export interface WholeResponse {
+export interface CompleteResponse {
   text: string;
   source: Source;
   provider: string;
@@ -61,13 +61,13 @@ export class LlmService {
 
   /** Throws a `TypeError` when two tools have one name. */
   constructor(options: LlmServiceOptions) {
-    const { route, metrics, tools = [], toolLimits = {} } = options;
+    const { providers, metrics, tools = [], toolLimits = {} } = options;
     const logger = logErrorFacts(options.logger);
     this.#options = { ...options, logger };
     this.#toolbox = createToolbox(tools, toolLimits, logger);
     const { onMidstreamFailure, maxQueued } = { ...DEFAULTS, ...options };
     this.#router = createRouter(
-      route,
+      providers,
       { onMidstreamFailure, maxQueued },
       upstreamEvents(logger, metrics),
     );
@@ -78,7 +78,7 @@ export class LlmService {
     }
   }
 
-  /** How each provider stands now, in the order of the route. */
+  /** How each provider stands now, in the order in which they are asked. */
   providerStatus(): ProviderStatus[] {
     return this.#router.status();
   }
@@ -91,9 +91,9 @@ export class LlmService {
    */
   async *generateResponseStream(
     request: GenerateRequest,
-    { signal = new AbortController().signal, thoughts = false }: GenerateCall = {},
+    { signal = new AbortController().signal, thoughts = false }: GenerateCallOptions = {},
   ): AsyncGenerator<StreamedEntry, void, undefined> {
-    const { route, maxResponseUnits, logger, metrics } = this.#options;
+    const { providers, maxResponseUnits, logger, metrics } = this.#options;
     const run = new Run(logger, metrics);
     try {
       const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
@@ -101,7 +101,7 @@ export class LlmService {
       const mode = request.options?.cache ?? 'default';
       const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
 
-      const first = route[0].provider;
+      const first = providers[0].provider;
       const hit = mode === 'default' ? this.#lookUp(keyOf(first)) : undefined;
       if (hit !== undefined) {
         run.cacheHit = true;
@@ -157,7 +157,7 @@ export class LlmService {
   async generateResponse(
     request: GenerateRequest,
     { signal }: { signal?: AbortSignal } = {},
-  ): Promise<WholeResponse> {
+  ): Promise<CompleteResponse> {
     let start: StartEntry | undefined;
     let text = '';
     for await (const entry of this.generateResponseStream(request, { ...(signal && { signal }) })) {

@@ -59,7 +59,7 @@ export async function* answerWithTools(
           finish = step;
       }
     }
-    if (finish === undefined) throw new Error('a route ends with a finish or throws');
+    if (finish === undefined) throw new Error('`follow` ends with a finish or throws');
     usage = sum(usage, finish.usage);
 
     const wantsTools = finish.calls.length > 0 && finish.reason === 'stop' && tools.length > 0;

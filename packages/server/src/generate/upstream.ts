@@ -6,11 +6,11 @@ import type { Prompt, Provider } from './providers/provider.js';
 import { createQueue, type Place, type Queue } from './queue.js';
 
 /** A provider, and how it is to be used. */
-export interface Candidate {
+export interface ProviderConfig {
   provider: Provider;
   deadlines: Deadlines;
   /** Answers that it gives at a time, further requests wait; no bound unless given. */
-  parallelism?: number;
+  concurrency?: number;
   /** Whether a failure before the first text may be worth one more try. */
   retries?: boolean;
 }
@@ -31,7 +31,7 @@ export interface Upstream {
 }
 
 export function createUpstream(
-  { provider, deadlines, parallelism = Infinity, retries = false }: Candidate,
+  { provider, deadlines, concurrency = Infinity, retries = false }: ProviderConfig,
   maxQueued: number,
   events: UpstreamEvents,
 ): Upstream {
@@ -41,7 +41,7 @@ export function createUpstream(
   return {
     provider,
     deadlines,
-    queue: createQueue({ name, parallelism, maxQueued }),
+    queue: createQueue({ name, concurrency, maxQueued }),
     breaker,
     ask: (place, prompt, signal) =>
       new Exchange({ provider, deadlines, retries, breaker, place, prompt, signal }, events),

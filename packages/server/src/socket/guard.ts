@@ -6,31 +6,34 @@ import type { Logger } from '../observe/logger.js';
 import { logOriginRefused, type OriginCheck } from './origin.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
-import type { Asker } from './rate-limits.js';
+import type { Requester } from './rate-limits.js';
 
-export interface SocketCaps {
+export interface ConnectionLimits {
   /** Connections in all. */
-  maxSockets: number;
+  maxConnections: number;
   /** Connections of one principal: the tabs and devices of one user. */
-  maxSocketsPerPrincipal: number;
+  maxConnectionsPerPrincipal: number;
 }
 
-export const DEFAULT_SOCKET_CAPS: SocketCaps = { maxSockets: 20_000, maxSocketsPerPrincipal: 64 };
+export const DEFAULT_SOCKET_CAPS: ConnectionLimits = {
+  maxConnections: 20_000,
+  maxConnectionsPerPrincipal: 64,
+};
 
 /** A connection that was let in. */
-export interface Admission extends Asker {
+export interface Admission extends Requester {
   /** Whether a later connection can be known as the same principal. */
   returns: boolean;
   expiresAt: Date | undefined;
   /** What the handshake asks for, as it came. */
-  open: readonly unknown[];
+  requests: readonly unknown[];
 }
 
 export interface GuardOptions {
   mayConnect: OriginCheck;
   authenticate: Authenticate | undefined;
   addressOf: (request: IncomingMessage) => string;
-  caps: SocketCaps;
+  caps: ConnectionLimits;
 }
 
 /** Who may connect. */
@@ -67,8 +70,8 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
   }
 
   function checkRoom(principal: string): void {
-    if (sockets >= caps.maxSockets) throw overloaded('the server has all it allows itself');
-    if ((socketsOf.get(principal) ?? 0) >= caps.maxSocketsPerPrincipal) {
+    if (sockets >= caps.maxConnections) throw overloaded('the server has all it allows itself');
+    if ((socketsOf.get(principal) ?? 0) >= caps.maxConnectionsPerPrincipal) {
       throw overloaded('you have too many; close some tabs');
     }
   }
@@ -79,10 +82,10 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
         logOriginRefused(request, logger);
         throw new StreamError('unauthorized', 'unable to connect: this page may not');
       }
-      const { browser_id, token, open = [] } = parse(handshakeSchema, handshake.auth);
+      const { browser_id, token, requests = [] } = parse(handshakeSchema, handshake.auth);
       const { id, returns, expiresAt } = await principalOf(token, browser_id, request.headers);
       checkRoom(id);
-      return { principal: id, address: addressOf(request), returns, expiresAt, open };
+      return { principal: id, address: addressOf(request), returns, expiresAt, requests };
     },
     seat(socket, { principal }) {
       sockets += 1;

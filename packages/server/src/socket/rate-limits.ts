@@ -8,19 +8,19 @@ export interface RateLimit {
 }
 
 /** Who asks: the principal, and the address it connects from. */
-export interface Asker {
+export interface Requester {
   principal: string;
   address: string;
 }
 
 /** Throws `rate_limited`, with when to try again. */
-export type SpendOne = (asker: Asker) => Promise<void>;
+export type SpendOne = (requester: Requester) => Promise<void>;
 
 export interface RateLimits {
   /** A new stream. */
   start: SpendOne;
   /** Reading a stream that exists: it comes in bursts, after each cut one for each stream. */
-  attach: SpendOne;
+  resume: SpendOne;
 }
 
 /** Many people may share an address, and one can make up as many principals as they like. */
@@ -32,7 +32,7 @@ export const DEFAULT_RATE_LIMIT: RateLimit = { requests: 30, windowSeconds: 60 }
 export function createRateLimits({ requests, windowSeconds }: RateLimit): RateLimits {
   return {
     start: bucket(requests, windowSeconds),
-    attach: bucket(requests * ATTACH_FACTOR, windowSeconds),
+    resume: bucket(requests * ATTACH_FACTOR, windowSeconds),
   };
 }
 

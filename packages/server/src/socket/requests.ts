@@ -4,11 +4,11 @@ import {
   LIMITS,
   StreamError,
   type StreamListReply,
-  type StreamOpenReply,
+  type StreamReply,
 } from '@rivulet/protocol';
 import {
   ackSchema,
-  attachSchema,
+  resumeSchema,
   cancelSchema,
   detachSchema,
   startSchema,
@@ -17,13 +17,13 @@ import type { Stream } from '../deliver/stream.js';
 import type { Streams } from '../deliver/streams.js';
 import { envelopeOf } from './encode.js';
 import { parse } from './parse.js';
-import type { Asker, RateLimits } from './rate-limits.js';
+import type { Requester, RateLimits } from './rate-limits.js';
 import type { Place, Seats } from './seats.js';
 
 /** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
 export interface Requests {
-  start(raw: unknown): Promise<StreamOpenReply>;
-  attach(raw: unknown): Promise<StreamOpenReply>;
+  start(raw: unknown): Promise<StreamReply>;
+  resume(raw: unknown): Promise<StreamReply>;
   ack(raw: unknown): DoneReply;
   cancel(raw: unknown): DoneReply;
   detach(raw: unknown): DoneReply;
@@ -31,14 +31,14 @@ export interface Requests {
 }
 
 export function createRequests(
-  asker: Asker,
+  requester: Requester,
   streams: Streams,
   seats: Seats,
   limits: RateLimits,
 ): Requests {
-  const { principal } = asker;
+  const { principal } = requester;
 
-  function open(stream: Stream, place: Place): StreamOpenReply {
+  function open(stream: Stream, place: Place): StreamReply {
     const { status, log } = stream;
     if (place.offset > log.head) {
       throw new StreamError(
@@ -63,12 +63,12 @@ export function createRequests(
         principal,
       };
       const identity = { principal, id, sessionId, query: query.slice(0, LIMITS.listedQueryUnits) };
-      if (!streams.has(principal, id)) await limits.start(asker);
+      if (!streams.has(principal, id)) await limits.start(requester);
       return open(streams.start(identity, request), { offset: 0, window, readerId });
     },
-    async attach(raw) {
-      const { stream_id, offset, window, reader_id: readerId } = parse(attachSchema, raw);
-      await limits.attach(asker);
+    async resume(raw) {
+      const { stream_id, offset, window, reader_id: readerId } = parse(resumeSchema, raw);
+      await limits.resume(requester);
       return open(streams.get(principal, stream_id), { offset, window, readerId });
     },
     ack(raw) {

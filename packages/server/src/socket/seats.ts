@@ -28,7 +28,7 @@ export interface Seats {
 
 const DROPPED: ErrorEntry = {
   type: 'error',
-  code: 'producer_lost',
+  code: 'interrupted',
   message: 'unable to send the rest of the answer: the server had to drop it; ask again',
 };
 

@@ -4,7 +4,7 @@ import {
   EVENT,
   LIMITS,
   type StreamListReply,
-  type StreamOpenReply,
+  type StreamReply,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
 import type { Streams } from '../deliver/streams.js';
@@ -16,7 +16,7 @@ import { refusalOf } from './refusal.js';
 import { createRequests } from './requests.js';
 import { createSeats } from './seats.js';
 
-type Reply = StreamOpenReply | StreamListReply | DoneReply;
+type Reply = StreamReply | StreamListReply | DoneReply;
 type CarryOut = (raw: unknown) => Reply | Promise<Reply>;
 type Settle = (reply: Reply | ErrorReply) => void;
 
@@ -63,16 +63,16 @@ export function serveSocket(
       socket.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...reply.error });
     };
 
-  for (const raw of admission.open) {
-    const carryOut = isAttach(raw) ? requests.attach : requests.start;
+  for (const raw of admission.requests) {
+    const carryOut = isAttach(raw) ? requests.resume : requests.start;
     carryOutInTurn(carryOut, raw, (reply) => {
       const id = 'stream_id' in reply ? reply.stream_id : claimedEnvelope(raw).stream_id;
       const stream_id = id !== undefined && { stream_id: id };
-      socket.emit(EVENT.opened, { type: EVENT.opened, ...stream_id, reply });
+      socket.emit(EVENT.reply, { type: EVENT.reply, ...stream_id, reply });
     });
   }
   on(EVENT.start, requests.start, tellRefusal);
-  on(EVENT.attach, requests.attach, tellRefusal);
+  on(EVENT.resume, requests.resume, tellRefusal);
   on(EVENT.ack, requests.ack);
   on(EVENT.cancel, requests.cancel);
   on(EVENT.detach, requests.detach);
@@ -86,7 +86,7 @@ export function serveSocket(
 }
 
 function isAttach(raw: unknown): boolean {
-  return typeof raw === 'object' && raw !== null && 'type' in raw && raw.type === EVENT.attach;
+  return typeof raw === 'object' && raw !== null && 'type' in raw && raw.type === EVENT.resume;
 }
 
 /** The names in a refused message, so that its sender knows which of its requests it was. */

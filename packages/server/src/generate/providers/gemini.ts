@@ -212,7 +212,7 @@ function truncated(): ProviderError {
 function blocked(what: 'prompt' | 'answer', reason: string): ProviderError {
   const named = /^[A-Z_]{1,40}$/.test(reason) ? ` (${reason})` : '';
   return new ProviderError(
-    'blocked',
+    'content_filter',
     `unable to answer: the safety rules of gemini refuse the ${what}${named}`,
   );
 }

@@ -16,7 +16,13 @@ import {
   unreachable,
 } from './ollama-errors.js';
 import { toMessages, toTools } from './ollama-messages.js';
-import { ProviderError, type Delta, type Prompt, type Provider, type RawTurn } from './provider.js';
+import {
+  ProviderError,
+  type Delta,
+  type Prompt,
+  type Provider,
+  type RawMessage,
+} from './provider.js';
 
 export interface OllamaOptions {
   /** As `OLLAMA_HOST` has it: a URL, or a host with or without port. */
@@ -160,7 +166,7 @@ function connect(
 
 function* toDeltas(
   { message, done, model, ...last }: ChatResponse,
-  raw: RawTurn | undefined,
+  raw: RawMessage | undefined,
 ): Generator<Delta> {
   if (message.thinking) yield { type: 'thought', text: message.thinking };
   if (message.content) yield { type: 'text', text: message.content };

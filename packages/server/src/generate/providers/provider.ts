@@ -14,7 +14,7 @@ export interface AssistantMessage {
   text: string;
   toolCalls?: readonly ToolCall[];
   /** The turn as its provider had it; for that provider alone. */
-  raw?: RawTurn;
+  raw?: RawMessage;
 }
 
 /** What came of the calls of the assistant's turn before it: a result for each, in their order. */
@@ -42,7 +42,7 @@ export type ToolResult = ToolOutcome & Pick<ToolCall, 'callId' | 'name'>;
  * The parts of a turn exactly as they came: some models refuse to go on unless they see them again
  * unchanged (Gemini signs its calls). Only the model that is named can read them.
  */
-export interface RawTurn {
+export interface RawMessage {
   provider: string;
   model: string;
   parts: readonly unknown[];
@@ -94,7 +94,7 @@ export type Delta =
   | { type: 'text'; text: string }
   | { type: 'thought'; text: string }
   | { type: 'tool_call'; providerId?: string; name: string; arguments: unknown }
-  | { type: 'finish'; reason: FinishReason; usage: Usage; model?: string; raw?: RawTurn };
+  | { type: 'finish'; reason: FinishReason; usage: Usage; model?: string; raw?: RawMessage };
 
 /**
  * Why a provider gave up; `route.ts` decides on it.
@@ -102,7 +102,7 @@ export type Delta =
  * - `busy`: 429, or its queue is full
  * - `misconfigured`: a refused key (401, 403) or an unknown model (404)
  * - `bad_request`: it does not accept this prompt (400)
- * - `blocked`: its safety rules refuse the prompt or the answer
+ * - `content_filter`: its safety rules refuse the prompt or the answer
  * - `truncated`: the stream ended with no finish
  */
 export type ProviderFailure =
@@ -110,7 +110,7 @@ export type ProviderFailure =
   | 'busy'
   | 'misconfigured'
   | 'bad_request'
-  | 'blocked'
+  | 'content_filter'
   | 'truncated';
 
 /** A provider's failure. The message reads "unable to …: reason" and holds no key and no prompt. */

@@ -4,14 +4,14 @@ import { answered } from './suite/answer.js';
 import { it } from './suite/it.js';
 import { connect, newId } from './suite/peer.js';
 
-describe('StreamAttachRequest', () => {
+describe('StreamResumeRequest', () => {
   it('to a stream that there is not is refused', async () => {
     const peer = await connect();
-    const error = await peer.refused(EVENT.attach, { stream_id: newId(), offset: 0 });
+    const error = await peer.refused(EVENT.resume, { stream_id: newId(), offset: 0 });
     expect(error.code).toBe('not_found');
   });
 
-  it.for([EVENT.attach, EVENT.ack, EVENT.cancel, EVENT.detach])(
+  it.for([EVENT.resume, EVENT.ack, EVENT.cancel, EVENT.detach])(
     'and %s to the stream of another are refused as if there were none',
     async (event) => {
       const { auth, id, units } = await answered();
@@ -23,7 +23,7 @@ describe('StreamAttachRequest', () => {
         expect(foreign.code).toBe('not_found');
       }
       const owner = await connect({ auth });
-      const late = await owner.attach({ stream_id: id, offset: 0 });
+      const late = await owner.resume({ stream_id: id, offset: 0 });
       await owner.inbox.ended(late);
       expect(late.units).toEqual(units);
     },
@@ -42,8 +42,8 @@ describe('StreamAttachRequest', () => {
     const first = await one.start({ query });
     const other = await one.start({ query: player.script(text, { finish: 'stop' }) });
     await one.inbox.until(() => first.text !== '');
-    const second = await two.attach({ stream_id: first.id, offset: 0, window: 1_000 });
-    const third = await three.attach({ stream_id: first.id, offset: 3 });
+    const second = await two.resume({ stream_id: first.id, offset: 0, window: 1_000 });
+    const third = await three.resume({ stream_id: first.id, offset: 3 });
     await player.open(gate);
     await Promise.all([one.inbox.ended(first), two.inbox.ended(second), three.inbox.ended(third)]);
     await one.inbox.ended(other);
@@ -63,8 +63,8 @@ describe('StreamAttachRequest', () => {
     const first = await peer.start({ query, window: 1_000 });
     await peer.inbox.until(() => first.text === 'before');
     // A message for the earlier reader would be a fault from here on.
-    const second = await peer.attach({ stream_id: first.id, offset: 4, window: 1_000 });
-    const third = await peer.attach({ stream_id: first.id, offset: 2 });
+    const second = await peer.resume({ stream_id: first.id, offset: 4, window: 1_000 });
+    const third = await peer.resume({ stream_id: first.id, offset: 2 });
     await player.open(gate);
     await peer.inbox.ended(third);
     expect(first.text).toBe('before');
@@ -83,7 +83,7 @@ describe('StreamAttachRequest', () => {
     const peer = await connect();
     const reading = await peer.start({ query });
     await peer.inbox.until(() => reading.text === 'before');
-    const refused = await peer.refused(EVENT.attach, { stream_id: reading.id, offset: 999 });
+    const refused = await peer.refused(EVENT.resume, { stream_id: reading.id, offset: 999 });
     expect(refused.code).toBe('bad_request');
     await player.open(gate);
     await peer.inbox.ended(reading);
@@ -109,7 +109,7 @@ describe('StreamAttachRequest', () => {
     await player.open(gate);
     await player.opened(said);
     const after = await connect({ auth });
-    const rest = await after.attach({ stream_id: id, offset: cut.next });
+    const rest = await after.resume({ stream_id: id, offset: cut.next });
     expect(await after.inbox.ended(rest)).toMatchObject({ type: EVENT.end });
     expect(cut.text + rest.text).toBe('One, two.');
   });

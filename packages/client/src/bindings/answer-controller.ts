@@ -1,9 +1,9 @@
 import { BehaviorSubject, Observable, Subscription } from 'rxjs';
 import { perFrame } from '../per-frame.js';
-import type { Answer, AnswerSnapshot, Ask, Client } from '../types.js';
+import type { Answer, AnswerSnapshot, AnswerRequest, Client } from '../types.js';
 
 /** What a view shows: the answer as it stands, or `idle` while nothing was asked. */
-export type AskState = AnswerSnapshot | Idle;
+export type AnswerState = AnswerSnapshot | Idle;
 
 /** Nothing was asked yet. It has the fields of a snapshot, all of them empty. */
 export interface Idle extends Omit<AnswerSnapshot, 'status'> {
@@ -11,11 +11,11 @@ export interface Idle extends Omit<AnswerSnapshot, 'status'> {
 }
 
 /** What a view can do. */
-export interface AskActions {
+export interface AnswerActions {
   /** Asks, and leaves the answer before. It goes out once the view is mounted. */
-  ask(question: string | Ask): void;
+  ask(question: string | AnswerRequest): void;
   /** Shows an answer under way, such as one of `client.active$` after a reload, and leaves the one before. */
-  attach(id: string): void;
+  resume(id: string): void;
   /** Ends the answer; its text stays. */
   stop(): void;
   /** Asks the last question again. Nothing happens when there is none. */
@@ -23,18 +23,18 @@ export interface AskActions {
 }
 
 /** One view's questions, one after the other: what all bindings are drawn from. */
-export interface Asker extends AskActions {
+export interface AnswerController extends AnswerActions {
   /**
    * The state at once, then at most one for each animation frame; never errors and never completes.
    * The first subscriber mounts the view, the last to leave unmounts it: that detaches the answer,
    * and who comes back within the server's grace reads on.
    */
-  readonly state$: Observable<AskState>;
+  readonly state$: Observable<AnswerState>;
   /** The newest that `state$` gave; the same object until it changes. */
-  getSnapshot(): AskState;
+  getSnapshot(): AnswerState;
 }
 
-type Question = { ask: Ask } | { id: string };
+type Question = { ask: AnswerRequest } | { id: string };
 
 export const IDLE: Idle = Object.freeze({
   id: '',
@@ -55,8 +55,8 @@ export const IDLE: Idle = Object.freeze({
   error: undefined,
 });
 
-export function createAsker(client: Client): Asker {
-  const states$ = new BehaviorSubject<AskState>(IDLE);
+export function createAnswerController(client: Client): AnswerController {
+  const states$ = new BehaviorSubject<AnswerState>(IDLE);
   let question: Question | undefined;
   /** Of the question, once it went out: what is never mounted, as on a server, asks nothing. */
   let answer: Answer | undefined;
@@ -72,11 +72,11 @@ export function createAsker(client: Client): Asker {
   function read(): void {
     reading.unsubscribe();
     if (question === undefined) return;
-    answer ??= 'id' in question ? client.attach(question.id) : client.start(question.ask);
+    answer ??= 'id' in question ? client.resume(question.id) : client.start(question.ask);
     const current = answer;
-    current.attach();
+    current.resume();
     reading = current.state$.pipe(perFrame()).subscribe((state) => states$.next(state));
-    reading.add(() => current.detach());
+    reading.add(() => current.release());
   }
 
   return {
@@ -91,7 +91,7 @@ export function createAsker(client: Client): Asker {
     }),
     getSnapshot: () => states$.value,
     ask: (next) => put({ ask: typeof next === 'string' ? { query: next } : next }),
-    attach: (id) => put({ id }),
+    resume: (id) => put({ id }),
     stop() {
       if (answer === undefined) put(undefined);
       else answer.cancel();

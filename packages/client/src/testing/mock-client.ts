@@ -1,6 +1,6 @@
 import { BehaviorSubject, distinctUntilKeyChanged, ReplaySubject } from 'rxjs';
 import { type ColdSource, coldStream } from '../cold-stream.js';
-import type { ActiveAnswer, Ask, Client, ConnectionStatus } from '../types.js';
+import type { ActiveAnswer, AnswerRequest, Client, ConnectionStatus } from '../types.js';
 import { playScript } from './play-script.js';
 import type { Script } from './script.js';
 
@@ -8,13 +8,13 @@ import type { Script } from './script.js';
  * A client that plays `script` for every question: no server, no socket, no cache. Its clock is
  * RxJS's `asyncScheduler`, so `TestScheduler.run` makes its time virtual.
  */
-export function createTestClient(script: Script | ((ask: Ask) => Script)): Client {
+export function createMockClient(script: Script | ((ask: AnswerRequest) => Script)): Client {
   const responses: ColdSource[] = [];
   const active$ = new BehaviorSubject<readonly ActiveAnswer[]>([]);
   const connection$ = new ReplaySubject<ConnectionStatus>(1);
-  connection$.next('online');
+  connection$.next('connected');
 
-  function open(ask: Ask): ColdSource {
+  function open(ask: AnswerRequest): ColdSource {
     const steps = typeof script === 'function' ? script(ask) : script;
     const response = playScript(`answer-${responses.length + 1}`, ask, steps);
     responses.push(response);
@@ -33,7 +33,7 @@ export function createTestClient(script: Script | ((ask: Ask) => Script)): Clien
   return {
     stream: (ask) => coldStream(() => open(ask)),
     start: (ask) => open(ask).answer,
-    attach(id) {
+    resume(id) {
       const known = responses.find(({ answer }) => answer.id === id);
       known?.resume();
       const unknown: Script = [{ type: 'error', code: 'not_found' }];

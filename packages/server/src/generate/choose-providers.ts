@@ -4,8 +4,8 @@ import type { Deadlines } from './deadline.js';
 import { docs } from './providers/docs.js';
 import { gemini } from './providers/gemini.js';
 import { ollama, ollamaModels } from './providers/ollama.js';
-import type { Route } from './route.js';
-import type { Candidate } from './upstream.js';
+import type { Providers } from './route.js';
+import type { ProviderConfig } from './upstream.js';
 
 const API_DEADLINES: Deadlines = { firstChunkMs: 10_000, stallMs: 30_000, totalMs: 120_000 };
 // A local model may have to be read from disk first.
@@ -15,7 +15,7 @@ const DEFAULT_OLLAMA_MODEL = 'llama3.2';
 const PROBE_MS = 1_000;
 
 /** The providers that the configuration asks for; with `auto`, those that are there. */
-export async function chooseRoute(config: Config, logger: Logger): Promise<Route> {
+export async function chooseProviders(config: Config, logger: Logger): Promise<Providers> {
   switch (config.mode) {
     case 'api':
       return [api(config)];
@@ -27,7 +27,7 @@ export async function chooseRoute(config: Config, logger: Logger): Promise<Route
       return [builtIn()];
     case 'auto': {
       const model = await installedModel(config, logger);
-      const found: Candidate[] = [];
+      const found: ProviderConfig[] = [];
       if (config.gemini.apiKey !== undefined) found.push(api(config));
       if (model !== undefined) found.push(local(config, model));
       const [first = builtIn(), ...rest] = found;
@@ -36,19 +36,19 @@ export async function chooseRoute(config: Config, logger: Logger): Promise<Route
   }
 }
 
-function api({ gemini: { apiKey = '', model, baseUrl, parallelism } }: Config): Candidate {
+function api({ gemini: { apiKey = '', model, baseUrl, concurrency } }: Config): ProviderConfig {
   const provider = gemini({ apiKey, model, ...(baseUrl !== undefined && { baseUrl }) });
-  return { provider, deadlines: API_DEADLINES, parallelism, retries: true };
+  return { provider, deadlines: API_DEADLINES, concurrency, retries: true };
 }
 
 function local(
-  { ollama: { host, parallelism } }: Config,
+  { ollama: { host, concurrency } }: Config,
   model: string = DEFAULT_OLLAMA_MODEL,
-): Candidate {
-  return { provider: ollama({ host, model }), deadlines: LOCAL_DEADLINES, parallelism };
+): ProviderConfig {
+  return { provider: ollama({ host, model }), deadlines: LOCAL_DEADLINES, concurrency };
 }
 
-function builtIn(): Candidate {
+function builtIn(): ProviderConfig {
   return { provider: docs(), deadlines: API_DEADLINES };
 }
 

@@ -3,7 +3,7 @@ import type { FinishReason, Usage } from '@rivulet/protocol';
 import type { Delta, Prompt, Provider } from './provider.js';
 
 /** One step of a script. `stall` never ends; `fail` throws what it holds. */
-export type ScriptStep =
+export type MockStep =
   | { text: string }
   | { call: string; arguments: unknown }
   | { waitMs: number }
@@ -12,8 +12,8 @@ export type ScriptStep =
   | { finish: FinishReason; usage?: Usage };
 
 /** Plays what `script` gives for a prompt: for tests and load, where no model is wanted. */
-export function scripted(
-  script: (prompt: Prompt) => Iterable<ScriptStep> | AsyncIterable<ScriptStep>,
+export function mockProvider(
+  script: (prompt: Prompt) => Iterable<MockStep> | AsyncIterable<MockStep>,
   { name = 'scripted', model = 'script' }: { name?: string; model?: string } = {},
 ): Provider {
   return {

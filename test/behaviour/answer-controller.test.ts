@@ -1,8 +1,8 @@
-import { createTestClient, type Script } from '@rivulet/client/testing';
+import { createMockClient, type Script } from '@rivulet/client/testing';
 import { filter, firstValueFrom, map, timer } from 'rxjs';
 import { questionOf } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
-import { createAsker } from '../../packages/client/src/bindings/asker.js';
+import { createAnswerController } from '../../packages/client/src/bindings/answer-controller.js';
 import { sdk, staged } from '../harness/sdk.js';
 import { virtual } from '../harness/virtual.js';
 
@@ -17,15 +17,19 @@ type Helpers = Parameters<Parameters<typeof virtual>[0]>[0];
 /** An asker in virtual time; `asked` has every question that went out. */
 function play(
   script: Script,
-  test: (asker: ReturnType<typeof createAsker>, asked: string[], helpers: Helpers) => void,
+  test: (
+    asker: ReturnType<typeof createAnswerController>,
+    asked: string[],
+    helpers: Helpers,
+  ) => void,
 ): void {
   virtual((helpers) => {
     const asked: string[] = [];
-    const client = createTestClient(({ query }) => {
+    const client = createMockClient(({ query }) => {
       asked.push(query);
       return script;
     });
-    test(createAsker(client), asked, helpers);
+    test(createAnswerController(client), asked, helpers);
   });
 }
 
@@ -135,12 +139,12 @@ describe('a view that asks', () => {
     const before = sdk(server.url).start({ query: 'What is a delta?' });
     (await nextCall()).say('Where');
     const client = sdk(server.url);
-    const asker = createAsker(client);
+    const asker = createAnswerController(client);
     const stateWhen = (text: string, status: string) =>
       firstValueFrom(asker.state$.pipe(filter((s) => s.text === text && s.status === status)));
     const subscription = asker.state$.subscribe();
     const [running] = await firstValueFrom(client.active$);
-    asker.attach(running!.id);
+    asker.resume(running!.id);
     expect(await stateWhen('Where', 'streaming')).toMatchObject({ id: before.id });
     asker.stop();
     await stateWhen('Where', 'cancelled');

@@ -33,7 +33,7 @@ describe('the built-in provider', () => {
     ['how can i use it in svelte', 'README.md#use-the-client-in-react-vue-svelte-angular-or-solid'],
     ['Is my data cached? What about privacy?', 'README.md#caching-and-privacy'],
     ['which environment variables are there', 'README.md#operating-it'],
-    ['StreamResumeRequest fields', 'PROTOCOL.md#streamattachrequest'],
+    ['StreamResumeRequest fields', 'PROTOCOL.md#streamresumerequest'],
     ['How do I write a new provider?', 'CONTRIBUTING.md#how-to-add-a-provider'],
   ])('answers %j with the section that fits, and its link', async (question, link) => {
     expect((await ask(question)).join('')).toContain(`/docs/${link}`);

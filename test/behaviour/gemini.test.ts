@@ -186,7 +186,7 @@ describe('a failure of gemini', () => {
   });
 
   it('is "content_filter" when the prompt is refused', async () => {
-    const { error } = await hear(provider, 'content_filter');
+    const { error } = await hear(provider, 'blocked');
 
     expect(error).toMatchObject({
       failure: 'content_filter',

@@ -33,7 +33,7 @@ function garblingServer(garble: (read: number) => boolean): { url: string; offse
   }
 
   io.on('connection', (socket) => {
-    for (const { stream_id, offset = 0 } of socket.handshake.auth['open'] ?? []) {
+    for (const { stream_id, offset = 0 } of socket.handshake.auth['requests'] ?? []) {
       const reply = { ok: true, stream_id };
       socket.emit(EVENT.reply, { type: EVENT.reply, stream_id, reply });
       send(socket, stream_id, offset);

@@ -56,7 +56,12 @@ async function liveALife(url: string): Promise<void> {
   expect(await cancelled).toBe('cancelled');
 }
 
-const OUTCOMES = { 'stop model': 2, 'stop cache': 1, 'content_filter model': 1, 'cancelled model': 1 };
+const OUTCOMES = {
+  'stop model': 2,
+  'stop cache': 1,
+  'content_filter model': 1,
+  'cancelled model': 1,
+};
 const GEMINI = `generate_content gcp.gemini ${MODEL}`;
 const OLLAMA = 'chat ollama llama3.2';
 

@@ -2,7 +2,7 @@ import {
   EVENT,
   type StreamErrorMessage,
   type StreamListReply,
-  type StreamMessage,
+  type LogMessage,
   type StreamQueuedMessage,
 } from '@rivulet/protocol';
 import { ProviderError } from '@rivulet/server';
@@ -39,7 +39,7 @@ const place = (socket: Socket, id: string): Promise<StreamQueuedMessage> =>
 function heard(socket: Socket, id: string): (number | string)[] {
   const messages: (number | string)[] = [];
   for (const event of [EVENT.queued, EVENT.start, EVENT.chunk, EVENT.end, EVENT.error]) {
-    socket.on(event, (message: StreamMessage) => {
+    socket.on(event, (message: LogMessage | StreamQueuedMessage) => {
       if (message.stream_id !== id) return;
       messages.push(message.type === EVENT.queued ? message.ahead : message.type);
     });

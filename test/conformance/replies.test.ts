@@ -11,7 +11,43 @@ describe('StreamReply', () => {
   it('says `ended` once all there will be is in the log', async () => {
     const { auth, id } = await answered();
     const reading = await (await connect({ auth })).resume({ stream_id: id, offset: 0 });
-    expect(reading.reply).toEqual({ ok: true, stream_id: id, status: 'ended' });
+    expect(reading.reply).toEqual({
+      ok: true,
+      stream_id: id,
+      status: 'ended',
+      epoch: expect.any(String),
+      attempt: 1,
+    });
+  });
+
+  it('has the `epoch` of the log, the same for every reader, and another for each stream', async () => {
+    const { auth, id, query } = await answered();
+    const peer = await connect({ auth });
+    const [one, two] = [
+      await peer.resume({ stream_id: id, offset: 0 }),
+      await peer.resume({ stream_id: id, offset: 3, window: 100 }),
+    ];
+    expect(one.reply.epoch).toBe(two.reply.epoch);
+    expect((await peer.start({ query })).reply.epoch).not.toBe(one.reply.epoch);
+  });
+
+  it('has `attempt` 0 before the first attempt begins, then the newest', async ({ player }) => {
+    const [gate, held, id] = [player.gate(), player.gate(), newId()];
+    const query = player.script(
+      { hold: gate },
+      { text: 'Paris' },
+      { fail: 'unavailable' },
+      { text: 'The capital' },
+      { hold: held },
+      { finish: 'stop' },
+    );
+    const peer = await connect();
+    const reading = await peer.start({ query, stream_id: id, window: 1_000 });
+    expect(reading.reply.attempt).toBe(0);
+    await player.open(gate);
+    await peer.inbox.until(() => reading.text === 'The capital');
+    expect((await peer.resume({ stream_id: id, offset: 0, window: 1_000 })).reply.attempt).toBe(2);
+    await player.open(held);
   });
 
   it('says `waiting` before the first text, and `streaming` after it', async ({ player }) => {

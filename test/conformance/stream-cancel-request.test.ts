@@ -33,7 +33,7 @@ describe('StreamCancelRequest', () => {
     const [gate, stopped, id] = [player.gate(), player.gate(), newId()];
     const query = player.script({ hold: gate, given_up: stopped }, { finish: 'stop' });
     const peer = await connect();
-    const reading = await peer.start({ query, stream_id: id });
+    const reading = await peer.start({ query, stream_id: id, window: 100 });
     await peer.done(EVENT.cancel, { stream_id: id });
     expect(await peer.inbox.ended(reading)).toMatchObject({ ...CANCELLED, offset: 0 });
   });
@@ -125,7 +125,7 @@ describe('StreamCancelRequest', () => {
     const hold = () => player.script({ hold: gate }, { finish: 'stop' });
     const peer = await connect({ url });
     const one = await peer.start({ query: hold() });
-    const two = await peer.start({ query: hold() });
+    const two = await peer.start({ query: hold(), window: 100 });
     const three = await peer.start({ query: player.script({ text: '3' }, { finish: 'stop' }) });
     await peer.inbox.until(() => three.messages.length > 0);
     await peer.done(EVENT.cancel, { stream_id: two.id });

@@ -14,6 +14,9 @@ describe('StreamEndMessage', () => {
       total_length: text.length,
       digest: digestOf(text),
       offset: units.length - 1,
+      source: 'model',
+      provider: expect.any(String),
+      model: expect.any(String),
     });
   });
 

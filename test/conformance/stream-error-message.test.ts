@@ -27,7 +27,10 @@ describe('StreamErrorMessage', () => {
 
   it('is the whole log where no model could answer', async ({ player }) => {
     const peer = await connect();
-    const reading = await peer.start({ query: player.script({ fail: 'unavailable' }) });
+    const reading = await peer.start({
+      query: player.script({ fail: 'unavailable' }),
+      window: 100,
+    });
     const terminal = await peer.inbox.ended(reading);
     expect(failureOf(terminal)).not.toBe('cancelled');
     expect(terminal.offset).toBe(0);

@@ -17,7 +17,7 @@ async function three(player: Player) {
   const ask = async () => {
     const gate = player.gate();
     const query = player.script({ hold: gate }, { text: 'x' }, { finish: 'stop' });
-    return { gate, reading: await peer.start({ query, session_id: 's' }) };
+    return { gate, reading: await peer.start({ query, session_id: 's', window: 100 }) };
   };
   const [one, two, last] = [await ask(), await ask(), await ask()];
   await peer.inbox.until(() => told(last.reading).length === 1);

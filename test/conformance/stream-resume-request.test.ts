@@ -5,6 +5,23 @@ import { it } from './suite/it.js';
 import { connect, newId } from './suite/peer.js';
 
 describe('StreamResumeRequest', () => {
+  it('with the `epoch` of the log reads on, and with another one reads from 0', async () => {
+    const { auth, id, units } = await answered();
+    const peer = await connect({ auth });
+    for (const window of [undefined, 1_000_000]) {
+      const where = { stream_id: id, offset: 5, ...(window && { window }) };
+      const { epoch } = (await peer.resume(where)).reply;
+      const on = await peer.resume({ ...where, epoch });
+      await peer.inbox.ended(on);
+      expect(on.reply.reset).toBeUndefined();
+      expect(on.units).toEqual(units.slice(5));
+      const again = await peer.resume({ ...where, epoch: 'of-a-log-that-was-lost', attempt: 1 });
+      await peer.inbox.ended(again);
+      expect(again.reply.reset).toBe(true);
+      expect(again.units).toEqual(units);
+    }
+  });
+
   it('to a stream that there is not is refused', async () => {
     const peer = await connect();
     const error = await peer.refused(EVENT.resume, { stream_id: newId(), offset: 0 });

@@ -106,7 +106,7 @@ describe('StreamToolResultMessage', () => {
       { finish: 'stop' },
     );
     const peer = await connect();
-    const reading = await peer.start({ query });
+    const reading = await peer.start({ query, window: 1_000 });
     expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end });
     expect(toolsOf(reading)).toHaveLength(2);
     expect(reading.messages.filter(({ type }) => type === EVENT.start)).toHaveLength(2);

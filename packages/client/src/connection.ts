@@ -1,9 +1,10 @@
 import {
   type ErrorReply,
   EVENT,
+  PROTOCOL_VERSION,
   type ShortChunk,
   type StreamListReply,
-  type StreamMessage,
+  type LogMessage,
   type StreamReplyMessage,
   type StreamReply,
   type StreamQueuedMessage,
@@ -52,7 +53,7 @@ const REPLY_TIMEOUT_MS = 10_000;
 const STABLE_MS = 5_000;
 /** Until a load balancer has noticed; the server that closes would let a user of its own in again. */
 const MOVE_ON_MS = 500;
-const NAMED = [EVENT.start, EVENT.chunk, EVENT.tool, EVENT.end, EVENT.error];
+const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
 export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
   const status = createLatest<ConnectionStatus>();
@@ -96,7 +97,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       if (reason !== 'io client disconnect') failed();
     });
     for (const event of NAMED) {
-      created.on(event, (message: StreamMessage) => {
+      created.on(event, (message: LogMessage) => {
         const frame = decode(message);
         if (frame !== undefined) links.get(message.stream_id ?? '')?.receive(frame);
       });
@@ -148,6 +149,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     if (session !== own) return;
     const requests = own.carry(links.values());
     send({
+      protocol: PROTOCOL_VERSION.newest,
       browser_id: ownId,
       ...(token !== undefined && { token }),
       ...(requests.length > 0 && { requests }),
@@ -172,6 +174,8 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     if (refusal?.code === 'unauthorized') {
       refusals += 1;
       if (auth === undefined || refusals > 1) return refused(knownError(refusal));
+    } else if (refusal?.retryable === false) {
+      return refused(knownError(refusal));
     }
     phase = 'waiting';
     status.next(isOffline() ? 'offline' : 'reconnecting');
@@ -183,7 +187,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     retryTimer = setTimeout(attempt, waitMs);
   }
 
-  /** A new token was refused, too. */
+  /** Another try would be refused, too. */
   function refused(error: WireError): void {
     phase = 'refused';
     refusals = 0;

@@ -57,6 +57,8 @@ export class Cursor implements Link {
   /** Whether the server knows the stream: it does not, it was told, or it said that it does. */
   #server: 'unaware' | 'told' | 'aware';
   #rebuilt = false;
+  /** Of the log that `#received` is from. */
+  #epoch: string | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #leave = (): void => {};
 
@@ -134,7 +136,15 @@ export class Cursor implements Link {
     this.#acknowledged = offset;
     if (this.#server === 'aware') {
       const { stream_id, reader_id } = this.#request;
-      return { type: EVENT.resume, stream_id, reader_id, offset, window: WINDOW_UNITS };
+      return {
+        type: EVENT.resume,
+        stream_id,
+        reader_id,
+        offset,
+        ...(this.#epoch !== undefined && { epoch: this.#epoch }),
+        ...(this.#received.attempt && { attempt: this.#received.attempt.attempt }),
+        window: WINDOW_UNITS,
+      };
     }
     this.#server = 'told';
     return this.#request;
@@ -176,6 +186,8 @@ export class Cursor implements Link {
     this.#reader = replied(this.#reader, !reply.ok || reply.status === 'ended');
     if (reply.ok) {
       this.#server = 'aware';
+      this.#epoch = reply.epoch;
+      if (reply.reset === true) this.#received = NOTHING;
       return this.#listener.moved({ status: 'open' });
     }
     if (this.#server !== 'aware' || reply.error.code !== 'not_found') {

@@ -2,7 +2,7 @@ import type {
   FinishReason,
   ShortChunk,
   Source,
-  StreamMessage,
+  LogMessage,
   StreamToolCallMessage,
   StreamToolResultMessage,
   Timing,
@@ -21,6 +21,7 @@ export interface Frame {
   entry:
     | ({ type: 'start' } & Attempt)
     | { type: 'text'; text: string }
+    | { type: 'thought'; text: string }
     | ToolCallEvent
     | ToolResultEvent
     | ({ type: 'end' } & End)
@@ -71,7 +72,9 @@ export const NOTHING: Received = {
  * is missing it is a `gap`, and nothing changes.
  */
 export function receive(state: Received, { offset, size, entry }: Frame): Received | 'gap' {
-  if (offset > state.offset) return 'gap';
+  const isHigherAttempt = entry.type === 'start' && entry.attempt > (state.attempt?.attempt ?? 0);
+  // The text begins again, so nothing before it is missing.
+  if (offset > state.offset && !(isHigherAttempt && state.attempt !== undefined)) return 'gap';
   if (offset + size <= state.offset) return state;
   const next = { ...state, offset: offset + size, ahead: 0 };
   switch (entry.type) {
@@ -79,6 +82,8 @@ export function receive(state: Received, { offset, size, entry }: Frame): Receiv
       return { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
     case 'text':
       return { ...next, text: state.text + entry.text.slice(state.offset - offset) };
+    case 'thought':
+      return next;
     case 'tool_call':
       return { ...next, tools: withCall(state, entry) };
     case 'tool_result':
@@ -137,9 +142,9 @@ export async function isWhole(text: string, { totalLength, digest }: End): Promi
   return text.length === totalLength && ((await sha256(text)) ?? digest) === digest;
 }
 
-/** A named message as a frame; undefined for one that has no offset, and so no place in the log. */
-export function decode(message: StreamMessage): Frame | undefined {
-  if (message.type === EVENT.queued || message.offset === undefined) return undefined;
+/** A named message as a frame; undefined for one without an offset, which is not part of the log. */
+export function decode(message: LogMessage): Frame | undefined {
+  if (message.offset === undefined) return undefined;
   const { offset } = message;
   switch (message.type) {
     case EVENT.start: {
@@ -152,6 +157,8 @@ export function decode(message: StreamMessage): Frame | undefined {
     }
     case EVENT.chunk:
       return textFrame(offset, message.data);
+    case EVENT.thought:
+      return { offset, size: 1, entry: { type: 'thought', text: message.data } };
     case EVENT.tool:
       return { offset, size: 1, entry: toolEntry(message) };
     case EVENT.end: {

@@ -76,9 +76,14 @@ export function createRunning(connection: Connection, journal: Journal | undefin
   function list(): void {
     connection.list((reply) => {
       if (!reply.ok) return;
-      listed = reply.streams.flatMap(({ stream_id, query, session_id, status }) =>
-        status === 'ended' ? [] : { ...summary(stream_id, query, session_id), status },
-      );
+      listed = reply.streams.flatMap(({ stream_id, query, session_id, status }) => {
+        if (status === 'ended') return [];
+        const isKnown = status === 'queued' || status === 'waiting' || status === 'streaming';
+        return {
+          ...summary(stream_id, query, session_id),
+          status: isKnown ? status : ('waiting' as const),
+        };
+      });
       tell();
     });
   }

@@ -5,6 +5,8 @@
 export const ERRORS = {
   bad_request: { retryable: false },
   unauthorized: { retryable: false },
+  unsupported_version: { retryable: false },
+  unsupported: { retryable: false },
   not_found: { retryable: false },
   conflict: { retryable: false },
   rate_limited: { retryable: true },

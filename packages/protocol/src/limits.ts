@@ -14,6 +14,20 @@ export const LIMITS = {
   listedQueryUnits: 256,
   /** Bytes of one message as Socket.IO frames it; a larger one ends the connection. */
   messageBytes: 1_048_576,
+  stopSequences: 4,
+  stopUnits: 64,
+  clientTools: 32,
+  toolNameUnits: 64,
+  toolDescriptionUnits: 1_024,
+  /** Of the JSON of a client tool's parameters. */
+  toolSchemaUnits: 16_384,
+  /** Of the JSON of what a client's tool returned. */
+  toolResultUnits: 131_072,
+  toolErrorUnits: 1_024,
+  /** Of the JSON of a schema for the answer. */
+  responseSchemaUnits: 32_768,
+  /** Of one message with a thought. */
+  thoughtUnits: 4_096,
   /** Offset units that a reader may ask to have under way. */
   windowUnits: 1_048_576,
 } as const;

@@ -1,6 +1,9 @@
 import type { ErrorCode } from './errors.js';
 
-/** Every event on the wire. PROTOCOL.md has a section for each. */
+/** The newest version of the protocol in PROTOCOL.md, and the oldest that a server still speaks. */
+export const PROTOCOL_VERSION = { newest: 1, oldest: 1 } as const;
+
+/** Every event on the wire. PROTOCOL.md has a section for each, and marks what is not sent yet as draft. */
 export const EVENT = {
   start: 'stream_start',
   resume: 'stream_resume',
@@ -8,17 +11,22 @@ export const EVENT = {
   cancel: 'stream_cancel',
   detach: 'stream_detach',
   list: 'stream_list',
+  toolReply: 'stream_tool_reply',
+  hello: 'server_hello',
   reply: 'stream_reply',
   closing: 'server_closing',
   queued: 'stream_queued',
+  loading: 'stream_loading',
   chunk: 'stream_chunk',
   shortChunk: 'c',
+  thought: 'stream_thought',
   tool: 'stream_tool',
   end: 'stream_end',
   error: 'stream_error',
+  changed: 'stream_changed',
 } as const;
 
-/** Why a text ended. `stop` is the only clean one: the model had said all. */
+/** Why a text ended. Only `stop` means that the model has finished. */
 export type FinishReason = 'stop' | 'length' | 'other';
 
 /** Where an answer came from: generated for this request, or the server's response cache. */
@@ -36,12 +44,23 @@ export interface ContextMessage {
   content: string;
 }
 
-/** How to generate. Each stands in for what the operator configured; `max_tokens` only lowers it. */
+/** A tool that the client runs. `parameters` is a JSON Schema of an object. */
+export interface ClientTool {
+  name: string;
+  description: string;
+  parameters: Record<string, unknown>;
+}
+
+/** How to generate. Each replaces what the operator configured; `max_tokens` only lowers it. */
 export interface GenerateOptions {
   temperature?: number;
   top_p?: number;
   top_k?: number;
   max_tokens?: number;
+  stop?: string[];
+  seed?: number;
+  thoughts?: boolean;
+  response_schema?: Record<string, unknown>;
   cache?: 'default' | 'reload' | 'no-store';
 }
 
@@ -53,6 +72,7 @@ export interface Usage {
 
 /** Milliseconds from the arrival of the request, by the server's monotonic clock. */
 export interface Timing {
+  load_ms?: number;
   first_chunk_ms?: number;
   total_ms: number;
 }
@@ -63,16 +83,19 @@ export interface WireError {
   message: string;
   retryable: boolean;
   retry_after_ms?: number;
+  request_id?: string;
 }
 
-/** What a client says while it connects, in Socket.IO's `auth`. `requests` is carried out as if sent next. */
+/** What a client sends while it connects, in Socket.IO's `auth`. The server carries out `requests` first. */
 export interface Handshake {
+  protocol?: number;
   browser_id?: string;
   token?: string;
+  new_streams?: boolean;
   requests?: (StreamStartRequest | StreamResumeRequest)[];
 }
 
-/** Asks a question, or attaches to the running stream if `stream_id` and body are known already. */
+/** Asks a question, or reads the stream that this principal started with the same `stream_id` and body. */
 export interface StreamStartRequest {
   type?: typeof EVENT.start;
   query: string;
@@ -81,6 +104,9 @@ export interface StreamStartRequest {
   reader_id?: string;
   intent?: Intent;
   context?: ContextMessage[];
+  omitted_messages?: number;
+  continue_text?: string;
+  client_tools?: ClientTool[];
   options?: GenerateOptions;
   window?: number;
 }
@@ -91,6 +117,8 @@ export interface StreamResumeRequest {
   stream_id: string;
   reader_id?: string;
   offset: number;
+  epoch?: string;
+  attempt?: number;
   window?: number;
 }
 
@@ -107,7 +135,7 @@ export interface StreamCancelRequest {
   stream_id: string;
 }
 
-/** This reader has gone; the stream goes on for the others. */
+/** This connection no longer reads the stream; the stream goes on for the others. */
 export interface StreamDetachRequest {
   type?: typeof EVENT.detach;
   stream_id: string;
@@ -117,9 +145,20 @@ export interface StreamDetachRequest {
 /** Asks which streams of this principal have not ended. */
 export interface StreamListRequest {
   type?: typeof EVENT.list;
+  watch?: boolean;
 }
 
-/** One stream that has not ended. `offset` is the end of its log so far. */
+/** Answers a tool call that waits for the client. */
+export interface StreamToolReplyRequest {
+  type?: typeof EVENT.toolReply;
+  stream_id: string;
+  call_id: string;
+  approved?: boolean;
+  result?: unknown;
+  error?: string;
+}
+
+/** One stream of a principal. `offset` is the end of its log so far. */
 export interface StreamSummary {
   stream_id: string;
   session_id?: string;
@@ -128,15 +167,26 @@ export interface StreamSummary {
   offset: number;
 }
 
-/** `queued` for the model, `waiting` for the first text, `streaming`, or `ended`. */
-export type StreamStatus = 'queued' | 'waiting' | 'streaming' | 'ended';
+/**
+ * - `queued`: waits until the model is free
+ * - `loading`: the model is being loaded (draft)
+ * - `waiting`: for the first text
+ * - `streaming`: text is coming
+ * - `paused`: a tool call waits for the client (draft)
+ * - `ended`: the log is complete
+ */
+export type StreamStatus = 'queued' | 'loading' | 'waiting' | 'streaming' | 'paused' | 'ended';
 
 /** The stream is being read; `ref` names it in short chunks when a window was given. */
 export interface StreamReply {
   ok: true;
   stream_id: string;
   status: StreamStatus;
+  epoch: string;
+  attempt: number;
+  reset?: boolean;
   ref?: number;
+  request_id?: string;
 }
 
 /** The request was carried out. */
@@ -163,6 +213,12 @@ export interface StreamReplyMessage {
   reply: StreamReply | ErrorReply;
 }
 
+/** The server speaks `protocol` on this connection, an older version than the handshake's. */
+export interface ServerHelloMessage {
+  type: typeof EVENT.hello;
+  protocol: number;
+}
+
 /** The server takes no new streams, and ends within `drain_ms`. */
 export interface ServerClosingMessage {
   type: typeof EVENT.closing;
@@ -177,6 +233,24 @@ export interface StreamQueuedMessage {
   ahead: number;
 }
 
+/** The model is being loaded. Not a part of the log, so it has no offset. */
+export interface StreamLoadingMessage {
+  type: typeof EVENT.loading;
+  stream_id: string;
+  session_id?: string;
+  provider: string;
+  model: string;
+}
+
+/** The question of a plain reader was accepted. */
+export interface StreamAcceptedMessage {
+  type: typeof EVENT.start;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  attempt: number;
+}
+
 /** An attempt begins: the text starts again from nothing. */
 export interface StreamStartMessage {
   type: typeof EVENT.start;
@@ -188,6 +262,7 @@ export interface StreamStartMessage {
   provider: string;
   model: string;
   reason?: string;
+  omitted_messages?: number;
 }
 
 /** Text. */
@@ -202,7 +277,16 @@ export interface StreamChunkMessage {
 /** Text for a reader with a window: the `ref` of its stream, the offset, the text. */
 export type ShortChunk = [ref: number, offset: number, data: string];
 
-/** The model called a tool, which now runs at the server. */
+/** A piece of the model's thinking, never part of the answer. */
+export interface StreamThoughtMessage {
+  type: typeof EVENT.thought;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  data: string;
+}
+
+/** The model called a tool, which now runs on the server unless `awaits` says otherwise. */
 export interface StreamToolCallMessage {
   type: typeof EVENT.tool;
   stream_id: string;
@@ -212,6 +296,7 @@ export interface StreamToolCallMessage {
   call_id: string;
   name: string;
   arguments: unknown;
+  awaits?: 'result' | 'approval';
 }
 
 /** A call has ended: `error` is there if it failed, else `result`. */
@@ -235,10 +320,23 @@ export interface StreamEndMessage {
   offset: number;
   complete: true;
   total_length: number;
+  source: Source;
+  provider: string;
+  model: string;
   finish_reason: FinishReason;
   digest: string;
   usage: Usage;
   timing: Timing;
+}
+
+/** The stream of a plain reader has failed; comes after its `stream_error`. */
+export interface StreamIncompleteMessage {
+  type: typeof EVENT.end;
+  stream_id: string;
+  session_id?: string;
+  complete: false;
+  total_length: number;
+  code: ErrorCode;
 }
 
 /** The stream ended before the answer was complete, or was refused to a client that asked for no reply. */
@@ -249,11 +347,17 @@ export interface StreamErrorMessage extends WireError {
   offset?: number;
 }
 
-/** All that a server sends about a stream by name; `ShortChunk` is the form without one. */
-export type StreamMessage =
-  | StreamQueuedMessage
+/** A stream of the principal was started, changed its status, or ended. */
+export interface StreamChangedMessage {
+  type: typeof EVENT.changed;
+  stream: StreamSummary;
+}
+
+/** A named message about an entry of a log; `ShortChunk` is the form of text without a name. */
+export type LogMessage =
   | StreamStartMessage
   | StreamChunkMessage
+  | StreamThoughtMessage
   | StreamToolCallMessage
   | StreamToolResultMessage
   | StreamEndMessage

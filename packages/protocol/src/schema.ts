@@ -2,6 +2,8 @@ import * as z from 'zod';
 import { LIMITS } from './limits.js';
 import { EVENT } from './messages.js';
 import type {
+  ClientTool,
+  ContextMessage,
   GenerateOptions,
   Intent,
   StreamAckRequest,
@@ -10,25 +12,29 @@ import type {
   StreamDetachRequest,
   StreamListRequest,
   StreamStartRequest,
-  ContextMessage,
+  StreamToolReplyRequest,
 } from './messages.js';
 
-// A field the schema does not name is dropped, never refused: a newer client may talk to an older
-// server. Dropping is also what makes an own `__proto__` key harmless.
+// The schemas drop fields that they do not name: a newer client may talk to an older server. Dropping
+// also makes an own `__proto__` key harmless.
 
 const id = z.string().min(1).max(LIMITS.idUnits);
 const offset = z.int().nonnegative();
 const window = z.int().positive().max(LIMITS.windowUnits);
 
-/** Each request of `requests` is parsed for itself: a wrong one is no reason to refuse the others. */
+/** A handshake whose `requests` are not parsed yet: a wrong one is no reason to refuse the others. */
 export interface RawHandshake {
+  protocol?: number;
+  new_streams?: boolean;
   browser_id?: string | undefined;
   token?: string;
   requests?: unknown[];
 }
 
 export const handshakeSchema: z.ZodType<RawHandshake> = z.object({
-  // Without a proper one the connection is nobody's but its own.
+  protocol: z.int().nonnegative().exactOptional(),
+  new_streams: z.boolean().exactOptional(),
+  // A connection without a valid id is a principal of its own.
   browser_id: z
     .string()
     .min(LIMITS.browserIdUnitsMin)
@@ -64,11 +70,30 @@ const context = z
     error: `at most ${LIMITS.contextUnits} UTF-16 units in all`,
   });
 
+/** A JSON object whose JSON has at most `maxUnits` UTF-16 units. */
+const jsonObject = (maxUnits: number): z.ZodType<Record<string, unknown>> =>
+  z.record(z.string(), z.unknown()).refine((value) => JSON.stringify(value).length <= maxUnits, {
+    error: `at most ${maxUnits} UTF-16 units of JSON`,
+  });
+
+const clientTool: z.ZodType<ClientTool> = z.object({
+  name: z
+    .string()
+    .max(LIMITS.toolNameUnits)
+    .regex(/^[\w-]+$/),
+  description: z.string().max(LIMITS.toolDescriptionUnits),
+  parameters: jsonObject(LIMITS.toolSchemaUnits),
+});
+
 const options: z.ZodType<GenerateOptions> = z.object({
   temperature: z.number().min(0).max(2).exactOptional(),
   top_p: z.number().min(0).max(1).exactOptional(),
   top_k: z.int().positive().exactOptional(),
   max_tokens: z.int().positive().exactOptional(),
+  stop: z.array(z.string().min(1).max(LIMITS.stopUnits)).max(LIMITS.stopSequences).exactOptional(),
+  seed: z.int().nonnegative().max(2_147_483_647).exactOptional(),
+  thoughts: z.boolean().exactOptional(),
+  response_schema: jsonObject(LIMITS.responseSchemaUnits).exactOptional(),
   cache: z.enum(['default', 'reload', 'no-store']).exactOptional(),
 });
 
@@ -77,12 +102,15 @@ export const startSchema: z.ZodType<StreamStartRequest> = z.object({
   query: z
     .string()
     .max(LIMITS.queryUnits)
-    .refine((query) => query.trim() !== '', { error: 'a question, not blank' }),
+    .refine((query) => query.trim() !== '', { error: 'must not be blank' }),
   session_id: id.exactOptional(),
   stream_id: id.exactOptional(),
   reader_id: id.exactOptional(),
   intent: intent.exactOptional(),
   context: context.exactOptional(),
+  omitted_messages: z.int().nonnegative().exactOptional(),
+  continue_text: z.string().max(LIMITS.contextUnits).exactOptional(),
+  client_tools: z.array(clientTool).max(LIMITS.clientTools).exactOptional(),
   options: options.exactOptional(),
   window: window.exactOptional(),
 });
@@ -92,6 +120,8 @@ export const resumeSchema: z.ZodType<StreamResumeRequest> = z.object({
   stream_id: id,
   reader_id: id.exactOptional(),
   offset,
+  epoch: id.exactOptional(),
+  attempt: z.int().nonnegative().exactOptional(),
   window: window.exactOptional(),
 });
 
@@ -114,4 +144,26 @@ export const detachSchema: z.ZodType<StreamDetachRequest> = z.object({
 
 export const listSchema: z.ZodType<StreamListRequest> = z.object({
   type: z.literal(EVENT.list).exactOptional(),
+  watch: z.boolean().exactOptional(),
 });
+
+export const toolReplySchema: z.ZodType<StreamToolReplyRequest> = z
+  .object({
+    type: z.literal(EVENT.toolReply).exactOptional(),
+    stream_id: id,
+    call_id: id,
+    approved: z.boolean().exactOptional(),
+    result: z
+      .unknown()
+      .refine((value) => (JSON.stringify(value) ?? '').length <= LIMITS.toolResultUnits, {
+        error: `at most ${LIMITS.toolResultUnits} UTF-16 units of JSON`,
+      })
+      .optional(),
+    error: z.string().max(LIMITS.toolErrorUnits).exactOptional(),
+  })
+  .refine(
+    (reply) =>
+      [reply.approved, reply.result, reply.error].filter((answer) => answer !== undefined)
+        .length === 1,
+    { error: 'exactly one of `approved`, `result` and `error`' },
+  );

@@ -8,8 +8,9 @@ export interface StartEntry {
   source: Source;
   provider: string;
   model: string;
-  /** Why there is another attempt, in plain words; absent for the first. */
+  /** Why there is another attempt, in plain words and as a code; absent for the first. */
   reason?: string;
+  reasonCode?: ErrorCode;
 }
 
 /** A piece of the answer, never empty. */
@@ -39,6 +40,10 @@ export type ToolResultEntry = {
 /** The answer is complete. */
 export interface EndEntry {
   type: 'end';
+  /** Source, provider and model of the last attempt. */
+  source: Source;
+  provider: string;
+  model: string;
   finishReason: FinishReason;
   /** UTF-16 units of the last attempt's text. */
   totalLength: number;

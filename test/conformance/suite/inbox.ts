@@ -3,6 +3,7 @@ import type { Socket } from 'socket.io-client';
 import { Reading, rule } from './reading.js';
 import {
   type Closing,
+  type Hello,
   errorReply,
   messages,
   openReply,
@@ -29,6 +30,7 @@ export class Inbox {
   readonly opened: { message: Opened; reading: Reading | undefined }[] = [];
   readonly refusals: Refusal[] = [];
   closing: Closing | undefined;
+  hello: Hello | undefined;
   disconnected = false;
   readonly #byId = new Map<string, Reading>();
   readonly #byRef = new Map<number, Reading>();
@@ -103,7 +105,7 @@ export class Inbox {
     rule(asked === undefined || asked === parsed.stream_id, 'the reply names the stream asked for');
     if (query !== undefined) SESSIONS.set(parsed.stream_id, session as string | undefined);
     const place = {
-      offset: offset as number,
+      offset: parsed.reset === true ? 0 : (offset as number),
       window: window as number | undefined,
       sessionId: SESSIONS.get(parsed.stream_id),
     };
@@ -128,7 +130,11 @@ export class Inbox {
     rule(shape !== undefined, `there is no event ${event}`);
     rule(args.length === 1, `${event} carries one object`);
     const message = shape.parse(args[0]);
-    if (message.type === 'server_closing') {
+    if (message.type === 'server_hello') {
+      this.hello = message;
+    } else if (message.type === 'stream_changed') {
+      rule(false, '`stream_changed` is a draft, and comes only where it was asked for');
+    } else if (message.type === 'server_closing') {
       this.closing = message;
     } else if (message.type === 'stream_reply') {
       this.#takeOpened(message);

@@ -107,7 +107,16 @@ function createPeer(socket: Socket, inbox: Inbox): Peer {
     emitStart(body) {
       socket.emit(EVENT.start, body);
       const { stream_id: id } = body;
-      return inbox.open({ ...body, offset: 0 }, { ok: true, stream_id: id, status: 'waiting' });
+      return inbox.open(
+        { ...body, offset: 0 },
+        {
+          ok: true,
+          stream_id: id,
+          status: 'waiting',
+          epoch: 'unknown',
+          attempt: 0,
+        },
+      );
     },
     ask: (event, body = {}) => request(event, body, (reply) => reply),
     done: (event, body) =>

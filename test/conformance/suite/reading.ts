@@ -1,5 +1,18 @@
 import { createHash } from 'node:crypto';
-import type { Chunk, Logged, OpenReply, Queued, Terminal, Tool } from './shapes.js';
+import type {
+  Accepted,
+  Chunk,
+  Incomplete,
+  Loading,
+  Logged,
+  OpenReply,
+  Queued,
+  Start,
+  Terminal,
+  Tool,
+} from './shapes.js';
+
+type Message = Logged | Queued | Loading | Incomplete;
 
 /** Where a reader began, and what it was promised. */
 export interface Place {
@@ -15,10 +28,10 @@ export interface Place {
 export class Reading {
   readonly id: string;
   readonly reply: OpenReply;
-  readonly place: Place;
+  place: Place;
   /** The log from `place.offset` on: a code unit of text each, or another entry as JSON. */
   readonly units: string[] = [];
-  readonly messages: (Logged | Queued)[] = [];
+  readonly messages: Message[] = [];
   terminal: Terminal | undefined;
   /** The text of the newest attempt, as far as this reader has it. */
   text = '';
@@ -26,6 +39,8 @@ export class Reading {
   /** Whether anything may still come. */
   #over: string | undefined;
   #attempt = 0;
+  /** Of a plain reader, until its `stream_end` has come. */
+  #failure: Terminal | undefined;
   #calls: string[] = [];
   readonly #callsSeen = new Set<string>();
 
@@ -52,19 +67,27 @@ export class Reading {
     this.#over ??= why;
   }
 
-  take(message: Logged | Queued): void {
+  take(message: Message): void {
     rule(this.#over === undefined, `nothing comes ${this.#over}`);
     rule(message.stream_id === this.id, 'a message names its stream');
     rule(
       message.session_id === this.place.sessionId,
       '`session_id` comes back in every message of the stream',
     );
-    if (message.type !== 'stream_queued') this.#takeLogged(message);
+    if (message.type === 'stream_end' && !message.complete) this.#takeIncomplete(message);
+    else if (message.type !== 'stream_queued' && message.type !== 'stream_loading') {
+      rule(
+        this.#failure === undefined,
+        'after its `stream_error` a plain reader gets `stream_end`',
+      );
+      this.#takeLogged(message);
+    }
     this.messages.push(message);
   }
 
   #takeLogged(message: Logged): void {
     const size = message.type === 'stream_chunk' ? message.data.length : 1;
+    if (message.type === 'stream_start') this.#checkForm(message);
     rule(
       message.offset === this.next,
       `offsets are contiguous: ${message.type} at ${message.offset}, not at ${this.next}`,
@@ -74,7 +97,7 @@ export class Reading {
       case 'stream_start':
         rule(this.#calls.length === 0, 'results come before another attempt');
         rule(
-          message.attempt === this.#attempt + 1 || (this.#attempt === 0 && this.place.offset > 0),
+          message.attempt === this.#attempt + 1 || (this.#attempt === 0 && this.next > 0),
           `attempts are counted: ${message.attempt} after ${this.#attempt}`,
         );
         rule(this.next > 0 || message.attempt === 1, 'the first attempt is 1');
@@ -91,13 +114,51 @@ export class Reading {
         rule(this.#calls.length === 0, 'results come before the end');
         this.#checkEnd(message);
         break;
+      case 'stream_thought':
       case 'stream_error':
         break;
     }
-    this.units.push(JSON.stringify(message));
-    if (message.type !== 'stream_end' && message.type !== 'stream_error') return;
-    this.terminal = message;
+    this.units.push(unitOf(message));
+    if (message.type === 'stream_error' && this.isPlain) this.#failure = message;
+    else if (message.type === 'stream_end' || message.type === 'stream_error') this.#close(message);
+  }
+
+  get isPlain(): boolean {
+    return this.place.window === undefined;
+  }
+
+  #close(terminal: Terminal): void {
+    this.terminal = terminal;
     this.end('after the end');
+  }
+
+  /** Of `stream_start`: what a plain reader gets is not what another gets. */
+  #checkForm(message: Start | Accepted): void {
+    const isAccepted = !('provider' in message);
+    if (!this.isPlain || this.place.offset > 0) {
+      rule(
+        !isAccepted,
+        'only a plain reader from offset 0 on gets the `stream_start` without provider',
+      );
+      return;
+    }
+    rule(isAccepted && this.units.length === 0, 'a plain reader gets one `stream_start`, at once');
+    // It reads the newest attempt alone.
+    this.place = { ...this.place, offset: message.offset };
+  }
+
+  #takeIncomplete({ code, total_length: length }: Incomplete): void {
+    const failure = this.#failure;
+    rule(failure?.type === 'stream_error', '`complete: false` comes after `stream_error`');
+    rule(code === failure.code, 'both have the same code');
+    if (this.#isWhole)
+      rule(length === this.text.length, '`total_length` is that of the text so far');
+    this.#close(failure);
+  }
+
+  /** Whether this reader has all of the newest attempt. */
+  get #isWhole(): boolean {
+    return this.#attempt > 0;
   }
 
   #takeText({ data }: Chunk): void {
@@ -134,7 +195,7 @@ export class Reading {
   }
 
   #checkEnd(message: Extract<Terminal, { type: 'stream_end' }>): void {
-    if (this.place.offset > 0) return;
+    if (!this.#isWhole) return;
     rule(message.total_length === this.text.length, '`total_length` is that of the text');
     rule(message.digest === digestOf(this.text), '`digest` is that of the text');
     const { first_chunk_ms: first = 0, total_ms: total } = message.timing;
@@ -144,6 +205,13 @@ export class Reading {
 
 export function digestOf(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex');
+}
+
+/** The same for readers of both forms. */
+function unitOf(message: Exclude<Logged, Chunk>): string {
+  if (message.type !== 'stream_start') return JSON.stringify(message);
+  const { type, offset, attempt } = message;
+  return JSON.stringify({ type, offset, attempt });
 }
 
 /** Throws with the rule where it is broken. */

@@ -7,7 +7,7 @@ import type { Frame, Log } from './log.js';
  */
 export function createBranch(trunk: Log): Log {
   const listeners = new Set<() => void>();
-  let end: { offset: number; entry: Entry } | undefined;
+  let end: { offset: number; entry: Entry; start: Log['start']; textLength: number } | undefined;
 
   /** Half of a surrogate pair that the trunk still holds back is no part of the branch. */
   function lengthSoFar(): number {
@@ -28,12 +28,20 @@ export function createBranch(trunk: Log): Log {
     get done() {
       return end !== undefined || trunk.done;
     },
+    get start() {
+      return end === undefined ? trunk.start : end.start;
+    },
+    get textLength() {
+      return end === undefined ? trunk.textLength : end.textLength;
+    },
     get bytes() {
       return trunk.bytes;
     },
     append(entry) {
       if (end !== undefined || trunk.done) return false;
-      end = { offset: lengthSoFar(), entry };
+      const offset = lengthSoFar();
+      const textLength = trunk.textLength - (trunk.head - offset);
+      end = { offset, entry, start: trunk.start, textLength };
       for (const listener of listeners) listener();
       return true;
     },

@@ -1,4 +1,4 @@
-import type { StreamedEntry } from '../entry.js';
+import type { StartEntry, StreamedEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
 import type { Stream } from './stream.js';
@@ -31,14 +31,15 @@ export function createGeneration(requestBytes: number): Generation {
 }
 
 /**
- * Runs `generate` until its log has an end. `hasRoom` is asked after each entry; without room the log
- * ends as `overloaded`.
+ * Runs `generate` until its log has an end. `hasRoom` is called after each entry; without room the log
+ * ends as `overloaded`. `onRestart` is called before an attempt whose text begins again is appended.
  */
 export async function runGeneration(
   generation: Generation,
   generate: Generate,
   request: GenerateRequest,
   hasRoom: () => boolean,
+  onRestart: (attempt: StartEntry) => void,
 ): Promise<void> {
   const { log, controller, streams } = generation;
   try {
@@ -51,6 +52,10 @@ export async function runGeneration(
         for (const stream of streams) stream.setAhead(ahead);
       }
       if (entry.type === 'queued') continue;
+      if (entry.type === 'start' && entry.attempt > 1) {
+        onRestart(entry);
+        if (controller.signal.aborted) break;
+      }
       if (!log.append(entry) || log.done) break;
       if (hasRoom()) continue;
       log.append({

@@ -16,6 +16,10 @@ export interface Log {
   readonly head: number;
   /** Whether the terminal entry is in. */
   readonly done: boolean;
+  /** Where the newest attempt begins; undefined before the first. */
+  readonly start: { readonly offset: number; readonly attempt: number } | undefined;
+  /** UTF-16 units of the newest attempt's text so far. */
+  readonly textLength: number;
   /** Bytes that the log holds in memory, near enough to bound it. */
   readonly bytes: number;
   /** Adds an entry. After the terminal entry nothing is added any more; false says that it was not. */
@@ -41,6 +45,8 @@ export function createLog(): Log {
   let head = 0;
   let bytes = 0;
   let done = false;
+  let start: Log['start'];
+  let textLength = 0;
 
   function push(size: number, entry: Entry): void {
     frames.push({ offset: head, size, entry });
@@ -97,6 +103,12 @@ export function createLog(): Log {
     get done() {
       return done;
     },
+    get start() {
+      return start;
+    },
+    get textLength() {
+      return textLength;
+    },
     get bytes() {
       return bytes;
     },
@@ -104,10 +116,15 @@ export function createLog(): Log {
       if (done) return false;
       if (entry.type === 'text') {
         appendText(entry.text);
+        textLength += entry.text.length;
       } else {
         // First, since what JSON cannot hold throws here and is not to be read by anyone.
         bytes += toolBytes(entry);
         push(1, entry);
+        if (entry.type === 'start') {
+          start = { offset: head, attempt: entry.attempt };
+          textLength = 0;
+        }
         head += 1;
         done = isTerminal(entry);
       }

@@ -12,6 +12,8 @@ export interface Source {
 export interface Sink {
   /** Whether it takes a frame now. A sink that does not is to call the reader's `flush` when it does. */
   writable(reader: Flushable): boolean;
+  /** Called once, before anything else is sent. */
+  begin?(): void;
   send(frame: Frame): void;
   /** The log is gone though the reader has it only up to `offset`; nothing more is sent. */
   drop(offset: number): void;
@@ -30,6 +32,8 @@ export interface ReaderOptions {
 export interface Reader extends Flushable {
   /** The reader has everything below `offset`. Going back, or beyond what was sent, changes nothing. */
   ack(offset: number): void;
+  /** True if no window bounds what is sent: the client may only concatenate. */
+  readonly isPlain: boolean;
   /** Nothing is sent any more. */
   close(): void;
   /** The log is gone: the sink hears so, and nothing is sent any more. */
@@ -53,6 +57,7 @@ export function createReader(
   /** What the other end takes `ahead` to be: each frame says that the wait is over. */
   let told = 0;
   let closed = false;
+  let begun = sink.begin === undefined;
   const stopListening = log.onAppend(() => pace.soon(reader));
 
   function credit(): number {
@@ -68,10 +73,16 @@ export function createReader(
   }
 
   const reader: Reader = {
+    isPlain: options.window === undefined,
     get isFresh() {
       return sent === options.offset;
     },
     flush() {
+      if (!begun && !closed) {
+        if (!sink.writable(reader)) return;
+        begun = true;
+        sink.begin?.();
+      }
       for (;;) {
         if (closed || sent >= log.head || credit() <= 0) break;
         // Before the read, which costs what it gives: a reader that is stopped is asked at each append.
@@ -95,6 +106,7 @@ export function createReader(
       stopListening();
     },
     drop() {
+      if (!begun && !closed) sink.begin?.();
       reader.close();
       sink.drop(sent);
     },

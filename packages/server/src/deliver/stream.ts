@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { StreamStatus } from '@rivulet/protocol';
 import type { Log } from './log.js';
 import type { Pace } from './pace.js';
@@ -31,8 +32,12 @@ export interface Seat {
 /** A log, who asked for it, and who reads it. */
 export interface Stream extends StreamIdentity {
   readonly log: Log;
+  /** The log's random id, by which a reader notices that a log was created again. */
+  readonly epoch: string;
   readonly status: StreamStatus;
   readonly hasReaders: boolean;
+  /** True if a reader without a window reads it: it cannot be told that the text begins again. */
+  readonly hasPlainReader: boolean;
   /** How many are ahead of it in a queue, 0 when it has left that; undefined when it was in none. */
   setAhead(ahead: number | undefined): void;
   /** `readerId` is the reader's own name, by which it is known when it comes back. */
@@ -42,6 +47,8 @@ export interface Stream extends StreamIdentity {
   /** The log is being dropped: its readers hear so, and no timer is left. */
   dispose(): void;
 }
+
+const EPOCH_BYTES = 9;
 
 /** `abandon` is called when nobody reads any more and nobody is waited for. */
 export function createStream(
@@ -84,10 +91,15 @@ export function createStream(
   return {
     ...identity,
     log,
+    epoch: randomBytes(EPOCH_BYTES).toString('base64url'),
     get status() {
       if (log.done) return 'ended';
       if (ahead !== undefined && ahead > 0) return 'queued';
       return log.head === 0 ? 'waiting' : 'streaming';
+    },
+    get hasPlainReader() {
+      for (const reader of readers.keys()) if (reader.isPlain) return true;
+      return false;
     },
     get hasReaders() {
       return readers.size > 0;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setInterval } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
-import type { ErrorEntry } from '../entry.js';
+import type { ErrorEntry, StartEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { createBranch } from './branch.js';
 import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
@@ -127,13 +127,27 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     request: GenerateRequest,
     fingerprint: string,
   ): Promise<void> {
-    await runGeneration(generation, generate, request, () => {
+    const hasRoom = (): boolean => {
       logBytes.update(generation);
       return makeRoom(0);
-    });
+    };
+    await runGeneration(generation, generate, request, hasRoom, (attempt) =>
+      endForPlainReaders(generation, attempt),
+    );
     logBytes.update(generation);
     land(fingerprint, generation);
     for (const stream of generation.streams) finish(stream);
+  }
+
+  /** A plain reader only concatenates, so its stream cannot begin again: it ends with the text so far. */
+  function endForPlainReaders({ streams }: Generation, attempt: StartEntry): void {
+    const { reason = 'unable to finish the answer: the model failed', reasonCode } = attempt;
+    const failure: ErrorEntry = {
+      type: 'error',
+      code: reasonCode ?? 'provider_unavailable',
+      message: reason,
+    };
+    for (const stream of streams) if (stream.hasPlainReader) end(stream, failure);
   }
 
   /** Who asks the same from now on is no part of this generation any more. */

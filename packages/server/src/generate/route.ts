@@ -19,7 +19,7 @@ export type Providers = readonly [ProviderConfig, ...ProviderConfig[]];
  */
 export type RouteStep =
   | QueuedStep
-  | { type: 'attempt'; provider: Provider; reason?: string }
+  | { type: 'attempt'; provider: Provider; failure?: StreamError }
   | { type: 'text'; text: string }
   | { type: 'thought'; text: string }
   | {
@@ -105,7 +105,7 @@ export function createRouter(
         const { upstream, place } = yield* takeTurn(rest, signal, shown);
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
-        const reason = failures.at(-1)?.message;
+        const failure = failures.at(-1);
         const { provider } = asked;
         const calls: CallDelta[] = [];
         let begun = false;
@@ -116,7 +116,7 @@ export function createRouter(
             if (delta.type === 'thought') yield delta;
             else if (delta.type === 'tool_call') calls.push(delta);
             else {
-              if (!begun) yield { type: 'attempt', provider, ...(shown && reason && { reason }) };
+              if (!begun) yield { type: 'attempt', provider, ...(shown && failure && { failure }) };
               begun = true;
               shown = true;
               yield delta.type === 'text' ? delta : { ...delta, provider, calls };

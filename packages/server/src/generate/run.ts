@@ -4,6 +4,7 @@ import type {
   EndEntry,
   Entry,
   ErrorEntry,
+  StartEntry,
   TextEntry,
   ToolCallEntry,
   ToolResultEntry,
@@ -19,7 +20,7 @@ export class Run {
   readonly #metrics: StreamMetrics;
   readonly #startedAt = performance.now();
   #firstChunkMs: number | undefined;
-  #provider: string | undefined;
+  #start: StartEntry | undefined;
   #terminal: EndEntry | ErrorEntry | undefined;
   #cause: unknown;
   #toolCalls = 0;
@@ -49,7 +50,7 @@ export class Run {
     switch (entry.type) {
       case 'start':
         this.attempt = entry.attempt;
-        this.#provider = entry.provider;
+        this.#start = entry;
         this.text = '';
         break;
       case 'text':
@@ -84,8 +85,13 @@ export class Run {
   };
 
   end(finishReason: FinishReason, usage: Usage): EndEntry {
+    if (this.#start === undefined) throw new Error('an attempt begins before its end');
+    const { source, provider, model } = this.#start;
     return {
       type: 'end',
+      source,
+      provider,
+      model,
       finishReason,
       totalLength: this.text.length,
       digest: createHash('sha256').update(this.text).digest('hex'),
@@ -113,7 +119,7 @@ export class Run {
     this.#metrics.responseLength.record(this.text.length, attributes);
     const fields = {
       outcome,
-      provider: this.#provider,
+      provider: this.#start?.provider,
       attempts: this.attempt,
       firstChunkMs: this.#firstChunkMs,
       totalMs,

@@ -122,7 +122,7 @@ export class LlmService {
             if (thoughts) yield step;
             break;
           case 'attempt':
-            yield run.note(startEntry(run.attempt + 1, 'model', step.provider, step.reason));
+            yield run.note(startEntry(run.attempt + 1, 'model', step.provider, step.failure));
             break;
           case 'text':
           case 'tool_call':
@@ -213,7 +213,7 @@ function startEntry(
   attempt: number,
   source: 'model' | 'cache',
   { name, model }: Provider,
-  reason?: string,
+  failure?: StreamError,
 ): Entry {
   return {
     type: 'start',
@@ -221,7 +221,7 @@ function startEntry(
     source,
     provider: name,
     model,
-    ...(reason !== undefined && { reason }),
+    ...(failure && { reason: failure.message, reasonCode: failure.code }),
   };
 }
 

@@ -42,7 +42,7 @@ export async function* answerWithTools(
         case 'attempt':
           spoken.ofTurn = '';
           // Only where the text begins again: the next turn of the same provider carries it on.
-          if (!isFirst && step.reason === undefined) break;
+          if (!isFirst && step.failure === undefined) break;
           spoken.last = '';
           yield step;
           break;

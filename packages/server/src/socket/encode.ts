@@ -3,7 +3,8 @@ import {
   EVENT,
   type ShortChunk,
   type StreamError,
-  type StreamMessage,
+  type LogMessage,
+  type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
 import type { Frame } from '../deliver/log.js';
@@ -16,7 +17,7 @@ export interface Envelope {
 }
 
 /** A frame as it goes on the wire: the event's name and what it carries. */
-export type Encoded = [event: StreamMessage['type'], message: StreamMessage];
+export type Encoded = [event: LogMessage['type'], message: LogMessage];
 
 export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
   switch (entry.type) {
@@ -47,6 +48,9 @@ export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
           total_length: entry.totalLength,
           ...envelope,
           offset,
+          source: entry.source,
+          provider: entry.provider,
+          model: entry.model,
           finish_reason: entry.finishReason,
           digest: entry.digest,
           usage: entry.usage,
@@ -61,8 +65,8 @@ export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
   }
 }
 
-export function encodeAhead(ahead: number, envelope: Envelope): Encoded {
-  return [EVENT.queued, { type: EVENT.queued, ...envelope, ahead }];
+export function encodeAhead(ahead: number, envelope: Envelope): StreamQueuedMessage {
+  return { type: EVENT.queued, ...envelope, ahead };
 }
 
 export function envelopeOf({ id, sessionId }: Stream): Envelope {

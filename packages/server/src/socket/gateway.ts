@@ -1,4 +1,4 @@
-import { EVENT, StreamError } from '@rivulet/protocol';
+import { EVENT, PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import type { Namespace, Socket } from 'socket.io';
 import type { Streams } from '../deliver/streams.js';
 import type { Logger } from '../observe/logger.js';
@@ -28,7 +28,8 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
 
   async function admit(socket: Socket): Promise<void> {
     const admission = await guard.admit(socket);
-    if (closesAt !== undefined && !streams.hasAny(admission.principal)) {
+    const isNew = admission.newStreams || !streams.hasAny(admission.principal);
+    if (closesAt !== undefined && isNew) {
       throw new StreamError('overloaded', 'unable to connect: the server is being shut down', {
         retryAfterMs: 1_000,
       });
@@ -57,6 +58,9 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     const admission = admissions.get(socket);
     if (admission === undefined) return void socket.disconnect();
     guard.seat(socket, admission);
+    if (admission.protocol > PROTOCOL_VERSION.newest) {
+      socket.emit(EVENT.hello, { type: EVENT.hello, protocol: PROTOCOL_VERSION.newest });
+    }
     serveSocket(socket, admission, options);
     hangUpWhenExpired(socket, admission.expiresAt);
     if (closesAt !== undefined) sendClosing(socket, closesAt);

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { StreamError } from '@rivulet/protocol';
+import { PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
@@ -25,8 +25,12 @@ export interface Admission extends Requester {
   /** Whether a later connection can be known as the same principal. */
   returns: boolean;
   expiresAt: Date | undefined;
-  /** What the handshake asks for, as it came. */
+  /** The handshake's requests, not parsed yet. */
   requests: readonly unknown[];
+  /** The newest version of the protocol that the client speaks. */
+  protocol: number;
+  /** True if the connection is for new questions only. */
+  newStreams: boolean;
 }
 
 export interface GuardOptions {
@@ -82,10 +86,14 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
         logOriginRefused(request, logger);
         throw new StreamError('unauthorized', 'unable to connect: this page may not');
       }
-      const { browser_id, token, requests = [] } = parse(handshakeSchema, handshake.auth);
+      const message = parse(handshakeSchema, handshake.auth);
+      const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;
+      if (protocol < PROTOCOL_VERSION.oldest) throw unsupportedVersion(protocol);
+      const { requests = [] } = message;
       const { id, returns, expiresAt } = await principalOf(token, browser_id, request.headers);
       checkRoom(id);
-      return { principal: id, address: addressOf(request), returns, expiresAt, requests };
+      const address = addressOf(request);
+      return { principal: id, address, returns, expiresAt, requests, protocol, newStreams };
     },
     seat(socket, { principal }) {
       sockets += 1;
@@ -98,6 +106,15 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
       });
     },
   };
+}
+
+function unsupportedVersion(protocol: number): StreamError {
+  const { oldest, newest } = PROTOCOL_VERSION;
+  return new StreamError(
+    'unsupported_version',
+    `unable to connect: this server speaks versions ${oldest} to ${newest} of the protocol, ` +
+      `not ${protocol}; reload the page to get a newer client`,
+  );
 }
 
 function overloaded(reason: string): StreamError {

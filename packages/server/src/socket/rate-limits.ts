@@ -19,7 +19,7 @@ export type SpendOne = (requester: Requester) => Promise<void>;
 export interface RateLimits {
   /** A new stream. */
   start: SpendOne;
-  /** Reading a stream that exists: it comes in bursts, after each cut one for each stream. */
+  /** Reading a stream that exists. It comes in bursts: after each cut, once for each stream. */
   resume: SpendOne;
 }
 

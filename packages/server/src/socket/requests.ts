@@ -5,6 +5,7 @@ import {
   StreamError,
   type StreamListReply,
   type StreamReply,
+  type StreamStartRequest,
 } from '@rivulet/protocol';
 import {
   ackSchema,
@@ -12,13 +13,14 @@ import {
   cancelSchema,
   detachSchema,
   startSchema,
+  toolReplySchema,
 } from '@rivulet/protocol/schema';
 import type { Stream } from '../deliver/stream.js';
 import type { Streams } from '../deliver/streams.js';
 import { envelopeOf } from './encode.js';
 import { parse } from './parse.js';
 import type { Requester, RateLimits } from './rate-limits.js';
-import type { Place, Seats } from './seats.js';
+import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 
 /** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
 export interface Requests {
@@ -27,32 +29,37 @@ export interface Requests {
   ack(raw: unknown): DoneReply;
   cancel(raw: unknown): DoneReply;
   detach(raw: unknown): DoneReply;
+  toolReply(raw: unknown): DoneReply;
   list(): StreamListReply;
 }
 
 export function createRequests(
   requester: Requester,
   streams: Streams,
-  seats: Seats,
+  subscriptions: Subscriptions,
   limits: RateLimits,
 ): Requests {
   const { principal } = requester;
 
-  function open(stream: Stream, place: Place): StreamReply {
-    const { status, log } = stream;
-    if (place.offset > log.head) {
-      throw new StreamError(
-        'bad_request',
-        `unable to read from offset ${place.offset}: the stream ends at ${log.head} so far`,
-      );
-    }
-    const ref = seats.sit(stream, place);
-    return { ok: true, stream_id: stream.id, status, ...(ref !== undefined && { ref }) };
+  function read(stream: Stream, options: SubscribeOptions): StreamReply {
+    const { status, log, epoch } = stream;
+    const attempt = log.start?.attempt ?? 0;
+    const ref = subscriptions.subscribe(stream, options);
+    return {
+      ok: true,
+      stream_id: stream.id,
+      status,
+      epoch,
+      attempt,
+      ...(ref !== undefined && { ref }),
+    };
   }
 
   return {
     async start(raw) {
+      refuseParts(raw);
       const message = parse(startSchema, raw);
+      refuseDrafts(message);
       const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
       const { query, intent, context, options, window } = message;
       const request = {
@@ -64,16 +71,29 @@ export function createRequests(
       };
       const identity = { principal, id, sessionId, query: query.slice(0, LIMITS.listedQueryUnits) };
       if (!streams.has(principal, id)) await limits.start(requester);
-      return open(streams.start(identity, request), { offset: 0, window, readerId });
+      return read(streams.start(identity, request), { offset: 0, window, readerId });
     },
     async resume(raw) {
-      const { stream_id, offset, window, reader_id: readerId } = parse(resumeSchema, raw);
+      const message = parse(resumeSchema, raw);
+      const { stream_id, offset, epoch, window, reader_id: readerId } = message;
       await limits.resume(requester);
-      return open(streams.get(principal, stream_id), { offset, window, readerId });
+      const stream = streams.get(principal, stream_id);
+      if (epoch !== undefined && epoch !== stream.epoch) {
+        return { ...read(stream, { offset: 0, window, readerId }), reset: true };
+      }
+      // A plain reader counts its StreamAcceptedMessage, which comes before the log has an entry.
+      const head = window === undefined ? Math.max(1, stream.log.head) : stream.log.head;
+      if (offset > head) {
+        throw new StreamError(
+          'bad_request',
+          `unable to read from offset ${offset}: the stream ends at ${head} so far`,
+        );
+      }
+      return read(stream, { offset, window, readerId });
     },
     ack(raw) {
       const { stream_id, offset } = parse(ackSchema, raw);
-      seats.ack(streams.get(principal, stream_id), offset);
+      subscriptions.ack(streams.get(principal, stream_id), offset);
       return { ok: true };
     },
     cancel(raw) {
@@ -82,8 +102,13 @@ export function createRequests(
     },
     detach(raw) {
       const { stream_id, reader_id: readerId } = parse(detachSchema, raw);
-      seats.leave(streams.get(principal, stream_id), readerId);
+      subscriptions.unsubscribe(streams.get(principal, stream_id), readerId);
       return { ok: true };
+    },
+    toolReply(raw) {
+      const { stream_id } = parse(toolReplySchema, raw);
+      streams.get(principal, stream_id);
+      throw unsupported('this server has no tools that wait for a client');
     },
     list() {
       const summaries = streams.running(principal).map((stream) => ({
@@ -95,4 +120,37 @@ export function createRequests(
       return { ok: true, streams: summaries };
     },
   };
+}
+
+/** Features of PROTOCOL.md that are still drafts, and change what the answer is. */
+function refuseDrafts({ continue_text, client_tools, options = {} }: StreamStartRequest): void {
+  const drafts = {
+    continue_text,
+    client_tools,
+    'options.stop': options.stop,
+    'options.seed': options.seed,
+    'options.response_schema': options.response_schema,
+  };
+  for (const [name, value] of Object.entries(drafts)) {
+    if (value !== undefined) throw unsupported(`this server does not support \`${name}\` yet`);
+  }
+}
+
+/** Refuses lists of parts, such as images, with a code of their own: a client may fall back to text. */
+function refuseParts(raw: unknown): void {
+  if (!isObject(raw)) return;
+  const context = Array.isArray(raw['context']) ? raw['context'] : [];
+  const contents = context
+    .slice(0, LIMITS.contextMessages)
+    .map((message: unknown) => (isObject(message) ? message['content'] : undefined));
+  if (![raw['query'], ...contents].some(Array.isArray)) return;
+  throw unsupported('it has parts that are not text; send `query` and `content` as strings');
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function unsupported(reason: string): StreamError {
+  return new StreamError('unsupported', `unable to carry out the request: ${reason}`);
 }

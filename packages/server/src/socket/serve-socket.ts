@@ -14,7 +14,7 @@ import type { Admission } from './guard.js';
 import type { RateLimits } from './rate-limits.js';
 import { refusalOf } from './refusal.js';
 import { createRequests } from './requests.js';
-import { createSeats } from './seats.js';
+import { createSubscriptions } from './subscriptions.js';
 
 type Reply = StreamReply | StreamListReply | DoneReply;
 type CarryOut = (raw: unknown) => Reply | Promise<Reply>;
@@ -26,8 +26,8 @@ export function serveSocket(
   admission: Admission,
   { streams, limits, logger }: { streams: Streams; limits: RateLimits; logger: Logger },
 ): void {
-  const seats = createSeats(socket);
-  const requests = createRequests(admission, streams, seats, limits);
+  const subscriptions = createSubscriptions(socket);
+  const requests = createRequests(admission, streams, subscriptions, limits);
   // What a client sends is carried out in its order, though some of it waits for a limit to be asked.
   let turn: Promise<void> = Promise.resolve();
 
@@ -50,7 +50,7 @@ export function serveSocket(
   /** `tellRefusal` is how one reaches a client that asked for no reply. */
   function on(event: string, carryOut: CarryOut, tellRefusal?: (raw: unknown) => Settle): void {
     socket.on(event, (raw: unknown, reply: unknown) => {
-      if (seats.isFlooded) return hangUp(socket);
+      if (subscriptions.isFlooded) return hangUp(socket);
       const settle = typeof reply === 'function' ? (reply as Settle) : tellRefusal?.(raw);
       carryOutInTurn(carryOut, raw, settle ?? (() => {}));
     });
@@ -76,10 +76,11 @@ export function serveSocket(
   on(EVENT.ack, requests.ack);
   on(EVENT.cancel, requests.cancel);
   on(EVENT.detach, requests.detach);
+  on(EVENT.toolReply, requests.toolReply);
   on(EVENT.list, requests.list);
   socket.on('disconnect', () => {
     inTurn(() => {
-      seats.loseAll();
+      subscriptions.disconnect();
       if (!admission.returns) streams.forgetPrincipal(admission.principal);
     });
   });

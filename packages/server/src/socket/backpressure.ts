@@ -1,10 +1,11 @@
 import type { Socket } from 'socket.io';
 import type { Flushable } from '../deliver/pace.js';
 
-/** Whether a socket's transport takes more, and who waits until it does. */
-export interface Outlet {
-  /** Whether replies pile up that the client does not read. */
+/** Backpressure of one socket's transport. */
+export interface Backpressure {
+  /** True if the client does not read, and more than a bounded number of messages wait for it. */
   readonly isFlooded: boolean;
+  /** @returns true if the transport takes a message now. If not, `reader` is flushed when it does. */
   writable(reader: Flushable): boolean;
   close(): void;
 }
@@ -12,16 +13,16 @@ export interface Outlet {
 const MAX_UNREAD_PACKETS = 256;
 
 /**
- * Socket.IO buffers without bound what the transport does not take, so readers ask first. Those that
- * were refused flush in the order they asked, so that one stream does not starve the others.
+ * Socket.IO buffers without bound what the transport does not take, so readers ask first. Readers that
+ * have to wait flush in the order in which they asked, so that one stream does not starve the others.
  */
-export function createOutlet({ conn }: Socket): Outlet {
+export function createBackpressure({ conn }: Socket): Backpressure {
   const waiting = new Set<Flushable>();
-  // Engine.IO's own `drain` fires when a packet is handed over; `ready` is when it has left.
+  // Engine.IO's `drain` fires when a packet is handed over; the transport's `ready` when it has left.
   let transport = conn.transport.on('ready', wake);
 
   function wake(): void {
-    // One that is refused again waits at the end, behind those that this loop still comes to.
+    // A reader that has to wait again goes to the end of the set, which this loop still reaches.
     for (const reader of waiting) {
       if (!conn.transport.writable) return;
       waiting.delete(reader);

@@ -1,0 +1,137 @@
+import { EVENT, type StreamAcceptedMessage, type StreamIncompleteMessage } from '@rivulet/protocol';
+import type { Socket } from 'socket.io';
+import type { Frame } from '../deliver/log.js';
+import type { Leaving, Seat, Stream } from '../deliver/stream.js';
+import { type ErrorEntry, isTerminal } from '../entry.js';
+import { createBackpressure } from './backpressure.js';
+import { encode, encodeAhead, encodeShort, envelopeOf } from './encode.js';
+
+/** Where a reader begins, its window (undefined for a plain reader), and its own name. */
+export interface SubscribeOptions {
+  offset: number;
+  window: number | undefined;
+  readerId: string | undefined;
+}
+
+/** The streams that one socket reads. A stream has at most one subscription here; the newest counts. */
+export interface Subscriptions {
+  /** True if the client does not read, and more than a bounded number of messages wait for it. */
+  readonly isFlooded: boolean;
+  /** Sends the stream from `offset` on. @returns the `ref` of short chunks; undefined for a plain reader. */
+  subscribe(stream: Stream, options: SubscribeOptions): number | undefined;
+  ack(stream: Stream, offset: number): void;
+  /** Ends the subscription, or that of an earlier connection with the same `readerId`. */
+  unsubscribe(stream: Stream, readerId: string | undefined): void;
+  /** The connection broke; its readers may resume. */
+  disconnect(): void;
+}
+
+const DROPPED: ErrorEntry = {
+  type: 'error',
+  code: 'interrupted',
+  message: 'unable to send the rest of the answer: the server had to drop it; ask again',
+};
+
+export function createSubscriptions(socket: Socket): Subscriptions {
+  const backpressure = createBackpressure(socket);
+  const subscriptions = new Map<Stream, Seat>();
+  let lastRef = 0;
+
+  function sendNamed(stream: Stream, frame: Frame): void {
+    socket.emit(...encode(frame, envelopeOf(stream)));
+    if (isTerminal(frame.entry)) end(stream, 'detached');
+  }
+
+  function sendShort(stream: Stream, ref: number, frame: Frame): void {
+    const chunk = encodeShort(ref, frame);
+    if (chunk === undefined) sendNamed(stream, frame);
+    else socket.emit(EVENT.shortChunk, ...chunk);
+  }
+
+  function sendAccepted(stream: Stream): void {
+    const { offset, attempt } = stream.log.start ?? { offset: 0, attempt: 1 };
+    const message: StreamAcceptedMessage = {
+      type: EVENT.start,
+      ...envelopeOf(stream),
+      offset,
+      attempt,
+    };
+    socket.emit(EVENT.start, message);
+  }
+
+  /** PROTOCOL.md, "Plain readers". `firstOffset` is that of the log entry which StreamAcceptedMessage covers. */
+  function sendPlain(stream: Stream, firstOffset: number | undefined, frame: Frame): void {
+    const { offset, entry } = frame;
+    const isFirst = offset === firstOffset;
+    if (isFirst && entry.type === 'start') return;
+    sendNamed(stream, isFirst && entry.type === 'error' ? { ...frame, offset: offset + 1 } : frame);
+    if (entry.type === 'error') sendIncomplete(stream, entry);
+  }
+
+  function sendIncomplete(stream: Stream, { code }: ErrorEntry): void {
+    const message: StreamIncompleteMessage = {
+      type: EVENT.end,
+      complete: false,
+      total_length: stream.log.textLength,
+      ...envelopeOf(stream),
+      code,
+    };
+    socket.emit(EVENT.end, message);
+  }
+
+  function end(stream: Stream, how: Leaving): void {
+    subscriptions.get(stream)?.leave(how);
+    subscriptions.delete(stream);
+  }
+
+  return {
+    get isFlooded() {
+      return backpressure.isFlooded;
+    },
+    subscribe(stream, { offset, window, readerId }) {
+      const { log } = stream;
+      const before = subscriptions.get(stream);
+      const ref = window === undefined ? undefined : ++lastRef;
+      const isPlain = ref === undefined;
+      // A plain reader has the log's first entry, or that of the newest attempt, by StreamAcceptedMessage.
+      const isNew = isPlain && offset === 0;
+      const firstOffset = isNew
+        ? (log.start?.offset ?? 0)
+        : isPlain && offset === 1
+          ? 0
+          : undefined;
+      const from = firstOffset ?? offset;
+      const send = (frame: Frame): void => {
+        if (ref === undefined) sendPlain(stream, firstOffset, frame);
+        else sendShort(stream, ref, frame);
+      };
+      const subscription = stream.read(
+        { offset: from, window, readerId },
+        {
+          writable: backpressure.writable,
+          ...(isNew && { begin: () => sendAccepted(stream) }),
+          send,
+          sendAhead: (ahead) => socket.emit(EVENT.queued, encodeAhead(ahead, envelopeOf(stream))),
+          drop(sent) {
+            subscriptions.delete(stream);
+            send({ offset: sent, size: 1, entry: DROPPED });
+          },
+        },
+      );
+      subscriptions.set(stream, subscription);
+      before?.leave('detached');
+      // A reader that has everything gets no terminal message, which would end its subscription.
+      if (log.done && from === log.head) end(stream, 'detached');
+      return ref;
+    },
+    ack: (stream, offset) => subscriptions.get(stream)?.reader.ack(offset),
+    unsubscribe(stream, readerId) {
+      if (subscriptions.has(stream)) end(stream, 'detached');
+      else stream.giveUp(readerId);
+    },
+    disconnect() {
+      for (const stream of subscriptions.keys()) end(stream, 'lost');
+      backpressure.close();
+    },
+  };
+}

@@ -35,11 +35,24 @@ describe('a handshake', () => {
     await ended;
     const replies = heard.filter(([event]) => event === EVENT.reply);
     expect(replies.map(([, message]) => message)).toEqual([
-      opened('A', { ok: true, stream_id: 'A', status: 'streaming', ref: 1 }),
+      opened('A', {
+        ok: true,
+        stream_id: 'A',
+        status: 'streaming',
+        epoch: expect.any(String),
+        attempt: 1,
+        ref: 1,
+      }),
       opened('Z', { ok: false, error: expect.objectContaining({ code: 'not_found' }) }),
       opened('W', { ok: false, error: expect.objectContaining({ code: 'bad_request' }) }),
       opened(undefined, { ok: false, error: expect.objectContaining({ code: 'bad_request' }) }),
-      opened('B', { ok: true, stream_id: 'B', status: 'waiting' }),
+      opened('B', {
+        ok: true,
+        stream_id: 'B',
+        status: 'waiting',
+        epoch: expect.any(String),
+        attempt: 0,
+      }),
     ]);
     const text = heard.findIndex(([event]) => event === EVENT.shortChunk);
     expect(heard[text]).toEqual([EVENT.shortChunk, 1, 7, 'a river ends.']);

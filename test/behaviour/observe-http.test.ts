@@ -39,16 +39,17 @@ function counts({ types, samples }: Exposition): Record<string, Record<string, n
 /** An answer, the same from the cache, a failure, a fallback, and a cancel. */
 async function liveALife(url: string): Promise<void> {
   const socket = connect(url, { browser_id: BROWSER });
-  const ask = async (query: string, stream_id: string): Promise<string> => {
+  const ask = async (query: string, stream_id: string, window?: number): Promise<string> => {
     const ended = collect(socket);
-    await socket.emitWithAck(EVENT.start, { query, stream_id, session_id: 'session-of-mine' });
+    const about = { stream_id, session_id: 'session-of-mine', ...(window && { window }) };
+    await socket.emitWithAck(EVENT.start, { query, ...about });
     const { terminal } = await ended;
     return terminal.type === EVENT.end ? terminal.finish_reason : terminal.code;
   };
   expect(await ask('xyzzy plugh', 'stream-of-mine-1')).toBe('stop');
   expect(await ask('xyzzy plugh', 'stream-of-mine-2')).toBe('stop');
   expect(await ask('blocked xyzzy', 'stream-of-mine-3')).toBe('content_filter');
-  expect(await ask('error-frame-busy xyzzy', 'stream-of-mine-4')).toBe('stop');
+  expect(await ask('error-frame-busy xyzzy', 'stream-of-mine-4', 65_536)).toBe('stop');
   const begun = next<{ data: string }>(socket, EVENT.chunk, ({ data }) => data.includes('begins'));
   const cancelled = ask('stall xyzzy', 'stream-of-mine-5');
   await begun;

@@ -61,6 +61,7 @@ const NO_TESTS: Readonly<Record<string, string>> = {
   Connecting: 'a heading',
   'Messages from the client': 'a heading',
   Replies: 'a heading',
+  'Message flows': 'a heading',
   'Messages from the server': 'a heading',
   StreamListReply: 'with StreamListRequest',
   StreamSummary: 'with StreamListRequest',

@@ -1,7 +1,9 @@
 import { questionOf, mockProvider } from '@rivulet/server';
 import { expect, it } from 'vitest';
+import type { Socket } from 'socket.io-client';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
+import { stage } from '../harness/stage.js';
 
 const TEXT = 'The weather in New York: ☀️ 21 °C, 風 light 👩‍🚀 — and so on.';
 
@@ -58,4 +60,85 @@ it('keeps two conversations of one seed client apart by their session ids', asyn
   socket.emit('stream_start', { type: 'stream_start', query: 'two', session_id: 'b' });
   await bothEnded;
   expect(texts).toEqual({ a: 'ONE', b: 'TWO' });
+});
+
+/** The seed document's page, as it stands; `indicator` has each change of the typing indicator. */
+function seedPage(socket: Socket) {
+  const page = { fullResponse: '', indicator: [] as ('on' | 'off')[] };
+  const showTypingIndicator = () => page.indicator.push('on');
+  const hideTypingIndicator = () => page.indicator.push('off');
+  socket.on('stream_chunk', (chunk: { data: string }) => {
+    page.fullResponse += chunk.data;
+  });
+  socket.on('stream_start', () => showTypingIndicator());
+  socket.on('stream_end', () => hideTypingIndicator());
+  const ended = new Promise<void>((resolve) => socket.on('stream_end', () => resolve()));
+  const shown = new Promise<void>((resolve) => socket.on('stream_start', () => resolve()));
+  return { page, shown, ended };
+}
+
+const QUESTION = {
+  type: 'stream_start',
+  query: "What's the weather?",
+  session_id: 'session_123',
+  stream_id: 'a-stream',
+};
+
+it('shows the typing indicator of the seed page while the model thinks, until the end', async () => {
+  const { provider, nextCall } = stage();
+  const { url } = await startServer(provider);
+  const socket = connect(url);
+  const { page, shown, ended } = seedPage(socket);
+  socket.emit('stream_start', QUESTION);
+  const call = await nextCall();
+  await shown;
+  expect(page).toEqual({ fullResponse: '', indicator: ['on'] });
+  call.say('Sunny.');
+  call.finish();
+  await ended;
+  expect(page).toEqual({ fullResponse: 'Sunny.', indicator: ['on', 'off'] });
+});
+
+it.each<
+  [string, string, (call: Awaited<ReturnType<ReturnType<typeof stage>['nextCall']>>) => void]
+>([
+  ['a failure before the first text', '', (call) => call.fail(new Error('no'))],
+  [
+    'a failure after text',
+    'Sun',
+    (call) => {
+      call.say('Sun');
+      call.fail(new Error('no'));
+    },
+  ],
+])('hides the typing indicator of the seed page after %s', async (_, text, fail) => {
+  const { provider, nextCall } = stage();
+  const { url } = await startServer(provider);
+  const socket = connect(url);
+  const { page, ended } = seedPage(socket);
+  socket.emit('stream_start', QUESTION);
+  fail(await nextCall());
+  await ended;
+  expect(page).toEqual({ fullResponse: text, indicator: ['on', 'off'] });
+});
+
+it('hides the typing indicator of the seed page after a stop', async () => {
+  const { provider, nextCall } = stage();
+  const { url } = await startServer(provider);
+  const socket = connect(url);
+  const { page, ended } = seedPage(socket);
+  const end = new Promise((resolve) => socket.once('stream_end', resolve));
+  socket.emit('stream_start', QUESTION);
+  await nextCall();
+  socket.emit('stream_cancel', { stream_id: 'a-stream' });
+  await ended;
+  expect(await end).toEqual({
+    type: 'stream_end',
+    complete: false,
+    total_length: 0,
+    stream_id: 'a-stream',
+    session_id: 'session_123',
+    code: 'cancelled',
+  });
+  expect(page.indicator).toEqual(['on', 'off']);
 });

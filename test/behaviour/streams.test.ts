@@ -243,7 +243,10 @@ describe('attaching', () => {
     const { provider } = stage();
     const socket = connect((await startServer(provider)).url);
     await start(socket, { query: 'q', stream_id: 'A' });
-    expect(errorOf(await resume(socket, { stream_id: 'A', offset: 1 }))).toBe('bad_request');
+    for (const where of [{ offset: 2 }, { offset: 1, window: 10 }]) {
+      const refused = await resume(socket, { stream_id: 'A', ...where });
+      expect(errorOf(refused)).toBe('bad_request');
+    }
   });
 
   it('gives a finished stream until its time is over', async () => {

@@ -1,4 +1,9 @@
-import { EVENT, type StreamEndMessage, type StreamErrorMessage } from '@rivulet/protocol';
+import {
+  EVENT,
+  type StreamEndMessage,
+  type StreamErrorMessage,
+  type StreamIncompleteMessage,
+} from '@rivulet/protocol';
 import { io, type Socket } from 'socket.io-client';
 import { onTestFinished } from 'vitest';
 
@@ -36,10 +41,14 @@ export async function collect(socket: Socket): Promise<Collected> {
   const chunks: string[] = [];
   const listen = ({ data }: { data: string }): void => void chunks.push(data);
   socket.on(EVENT.chunk, listen);
-  const terminal = await Promise.race([
-    next<StreamEndMessage>(socket, EVENT.end),
-    next<StreamErrorMessage>(socket, EVENT.error),
-  ]);
+  const failed = next<StreamErrorMessage>(socket, EVENT.error);
+  const end = next<StreamEndMessage | StreamIncompleteMessage>(socket, EVENT.end);
+  type Last = StreamEndMessage | StreamIncompleteMessage | StreamErrorMessage;
+  const refused = failed.then((error): Last | Promise<Last> =>
+    error.offset === undefined ? error : end,
+  );
+  const last = await Promise.race([end, refused]);
+  const terminal = last.type === EVENT.end && !last.complete ? await failed : last;
   socket.off(EVENT.chunk, listen);
   return { chunks, text: chunks.join(''), terminal };
 }

@@ -17,10 +17,13 @@ export class Generation {
   #text = '';
   #tools: string[] = [];
   readonly #said: StreamedEntry[] = [];
+  readonly #onRestart: (generation: Generation) => void;
   #wake: () => void = () => {};
 
-  constructor(query: string, signal: AbortSignal) {
+  /** `onRestart` is called right before the server takes an attempt whose text begins again. */
+  constructor(query: string, signal: AbortSignal, onRestart: (generation: Generation) => void) {
     this.query = query;
+    this.#onRestart = onRestart;
     signal.addEventListener('abort', () => {
       this.isAborted = true;
       this.isOver = true;
@@ -82,6 +85,7 @@ export class Generation {
       }
       // Nothing else happens between this and its way into the log.
       this.ahead = entry.type === 'queued' ? entry.ahead : 0;
+      if (entry.type === 'start' && entry.attempt > 1) this.#onRestart(this);
       if (entry.type !== 'queued' && entry.type !== 'thought') {
         this.taken = withEntry(this.taken, entry);
       }

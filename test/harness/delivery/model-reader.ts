@@ -63,6 +63,11 @@ export class ModelReader {
     return this.#seat !== undefined || this.#awaitsReply;
   }
 
+  /** It has no window, and the server sends to it. */
+  get isReadingPlain(): boolean {
+    return this.#window === undefined && this.#seat !== undefined;
+  }
+
   /** It has, or will have, from an earlier connection what this one did not send yet. */
   get isAhead(): boolean {
     const ends = this.#wire.map((item) => (isFrame(item) ? item.offset + item.size : 0));

@@ -20,12 +20,14 @@ const BOUNDS = {
 };
 /** The longest that a busy process lets its readers wait. */
 const LONGEST_WAIT_MS = 160;
+/** To a plain reader the text cannot begin again. */
+const CANNOT_RESTART: ErrorEntry = { type: 'error', code: 'provider_unavailable', message: '' };
 const CANCELLED: ErrorEntry = { type: 'error', code: 'cancelled', message: '' };
 
 interface WorldStream extends ModelStream {
   generation: Generation;
-  /** The length of its text where it was cancelled. */
-  cutAt: number | undefined;
+  /** Its own end, before that of its generation, and where. */
+  cut: { at: number; entry: ErrorEntry } | undefined;
 }
 
 /** A server's streams and those who read them. Nothing happens in it but what a test does. */
@@ -87,7 +89,7 @@ export class World {
 
   cancel(stream: WorldStream): void {
     if (!this.#knows(stream.id)) return;
-    if (!hasEnded(stream.truth())) stream.cutAt = readable(stream.truth());
+    cut(stream, CANCELLED);
     this.#server.cancel(this.#server.get(PRINCIPAL, stream.id));
   }
 
@@ -153,7 +155,12 @@ export class World {
 
   #createServer() {
     return createStreams(({ query }, signal) => {
-      const generation = new Generation(query, signal);
+      const generation = new Generation(query, signal, (restarted) => {
+        for (const stream of this.streams) {
+          const isRead = this.readers.some((r) => r.stream.id === stream.id && r.isReadingPlain);
+          if (stream.generation === restarted && isRead) cut(stream, CANNOT_RESTART);
+        }
+      });
       this.generations.push(generation);
       return generation.entries();
     }, BOUNDS);
@@ -181,16 +188,21 @@ export class World {
       id,
       query,
       generation,
-      cutAt: undefined,
+      cut: undefined,
       truth() {
-        const { cutAt } = stream;
         const { taken } = generation;
-        return cutAt === undefined ? taken : withEntry(upTo(taken, cutAt), CANCELLED);
+        const end = stream.cut;
+        return end === undefined ? taken : withEntry(upTo(taken, end.at), end.entry);
       },
     };
     this.streams.push(stream);
     return stream;
   }
+}
+
+function cut(stream: WorldStream, entry: ErrorEntry): void {
+  if (hasEnded(stream.truth())) return;
+  stream.cut = { at: readable(stream.truth()), entry };
 }
 
 function identity(id: string) {

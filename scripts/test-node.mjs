@@ -15,7 +15,7 @@ const results = majors.map((major) => {
   const startedAt = performance.now();
   const { status } = runTests(binary);
   const seconds = Math.round((performance.now() - startedAt) / 1000);
-  return { passed: status === 0, line: `Node ${version}: in ${seconds} s` };
+  return { passed: status === 0, line: `Node ${version} (${seconds} s)` };
 });
 for (const { passed, line } of results) console.log(`${passed ? 'passed' : 'FAILED'}  ${line}`);
 process.exit(results.every(({ passed }) => passed) ? 0 : 1);

@@ -28,6 +28,8 @@ export default defineConfig({
       {
         extends: true,
         root,
+        // Vitest runs `globalSetup` in an environment of this name, which does not inherit from `ssr`.
+        environments: { __vitest__: { resolve: { conditions: [source, ...nodeConditions] } } },
         // Against the server at CONFORMANCE_URL, or our own.
         test: {
           name: 'conformance',

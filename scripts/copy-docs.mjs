@@ -8,3 +8,8 @@ mkdirSync(target, { recursive: true });
 for (const [name, path] of Object.entries(DOCUMENTS)) {
   copyFileSync(new URL(path, root), new URL(name, target));
 }
+
+// npm packs a LICENSE only from the package's own folder.
+for (const name of ['protocol', 'server', 'client']) {
+  copyFileSync(new URL('LICENSE', root), new URL(`packages/${name}/LICENSE`, root));
+}

@@ -3,32 +3,26 @@ import { existsSync, readFileSync } from 'node:fs';
 
 const root = new URL('../', import.meta.url);
 
-/** Installs what package-lock.json names, unless it is installed already. */
+/** Runs `npm ci` if there is no `node_modules`; warns if its packages are not those of package-lock.json. */
 export function ensureInstalled() {
-  if (isInstalled()) return;
-  console.log('rivulet: installing the packages in package-lock.json (once) …');
-  // Not `npm ci`, which refuses a lock file without every other platform's optional binaries.
-  run('npm', ['install', '--no-save', '--no-audit', '--no-fund']);
+  if (!existsSync(new URL('node_modules', root))) {
+    console.log('rivulet: installing the packages in package-lock.json (once) …');
+    run('npm', ['ci', '--no-audit', '--no-fund']);
+  } else if (isStale()) {
+    console.warn('rivulet: node_modules does not match package-lock.json; run `npm ci`');
+  }
 }
 
-/**
- * npm writes what it installed to node_modules/.package-lock.json; times would not do, since a
- * checkout gives every file a new one.
- */
-function isInstalled() {
-  const installed = new URL('node_modules/.package-lock.json', root);
-  if (!existsSync(installed)) return false;
-  const { packages: wanted } = readJson(new URL('package-lock.json', root));
-  const { packages: present } = readJson(installed);
-  return Object.entries(wanted).every(([path, { version, optional, link }]) => {
-    return (
-      path === '' ||
-      optional ||
-      link ||
-      !path.startsWith('node_modules') ||
-      present[path]?.version === version
-    );
-  });
+/** Compares versions with the record that npm keeps; a checkout changes the times of all files. */
+function isStale() {
+  const record = new URL('node_modules/.package-lock.json', root);
+  if (!existsSync(record)) return true;
+  const { packages: installed } = readJson(record);
+  const { packages: locked } = readJson(new URL('package-lock.json', root));
+  return Object.entries(locked).some(
+    ([path, { version, optional }]) =>
+      path.startsWith('node_modules/') && !optional && installed[path]?.version !== version,
+  );
 }
 
 function readJson(url) {

@@ -1,12 +1,19 @@
 import { spawnSync } from 'node:child_process';
 
-// What npm would publish, once it is built: its entries resolve, and their types are those of the code.
+// What npm would publish, once it is built: its entries resolve, their types are those of the code, and it has
+// a license and a README.
 const root = new URL('../', import.meta.url);
 const looks = [
   ['publint', '--strict'],
   ['attw', '--pack', '--profile', 'esm-only'],
 ];
 for (const name of ['protocol', 'client', 'server']) {
+  const files = packedFiles(name);
+  const missing = ['LICENSE', 'README.md'].filter((document) => !files.includes(document));
+  if (missing.length > 0) {
+    console.error(`rivulet: the tarball of packages/${name} has no ${missing.join(' and no ')}`);
+    process.exit(1);
+  }
   for (const [tool, ...options] of looks) {
     const found = spawnSync(`node_modules/.bin/${tool}`, [...options, `packages/${name}`], {
       cwd: root,
@@ -16,4 +23,19 @@ for (const name of ['protocol', 'client', 'server']) {
     console.error(found.stdout + found.stderr);
     process.exit(found.status ?? 1);
   }
+}
+
+/** @returns the paths in the tarball that `npm pack` makes of a package. */
+function packedFiles(name) {
+  const args = ['pack', '--dry-run', '--json', '--loglevel', 'error'];
+  const { status, stdout, stderr } = spawnSync('npm', args, {
+    cwd: new URL(`packages/${name}/`, root),
+    encoding: 'utf8',
+  });
+  if (status !== 0) {
+    console.error(stderr);
+    process.exit(1);
+  }
+  const [{ files }] = JSON.parse(stdout);
+  return files.map(({ path }) => path);
 }

@@ -70,7 +70,7 @@ export function createStream(
     if (readers.size > 0 || log.done) return;
     const now = performance.now();
     for (const [id, until] of lostUntil) if (until <= now) lostUntil.delete(id);
-    const until = Math.max(detachedUntil, ...lostUntil.values());
+    const until = Math.max(now, detachedUntil, ...lostUntil.values());
     timer = setTimeout(abandon, until - now).unref();
   }
 

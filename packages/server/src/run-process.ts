@@ -1,5 +1,5 @@
-import { ConfigError } from './config.js';
 import { errorFacts } from './observe/error-facts.js';
+import { ConfigError } from './settings/resolve-settings.js';
 
 /** What runs until it is closed. `line` says where, once it accepts connections. */
 export interface Started {
@@ -39,6 +39,8 @@ export async function runProcess(start: () => Promise<Started>): Promise<void> {
 }
 
 function explain(error: unknown): string {
-  if (error instanceof ConfigError) return error.message;
+  if (error instanceof ConfigError) {
+    return error.message.includes('\n') ? `\n${error.message.replace(/^/gm, '  ')}` : error.message;
+  }
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

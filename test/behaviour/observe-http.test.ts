@@ -1,7 +1,7 @@
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
-import { createLogger, createServer, readConfig } from '@rivulet/server';
+import { createLogger, createServer } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { answerTo, toPieces } from '../fakes/shared.js';
 import { startChild, type Child } from '../harness/child.js';
@@ -56,7 +56,12 @@ async function liveALife(url: string): Promise<void> {
   expect(await cancelled).toBe('cancelled');
 }
 
-const OUTCOMES = { 'stop model': 2, 'stop cache': 1, 'content_filter model': 1, 'cancelled model': 1 };
+const OUTCOMES = {
+  'stop model': 2,
+  'stop cache': 1,
+  'content_filter model': 1,
+  'cancelled model': 1,
+};
 const GEMINI = `generate_content gcp.gemini ${MODEL}`;
 const OLLAMA = 'chat ollama llama3.2';
 
@@ -155,7 +160,7 @@ describe('/metrics', () => {
 describe('the health of a server', () => {
   it('is that it is up, and that it takes streams while it listens', async () => {
     const server = await createServer({
-      config: readConfig({ HOST: '127.0.0.1' }),
+      env: {},
       logger: createLogger('silent'),
       providers: providersOf(stage().provider),
     });
@@ -181,7 +186,7 @@ describe('the health of a server', () => {
 
   it('is answered before the page', async () => {
     const server = await createServer({
-      config: readConfig({ HOST: '127.0.0.1' }),
+      env: {},
       logger: createLogger('silent'),
       providers: providersOf(stage().provider),
       page: (_, response) => void response.end('the page'),

@@ -33,14 +33,16 @@ export async function runProcess(start: () => Promise<Started>): Promise<void> {
     process.on('SIGINT', () => end(async () => {}));
     process.on('SIGTERM', () => end(() => started.drain()));
   } catch (error) {
-    console.error(`rivulet: unable to start: ${explain(error)}`);
+    console.error(`rivulet: unable to start:${explain(error)}`);
     process.exit(1);
   }
 }
 
+/** Follows a colon: on its line, or as a line for each problem. */
 function explain(error: unknown): string {
-  if (error instanceof ConfigError) {
-    return error.message.includes('\n') ? `\n${error.message.replace(/^/gm, '  ')}` : error.message;
+  if (!(error instanceof ConfigError)) {
+    return ` ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
   }
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const problems = error.message.split('\n');
+  return problems.length === 1 ? ` ${error.message}` : `\n  ${problems.join('\n  ')}`;
 }

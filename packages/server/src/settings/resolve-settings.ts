@@ -15,17 +15,20 @@ export class ConfigError extends Error {
 /** Variables of the environment, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+export interface SettingsOptions extends Options<Settings> {
+  /** The variables of the environment; `process.env` unless given. */
+  env?: Environment | undefined;
+}
+
 /**
  * Resolves the settings of `createServer`. Each has the value of its option, else of its variable,
  * else its default.
  *
  * @throws {ConfigError} a value is not allowed, or an option is unknown.
  */
-export function resolveSettings(
-  options: Options<Settings> = {},
-  env: Environment = process.env,
-): Settings {
-  return resolve(SETTINGS, options, env, { name: 'resolveSettings', otherOptions: [] });
+export function resolveSettings(options: SettingsOptions = {}): Settings {
+  const caller = { name: 'resolveSettings', otherOptions: ['env'] };
+  return resolve(SETTINGS, options, options.env ?? process.env, caller);
 }
 
 /** Resolves the settings of one table. */

@@ -30,7 +30,7 @@ export function createToolbox(
   }
   return {
     tools,
-    limits: { ...resolveSettings({}, {}).limits, ...limits },
+    limits: { ...resolveSettings({ env: {} }).limits, ...limits },
     onFailure(tool, reason, error) {
       logger.warn({
         event: 'LLM_TOOL_FAILED',

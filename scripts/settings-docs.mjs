@@ -10,21 +10,22 @@ const BEGIN = '<!-- settings: written by `npm run docs:settings` -->';
 const END = '<!-- end of settings -->';
 const MIB = 1024 * 1024;
 
-const sections = [
-  ['Server (`createServer`)', HTTP_SETTINGS],
-  ['Connections and streams (`createServer`, `attachRivulet`)', SOCKET_SETTINGS],
-  ['Models and answers (`createServer`, `createLlmService`)', CORE_SETTINGS],
+const tables = [
+  table('Server (`createServer`)', HTTP_SETTINGS),
+  table('Connections and streams (`createServer`, `attachRivulet`)', SOCKET_SETTINGS),
+  table('Models and answers (`createServer`, `createLlmService`)', CORE_SETTINGS),
 ];
 
-const tables = sections.map(([title, settings]) =>
-  [
+/** @param {string} title */
+function table(title, settings) {
+  return [
     `**${title}**`,
     '',
     '| variable | option | default | meaning |',
     '|---|---|---|---|',
     ...Object.entries(settings).map(row),
-  ].join('\n'),
-);
+  ].join('\n');
+}
 
 function row([path, { env, type, description, ...setting }]) {
   const meaning = [description, type.range].filter(Boolean).join(' ');

@@ -11,7 +11,9 @@ import {
 } from '@rivulet/server';
 import { Server } from 'socket.io';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { resolve } from '../../packages/server/src/settings/resolve-settings.js';
 import { SETTINGS, type SettingTable } from '../../packages/server/src/settings/settings.js';
+import { wholeNumber } from '../../packages/server/src/settings/value-types.js';
 import { addressReader } from '../../packages/server/src/socket/client-address.js';
 import { startChild } from '../harness/child.js';
 import { providersOf } from '../harness/providers.js';
@@ -28,6 +30,8 @@ interface Example {
   /** From the error messages. */
   allowed: string;
   allowedOption?: string;
+  /** Error messages do not show its value. */
+  isHidden?: true;
 }
 
 const whole = (max: number, min = 1, unit = ''): Example => ({
@@ -96,7 +100,7 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   'limits.disconnectTimeoutMs': whole(DAY_MS, 0, 'milliseconds'),
   'limits.finishedRetentionMs': whole(DAY_MS, 0, 'milliseconds'),
   mode: oneOf('local', 'docs', 'auto, api, local, hybrid, docs'),
-  'gemini.apiKey': name,
+  'gemini.apiKey': { ...name, isHidden: true },
   'gemini.model': name,
   'gemini.baseUrl': {
     variable: ['http://127.0.0.1:1/v1/', 'http://127.0.0.1:1/v1'],
@@ -157,9 +161,9 @@ function valueAt(settings: Settings, path: string): unknown {
 }
 
 /** The message of the `ConfigError` that is thrown. */
-function refusalOf(resolve: () => unknown): string {
+function refusalOf(attempt: () => unknown): string {
   try {
-    resolve();
+    attempt();
   } catch (error) {
     if (error instanceof ConfigError) return error.message;
     throw error;
@@ -168,10 +172,10 @@ function refusalOf(resolve: () => unknown): string {
 }
 
 describe.each(Object.entries(EXAMPLES))('the setting %s', (path, example) => {
-  const { env, secret } = SETTINGS[path as keyof typeof SETTINGS];
+  const { env } = SETTINGS[path as keyof typeof SETTINGS];
   const [text, value] = example.variable;
   const shown = (wrong: unknown): string => {
-    if (secret) return '(hidden)';
+    if (example.isHidden) return '(hidden)';
     return Number.isNaN(wrong) ? 'NaN' : JSON.stringify(wrong);
   };
 
@@ -249,6 +253,15 @@ describe('the settings', () => {
       cache: { enabled: true, ttlSeconds: 3600, maxBytes: 64 * 1024 * 1024 },
       logLevel: 'info',
     });
+  });
+
+  it('may have a default that is computed', () => {
+    const type = wholeNumber(1, 100, 'bytes');
+    const setting = { env: 'MAX_BYTES', type, default: () => 5, defaultText: '', description: '' };
+    const resolved = (env: Record<string, string>): { maxBytes: number } =>
+      resolve<{ maxBytes: number }>({ maxBytes: setting }, {}, env, { name: '', otherOptions: [] });
+    expect(resolved({})).toEqual({ maxBytes: 5 });
+    expect(resolved({ MAX_BYTES: '6' })).toEqual({ maxBytes: 6 });
   });
 
   it('have a variable each', () => {

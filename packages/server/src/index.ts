@@ -73,7 +73,6 @@ export type {
   CoreLimits,
   CoreSettings,
   Limits,
-  Options,
   Settings,
   SocketLimits,
   SocketSettings,

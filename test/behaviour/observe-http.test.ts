@@ -109,7 +109,7 @@ describe('/metrics of the server process', () => {
       llm_stream_tokens_per_second: { [`gemini ${MODEL}`]: 1, 'ollama llama3.2': 1 },
       gen_ai_client_operation_duration: {
         [`${GEMINI} ${MODEL}`]: 1,
-        [`${GEMINI} blocked`]: 1,
+        [`${GEMINI} content_filter`]: 1,
         // Once more, before Ollama is asked.
         [`${GEMINI} busy`]: 2,
         [`${GEMINI} cancelled`]: 1,

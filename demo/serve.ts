@@ -1,4 +1,4 @@
-import { createServer, currentTime, readConfig, searchDocs } from '@rivulet/server';
+import { createServer, currentTime, resolveSettings, searchDocs } from '@rivulet/server';
 import { isPortTaken } from '../packages/server/src/listen.js';
 import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
@@ -6,11 +6,11 @@ import { createPages } from './pages.js';
 
 /** The demo page and the Rivulet server behind one URL. */
 await runProcess(async () => {
-  const config = readConfig({ LOG_LEVEL: 'warn', ...process.env });
+  const env = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
   const server = await createServer({
-    config,
+    env,
     tools: [searchDocs(), currentTime()],
-    metrics: config.metricsEnabled ? exposePrometheus() : undefined,
+    metrics: resolveSettings({ env }).metricsEnabled ? exposePrometheus() : undefined,
     page: (request, response) => vite.middlewares(request, response),
   });
   const vite = await createPages(server.http);

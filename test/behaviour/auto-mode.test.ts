@@ -1,18 +1,16 @@
-import { createLlmService, createServer, readConfig } from '@rivulet/server';
+import { createLlmService, createServer } from '@rivulet/server';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startFake, unusedUrl } from '../harness/fakes.js';
 import { entriesOf, textOf } from '../harness/service.js';
 
 async function serverWith(env: Record<string, string>) {
-  const config = readConfig({ PORT: '0', LOG_LEVEL: 'silent', LLM_MODE: 'auto', ...env });
-  const server = await createServer({ config });
+  const server = await createServer({ env: { LOG_LEVEL: 'silent', ...env } });
   onTestFinished(() => server.close());
   return server;
 }
 
-it('is the core alone that `createLlmService` makes', async () => {
-  const config = readConfig({ LLM_MODE: 'docs', LOG_LEVEL: 'silent' });
-  const llm = await createLlmService({ config });
+it('makes the core alone with `createLlmService`', async () => {
+  const llm = await createLlmService({ mode: 'docs', logLevel: 'silent', env: {} });
   expect((await llm.generateResponse({ query: 'What is Rivulet?' })).text).toContain('SDK');
 });
 

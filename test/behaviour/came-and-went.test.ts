@@ -28,7 +28,7 @@ const provider = mockProvider((prompt) => [
 describe('streams that came and went', () => {
   it('leave no log, timer, listener or socket behind', async () => {
     const { http, url } = await startServer(provider, {
-      bounds: { finishedRetentionMs: 1_000 },
+      limits: { finishedRetentionMs: 1_000 },
       env: { RATE_LIMIT_REQUESTS: '10000', LLM_CACHE_ENABLED: 'false' },
     });
     const resources = process.getActiveResourcesInfo().toSorted();

@@ -23,7 +23,7 @@ describe('an answer as a cold Observable', () => {
   });
 
   it('detaches when it is unsubscribed from, and the stream ends', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 10 } });
+    const { client, nextCall } = await staged({ limits: { detachTimeoutMs: 10 } });
     const subscription = client.stream(ASK).subscribe();
     const call = await nextCall();
     subscription.unsubscribe();
@@ -46,7 +46,7 @@ describe('an answer as a cold Observable', () => {
   });
 
   it('asks anew when all had left it for longer than the server keeps it', async () => {
-    const { client, calls, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
+    const { client, calls, nextCall } = await staged({ limits: { detachTimeoutMs: 0 } });
     const answer$ = client.stream(ASK);
     const first = answer$.subscribe();
     const left = await nextCall();
@@ -85,7 +85,7 @@ describe('an answer as a cold Observable', () => {
   });
 
   it('drops the answer to the last letter when the next one is typed', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
+    const { client, nextCall } = await staged({ limits: { detachTimeoutMs: 0 } });
     const typed = new Subject<string>();
     const whole = lastValueFrom(
       typed.pipe(switchMap((query) => client.stream({ query }).pipe(text()))),

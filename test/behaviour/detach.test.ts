@@ -5,7 +5,7 @@ const ASK = { query: 'What is a delta?' };
 
 describe('an answer that is left', () => {
   it('is ended by the server after its grace', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 10 } });
+    const { client, nextCall } = await staged({ limits: { detachTimeoutMs: 10 } });
     const answer = client.start(ASK);
     const call = await nextCall();
     answer.release();
@@ -46,7 +46,7 @@ describe('an answer that is left', () => {
   });
 
   it('is cancelled for who comes back too late', async () => {
-    const { client, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
+    const { client, nextCall } = await staged({ limits: { detachTimeoutMs: 0 } });
     const answer = client.start(ASK);
     const call = await nextCall();
     call.say('Where');

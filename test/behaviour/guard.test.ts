@@ -86,7 +86,7 @@ describe('a server that asks who it is', () => {
     const { provider, calls } = stage();
     const { url } = await startServer(provider, {
       authenticate: () => ({ principal: 'ada', expiresAt: new Date(Date.now() + 2) }),
-      bounds: { disconnectTimeoutMs: 20 },
+      limits: { disconnectTimeoutMs: 20 },
     });
     const requests = (id: number) => [{ type: EVENT.start, query: `${id}`, stream_id: `${id}` }];
     const gone = Array.from({ length: 25 }, (_, i) => {
@@ -237,7 +237,7 @@ describe('the limits of a principal', () => {
 
   it('count connections: one too many is refused, and one that ends makes room', async () => {
     const { url } = await startServer(stage().provider, {
-      socketCaps: { maxConnections: 3, maxConnectionsPerPrincipal: 2 },
+      limits: { maxConnections: 3, maxConnectionsPerPrincipal: 2 },
     });
     const first = connect(url, me);
     await next(first, 'connect');

@@ -116,7 +116,7 @@ describe('the client', () => {
       const { provider, nextCall } = stage();
       const server = await startServer(provider, {
         env: { RATE_LIMIT_REQUESTS: '100' },
-        bounds: { maxStreamsPerPrincipal: 100 },
+        limits: { maxStreamsPerPrincipal: 100 },
       });
       const client = sdk(server.url);
       const long = { role: 'user', content: 'x'.repeat(units) } as const;

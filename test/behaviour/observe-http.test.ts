@@ -1,7 +1,7 @@
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
-import { createLogger, createServer, readConfig } from '@rivulet/server';
+import { createLogger, createServer } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { answerTo, toPieces } from '../fakes/shared.js';
 import { startChild, type Child } from '../harness/child.js';
@@ -110,7 +110,7 @@ describe('/metrics of the server process', () => {
       llm_stream_tokens_per_second: { [`gemini ${MODEL}`]: 1, 'ollama llama3.2': 1 },
       gen_ai_client_operation_duration: {
         [`${GEMINI} ${MODEL}`]: 1,
-        [`${GEMINI} blocked`]: 1,
+        [`${GEMINI} content_filter`]: 1,
         // Once more, before Ollama is asked.
         [`${GEMINI} busy`]: 2,
         [`${GEMINI} cancelled`]: 1,
@@ -161,7 +161,7 @@ describe('/metrics', () => {
 describe('the health of a server', () => {
   it('is that it is up, and that it takes streams while it listens', async () => {
     const server = await createServer({
-      config: readConfig({ HOST: '127.0.0.1' }),
+      env: {},
       logger: createLogger('silent'),
       providers: providersOf(stage().provider),
     });
@@ -187,7 +187,7 @@ describe('the health of a server', () => {
 
   it('is answered before the page', async () => {
     const server = await createServer({
-      config: readConfig({ HOST: '127.0.0.1' }),
+      env: {},
       logger: createLogger('silent'),
       providers: providersOf(stage().provider),
       page: (_, response) => void response.end('the page'),

@@ -4,7 +4,6 @@ import {
   type Logger,
   type Provider,
   ProviderError,
-  readConfig,
   mockProvider,
 } from '@rivulet/server';
 import { pino } from 'pino';
@@ -130,8 +129,8 @@ describe('no prompt, answer, key or id is in the log', () => {
 
   it('when Ollama is looked for at a host with a password', async () => {
     const { logger, written } = recorded();
-    const config = readConfig({ OLLAMA_HOST: `http://me:${KEY}@127.0.0.1:9`, LLM_MODE: 'auto' });
-    await (await createServer({ config, logger })).close();
+    const env = { OLLAMA_HOST: `http://me:${KEY}@127.0.0.1:9`, LLM_MODE: 'auto' };
+    await (await createServer({ env, logger })).close();
     expect(JSON.parse(written())).toEqual({
       level: 20,
       time: expect.any(Number),

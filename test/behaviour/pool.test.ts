@@ -1,4 +1,4 @@
-import { createLogger, readConfig } from '@rivulet/server';
+import { createLogger, resolveSettings } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { chooseProviders } from '../../packages/server/src/generate/choose-providers.js';
 import { answerTo } from '../fakes/shared.js';
@@ -17,13 +17,15 @@ describe.each([
 ] as const)('a hundred askers at once before %s, which answers %i at a time', (name, most, env) => {
   it('are all served, over no more connections than that, used again and again', async () => {
     const fake = await startFake(name);
-    const config = readConfig({
-      ...(name === 'gemini'
-        ? { LLM_MODE: 'api', GEMINI_API_KEY: 'k', GEMINI_BASE_URL: fake.url }
-        : { LLM_MODE: 'local', OLLAMA_HOST: fake.url }),
-      ...env,
+    const settings = resolveSettings({
+      env: {
+        ...(name === 'gemini'
+          ? { LLM_MODE: 'api', GEMINI_API_KEY: 'k', GEMINI_BASE_URL: fake.url }
+          : { LLM_MODE: 'local', OLLAMA_HOST: fake.url }),
+        ...env,
+      },
     });
-    const providers = await chooseProviders(config, createLogger('silent'));
+    const providers = await chooseProviders(settings, createLogger('silent'));
     const { url, llm } = await startServer(providers[0].provider, { providers });
     const clients = Array.from({ length: CLIENTS }, () => sdk(url));
     const answers = Array.from({ length: ASKERS }, (_, i) =>

@@ -5,11 +5,11 @@ import {
   type LogMessage,
   type StreamQueuedMessage,
 } from '@rivulet/protocol';
-import { ProviderError } from '@rivulet/server';
+import { ProviderError, resolveSettings } from '@rivulet/server';
 import { firstValueFrom, toArray } from 'rxjs';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it } from 'vitest';
-import { createStreams, DEFAULT_BOUNDS } from '../../packages/server/src/deliver/streams.js';
+import { createStreams } from '../../packages/server/src/deliver/streams.js';
 import type { Frame } from '../../packages/server/src/deliver/log.js';
 import { settled } from '../harness/clock.js';
 import { cuttableLink } from '../harness/link.js';
@@ -138,14 +138,17 @@ describe('a stream that waits', () => {
   it('has it over with its next entry, and may wait again at the same place', async () => {
     const turns: (() => void)[] = [];
     const turn = () => new Promise<void>((resolve) => turns.push(resolve));
-    const streams = createStreams(async function* () {
-      yield { type: 'queued', ahead: 1 };
-      await turn();
-      yield { type: 'text', text: 'Lon' };
-      await turn();
-      yield { type: 'queued', ahead: 1 };
-      await turn();
-    }, DEFAULT_BOUNDS);
+    const streams = createStreams(
+      async function* () {
+        yield { type: 'queued', ahead: 1 };
+        await turn();
+        yield { type: 'text', text: 'Lon' };
+        await turn();
+        yield { type: 'queued', ahead: 1 };
+        await turn();
+      },
+      resolveSettings({ env: {} }).limits,
+    );
     const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };
     const stream = streams.start(identity, { query: 'q' });
     const sent: (number | string)[] = [];
@@ -172,7 +175,7 @@ describe('a stream that waits', () => {
     const { provider, nextCall } = stage('model');
     const { url, llm } = await startServer(provider, {
       providers: [providerConfigOf(provider, { concurrency: 1 })],
-      bounds: { detachTimeoutMs: 0 },
+      limits: { detachTimeoutMs: 0 },
     });
     const socket = connect(url, ME);
     await start(socket, 'A');

@@ -47,7 +47,7 @@ describe('a broken connection', () => {
   });
 
   it('does not save the model from a reader that leaves meanwhile', async () => {
-    const { server, nextCall } = await staged({ bounds: { detachTimeoutMs: 0 } });
+    const { server, nextCall } = await staged({ limits: { detachTimeoutMs: 0 } });
     const link = await cuttableLink(server.url);
     const client = sdk(link.url);
     const subscription = client.stream(ASK).subscribe();

@@ -19,8 +19,7 @@ describe('who asks the same at the same time', () => {
   it('shares one generation: of a hundred, one cancels and 99 finish', async () => {
     const { provider, calls, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { maxStreamsPerPrincipal: 100 },
-      socketCaps: { maxConnectionsPerPrincipal: 100 },
+      limits: { maxStreamsPerPrincipal: 100, maxConnectionsPerPrincipal: 100 },
       env: { RATE_LIMIT_REQUESTS: '100' },
     });
     const sockets = Array.from({ length: 100 }, () => connect(url, ME));

@@ -71,7 +71,7 @@ describe('starting a stream', () => {
 
   it('refuses more streams than a principal may have as `overloaded`, and says when to come back', async () => {
     const { provider } = stage();
-    const { url } = await startServer(provider, { bounds: { maxStreamsPerPrincipal: 2 } });
+    const { url } = await startServer(provider, { limits: { maxStreamsPerPrincipal: 2 } });
     const socket = connect(url, ME);
     await start(socket, { query: '1' });
     await start(socket, { query: '2' });
@@ -83,7 +83,7 @@ describe('starting a stream', () => {
 
   it('drops finished logs before it refuses a stream for want of memory', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { maxLogBytes: 100_000 } });
+    const { url } = await startServer(provider, { limits: { maxLogBytes: 100_000 } });
     const socket = connect(url);
     const ended = collect(socket);
     await start(socket, { query: '1', stream_id: 'finished' });
@@ -106,7 +106,7 @@ describe('starting a stream', () => {
 describe('bounds', () => {
   it('count the request of a stream for as long as it runs', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { maxLogBytes: 200_000 } });
+    const { url } = await startServer(provider, { limits: { maxLogBytes: 200_000 } });
     const socket = connect(url);
     const context = [{ role: 'user', content: 'x'.repeat(60_000) }];
     await start(socket, { query: '1', stream_id: 'A', context });
@@ -121,7 +121,7 @@ describe('bounds', () => {
 
   it('end an answer that outgrows all memory there is, with its text so far', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { maxLogBytes: 100_000 } });
+    const { url } = await startServer(provider, { limits: { maxLogBytes: 100_000 } });
     const socket = connect(url);
     const ended = collect(socket);
     await start(socket, { query: '1' });
@@ -137,7 +137,7 @@ describe('bounds', () => {
 
   it('drop a finished log that is being read last of all, and tell its reader', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { maxLogBytes: 300_000 } });
+    const { url } = await startServer(provider, { limits: { maxLogBytes: 300_000 } });
     const slow = connect(url, ME);
     const chunks = shortChunks(slow);
     await start(slow, { query: 'read', stream_id: 'A', window: 100 });
@@ -251,7 +251,7 @@ describe('attaching', () => {
 
   it('gives a finished stream until its time is over', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { finishedRetentionMs: 300 } });
+    const { url } = await startServer(provider, { limits: { finishedRetentionMs: 300 } });
     const socket = connect(url);
     const ended = collect(socket);
     await start(socket, { query: 'q', stream_id: 'A' });
@@ -355,7 +355,7 @@ describe('leaving', () => {
   it('cancels a stream soon after its last reader has said that it left', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 },
+      limits: { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 },
     });
     const socket = connect(url);
     await start(socket, { query: 'q', stream_id: 'A' });
@@ -370,7 +370,7 @@ describe('leaving', () => {
   it('goes on for a reader that was cut off, whatever another says when it leaves', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
+      limits: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const phone = connect(url, ME);
     const laptop = connect(url, ME);
@@ -392,7 +392,7 @@ describe('leaving', () => {
   it('goes on for a reader that was cut off before another came, when that one leaves', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
+      limits: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const phone = connect(url, ME);
     const laptop = connect(url, ME);
@@ -412,7 +412,7 @@ describe('leaving', () => {
   it('does not wait for a reader that was cut off and says elsewhere that it has left', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
+      limits: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const before = connect(url, ME);
     await start(before, { query: 'q', stream_id: 'A', reader_id: 'tab' });
@@ -429,7 +429,7 @@ describe('leaving', () => {
   it('does not wait for a reader that was cut off, came back and then left', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider, {
-      bounds: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
+      limits: { detachTimeoutMs: 0, disconnectTimeoutMs: 600_000 },
     });
     const before = connect(url, ME);
     await start(before, { query: 'q', stream_id: 'A', reader_id: 'tab' });
@@ -443,7 +443,7 @@ describe('leaving', () => {
 
   it('of a client that cannot come back ends its streams with its connection', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { disconnectTimeoutMs: 600_000 } });
+    const { url } = await startServer(provider, { limits: { disconnectTimeoutMs: 600_000 } });
     const socket = connect(url);
     await start(socket, { query: 'q' });
     const call = await nextCall();
@@ -453,7 +453,7 @@ describe('leaving', () => {
 
   it('ends nothing for a reader that left and is back within the grace', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { detachTimeoutMs: 400 } });
+    const { url } = await startServer(provider, { limits: { detachTimeoutMs: 400 } });
     const socket = connect(url);
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();
@@ -468,8 +468,8 @@ describe('leaving', () => {
 
   it('of a reader that is back counts, though its dead connection is noticed after that', async () => {
     const { provider, nextCall } = stage();
-    const bounds = { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 };
-    const { url } = await startServer(provider, { bounds });
+    const limits = { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 };
+    const { url } = await startServer(provider, { limits });
     const dead = connect(url, ME);
     await start(dead, { query: 'q', stream_id: 'A', reader_id: 'R' });
     const call = await nextCall();
@@ -484,8 +484,8 @@ describe('leaving', () => {
 
   it('on another connection counts, though the dead one is not noticed yet', async () => {
     const { provider, nextCall } = stage();
-    const bounds = { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 };
-    const { url } = await startServer(provider, { bounds });
+    const limits = { detachTimeoutMs: 20, disconnectTimeoutMs: 600_000 };
+    const { url } = await startServer(provider, { limits });
     await start(connect(url, ME), { query: 'q', stream_id: 'A', reader_id: 'R' });
     const call = await nextCall();
     await connect(url, ME).emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'R' });
@@ -494,7 +494,7 @@ describe('leaving', () => {
 
   it('cancels an orphan when its time is over', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { bounds: { disconnectTimeoutMs: 20 } });
+    const { url } = await startServer(provider, { limits: { disconnectTimeoutMs: 20 } });
     const socket = connect(url, ME);
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();

@@ -54,7 +54,9 @@ const ask = (
   tools: readonly Tool[] = TOOLS,
 ): Promise<StreamedEntry[]> =>
   entriesOf(
-    serviceOf(provider, { tools, toolLimits: { maxSteps: 3 } }).generateResponseStream({ query }),
+    serviceOf(provider, { tools, toolLimits: { maxToolRounds: 3 } }).generateResponseStream({
+      query,
+    }),
   );
 
 describe.each(['gemini', 'ollama'] as const)('a model of %s', (name) => {

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { createLogger, createServer, type Provider, readConfig } from '@rivulet/server';
+import { createLogger, createServer, type Provider } from '@rivulet/server';
 import { launchChromium } from '../harness/chromium.js';
 import { providersOf } from '../harness/providers.js';
 import { sdkPage } from '../harness/sdk-page.js';
@@ -23,16 +23,15 @@ const provider: Provider = {
 };
 
 const server = await createServer({
-  config: readConfig({
-    HOST: '127.0.0.1',
-    RATE_LIMIT_REQUESTS: '1000',
-    LLM_CACHE_ENABLED: 'false',
-  }),
+  env: {},
+  port: 0,
+  cache: { enabled: false },
+  rateLimit: { requests: 1000 },
   logger: createLogger('silent'),
   providers: providersOf(provider),
   page: await sdkPage(),
 });
-const url = await server.listen(0);
+const url = await server.listen();
 const browser = await launchChromium();
 const rows: number[][] = [];
 for (const slower of [1, 4]) {

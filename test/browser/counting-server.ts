@@ -1,4 +1,4 @@
-import { createLogger, createServer, questionOf, readConfig, mockProvider } from '@rivulet/server';
+import { createLogger, createServer, mockProvider, questionOf } from '@rivulet/server';
 import { providersOf } from '../harness/providers.js';
 
 /** A server whose every answer says how often it was asked that: `1: QUESTION`. Runs as a process. */
@@ -15,12 +15,10 @@ const counting = mockProvider(function* (prompt) {
 });
 
 const server = await createServer({
-  config: readConfig({
-    HOST: '127.0.0.1',
-    PORT: '0',
-    LLM_CACHE_ENABLED: 'false',
-    RATE_LIMIT_REQUESTS: '100000',
-  }),
+  env: {},
+  port: 0,
+  cache: { enabled: false },
+  rateLimit: { requests: 100_000 },
   logger: createLogger('silent'),
   providers: providersOf(counting),
 });

@@ -1,4 +1,4 @@
-import { createLogger, createServer, questionOf, readConfig, mockProvider } from '@rivulet/server';
+import { createLogger, createServer, mockProvider, questionOf } from '@rivulet/server';
 import { PATIENT } from '../harness/providers.js';
 import { answerTo } from './answer.js';
 import type { FromServer } from './messages.js';
@@ -23,17 +23,16 @@ async function* script(query: string) {
 }
 
 const server = await createServer({
-  config: readConfig({
-    HOST: '127.0.0.1',
-    LLM_CACHE_ENABLED: 'false',
-    RATE_LIMIT_REQUESTS: '1000000',
-  }),
+  env: {},
+  port: 0,
+  cache: { enabled: false },
+  rateLimit: { requests: 1_000_000 },
   logger: createLogger('silent'),
   providers: [
     { provider: mockProvider((prompt) => script(questionOf(prompt))), deadlines: PATIENT },
   ],
 });
-const url = await server.listen(0);
+const url = await server.listen();
 const say = (message: FromServer): void => void process.send?.(message);
 process.on('message', () => {
   server.http.getConnections((_, sockets) => {

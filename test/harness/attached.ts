@@ -6,7 +6,6 @@ import {
   createLlmService,
   createLogger,
   type Provider,
-  readConfig,
 } from '@rivulet/server';
 import { Server } from 'socket.io';
 import { onTestFinished } from 'vitest';
@@ -27,7 +26,7 @@ export async function attachedServer(
   const io = new Server(http);
   const logger = createLogger('silent');
   const llm = await createLlmService({
-    config: readConfig({}),
+    env: {},
     logger,
     providers: providersOf(provider),
   });

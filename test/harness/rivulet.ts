@@ -1,9 +1,7 @@
 import {
-  type Config,
   createLogger,
   createServer,
   type Provider,
-  readConfig,
   type RivuletServer,
   type ServerOptions,
 } from '@rivulet/server';
@@ -17,21 +15,16 @@ export interface TestServer extends RivuletServer {
 /** A server on a free port of loopback, closed when the test ends. */
 export async function startServer(
   provider: Provider,
-  {
-    env = {},
-    port = 0,
-    ...options
-  }: Partial<ServerOptions> & { env?: Record<string, string>; port?: number } = {},
+  { port = 0, env = {}, ...options }: ServerOptions = {},
 ): Promise<TestServer> {
-  const config: Config = readConfig({ HOST: '127.0.0.1', ...env });
-  const logger = createLogger('silent');
   const server = await createServer({
-    config,
-    logger,
+    port,
+    env,
+    logger: createLogger('silent'),
     providers: providersOf(provider),
     ...options,
   });
-  const url = await server.listen(port);
+  const url = await server.listen();
   onTestFinished(() => server.close());
   return { ...server, url };
 }

@@ -68,8 +68,8 @@ describe.each(['react', 'vue', 'svelte', 'angular', 'solid'])('a view in %s', (n
   });
 
   it('leaves the answer when it is unmounted in the middle, and the server lets the model go', async () => {
-    const bounds = { detachTimeoutMs: 10 };
-    const { example, nextCall } = await openExample(browser, vite, name, { bounds });
+    const limits = { detachTimeoutMs: 10 };
+    const { example, nextCall } = await openExample(browser, vite, name, { limits });
     await example.ask('What is a delta?');
     const call = await nextCall();
     call.say('Where a');
@@ -85,8 +85,8 @@ describe.each(['react', 'vue', 'svelte', 'angular', 'solid'])('a view in %s', (n
   });
 
   it('leaves the answer when it asks the next question', async () => {
-    const bounds = { detachTimeoutMs: 10 };
-    const { example, nextCall } = await openExample(browser, vite, name, { bounds });
+    const limits = { detachTimeoutMs: 10 };
+    const { example, nextCall } = await openExample(browser, vite, name, { limits });
     await example.ask('What is a delta?');
     const first = await nextCall();
     first.say('Where a');

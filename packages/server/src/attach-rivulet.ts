@@ -1,63 +1,84 @@
-import { createStreams, DEFAULT_BOUNDS, type StreamBounds } from './deliver/streams.js';
+import { createStreams } from './deliver/streams.js';
 import type { LlmService } from './generate/service.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
+import { resolve } from './settings/resolve-settings.js';
+import { type Options, SOCKET_SETTINGS, type SocketSettings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
-import { createGuard, DEFAULT_SOCKET_CAPS, type ConnectionLimits } from './socket/guard.js';
+import { createGuard } from './socket/guard.js';
 import { allowOrigins } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
-import { createRateLimits, DEFAULT_RATE_LIMIT, type RateLimit } from './socket/rate-limits.js';
+import { createRateLimits } from './socket/rate-limits.js';
 import type { SocketServer } from './socket/socket-server.js';
 
-export interface AttachOptions {
+export interface AttachOptions extends Options<SocketSettings> {
   /** `/` unless given. Other namespaces of the server are left alone. */
-  namespace?: string;
-  /** Origins whose pages may connect, or `*`; the pages of this machine unless given. */
-  allowedOrigins?: readonly string[] | undefined;
-  /** Says who a connection is; without it each browser is a principal of its own. */
+  namespace?: string | undefined;
+  /** Identifies the user of a connection; without it, each browser is a principal of its own. */
   authenticate?: Authenticate | undefined;
-  /** New streams of one principal; an address may start ten times as many. 30 in 60 s unless given. */
-  rateLimit?: RateLimit;
-  /** Whose `X-Forwarded-For` is believed: addresses, networks, `loopback`. Nobody's unless given. */
-  trustedProxies?: readonly string[];
-  socketCaps?: Partial<ConnectionLimits>;
-  bounds?: Partial<StreamBounds>;
-  logger?: Logger;
+  logger?: Logger | undefined;
 }
+
+/** The options that are not settings. */
+type SocketOptions = Omit<AttachOptions, keyof SocketSettings>;
 
 export interface AttachedRivulet {
   /**
-   * Takes no new streams, tells every reader to connect elsewhere once it has read what it reads, and
-   * resolves when nothing runs any more; what still does after `drainMs` fails as retryable.
+   * Refuses new streams, and tells every reader to reconnect elsewhere once it has read its streams.
+   * Resolves when no stream is active; streams that still are after `drainMs` fail as retryable.
    */
   drain(drainMs: number): Promise<void>;
-  /** Ends every stream. Connections are the Socket.IO server's own. */
+  /** Ends every stream. The connections belong to the Socket.IO server. */
   close(): void;
 }
 
-/** Puts Rivulet on a Socket.IO server that is there already. */
+const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
+  namespace: true,
+  authenticate: true,
+  logger: true,
+};
+
+/**
+ * Adds Rivulet to an existing Socket.IO server. Reads no environment.
+ *
+ * @throws {ConfigError} an option is unknown, or has a value that is not allowed.
+ */
 export function attachRivulet(
   io: SocketServer,
   llm: Pick<LlmService, 'generateResponseStream'>,
   options: AttachOptions = {},
 ): AttachedRivulet {
+  const caller = { name: 'attachRivulet', otherOptions: Object.keys(OTHER_OPTIONS) };
+  return attach(io, llm, resolve(SOCKET_SETTINGS, options, {}, caller), options);
+}
+
+/** Adds Rivulet to a Socket.IO server, with settings that were checked. */
+export function attach(
+  io: SocketServer,
+  llm: Pick<LlmService, 'generateResponseStream'>,
+  { allowedOrigins, trustedProxies, rateLimit, limits }: SocketSettings,
+  { namespace = '/', authenticate, ...options }: SocketOptions,
+): AttachedRivulet {
   const logger = logErrorFacts(options.logger ?? createLogger('info'));
   const streams = createStreams(
     (request, signal) => llm.generateResponseStream(request, { signal }),
-    { ...DEFAULT_BOUNDS, ...options.bounds },
+    limits,
   );
   const guard = createGuard(
     {
-      mayConnect: allowOrigins(options.allowedOrigins),
-      authenticate: options.authenticate,
-      addressOf: addressReader(options.trustedProxies ?? []),
-      caps: { ...DEFAULT_SOCKET_CAPS, ...options.socketCaps },
+      mayConnect: allowOrigins(allowedOrigins),
+      authenticate,
+      addressOf: addressReader(trustedProxies),
+      limits,
     },
     logger,
   );
-  const limits = createRateLimits(options.rateLimit ?? DEFAULT_RATE_LIMIT);
-  const namespace = io.of(options.namespace ?? '/');
-  const gateway = serveStreams(namespace, { streams, guard, limits, logger });
+  const gateway = serveStreams(io.of(namespace), {
+    streams,
+    guard,
+    limits: createRateLimits(rateLimit),
+    logger,
+  });
 
   return {
     async drain(drainMs) {

@@ -1,13 +1,12 @@
 #!/usr/bin/env node
-import { readConfig } from './config.js';
 import { exposePrometheus } from './observe/prometheus.js';
 import { runProcess } from './run-process.js';
 import { createServer } from './server.js';
+import { resolveSettings } from './settings/resolve-settings.js';
 
 await runProcess(async () => {
-  const config = readConfig(process.env);
-  const metrics = config.metricsEnabled ? exposePrometheus() : undefined;
-  const server = await createServer({ config, metrics });
+  const metrics = resolveSettings().metricsEnabled ? exposePrometheus() : undefined;
+  const server = await createServer({ metrics });
   const url = await server.listen();
   return {
     line: `rivulet: ${url} (${server.providers.join(', then ')})`,

@@ -1,46 +1,64 @@
 import type { MeterProvider } from '@opentelemetry/api';
-import { type Config, readConfig } from './config.js';
 import { createResponseCache } from './generate/cache.js';
 import { chooseProviders } from './generate/choose-providers.js';
 import type { Providers } from './generate/route.js';
 import { LlmService } from './generate/service.js';
 import type { Tool } from './generate/tools/tool.js';
-import type { ToolLimits } from './generate/tools/toolbox.js';
 import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
 import { createMetrics } from './observe/metrics.js';
+import { type Environment, resolve } from './settings/resolve-settings.js';
+import { CORE_SETTINGS, type CoreSettings, type Options } from './settings/settings.js';
 
-export interface CoreOptions {
-  /** What the environment says unless given. */
-  config?: Config;
-  /** Who answers; chosen by `config.mode` unless given. */
-  providers?: Providers;
-  /** What the model may call; nothing unless given. */
-  tools?: readonly Tool[];
-  toolLimits?: Partial<ToolLimits>;
-  logger?: Logger;
-  /** Where what is counted goes; the process's global one unless given. */
-  meterProvider?: MeterProvider;
+export interface CreateLlmServiceOptions extends Options<CoreSettings> {
+  /** The providers, in the order in which they are asked; those of `mode` unless given. */
+  providers?: Providers | undefined;
+  /** Functions that the model may call. */
+  tools?: readonly Tool[] | undefined;
+  logger?: Logger | undefined;
+  /** Receives the metrics; the process's global meter provider unless given. */
+  meterProvider?: MeterProvider | undefined;
+  /** The variables of the environment; `process.env` unless given. */
+  env?: Environment | undefined;
 }
 
-const CACHE_BYTES = 64 * 1024 * 1024;
-const MAX_RESPONSE_UNITS = 2_000_000;
+/** The options that are not settings. */
+export type CoreOptions = Omit<CreateLlmServiceOptions, keyof CoreSettings>;
 
-/** The streaming core as the configuration has it, with no socket. */
-export async function createLlmService(options: CoreOptions = {}): Promise<LlmService> {
-  const config = options.config ?? readConfig(process.env);
-  const logger = logErrorFacts(options.logger ?? createLogger(config.logLevel));
-  const { systemPrompt, temperature, topP, topK, maxTokens, cache } = config;
+const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
+  providers: true,
+  tools: true,
+  logger: true,
+  meterProvider: true,
+  env: true,
+};
+
+/**
+ * Creates the streaming core, without sockets.
+ *
+ * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown.
+ */
+export async function createLlmService(options: CreateLlmServiceOptions = {}): Promise<LlmService> {
+  const caller = { name: 'createLlmService', otherOptions: Object.keys(OTHER_OPTIONS) };
+  const settings = resolve(CORE_SETTINGS, options, options.env ?? process.env, caller);
+  return llmServiceOf(settings, options);
+}
+
+/** Creates the streaming core from settings that were checked. */
+export async function llmServiceOf(
+  settings: CoreSettings,
+  options: CoreOptions,
+): Promise<LlmService> {
+  const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
+  const { systemPrompt, temperature, topP, topK, maxTokens, cache, limits } = settings;
   return new LlmService({
-    providers: options.providers ?? (await chooseProviders(config, logger)),
-    onMidstreamFailure: config.onMidstreamFailure,
-    maxQueued: config.maxQueued,
+    providers: options.providers ?? (await chooseProviders(settings, logger)),
+    onMidstreamFailure: settings.onMidstreamFailure,
+    maxQueued: limits.maxQueued,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },
-    cache: cache.enabled
-      ? createResponseCache({ ttlSeconds: cache.ttlSeconds, maxBytes: CACHE_BYTES })
-      : undefined,
+    cache: cache.enabled ? createResponseCache(cache) : undefined,
     tools: options.tools ?? [],
-    toolLimits: options.toolLimits ?? {},
-    maxResponseUnits: MAX_RESPONSE_UNITS,
+    toolLimits: limits,
+    maxResponseUnits: limits.maxResponseUnits,
     logger,
     metrics: createMetrics(options.meterProvider),
   });

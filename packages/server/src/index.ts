@@ -1,8 +1,6 @@
 export { StreamError } from '@rivulet/protocol';
 export { attachRivulet, type AttachedRivulet, type AttachOptions } from './attach-rivulet.js';
-export { type Config, ConfigError, readConfig } from './config.js';
-export { type CoreOptions, createLlmService } from './create-llm-service.js';
-export type { StreamBounds } from './deliver/streams.js';
+export { createLlmService, type CreateLlmServiceOptions } from './create-llm-service.js';
 export type {
   EndEntry,
   Entry,
@@ -70,6 +68,13 @@ export { createMetrics, type StreamMetrics } from './observe/metrics.js';
 export type { ModelCall } from './observe/model-call.js';
 export type { GenerateRequest } from './request.js';
 export { createServer, type RivuletServer, type ServerOptions } from './server.js';
-export type { ConnectionLimits } from './socket/guard.js';
+export { ConfigError, type Environment, resolveSettings } from './settings/resolve-settings.js';
+export type {
+  CoreLimits,
+  CoreSettings,
+  Limits,
+  Settings,
+  SocketLimits,
+  SocketSettings,
+} from './settings/settings.js';
 export type { Authenticate, Credentials, Identity } from './socket/principal.js';
-export type { RateLimit } from './socket/rate-limits.js';

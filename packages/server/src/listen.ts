@@ -1,7 +1,10 @@
 import type { Server } from 'node:http';
-import { ConfigError } from './config.js';
+import { ConfigError } from './settings/resolve-settings.js';
 
-/** Resolves with the URL once connections are accepted; rejects with a `ConfigError` when it cannot. */
+/**
+ * @returns the URL, once connections are accepted.
+ * @throws {ConfigError} the port is in use or not permitted, or the host is no address of this machine.
+ */
 export function listen(http: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException): void => reject(explain(error, host, port));
@@ -17,26 +20,28 @@ export function listen(http: Server, host: string, port: number): Promise<string
     });
   });
 }
+
 function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  switch (error.code) {
+  const message = reasonOf(error.code, JSON.stringify(host), port);
+  return message === undefined ? error : new ConfigError(message, { cause: error });
+}
+
+function reasonOf(code: string | undefined, host: string, port: number): string | undefined {
+  switch (code) {
     case 'EADDRINUSE':
-    case 'EACCES': {
-      const why = error.code === 'EACCES' ? 'this user may not listen on' : 'another process has';
-      const message = `PORT is ${port}, which ${why}; it may be any other, or 0 for a free one`;
-      return new ConfigError(message, { cause: error });
-    }
+      return `port ${port} is already in use; set PORT to another port, or to 0 for any free port`;
+    case 'EACCES':
+      return `this user may not listen on port ${port}; set PORT to a port from 1024, or to 0 for any free port`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-    case 'EADDRNOTAVAIL': {
-      const message = `HOST is ${JSON.stringify(host)}; it may be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all`;
-      return new ConfigError(message, { cause: error });
-    }
+    case 'EADDRNOTAVAIL':
+      return `HOST is ${host}; it must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them`;
     default:
-      return error;
+      return undefined;
   }
 }
 
-/** Whether `listen` was refused because another process has the port. */
+/** @returns true if `listen` failed because the port is in use. */
 export function isPortTaken(error: unknown): boolean {
   const cause = error instanceof ConfigError ? error.cause : undefined;
   return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';

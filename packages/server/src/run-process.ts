@@ -1,18 +1,20 @@
-import { ConfigError } from './config.js';
 import { errorFacts } from './observe/error-facts.js';
+import { ConfigError } from './settings/resolve-settings.js';
 
-/** What runs until it is closed. `line` says where, once it accepts connections. */
+/** A server that runs until it is closed. */
 export interface Started {
+  /** Printed once connections are accepted. */
   line: string;
-  /** Lets what runs come to its end, as far as there is time. */
+  /** Lets active streams finish, as far as there is time. */
   drain(): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Starts it as the work of this process: prints its line, and ends it with exit code 0 on SIGINT, and
- * on SIGTERM once it is drained; at once on a second one. What keeps it from starting is printed, with exit code 1;
- * of a fault that nobody caught, only where it was, since Node would print the prompt in it.
+ * Runs a server as the work of this process, and prints its line. SIGTERM drains and closes it, and
+ * SIGINT closes it, both with exit code 0; a second signal exits at once. An error at the start is
+ * printed, with exit code 1. Of an uncaught exception only its class and place are printed, since its
+ * message may quote a prompt.
  */
 export async function runProcess(start: () => Promise<Started>): Promise<void> {
   process.on('uncaughtException', (error) => {
@@ -33,12 +35,16 @@ export async function runProcess(start: () => Promise<Started>): Promise<void> {
     process.on('SIGINT', () => end(async () => {}));
     process.on('SIGTERM', () => end(() => started.drain()));
   } catch (error) {
-    console.error(`rivulet: unable to start: ${explain(error)}`);
+    console.error(`rivulet: unable to start:${explain(error)}`);
     process.exit(1);
   }
 }
 
+/** Follows a colon: on its line, or as a line for each problem. */
 function explain(error: unknown): string {
-  if (error instanceof ConfigError) return error.message;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (!(error instanceof ConfigError)) {
+    return ` ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  }
+  const problems = error.message.split('\n');
+  return problems.length === 1 ? ` ${error.message}` : `\n  ${problems.join('\n  ')}`;
 }

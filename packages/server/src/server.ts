@@ -4,21 +4,23 @@ import {
   type Server as HttpServer,
 } from 'node:http';
 import type { Socket } from 'node:net';
-import { attachRivulet, type AttachOptions } from './attach-rivulet.js';
-import { readConfig } from './config.js';
-import { type CoreOptions, createLlmService } from './create-llm-service.js';
+import { attach, type AttachOptions } from './attach-rivulet.js';
+import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes } from './http.js';
 import { listen } from './listen.js';
 import { createLogger, logErrorFacts } from './observe/logger.js';
+import { resolve } from './settings/resolve-settings.js';
+import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { allowOrigins } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 
+/** Every setting of the README's tables, and the options that no variable can give. */
 export interface ServerOptions
-  extends CoreOptions, Pick<AttachOptions, 'authenticate' | 'bounds' | 'socketCaps'> {
-  /** Answers the HTTP requests that are not the server's own, such as those for a page. */
-  page?: RequestListener;
-  /** Answers `/metrics`, such as for Prometheus. */
+  extends Options<Settings>, CoreOptions, Pick<AttachOptions, 'authenticate'> {
+  /** Answers the HTTP requests that the server does not answer itself, such as those for a page. */
+  page?: RequestListener | undefined;
+  /** Answers `/metrics`, unless `metricsEnabled` is false. */
   metrics?: RequestListener | undefined;
 }
 
@@ -27,65 +29,80 @@ export interface RivuletServer {
   readonly llm: LlmService;
   /** The names of the providers that answer, in order. */
   readonly providers: readonly string[];
-  /** Resolves with the URL once connections are accepted; rejects with a `ConfigError` when it cannot. */
+  /**
+   * Listens on `port`, or on the port of the settings.
+   *
+   * @returns the URL, once connections are accepted.
+   * @throws {ConfigError} the port is in use, or the host is no address of this machine.
+   */
   listen(port?: number): Promise<string>;
   /**
-   * Before `close`, so that nobody loses an answer: takes no new streams, tells every reader to connect
-   * elsewhere once it has read what it reads, and resolves when nothing runs any more; what still does
-   * after `drainMs` (as configured, unless given) fails as retryable.
+   * Refuses new streams, and tells every reader to reconnect elsewhere once it has read its streams.
+   * Resolves when no stream is active; streams that still are after `drainMs` (`drainSeconds` unless
+   * given) fail as retryable. Call it before `close()`, so that no reader loses an answer.
    */
   drain(drainMs?: number): Promise<void>;
   /** Ends all streams and connections. */
   close(): Promise<void>;
 }
 
-/** In which clients can answer the end of their connection. */
+/** The time that clients have to answer the end of their connection. */
 const CLOSING_MS = 500;
 
-/** The whole server: the streaming core, its streams, and the sockets in front. */
+const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> = {
+  providers: true,
+  tools: true,
+  authenticate: true,
+  page: true,
+  metrics: true,
+  logger: true,
+  meterProvider: true,
+  env: true,
+};
+
+/**
+ * Creates the whole server: the streaming core, its streams, and the sockets in front.
+ *
+ * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown.
+ */
 export async function createServer(options: ServerOptions = {}): Promise<RivuletServer> {
-  const config = options.config ?? readConfig(process.env);
-  const logger = logErrorFacts(options.logger ?? createLogger(config.logLevel));
-  const llm = await createLlmService({ ...options, config, logger });
+  const caller = { name: 'createServer', otherOptions: Object.keys(OTHER_OPTIONS) };
+  const settings = resolve(SETTINGS, options, options.env ?? process.env, caller);
+  const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
+  const llm = await llmServiceOf(settings, { ...options, logger });
 
   let closing = false;
   const unready = (): string | undefined => {
     if (closing) return 'the server is shutting down';
     return http.listening ? undefined : 'the server is not listening';
   };
-  const { metrics, page } = options;
+  const { page, authenticate } = options;
+  const metrics = settings.metricsEnabled ? options.metrics : undefined;
   const http = createHttpServer(createHttpRoutes({ unready, metrics, page }));
   const tcpSockets = new Set<Socket>();
   http.on('connection', (socket) => {
     tcpSockets.add(socket);
     socket.once('close', () => tcpSockets.delete(socket));
   });
-  const { allowedOrigins, rateLimit, trustedProxies, drainMs: configuredDrainMs } = config;
-  const io = createSocketServer(http, allowOrigins(allowedOrigins), logger);
-  const rivulet = attachRivulet(io, llm, {
-    ...options,
-    allowedOrigins,
-    rateLimit,
-    trustedProxies,
-    logger,
-  });
+  const io = createSocketServer(http, allowOrigins(settings.allowedOrigins), logger);
+  const rivulet = attach(io, llm, settings, { authenticate, logger });
 
   return {
     http,
     llm,
     providers: llm.providerStatus().map(({ name }) => name),
-    listen: (port = config.port) => listen(http, config.host, port),
-    drain(drainMs = configuredDrainMs) {
+    listen: (port = settings.port) => listen(http, settings.host, port),
+    drain(drainMs = settings.drainSeconds * 1000) {
       closing = true;
       return rivulet.drain(drainMs);
     },
     async close() {
       closing = true;
       rivulet.close();
-      // Ends the HTTP server, too, which waits for the connections that pages keep open.
+      // Also closes the HTTP server, which waits for the connections that pages keep open.
       const closed = io.close();
       http.closeAllConnections();
-      // A client that is gone without a word would be waited for.
+      // A client that has lost its network never answers.
       const late = setTimeout(() => tcpSockets.forEach((socket) => socket.destroy()), CLOSING_MS);
       await closed;
       clearTimeout(late);

@@ -1,7 +1,7 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
-import { createLogger, createServer, type Provider, questionOf, readConfig } from '@rivulet/server';
+import { createLogger, createServer, type Provider, questionOf } from '@rivulet/server';
 import { Server } from 'socket.io';
 import { PATIENT } from '../../harness/providers.js';
 import { piecesFor } from './script.js';
@@ -24,17 +24,16 @@ const provider: Provider = {
 
 async function rivulet(): Promise<HttpServer> {
   const { http, listen } = await createServer({
-    config: readConfig({
-      HOST: '127.0.0.1',
-      LLM_CACHE_ENABLED: 'false',
-      RATE_LIMIT_REQUESTS: '1000000',
-    }),
+    env: {},
+    port: 0,
+    cache: { enabled: false },
+    rateLimit: { requests: 1_000_000 },
     logger: createLogger('silent'),
     providers: [{ provider, deadlines: PATIENT }],
-    // So that what came and went can be seen to be gone.
-    bounds: { finishedRetentionMs: 500 },
+    // The measurement of a server at rest comes after finished streams are dropped.
+    limits: { finishedRetentionMs: 500 },
   });
-  await listen(0);
+  await listen();
   return http;
 }
 

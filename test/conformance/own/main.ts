@@ -4,8 +4,8 @@ import {
   createLogger,
   createServer,
   docs,
-  readConfig,
   type RivuletServer,
+  type ServerOptions,
 } from '@rivulet/server';
 import { PATIENT } from '../../harness/providers.js';
 import { type Description, type Kind, KINDS, type Served } from '../suite/script.js';
@@ -27,7 +27,7 @@ const perform: Perform = async (step) => {
   return 'it closes';
 };
 
-const NO_LIMIT = { RATE_LIMIT_REQUESTS: '1000000' };
+const NO_LIMIT: ServerOptions = { rateLimit: { requests: 1_000_000 } };
 const SHORT_MS = 1_000;
 const DRAIN_SECONDS = 2;
 const STARTS = 3;
@@ -54,27 +54,30 @@ async function serve(kind: Kind): Promise<Served> {
           ? undefined
           : { principal, ...(until !== undefined && { expiresAt: until }) };
       };
-      return { url: await start({ authenticate }), tokens: [mine, other], short_token: short };
+      return {
+        url: await start({ options: { authenticate } }),
+        tokens: [mine, other],
+        short_token: short,
+      };
     }
     case 'limited': {
-      const url = await start({ env: { RATE_LIMIT_REQUESTS: String(STARTS) } });
+      const url = await start({ options: { rateLimit: { requests: STARTS } } });
       return { url, starts: STARTS, attaches: STARTS * 10 };
     }
     case 'closing': {
-      const url = await start({ env: { DRAIN_SECONDS: String(DRAIN_SECONDS) } });
+      const url = await start({ options: { drainSeconds: DRAIN_SECONDS } });
       return { url, drain_ms: DRAIN_SECONDS * 1000 };
     }
   }
 }
 
 interface Setup {
-  env?: Record<string, string>;
-  authenticate?: Authenticate;
+  options?: ServerOptions;
   /** Of the one model; two without a bound unless given. */
   concurrency?: number;
 }
 
-async function start({ env, authenticate, concurrency }: Setup = {}): Promise<string> {
+async function start({ options, concurrency }: Setup = {}): Promise<string> {
   const candidate = (name: string) => ({
     provider: scripts(name, plain, perform),
     deadlines: PATIENT,
@@ -82,11 +85,13 @@ async function start({ env, authenticate, concurrency }: Setup = {}): Promise<st
   });
   const first = candidate('first');
   const server = await createServer({
-    config: readConfig({ HOST: '127.0.0.1', PORT: '0', ...NO_LIMIT, ...env }),
+    env: {},
+    port: 0,
     logger: createLogger('silent'),
     providers: concurrency === undefined ? [first, candidate('second')] : [first],
     tools: SCRIPT_TOOLS,
-    authenticate,
+    ...NO_LIMIT,
+    ...options,
   });
   const url = await server.listen();
   served.set(url, server);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { resolveSettings } from '@rivulet/server';
 import type { ErrorEntry } from '../../../packages/server/src/entry.js';
 import type { Stream } from '../../../packages/server/src/deliver/stream.js';
-import { createStreams, DEFAULT_BOUNDS } from '../../../packages/server/src/deliver/streams.js';
+import { createStreams } from '../../../packages/server/src/deliver/streams.js';
 import { Generation } from './generation.js';
 import { ModelReader, type ModelStream } from './model-reader.js';
 import type { WorldClock } from './world-clock.js';
@@ -10,9 +11,9 @@ import { hasEnded, readable, upTo, withEntry } from './truth.js';
 
 const PRINCIPAL = 'p';
 const AGES_MS = 1e9;
-// Nobody is given up in here, and nothing is dropped but by the test.
-const BOUNDS = {
-  ...DEFAULT_BOUNDS,
+// No stream ends or is dropped unless the test does it.
+const LIMITS = {
+  ...resolveSettings({ env: {} }).limits,
   maxStreamsPerPrincipal: 1_000,
   detachTimeoutMs: AGES_MS,
   disconnectTimeoutMs: AGES_MS,
@@ -163,7 +164,7 @@ export class World {
       });
       this.generations.push(generation);
       return generation.entries();
-    }, BOUNDS);
+    }, LIMITS);
   }
 
   #knows(id: string): boolean {

@@ -9,22 +9,14 @@ import { createLogBytes } from './log-bytes.js';
 import { createPace } from './pace.js';
 import { createStream, type StreamTimeouts, type Stream, type StreamIdentity } from './stream.js';
 
-export interface StreamBounds extends StreamTimeouts {
-  /** How long a finished stream can still be attached to. */
+export interface StreamLimits extends StreamTimeouts {
+  /** A finished stream can be read for this long. */
   finishedRetentionMs: number;
-  /** Bytes of all logs; finished ones leave first, then new streams are refused and growing ones end. */
+  /** Bytes of all logs. Past it, finished streams are dropped; then new streams and growing ones fail. */
   maxLogBytes: number;
-  /** Streams that one principal may have running. */
+  /** Active streams of one principal. */
   maxStreamsPerPrincipal: number;
 }
-
-export const DEFAULT_BOUNDS: StreamBounds = {
-  detachTimeoutMs: 2_000,
-  disconnectTimeoutMs: 60_000,
-  finishedRetentionMs: 300_000,
-  maxLogBytes: 256 * 1024 * 1024,
-  maxStreamsPerPrincipal: 64,
-};
 
 /** Every stream there is. Ids live inside a principal: another's stream is not found. */
 export interface Streams {
@@ -78,7 +70,7 @@ const DRAIN_CHECK_MS = 50;
 /** What was said last needs to be read, too. */
 const LAST_WORDS_MS = 1_000;
 
-export function createStreams(generate: Generate, bounds: StreamBounds): Streams {
+export function createStreams(generate: Generate, limits: StreamLimits): Streams {
   const pace = createPace();
   const byPrincipal = new Map<string, Map<string, Owned>>();
   /** What is being generated now, by the fingerprint of its request, which names the principal. */
@@ -109,7 +101,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
     const flight = same?.log.done ? undefined : same;
     const generation = flight ?? createGeneration(requestBytes);
     const log = createBranch(generation.log);
-    const stream = createStream(identity, log, bounds, pace, () => end(stream, CANCELLED));
+    const stream = createStream(identity, log, limits, pace, () => end(stream, CANCELLED));
     stream.setAhead(generation.ahead);
     generation.streams.add(stream);
     logBytes.hold(generation);
@@ -157,7 +149,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
 
   function finish(stream: Stream): void {
     if (finished.has(stream) || ownedOf(stream) === undefined) return;
-    finished.set(stream, setTimeout(() => forget(stream), bounds.finishedRetentionMs).unref());
+    finished.set(stream, setTimeout(() => forget(stream), limits.finishedRetentionMs).unref());
   }
 
   function ownedOf(stream: Stream): Owned | undefined {
@@ -179,7 +171,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
 
   function admit(principal: string, requestBytes: number): void {
     if (draining) throw overloaded('the server is being shut down');
-    if (running(principal).length >= bounds.maxStreamsPerPrincipal) {
+    if (running(principal).length >= limits.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }
     if (!makeRoom(requestBytes)) throw overloaded('the server is full; try again soon');
@@ -187,7 +179,7 @@ export function createStreams(generate: Generate, bounds: StreamBounds): Streams
 
   /** Finished logs leave, the oldest first, those that are being read last. */
   function makeRoom(moreBytes: number): boolean {
-    const most = bounds.maxLogBytes - moreBytes;
+    const most = limits.maxLogBytes - moreBytes;
     if (logBytes.held <= most) return true;
     const unreadFirst = [...finished.keys()].sort((a, b) => +a.hasReaders - +b.hasReaders);
     for (const stream of unreadFirst) {

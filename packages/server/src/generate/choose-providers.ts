@@ -1,5 +1,6 @@
-import type { Config } from '../config.js';
 import type { Logger } from '../observe/logger.js';
+import { ConfigError } from '../settings/resolve-settings.js';
+import { CORE_SETTINGS, type CoreSettings } from '../settings/settings.js';
 import type { Deadlines } from './deadline.js';
 import { docs } from './providers/docs.js';
 import { gemini } from './providers/gemini.js';
@@ -14,35 +15,45 @@ const LOCAL_DEADLINES: Deadlines = { ...API_DEADLINES, firstChunkMs: 60_000 };
 const DEFAULT_OLLAMA_MODEL = 'llama3.2';
 const PROBE_MS = 1_000;
 
-/** The providers that the configuration asks for; with `auto`, those that are there. */
-export async function chooseProviders(config: Config, logger: Logger): Promise<Providers> {
-  switch (config.mode) {
+/**
+ * The providers of the mode. `auto` takes those that are available.
+ *
+ * @throws {ConfigError} the mode needs an API key and there is none.
+ */
+export async function chooseProviders(settings: CoreSettings, logger: Logger): Promise<Providers> {
+  switch (settings.mode) {
     case 'api':
-      return [api(config)];
+      return [api(settings)];
     case 'local':
-      return [local(config, config.ollama.model)];
+      return [local(settings, settings.ollama.model)];
     case 'hybrid':
-      return [api(config), local(config, config.ollama.model)];
+      return [api(settings), local(settings, settings.ollama.model)];
     case 'docs':
       return [builtIn()];
     case 'auto': {
-      const model = await installedModel(config, logger);
+      const model = await installedModel(settings, logger);
       const found: ProviderConfig[] = [];
-      if (config.gemini.apiKey !== undefined) found.push(api(config));
-      if (model !== undefined) found.push(local(config, model));
+      if (settings.gemini.apiKey !== undefined) found.push(api(settings));
+      if (model !== undefined) found.push(local(settings, model));
       const [first = builtIn(), ...rest] = found;
       return [first, ...rest];
     }
   }
 }
 
-function api({ gemini: { apiKey = '', model, baseUrl, concurrency } }: Config): ProviderConfig {
+function api({ mode, gemini: options }: CoreSettings): ProviderConfig {
+  const { apiKey, model, baseUrl, concurrency } = options;
+  if (apiKey === undefined) {
+    throw new ConfigError(
+      `${CORE_SETTINGS['gemini.apiKey'].env} is not set; ${CORE_SETTINGS.mode.env} "${mode}" needs it; set it, or choose another mode: auto, local or docs`,
+    );
+  }
   const provider = gemini({ apiKey, model, ...(baseUrl !== undefined && { baseUrl }) });
   return { provider, deadlines: API_DEADLINES, concurrency, retries: true };
 }
 
 function local(
-  { ollama: { host, concurrency } }: Config,
+  { ollama: { host, concurrency } }: CoreSettings,
   model: string = DEFAULT_OLLAMA_MODEL,
 ): ProviderConfig {
   return { provider: ollama({ host, model }), deadlines: LOCAL_DEADLINES, concurrency };
@@ -52,9 +63,9 @@ function builtIn(): ProviderConfig {
   return { provider: docs(), deadlines: API_DEADLINES };
 }
 
-/** The model that Ollama would answer with; undefined when it is not there or has none. */
+/** @returns the model that Ollama answers with; undefined if Ollama is unavailable or has no model. */
 async function installedModel(
-  { ollama: { host, model } }: Config,
+  { ollama: { host, model } }: CoreSettings,
   logger: Logger,
 ): Promise<string | undefined> {
   try {

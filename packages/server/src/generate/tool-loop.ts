@@ -33,7 +33,7 @@ export async function* answerWithTools(
   let called = 0;
 
   for (let turn = 1; ; turn++) {
-    const isLast = turn > limits.maxSteps;
+    const isLast = turn > limits.maxToolRounds;
     const asked: Prompt = { ...prompt, messages, ...(isLast && { toolChoice: 'none' }) };
     const isFirst = turn === 1;
     let finish: Finish | undefined;
@@ -67,7 +67,7 @@ export async function* answerWithTools(
       yield { ...finish, usage };
       return;
     }
-    if (isLast) throw toolLimit(limits.maxSteps);
+    if (isLast) throw toolLimit(limits.maxToolRounds);
 
     const calls = finish.calls.map(({ providerId, name, arguments: args }): ToolCall => ({
       callId: `call-${++called}`,
@@ -115,9 +115,9 @@ async function* runTogether(
   const link = addAbortListener(signal, () => left.abort(signal.reason));
   try {
     const running = calls.map((call, i) =>
-      i < limits.maxCallsPerStep
+      i < limits.maxToolCallsPerRound
         ? runCall(call, tools, limits, left.signal, onFailure)
-        : tooMany(limits.maxCallsPerStep),
+        : tooMany(limits.maxToolCallsPerRound),
     );
     // Whoever waits hears of the first that rejects; of the others nobody would.
     for (const outcome of running) outcome.catch(() => {});

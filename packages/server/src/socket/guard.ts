@@ -9,16 +9,11 @@ import { anonymous, type Authenticate, authenticated, type Principal } from './p
 import type { Requester } from './rate-limits.js';
 
 export interface ConnectionLimits {
-  /** Connections in all. */
+  /** Open connections of all principals. */
   maxConnections: number;
-  /** Connections of one principal: the tabs and devices of one user. */
+  /** Open connections of one principal, such as the tabs and devices of one user. */
   maxConnectionsPerPrincipal: number;
 }
-
-export const DEFAULT_SOCKET_CAPS: ConnectionLimits = {
-  maxConnections: 20_000,
-  maxConnectionsPerPrincipal: 64,
-};
 
 /** A connection that was let in. */
 export interface Admission extends Requester {
@@ -37,7 +32,7 @@ export interface GuardOptions {
   mayConnect: OriginCheck;
   authenticate: Authenticate | undefined;
   addressOf: (request: IncomingMessage) => string;
-  caps: ConnectionLimits;
+  limits: ConnectionLimits;
 }
 
 /** Who may connect. */
@@ -51,7 +46,7 @@ export interface Guard {
 const BUSY_RETRY_MS = 2_000;
 
 export function createGuard(options: GuardOptions, logger: Logger): Guard {
-  const { mayConnect, authenticate, addressOf, caps } = options;
+  const { mayConnect, authenticate, addressOf, limits } = options;
   const socketsOf = new Map<string, number>();
   let sockets = 0;
 
@@ -74,8 +69,8 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
   }
 
   function checkRoom(principal: string): void {
-    if (sockets >= caps.maxConnections) throw overloaded('the server has all it allows itself');
-    if ((socketsOf.get(principal) ?? 0) >= caps.maxConnectionsPerPrincipal) {
+    if (sockets >= limits.maxConnections) throw overloaded('the server has all it allows itself');
+    if ((socketsOf.get(principal) ?? 0) >= limits.maxConnectionsPerPrincipal) {
       throw overloaded('you have too many; close some tabs');
     }
   }

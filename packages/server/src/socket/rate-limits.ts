@@ -27,8 +27,6 @@ export interface RateLimits {
 const ADDRESS_FACTOR = 10;
 const ATTACH_FACTOR = 10;
 
-export const DEFAULT_RATE_LIMIT: RateLimit = { requests: 30, windowSeconds: 60 };
-
 export function createRateLimits({ requests, windowSeconds }: RateLimit): RateLimits {
   return {
     start: bucket(requests, windowSeconds),

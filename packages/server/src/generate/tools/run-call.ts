@@ -2,11 +2,11 @@ import { addAbortListener } from 'node:events';
 import type { ToolCall, ToolOutcome } from '../providers/provider.js';
 import { type Tool, ToolError } from './tool.js';
 
-export interface CallBounds {
-  /** Milliseconds that a tool may take. */
-  timeoutMs: number;
-  /** UTF-16 units that a result may have as JSON; a longer one is cut. */
-  maxResultUnits: number;
+export interface ToolCallLimits {
+  /** The time that one call may take. */
+  toolTimeoutMs: number;
+  /** UTF-16 units of one result as JSON; a longer result is cut. */
+  maxToolResultUnits: number;
 }
 
 /** Told of each call that failed, and why; `error` is what the tool threw, if it did. */
@@ -23,7 +23,7 @@ export type OnToolFailure = (
 export async function runCall(
   { name, arguments: args }: ToolCall,
   tools: readonly Tool[],
-  { timeoutMs, maxResultUnits }: CallBounds,
+  { toolTimeoutMs, maxToolResultUnits }: ToolCallLimits,
   signal: AbortSignal,
   onFailure: OnToolFailure,
 ): Promise<ToolOutcome> {
@@ -37,22 +37,22 @@ export async function runCall(
 
   const controller = new AbortController();
   const link = addAbortListener(signal, () => controller.abort(signal.reason));
-  const timer = setTimeout(() => controller.abort(new TimeUp()), timeoutMs);
+  const timer = setTimeout(() => controller.abort(new TimeUp()), toolTimeoutMs);
   try {
     const context = { signal: controller.signal };
     // A copy, since what the tool does to its arguments must not show in the log.
     const running = tool.call(structuredClone(args), context);
     const value = await Promise.race([whenAborted(controller.signal), running]);
-    return toResult(value, maxResultUnits);
+    return toResult(value, maxToolResultUnits);
   } catch (error) {
     signal.throwIfAborted();
     if (controller.signal.aborted) {
       onFailure(name, 'timeout');
-      return { error: `the tool did not finish within ${timeoutMs} ms` };
+      return { error: `the tool did not finish within ${toolTimeoutMs} ms` };
     }
     if (error instanceof ToolError) {
       onFailure(name, 'refused');
-      return { error: cut(error.message, maxResultUnits) };
+      return { error: cut(error.message, maxToolResultUnits) };
     }
     onFailure(name, 'failed', error);
     return { error: 'the tool failed' };

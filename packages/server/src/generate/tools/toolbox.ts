@@ -1,20 +1,14 @@
 import type { Logger } from '../../observe/logger.js';
-import type { CallBounds, OnToolFailure } from './run-call.js';
+import { resolveSettings } from '../../settings/resolve-settings.js';
+import type { OnToolFailure, ToolCallLimits } from './run-call.js';
 import type { Tool } from './tool.js';
 
-export interface ToolLimits extends CallBounds {
-  /** Turns in which the model may call tools; after them it is asked to answer without. */
-  maxSteps: number;
-  /** Calls of one turn that are run; the others end with an error. */
-  maxCallsPerStep: number;
+export interface ToolLimits extends ToolCallLimits {
+  /** Rounds of tool calls; after them, the model is asked to answer without tools. */
+  maxToolRounds: number;
+  /** Calls that run in one round; the others fail. */
+  maxToolCallsPerRound: number;
 }
-
-const DEFAULT_LIMITS: ToolLimits = {
-  maxSteps: 8,
-  maxCallsPerStep: 16,
-  timeoutMs: 15_000,
-  maxResultUnits: 16_384,
-};
 
 /** The tools that a model is offered, and how far it may go with them. */
 export interface Toolbox {
@@ -36,7 +30,7 @@ export function createToolbox(
   }
   return {
     tools,
-    limits: { ...DEFAULT_LIMITS, ...limits },
+    limits: { ...resolveSettings({ env: {} }).limits, ...limits },
     onFailure(tool, reason, error) {
       logger.warn({
         event: 'LLM_TOOL_FAILED',

@@ -1,0 +1,94 @@
+import type { Setting } from './settings.js';
+
+/** The function whose options are resolved. */
+export interface Caller {
+  name: string;
+  /** Its options that are not settings, such as `logger`. */
+  otherOptions: readonly string[];
+}
+
+/** @returns a line for each option that is unknown, or is a value where a group belongs. */
+export function optionProblems(
+  options: object,
+  rows: readonly (readonly [path: string, setting: Setting<unknown>])[],
+  caller: Caller,
+): string[] {
+  const groups = groupsOf(rows.map(([path]) => path));
+  const names = [...groups.keys(), ...caller.otherOptions];
+  const unknown = (name: string, known: readonly string[]): string =>
+    `${name} is not an option of ${caller.name}; ${suggestion(name, rows, names) ?? `the options are ${known.join(', ')}`}`;
+
+  const problems: string[] = [];
+  for (const [name, value] of Object.entries(options)) {
+    const fields = groups.get(name);
+    if (!names.includes(name)) problems.push(unknown(name, names));
+    else if (fields !== undefined && fields.length > 0 && value !== undefined) {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        // Its value is not shown, since it may be a key.
+        problems.push(`${name} must be an object with the fields ${fields.join(', ')}`);
+        continue;
+      }
+      const known = fields.map((field) => `${name}.${field}`);
+      for (const field of Object.keys(value)) {
+        if (!fields.includes(field)) problems.push(unknown(`${name}.${field}`, known));
+      }
+    }
+  }
+  return problems;
+}
+
+/** The fields of each group, such as `gemini`; none for a setting of its own. */
+function groupsOf(paths: readonly string[]): Map<string, string[]> {
+  const groups = new Map<string, string[]>();
+  for (const path of paths) {
+    const [name, field] = path.split('.') as [string, string | undefined];
+    const fields = groups.get(name) ?? [];
+    groups.set(name, field === undefined ? fields : [...fields, field]);
+  }
+  return groups;
+}
+
+/** Finds the options whose name, or whose variable's name, is nearest to an unknown one. */
+function suggestion(
+  unknown: string,
+  rows: readonly (readonly [path: string, setting: Setting<unknown>])[],
+  names: readonly string[],
+): string | undefined {
+  const word = lastName(unknown);
+  const candidates = [
+    ...rows.flatMap(([path, { env }]) => [
+      { path, name: lastName(path) },
+      { path, name: env },
+    ]),
+    ...names.map((name) => ({ path: name, name })),
+  ].map(({ path, name }) => ({ path, distance: distance(word, name) }));
+  const least = Math.min(...candidates.map((candidate) => candidate.distance));
+  if (least > Math.max(2, word.length / 3)) return undefined;
+  const nearest = candidates.filter((candidate) => candidate.distance === least);
+  const inGroup = nearest.filter(({ path }) => groupOf(path) === groupOf(unknown));
+  const paths = (inGroup.length > 0 ? inGroup : nearest).map(({ path }) => path);
+  return `did you mean ${[...new Set(paths)].join(' or ')}?`;
+}
+
+function lastName(path: string): string {
+  return path.slice(path.indexOf('.') + 1);
+}
+
+function groupOf(path: string): string {
+  return path.slice(0, Math.max(0, path.indexOf('.')));
+}
+
+/** The Levenshtein distance, without regard to case. */
+function distance(first: string, second: string): number {
+  const [a, b] = [first.toLowerCase(), second.toLowerCase()];
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(previous[j]! + 1, row[j - 1]! + 1, substitution));
+    }
+    previous = row;
+  }
+  return previous[b.length]!;
+}

@@ -1,0 +1,408 @@
+import {
+  boolean,
+  decimal,
+  freeText,
+  httpUrl,
+  name,
+  oneOf,
+  ollamaHost,
+  origins,
+  proxies,
+  type ValueType,
+  wholeNumber,
+} from './value-types.js';
+
+/** Settings of the HTTP server. */
+export interface HttpSettings {
+  host: string;
+  /** 0 picks any free port. */
+  port: number;
+  /** The time that active streams have to finish after SIGTERM. */
+  drainSeconds: number;
+  metricsEnabled: boolean;
+}
+
+/** Settings of connections and streams. */
+export interface SocketSettings {
+  /** Origins whose pages may connect, or `*`; undefined allows the pages of this machine. */
+  allowedOrigins: readonly string[] | undefined;
+  /** Addresses and networks of proxies whose `X-Forwarded-For` header is trusted. */
+  trustedProxies: readonly string[];
+  /** New streams of one principal; an address may start ten times as many. */
+  rateLimit: { requests: number; windowSeconds: number };
+  limits: SocketLimits;
+}
+
+export interface SocketLimits {
+  maxConnections: number;
+  maxConnectionsPerPrincipal: number;
+  /** Running streams. */
+  maxStreamsPerPrincipal: number;
+  maxLogBytes: number;
+  detachTimeoutMs: number;
+  disconnectTimeoutMs: number;
+  finishedRetentionMs: number;
+}
+
+/** Settings of the streaming core, `LlmService`. */
+export interface CoreSettings {
+  mode: 'auto' | 'api' | 'local' | 'hybrid' | 'docs';
+  gemini: {
+    apiKey: string | undefined;
+    model: string;
+    baseUrl: string | undefined;
+    concurrency: number;
+  };
+  ollama: {
+    host: string;
+    model: string | undefined;
+    concurrency: number;
+  };
+  onMidstreamFailure: 'restart' | 'fail';
+  systemPrompt: string;
+  temperature: number | undefined;
+  topP: number | undefined;
+  topK: number | undefined;
+  /** Tokens of one answer. */
+  maxTokens: number | undefined;
+  cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
+  limits: CoreLimits;
+  logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+}
+
+export interface CoreLimits {
+  /** Requests that wait for one provider. */
+  maxQueued: number;
+  /** UTF-16 units of one answer, including the arguments and results of its tools. */
+  maxResponseUnits: number;
+  maxToolRounds: number;
+  maxToolCallsPerRound: number;
+  toolTimeoutMs: number;
+  maxToolResultUnits: number;
+}
+
+export interface Limits extends SocketLimits, CoreLimits {}
+
+/** Every setting of `createServer`. The README describes each, from the tables below. */
+export interface Settings
+  extends HttpSettings, Omit<SocketSettings, 'limits'>, Omit<CoreSettings, 'limits'> {
+  limits: Limits;
+}
+
+type Value = string | number | boolean | undefined | readonly unknown[];
+
+/** The settings as options: each may be left out. */
+export type Options<S> = {
+  [K in keyof S]?:
+    | (S[K] extends Value ? S[K] : { [L in keyof S[K]]?: S[K][L] | undefined })
+    | undefined;
+};
+
+/** The path of each setting, such as `gemini.apiKey`. */
+type Path<S> = {
+  [K in keyof S & string]: S[K] extends Value ? K : `${K}.${keyof S[K] & string}`;
+}[keyof S & string];
+
+type ValueAt<S, P extends string> = P extends keyof S
+  ? S[P]
+  : P extends `${infer K extends keyof S & string}.${infer L}`
+    ? L extends keyof S[K]
+      ? S[K][L]
+      : never
+    : never;
+
+export type Setting<T> = {
+  /** The variable of the environment. */
+  env: string;
+  type: ValueType<Exclude<T, undefined>>;
+  /** For the documentation, in Markdown. */
+  description: string;
+  /** Error messages hide the value. */
+  secret?: true;
+} & Default<T>;
+
+type Default<T> =
+  | { default: Exclude<T, undefined>; defaultText?: string }
+  /** `defaultText` says in words what is computed, such as "an eighth of the heap". */
+  | { default: () => Exclude<T, undefined>; defaultText: string }
+  | (undefined extends T ? { default?: undefined; defaultText: string } : never);
+
+/** Exactly one entry for each setting, in the order of the documentation. */
+export type SettingTable<S> = { readonly [P in Path<S>]: Setting<ValueAt<S, P>> };
+
+const MIB = 1024 * 1024;
+const TIB = 1024 ** 4;
+const DAY_MS = 86_400_000;
+const DAY_SECONDS = 86_400;
+const MAX_COUNT = 1_000_000;
+// V8's longest string has about five times as many.
+const MAX_TEXT_UNITS = 100_000_000;
+
+export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
+  host: {
+    env: 'HOST',
+    type: name,
+    default: '127.0.0.1',
+    description: 'The address to listen on. `0.0.0.0` is every IPv4 address, `::` every address.',
+  },
+  port: {
+    env: 'PORT',
+    type: wholeNumber(0, 65_535),
+    default: 3000,
+    description: 'The port to listen on. `0` picks any free port.',
+  },
+  drainSeconds: {
+    env: 'DRAIN_SECONDS',
+    type: wholeNumber(0, 3600, 'seconds'),
+    default: 20,
+    description:
+      'The time that active streams have to finish after SIGTERM. Streams that are still active then fail as retryable.',
+  },
+  metricsEnabled: {
+    env: 'METRICS_ENABLED',
+    type: boolean,
+    default: true,
+    description: 'Serves metrics for Prometheus at `/metrics`.',
+  },
+};
+
+export const SOCKET_SETTINGS: SettingTable<SocketSettings> = {
+  allowedOrigins: {
+    env: 'ALLOWED_ORIGINS',
+    type: origins,
+    defaultText: 'the pages of this machine',
+    description:
+      'The origins whose pages may connect, such as `https://chat.example`. `*` allows every origin.',
+  },
+  trustedProxies: {
+    env: 'TRUSTED_PROXIES',
+    type: proxies,
+    default: [],
+    defaultText: 'none',
+    description:
+      'The proxies whose `X-Forwarded-For` header is trusted: addresses, networks such as `10.0.0.0/8`, `loopback`, `linklocal` or `uniquelocal`.',
+  },
+  'rateLimit.requests': {
+    env: 'RATE_LIMIT_REQUESTS',
+    type: wholeNumber(1, MAX_COUNT),
+    default: 30,
+    description:
+      'The streams that one principal may start in a window. One address may start ten times as many.',
+  },
+  'rateLimit.windowSeconds': {
+    env: 'RATE_LIMIT_WINDOW_SECONDS',
+    type: wholeNumber(1, DAY_SECONDS, 'seconds'),
+    default: 60,
+    description: 'The length of the window in which `rateLimit.requests` are counted.',
+  },
+  'limits.maxConnections': {
+    env: 'MAX_CONNECTIONS',
+    type: wholeNumber(1, MAX_COUNT),
+    default: 20_000,
+    description: 'Open connections of all principals. Later connections are refused.',
+  },
+  'limits.maxConnectionsPerPrincipal': {
+    env: 'MAX_CONNECTIONS_PER_PRINCIPAL',
+    type: wholeNumber(1, MAX_COUNT),
+    default: 64,
+    description: 'Open connections of one principal, such as the tabs and devices of one user.',
+  },
+  'limits.maxStreamsPerPrincipal': {
+    env: 'MAX_STREAMS_PER_PRINCIPAL',
+    type: wholeNumber(1, MAX_COUNT),
+    default: 64,
+    description: 'Active streams of one principal.',
+  },
+  'limits.maxLogBytes': {
+    env: 'MAX_LOG_BYTES',
+    type: wholeNumber(1, TIB, 'bytes'),
+    default: 256 * MIB,
+    description:
+      'The memory for the logs of all streams. Past it, finished streams are dropped; then new streams are refused and growing ones fail as `overloaded`.',
+  },
+  'limits.detachTimeoutMs': {
+    env: 'DETACH_TIMEOUT_MS',
+    type: wholeNumber(0, DAY_MS, 'milliseconds'),
+    default: 2000,
+    description: 'A stream is cancelled this long after its last reader detached.',
+  },
+  'limits.disconnectTimeoutMs': {
+    env: 'DISCONNECT_TIMEOUT_MS',
+    type: wholeNumber(0, DAY_MS, 'milliseconds'),
+    default: 60_000,
+    description:
+      'A stream is cancelled this long after its last reader lost its connection, unless the reader reconnects.',
+  },
+  'limits.finishedRetentionMs': {
+    env: 'FINISHED_RETENTION_MS',
+    type: wholeNumber(0, DAY_MS, 'milliseconds'),
+    default: 300_000,
+    description: 'A finished stream can be read for this long.',
+  },
+};
+
+export const CORE_SETTINGS: SettingTable<CoreSettings> = {
+  mode: {
+    env: 'LLM_MODE',
+    type: oneOf('auto', 'api', 'local', 'hybrid', 'docs'),
+    default: 'auto',
+    description:
+      'The providers that answer. `api` is Gemini; `local` is Ollama; `hybrid` is Gemini, then Ollama; `docs` is the built-in documentation search; `auto` is Gemini if it has a key, then Ollama if it is running, or else `docs`.',
+  },
+  'gemini.apiKey': {
+    env: 'GEMINI_API_KEY',
+    type: name,
+    defaultText: 'none',
+    description: 'The API key for Gemini. The modes `api` and `hybrid` need it.',
+    secret: true,
+  },
+  'gemini.model': {
+    env: 'GEMINI_MODEL',
+    type: name,
+    default: 'gemini-2.5-flash',
+    description: 'The Gemini model.',
+  },
+  'gemini.baseUrl': {
+    env: 'GEMINI_BASE_URL',
+    type: httpUrl,
+    defaultText: 'Google’s endpoint',
+    description: 'The URL of the Gemini API, such as that of a proxy.',
+  },
+  'gemini.concurrency': {
+    env: 'GEMINI_CONCURRENCY',
+    type: wholeNumber(1, 10_000),
+    default: 32,
+    description:
+      'Calls of Gemini at the same time, each on its own connection. Other requests wait in a queue.',
+  },
+  'ollama.host': {
+    env: 'OLLAMA_HOST',
+    type: ollamaHost,
+    default: 'http://127.0.0.1:11434',
+    description: 'The address of Ollama: a URL, or a host with or without a port.',
+  },
+  'ollama.model': {
+    env: 'OLLAMA_MODEL',
+    type: name,
+    defaultText: 'the first installed model, or `llama3.2`',
+    description: 'The Ollama model.',
+  },
+  'ollama.concurrency': {
+    env: 'OLLAMA_CONCURRENCY',
+    type: wholeNumber(1, 10_000),
+    // Ollama's own default. More requests would wait inside Ollama, where their place in the queue is
+    // unknown and the wait looks like a stall.
+    default: 1,
+    description:
+      'Calls of Ollama at the same time. Other requests wait in a queue. To raise it, set Ollama’s own `OLLAMA_NUM_PARALLEL` to the same number.',
+  },
+  onMidstreamFailure: {
+    env: 'LLM_ON_MIDSTREAM_FAILURE',
+    type: oneOf('restart', 'fail'),
+    default: 'restart',
+    description:
+      'What follows when a provider fails after its first text: `restart` lets the next provider begin the answer again; `fail` ends the answer with its text so far.',
+  },
+  systemPrompt: {
+    env: 'LLM_SYSTEM_PROMPT',
+    type: freeText,
+    default: 'You are a helpful assistant. Answer in Markdown.',
+    description: 'The system prompt of every request. Empty means no system prompt.',
+  },
+  temperature: {
+    env: 'LLM_TEMPERATURE',
+    type: decimal(0, 2),
+    defaultText: 'the model’s default',
+    description: 'The sampling temperature. A request may set its own.',
+  },
+  topP: {
+    env: 'LLM_TOP_P',
+    type: decimal(0, 1),
+    defaultText: 'the model’s default',
+    description: 'The nucleus sampling threshold. A request may set its own.',
+  },
+  topK: {
+    env: 'LLM_TOP_K',
+    type: wholeNumber(1, 1000),
+    defaultText: 'the model’s default',
+    description: 'The number of tokens that sampling considers. A request may set its own.',
+  },
+  maxTokens: {
+    env: 'LLM_MAX_TOKENS',
+    type: wholeNumber(1, 1_000_000, 'tokens'),
+    defaultText: 'the model’s default',
+    description: 'The longest answer. A request may ask for a shorter one.',
+  },
+  'cache.enabled': {
+    env: 'LLM_CACHE_ENABLED',
+    type: boolean,
+    default: true,
+    description:
+      'Keeps complete answers in the server’s memory and gives them to repeated requests.',
+  },
+  'cache.ttlSeconds': {
+    env: 'LLM_CACHE_TTL',
+    type: wholeNumber(1, 31_536_000, 'seconds'),
+    default: 3600,
+    description: 'A cached answer is used for this long.',
+  },
+  'cache.maxBytes': {
+    env: 'LLM_CACHE_MAX_BYTES',
+    type: wholeNumber(1, TIB, 'bytes'),
+    default: 64 * MIB,
+    description:
+      'The memory for cached answers. Past it, the least recently used answers are dropped.',
+  },
+  'limits.maxQueued': {
+    env: 'LLM_MAX_QUEUED',
+    type: wholeNumber(0, MAX_COUNT),
+    default: 512,
+    description:
+      'Requests that may wait for one provider. Later requests go to the next provider, or fail as `overloaded`.',
+  },
+  'limits.maxResponseUnits': {
+    env: 'MAX_RESPONSE_UNITS',
+    type: wholeNumber(1, MAX_TEXT_UNITS, 'UTF-16 units'),
+    default: 2_000_000,
+    description:
+      'The longest answer, including the arguments and results of its tools. A longer answer fails as `too_large`.',
+  },
+  'limits.maxToolRounds': {
+    env: 'MAX_TOOL_ROUNDS',
+    type: wholeNumber(1, 1000),
+    default: 8,
+    description:
+      'Rounds of tool calls in one answer. After them, the model is asked to answer without tools.',
+  },
+  'limits.maxToolCallsPerRound': {
+    env: 'MAX_TOOL_CALLS_PER_ROUND',
+    type: wholeNumber(1, 1000),
+    default: 16,
+    description: 'Tool calls that run in one round. The model gets an error for the others.',
+  },
+  'limits.toolTimeoutMs': {
+    env: 'TOOL_TIMEOUT_MS',
+    type: wholeNumber(1, DAY_MS, 'milliseconds'),
+    default: 15_000,
+    description: 'The time that one tool call may take.',
+  },
+  'limits.maxToolResultUnits': {
+    env: 'MAX_TOOL_RESULT_UNITS',
+    type: wholeNumber(1, MAX_TEXT_UNITS, 'UTF-16 units'),
+    default: 16_384,
+    description: 'The longest result of one tool call, as JSON. A longer result is cut.',
+  },
+  logLevel: {
+    env: 'LOG_LEVEL',
+    type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+    default: 'info',
+    description:
+      'The lowest level of log events that are written, as JSON lines on standard error. `npm start` uses `warn`.',
+  },
+};
+
+export const SETTINGS: SettingTable<Settings> = {
+  ...HTTP_SETTINGS,
+  ...SOCKET_SETTINGS,
+  ...CORE_SETTINGS,
+};

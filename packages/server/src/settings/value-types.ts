@@ -1,0 +1,175 @@
+import { isIP } from 'node:net';
+import proxyAddr from 'proxy-addr';
+
+/** The values that a setting accepts, from a variable of the environment or from an option. */
+export interface ValueType<T> {
+  /** Completes "it must be …" in the error for a variable. */
+  readonly allowed: string;
+  /** Replaces `allowed` in the error for an option. */
+  readonly allowedOption?: string;
+  /** Added to the description in the documentation. */
+  readonly range?: string;
+  /** The documentation shows large defaults of this unit in MiB, too. */
+  readonly unit?: Unit;
+  /** An empty variable is a value; otherwise it counts as not set. */
+  readonly acceptsEmpty?: true;
+  /** Converts the text of a variable, without checking it. */
+  parse(text: string): unknown;
+  /** @returns the value in its normal form, or undefined if it is not allowed. */
+  check(value: unknown): T | undefined;
+}
+
+type Unit = 'bytes' | 'milliseconds' | 'seconds' | 'tokens' | 'UTF-16 units';
+
+const DECIMAL = /^[+-]?\d+(\.\d+)?$/;
+
+/** `Number` would also read `''`, `0x10` and `1e3`. */
+function parseNumber(text: string): unknown {
+  return DECIMAL.test(text.trim()) ? Number(text) : text;
+}
+
+export function wholeNumber(min: number, max: number, unit?: Unit): ValueType<number> {
+  const of = unit === undefined ? '' : ` of ${unit}`;
+  return {
+    allowed: `a whole number${of} from ${min} to ${max}`,
+    range: `A whole number${of} from ${min} to ${max}.`,
+    ...(unit && { unit }),
+    parse: parseNumber,
+    check: (value) =>
+      typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+        ? value
+        : undefined,
+  };
+}
+
+export function decimal(min: number, max: number): ValueType<number> {
+  return {
+    allowed: `a number from ${min} to ${max}`,
+    range: `A number from ${min} to ${max}.`,
+    parse: parseNumber,
+    check: (value) =>
+      typeof value === 'number' && value >= min && value <= max ? value : undefined,
+  };
+}
+
+export function oneOf<const T extends string>(...values: T[]): ValueType<T> {
+  return {
+    allowed: `one of ${values.join(', ')}`,
+    range: `One of ${values.map((value) => `\`${value}\``).join(', ')}.`,
+    parse: (text) => text,
+    check: (value) => values.find((known) => known === value),
+  };
+}
+
+export const boolean: ValueType<boolean> = {
+  allowed: 'true or false',
+  range: '`true` or `false`.',
+  parse: (text) => (text === 'true' || text === 'false' ? text === 'true' : text),
+  check: (value) => (typeof value === 'boolean' ? value : undefined),
+};
+
+function string(allowed: string, normalize: (text: string) => string | undefined) {
+  return {
+    allowed,
+    parse: (text: string): unknown => text,
+    check: (value: unknown) => (typeof value === 'string' ? normalize(value) : undefined),
+  };
+}
+
+/** Text without white space around it. */
+export const name: ValueType<string> = string(
+  'text that is not blank',
+  (text) => text.trim() || undefined,
+);
+
+/** Any text, as it is. */
+export const freeText: ValueType<string> = {
+  ...string('text', (text) => text),
+  acceptsEmpty: true,
+};
+
+export const httpUrl: ValueType<string> = string(
+  'an http or https URL, such as https://proxy.example/gemini',
+  (text) => (isHttpUrl(text) ? text.trim().replace(/\/+$/, '') : undefined),
+);
+
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}
+
+const OLLAMA_PORT = '11434';
+
+/** `OLLAMA_HOST` as Ollama reads it: a URL, or a host with or without a port. */
+export const ollamaHost: ValueType<string> = string(
+  'a URL or a host, such as http://127.0.0.1:11434',
+  (text) => {
+    const host = text.trim();
+    if (host.includes('://')) return isHttpUrl(host) ? host : undefined;
+    const url = `http://${host.startsWith(':') ? '127.0.0.1' : ''}${host}`;
+    if (!isHttpUrl(url)) return undefined;
+    const parsed = new URL(url);
+    if (parsed.port === '') parsed.port = OLLAMA_PORT;
+    return parsed.href;
+  },
+);
+
+function list(
+  items: string,
+  normalize: (item: string) => readonly string[] | undefined,
+): ValueType<readonly string[]> {
+  return {
+    allowed: `comma-separated ${items}`,
+    allowedOption: `an array of ${items}`,
+    range: 'An array as an option, comma-separated as a variable.',
+    parse: (text) => text.split(',').map((item) => item.trim()),
+    check(value) {
+      if (!Array.isArray(value)) return undefined;
+      const checked: string[] = [];
+      for (const item of value as unknown[]) {
+        const normal = typeof item === 'string' ? normalize(item) : undefined;
+        if (normal === undefined) return undefined;
+        checked.push(...normal);
+      }
+      return checked;
+    },
+  };
+}
+
+/** Origins as browsers send them, or `*`. */
+export const origins: ValueType<readonly string[]> = list(
+  'origins, such as https://chat.example, or *',
+  (item) => {
+    if (item === '*') return [item];
+    if (!URL.canParse(item)) return undefined;
+    const { origin, host, username, password, pathname, search, hash } = new URL(item);
+    const hasMore = username + password + search + hash !== '' || pathname.length > 1;
+    if (host === '' || hasMore) return undefined;
+    // An app's page has a scheme of its own, such as capacitor://localhost.
+    return [origin === 'null' ? item.replace(/\/$/, '') : origin];
+  },
+);
+
+const PROXY_GROUPS = new Set(['loopback', 'linklocal', 'uniquelocal']);
+
+/** Addresses and networks as `proxy-addr` takes them. */
+export const proxies: ValueType<readonly string[]> = list(
+  'addresses or networks, such as 10.0.0.0/8, ::1 or loopback',
+  (item) => {
+    if (PROXY_GROUPS.has(item)) return [item];
+    const [address = '', bits] = item.split('/');
+    // `proxy-addr` refuses a prefix of 0 bits, so the whole network is given as its halves.
+    const isWhole = bits !== undefined && /^0+$/.test(bits);
+    if (isIP(address) === 4 && isWhole) return ['0.0.0.0/1', '128.0.0.0/1'];
+    if (isIP(address) === 6 && isWhole) return ['::/1', '8000::/1'];
+    return isIP(address) !== 0 && isProxy(item) ? [item] : undefined;
+  },
+);
+
+function isProxy(item: string): boolean {
+  try {
+    proxyAddr.compile(item);
+    return true;
+  } catch {
+    return false;
+  }
+}

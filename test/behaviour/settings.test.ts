@@ -1,0 +1,462 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import {
+  attachRivulet,
+  ConfigError,
+  createLlmService,
+  createLogger,
+  createServer,
+  resolveSettings,
+  type Settings,
+} from '@rivulet/server';
+import { Server } from 'socket.io';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { resolve } from '../../packages/server/src/settings/resolve-settings.js';
+import { SETTINGS, type SettingTable } from '../../packages/server/src/settings/settings.js';
+import { wholeNumber } from '../../packages/server/src/settings/value-types.js';
+import { addressReader } from '../../packages/server/src/socket/client-address.js';
+import { startChild } from '../harness/child.js';
+import { providersOf } from '../harness/providers.js';
+import { entriesOf } from '../harness/service.js';
+import { stage } from '../harness/stage.js';
+
+interface Example {
+  /** A variable, and the setting that it gives. */
+  variable: [text: string, value: unknown];
+  /** Another allowed value, as an option. */
+  option: unknown;
+  wrongVariable?: string;
+  wrongOption: unknown;
+  /** From the error messages. */
+  allowed: string;
+  allowedOption?: string;
+  /** Error messages do not show its value. */
+  isHidden?: true;
+}
+
+const whole = (max: number, min = 1, unit = ''): Example => ({
+  variable: ['7', 7],
+  option: 8,
+  wrongVariable: '7.5',
+  wrongOption: max + 1,
+  allowed: `a whole number${unit && ` of ${unit}`} from ${min} to ${max}`,
+});
+const name: Example = {
+  variable: [' a ', 'a'],
+  option: 'b',
+  wrongVariable: ' ',
+  wrongOption: 1,
+  allowed: 'text that is not blank',
+};
+const boolean: Example = {
+  variable: ['false', false],
+  option: true,
+  wrongVariable: 'no',
+  wrongOption: 'false',
+  allowed: 'true or false',
+};
+const oneOf = (first: string, second: string, allowed: string): Example => ({
+  variable: [first, first],
+  option: second,
+  wrongVariable: 'loud',
+  wrongOption: true,
+  allowed: `one of ${allowed}`,
+});
+
+const DAY_MS = 86_400_000;
+const TIB = 1024 ** 4;
+
+const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
+  host: name,
+  port: whole(65_535, 0),
+  drainSeconds: whole(3600, 0, 'seconds'),
+  metricsEnabled: boolean,
+  allowedOrigins: {
+    variable: [
+      'https://A.example/, http://localhost:1,capacitor://localhost,*',
+      ['https://a.example', 'http://localhost:1', 'capacitor://localhost', '*'],
+    ],
+    option: ['https://b.example'],
+    wrongVariable: 'https://chat.example/page',
+    wrongOption: 'https://chat.example',
+    allowed: 'comma-separated origins, such as https://chat.example, or *',
+    allowedOption: 'an array of origins, such as https://chat.example, or *',
+  },
+  trustedProxies: {
+    variable: ['10.0.0.0/8, ::1,loopback', ['10.0.0.0/8', '::1', 'loopback']],
+    option: ['192.0.2.1'],
+    wrongVariable: '10.0.0.0/33',
+    wrongOption: ['proxy.example'],
+    allowed: 'comma-separated addresses or networks, such as 10.0.0.0/8, ::1 or loopback',
+    allowedOption: 'an array of addresses or networks, such as 10.0.0.0/8, ::1 or loopback',
+  },
+  'rateLimit.requests': whole(1_000_000),
+  'rateLimit.windowSeconds': whole(86_400, 1, 'seconds'),
+  'limits.maxConnections': whole(1_000_000),
+  'limits.maxConnectionsPerPrincipal': whole(1_000_000),
+  'limits.maxStreamsPerPrincipal': whole(1_000_000),
+  'limits.maxLogBytes': whole(TIB, 1, 'bytes'),
+  'limits.detachTimeoutMs': whole(DAY_MS, 0, 'milliseconds'),
+  'limits.disconnectTimeoutMs': whole(DAY_MS, 0, 'milliseconds'),
+  'limits.finishedRetentionMs': whole(DAY_MS, 0, 'milliseconds'),
+  mode: oneOf('local', 'docs', 'auto, api, local, hybrid, docs'),
+  'gemini.apiKey': { ...name, isHidden: true },
+  'gemini.model': name,
+  'gemini.baseUrl': {
+    variable: ['http://127.0.0.1:1/v1/', 'http://127.0.0.1:1/v1'],
+    option: 'https://proxy.example',
+    wrongVariable: 'ftp://proxy.example',
+    wrongOption: 'proxy',
+    allowed: 'an http or https URL, such as https://proxy.example/gemini',
+  },
+  'gemini.concurrency': whole(10_000),
+  'ollama.host': {
+    variable: ['http://127.0.0.1:2', 'http://127.0.0.1:2'],
+    option: 'https://ollama.example',
+    wrongVariable: 'local host',
+    wrongOption: 11_434,
+    allowed: 'a URL or a host, such as http://127.0.0.1:11434',
+  },
+  'ollama.model': name,
+  'ollama.concurrency': whole(10_000),
+  onMidstreamFailure: oneOf('fail', 'restart', 'restart, fail'),
+  systemPrompt: { variable: ['', ''], option: ' as it is ', wrongOption: 1, allowed: 'text' },
+  temperature: {
+    variable: ['0.5', 0.5],
+    option: 2,
+    wrongVariable: 'hot',
+    wrongOption: Number.NaN,
+    allowed: 'a number from 0 to 2',
+  },
+  topP: {
+    variable: ['0.5', 0.5],
+    option: 1,
+    wrongVariable: '1.5',
+    wrongOption: '0.5',
+    allowed: 'a number from 0 to 1',
+  },
+  topK: whole(1000),
+  maxTokens: whole(1_000_000, 1, 'tokens'),
+  'cache.enabled': boolean,
+  'cache.ttlSeconds': whole(31_536_000, 1, 'seconds'),
+  'cache.maxBytes': whole(TIB, 1, 'bytes'),
+  'limits.maxQueued': whole(1_000_000, 0),
+  'limits.maxResponseUnits': whole(100_000_000, 1, 'UTF-16 units'),
+  'limits.maxToolRounds': whole(1000),
+  'limits.maxToolCallsPerRound': whole(1000),
+  'limits.toolTimeoutMs': whole(DAY_MS, 1, 'milliseconds'),
+  'limits.maxToolResultUnits': whole(100_000_000, 1, 'UTF-16 units'),
+  logLevel: oneOf('warn', 'error', 'trace, debug, info, warn, error, fatal, silent'),
+};
+
+/** The settings with one option and the given variables. */
+function settingsWith(path: string, option: unknown, env: Record<string, string> = {}): Settings {
+  const [first, second] = path.split('.') as [string, string | undefined];
+  const value = second === undefined ? option : { [second]: option };
+  return resolveSettings({ env, ...(option !== undefined && { [first]: value }) });
+}
+
+function valueAt(settings: Settings, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, key) => (value as never)[key], settings);
+}
+
+/** The message of the `ConfigError` that is thrown. */
+function refusalOf(attempt: () => unknown): string {
+  try {
+    attempt();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  throw new Error('no error was thrown');
+}
+
+describe.each(Object.entries(EXAMPLES))('the setting %s', (path, example) => {
+  const { env } = SETTINGS[path as keyof typeof SETTINGS];
+  const [text, value] = example.variable;
+  const shown = (wrong: unknown): string => {
+    if (example.isHidden) return '(hidden)';
+    return Number.isNaN(wrong) ? 'NaN' : JSON.stringify(wrong);
+  };
+
+  it('is set by its variable', () => {
+    expect(valueAt(settingsWith(path, undefined, { [env]: text }), path)).toEqual(value);
+  });
+
+  it('is set by its option, which wins over the variable', () => {
+    const { option } = example;
+    expect(valueAt(settingsWith(path, option), path)).toEqual(option);
+    expect(valueAt(settingsWith(path, option, { [env]: text }), path)).toEqual(option);
+  });
+
+  it('has its default when the option is undefined and the variable is empty', () => {
+    if (text === '') return;
+    const settings = settingsWith(path, undefined, { [env]: '' });
+    expect(settings).toEqual(resolveSettings({ env: {} }));
+  });
+
+  it('refuses a wrong variable, naming it and the allowed values', () => {
+    const { wrongVariable, allowed } = example;
+    if (wrongVariable === undefined) return;
+    expect(refusalOf(() => settingsWith(path, undefined, { [env]: wrongVariable }))).toBe(
+      `${env} is ${shown(wrongVariable)}; it must be ${allowed}`,
+    );
+  });
+
+  it('refuses a wrong option, naming it and the allowed values', () => {
+    const { wrongOption, allowed, allowedOption = allowed } = example;
+    expect(refusalOf(() => settingsWith(path, wrongOption, { [env]: text }))).toBe(
+      `${path} is ${shown(wrongOption)}; it must be ${allowedOption}`,
+    );
+  });
+});
+
+describe('the settings', () => {
+  it('have these defaults', () => {
+    expect(resolveSettings({ env: {} })).toEqual({
+      host: '127.0.0.1',
+      port: 3000,
+      drainSeconds: 20,
+      metricsEnabled: true,
+      allowedOrigins: undefined,
+      trustedProxies: [],
+      rateLimit: { requests: 30, windowSeconds: 60 },
+      limits: {
+        maxConnections: 20_000,
+        maxConnectionsPerPrincipal: 64,
+        maxStreamsPerPrincipal: 64,
+        maxLogBytes: 256 * 1024 * 1024,
+        detachTimeoutMs: 2000,
+        disconnectTimeoutMs: 60_000,
+        finishedRetentionMs: 300_000,
+        maxQueued: 512,
+        maxResponseUnits: 2_000_000,
+        maxToolRounds: 8,
+        maxToolCallsPerRound: 16,
+        toolTimeoutMs: 15_000,
+        maxToolResultUnits: 16_384,
+      },
+      mode: 'auto',
+      gemini: {
+        apiKey: undefined,
+        model: 'gemini-2.5-flash',
+        baseUrl: undefined,
+        concurrency: 32,
+      },
+      ollama: { host: 'http://127.0.0.1:11434', model: undefined, concurrency: 1 },
+      onMidstreamFailure: 'restart',
+      systemPrompt: 'You are a helpful assistant. Answer in Markdown.',
+      temperature: undefined,
+      topP: undefined,
+      topK: undefined,
+      maxTokens: undefined,
+      cache: { enabled: true, ttlSeconds: 3600, maxBytes: 64 * 1024 * 1024 },
+      logLevel: 'info',
+    });
+  });
+
+  it('may have a default that is computed', () => {
+    const type = wholeNumber(1, 100, 'bytes');
+    const setting = { env: 'MAX_BYTES', type, default: () => 5, defaultText: '', description: '' };
+    const resolved = (env: Record<string, string>): { maxBytes: number } =>
+      resolve<{ maxBytes: number }>({ maxBytes: setting }, {}, env, { name: '', otherOptions: [] });
+    expect(resolved({})).toEqual({ maxBytes: 5 });
+    expect(resolved({ MAX_BYTES: '6' })).toEqual({ maxBytes: 6 });
+  });
+
+  it('have a variable each', () => {
+    const variables = Object.values(SETTINGS).map(({ env }) => env);
+    expect(new Set(variables).size).toBe(variables.length);
+  });
+
+  it('are described in the README as in the code', async () => {
+    const script = ['--conditions=@rivulet/source', 'scripts/settings-docs.mjs', '--check'];
+    await expect(promisify(execFile)(process.execPath, script)).resolves.toBeDefined();
+  });
+
+  it('are refused in one error with a line for each problem', () => {
+    const refusal = refusalOf(() =>
+      resolveSettings({ port: -1, env: { PORT: 'x', LLM_MODE: 'cloud', LLM_TOP_P: '0x1' } }),
+    );
+    expect(refusal.split('\n')).toEqual([
+      'port is -1; it must be a whole number from 0 to 65535',
+      'LLM_MODE is "cloud"; it must be one of auto, api, local, hybrid, docs',
+      'LLM_TOP_P is "0x1"; it must be a number from 0 to 1',
+    ]);
+  });
+
+  it.each([
+    ['ftp://me:p@ss@models.example', 'ftp://(hidden)@models.example'],
+    ['me:p@ss@models example', '(hidden)@models example'],
+    ['ftp://models.example/?key=p@ss', 'ftp://(hidden)@ss'],
+    ['ftp://models.example/?key=abc', 'ftp://models.example/?(hidden)'],
+  ])('are refused without the login in a URL (%s)', (url, shown) => {
+    const refusal = refusalOf(() => resolveSettings({ env: { OLLAMA_HOST: url } }));
+    expect(refusal).toMatch(/^OLLAMA_HOST is/);
+    expect(refusal).toContain(`"${shown}"`);
+  });
+
+  it('are refused without a key that stands where a group belongs, and without long text', () => {
+    const options: object = { gemini: 'AIza-key' };
+    expect(refusalOf(() => resolveSettings({ ...options, env: {} }))).toBe(
+      'gemini must be an object with the fields apiKey, model, baseUrl, concurrency',
+    );
+    const env = { LLM_MODE: 'x'.repeat(5000) };
+    expect(refusalOf(() => resolveSettings({ env })).length).toBeLessThan(200);
+  });
+
+  it.each([
+    ['localhost', 'http://localhost:11434/'],
+    ['0.0.0.0', 'http://0.0.0.0:11434/'],
+    ['127.0.0.1:1', 'http://127.0.0.1:1/'],
+    [':1234', 'http://127.0.0.1:1234/'],
+    ['[::1]', 'http://[::1]:11434/'],
+  ])('take OLLAMA_HOST=%s as Ollama does', (host, url) => {
+    expect(resolveSettings({ env: { OLLAMA_HOST: host } }).ollama.host).toBe(url);
+  });
+
+  it.each([
+    ['0.0.0.0/0', '198.51.100.1', '203.0.113.9'],
+    ['::/0', '2001:db8::1', '2001:db8:9::/64'],
+    ['0.0.0.0/0,::/0', '203.0.113.1', '203.0.113.9'],
+    ['10.0.0.0/255.0.0.0', '10.1.2.3', '203.0.113.9'],
+  ])('trust every proxy in TRUSTED_PROXIES=%s', (proxies, remoteAddress, address) => {
+    const { trustedProxies } = resolveSettings({ env: { TRUSTED_PROXIES: proxies } });
+    const forwarded = address.replace('::/64', '::5');
+    const request = { headers: { 'x-forwarded-for': forwarded }, socket: { remoteAddress } };
+    expect(addressReader(trustedProxies)(request as never)).toBe(
+      address.includes(':') ? '2001:db8:9:0::/64' : address,
+    );
+  });
+});
+
+describe('an option that does not exist', () => {
+  it.each<[options: object, message: string]>([
+    [{ prot: 80 }, 'prot is not an option of createServer; did you mean port?'],
+    [{ PORT: 80 }, 'PORT is not an option of createServer; did you mean port?'],
+    [
+      { limits: { maxConections: 1 } },
+      'limits.maxConections is not an option of createServer; did you mean limits.maxConnections?',
+    ],
+    [
+      { maxConnections: 1 },
+      'maxConnections is not an option of createServer; did you mean limits.maxConnections?',
+    ],
+    [
+      { model: 'x' },
+      'model is not an option of createServer; did you mean gemini.model or ollama.model?',
+    ],
+    [
+      { gemini: { apikey: 'AIza-key' } },
+      'gemini.apikey is not an option of createServer; did you mean gemini.apiKey?',
+    ],
+    [{ tool: [] }, 'tool is not an option of createServer; did you mean tools?'],
+    [
+      { cache: { whatever: 1 } },
+      'cache.whatever is not an option of createServer; the options are cache.enabled, cache.ttlSeconds, cache.maxBytes',
+    ],
+  ])('is refused: %j', async (options, message) => {
+    const error: unknown = await createServer({ ...options, env: {} }).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as ConfigError).message).toBe(message);
+  });
+
+  it('is refused where it would have no effect', async () => {
+    const options: object = { port: 80, env: {} };
+    await expect(createLlmService(options)).rejects.toThrow(
+      /^port is not an option of createLlmService/,
+    );
+  });
+});
+
+describe('createServer', () => {
+  it('gives its core the limits', async () => {
+    const { provider, nextCall } = stage();
+    const server = await createServer({
+      env: { MAX_RESPONSE_UNITS: '5' },
+      logger: createLogger('silent'),
+      providers: providersOf(provider),
+    });
+    const entries = entriesOf(server.llm.generateResponseStream({ query: 'q' }));
+    (await nextCall()).say('more than five');
+    expect((await entries).at(-1)).toMatchObject({ type: 'error', code: 'too_large' });
+    await server.close();
+  });
+
+  it.each(['api', 'hybrid'] as const)('refuses the mode %s without a key', async (mode) => {
+    await expect(createServer({ mode, env: {} })).rejects.toThrow(
+      `GEMINI_API_KEY is not set; LLM_MODE "${mode}" needs it`,
+    );
+  });
+
+  it('needs no key when it is given providers', async () => {
+    const providers = providersOf(stage('own').provider);
+    const server = await createServer({ mode: 'api', providers, env: {} });
+    expect(server.providers).toEqual(['own']);
+    await server.close();
+  });
+});
+
+describe('createLlmService', () => {
+  it('reads no variable of the server around it', async () => {
+    const env = { PORT: 'x', LLM_MODE: 'docs', LOG_LEVEL: 'silent' };
+    expect((await createLlmService({ env })).providerStatus()).toMatchObject([{ name: 'docs' }]);
+  });
+});
+
+describe('attachRivulet', () => {
+  const llm = { generateResponseStream: async function* () {} };
+
+  it('reads no environment', () => {
+    vi.stubEnv('RATE_LIMIT_REQUESTS', 'x');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(() => attachRivulet(new Server(), llm).close()).not.toThrow();
+  });
+
+  it('checks its options by the same table', () => {
+    expect(refusalOf(() => attachRivulet(new Server(), llm, { rateLimit: { requests: 0 } }))).toBe(
+      'rateLimit.requests is 0; it must be a whole number from 1 to 1000000',
+    );
+    const options: object = { limits: { maxToolRounds: 1 }, allowedOrigin: '*' };
+    expect(refusalOf(() => attachRivulet(new Server(), llm, options))).toMatch(
+      /^limits.maxToolRounds is not an option of attachRivulet; .*\nallowedOrigin is not an option of attachRivulet; did you mean allowedOrigins\?$/,
+    );
+  });
+});
+
+describe('the server process', () => {
+  const CLI = ['--conditions=@rivulet/source', '--import', 'tsx', 'packages/server/src/cli.ts'];
+  const startWith = (env: Record<string, string>) =>
+    startChild(process.execPath, CLI, {
+      env: { PORT: '0', LLM_MODE: 'docs', ...env },
+      ready: /^rivulet: (\S+)/,
+    });
+
+  it('prints one line with its URL when it accepts connections, and exits with 0 on SIGTERM', async () => {
+    const child = await startWith({});
+    expect((await fetch(`${child.match[1]}/docs/README.md`)).status).toBe(200);
+    expect(await child.stop('SIGTERM')).toBe(0);
+    expect(child.output()).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
+  });
+
+  it('exits at once on wrong values, with a line for each', async () => {
+    await expect(startWith({ LLM_MODE: 'cloud', PORT: '80x' })).rejects.toThrow(
+      /it ended with 1\n(.|\n)*rivulet: unable to start:\n {2}PORT is "80x"; it must be a whole number from 0 to 65535\n {2}LLM_MODE is "cloud"; it must be one of auto, api, local, hybrid, docs\n/,
+    );
+  });
+
+  it('names HOST when it is no address of this machine', async () => {
+    await expect(startWith({ HOST: '192.0.2.1' })).rejects.toThrow(
+      /unable to start: HOST is "192\.0\.2\.1"; it must be an address of this machine/,
+    );
+  });
+
+  it('says what to do when its port is in use', async () => {
+    const first = await startWith({});
+    const port = new URL(first.match[1]!).port;
+    await expect(startWith({ PORT: port })).rejects.toThrow(
+      `unable to start: port ${port} is already in use; set PORT to another port, or to 0 for any free port`,
+    );
+    await first.stop();
+  });
+});

@@ -9,14 +9,14 @@ import type { Player } from './suite/player.js';
 
 /** A principal that has no start left. */
 async function spent(player: Player) {
-  const { url, starts = 0, attaches = 0 } = await player.serve('limited');
+  const { url, starts = 0, resumes = 0 } = await player.serve('limited');
   const auth = { browser_id: newId() };
   const peer = await connect({ url, auth });
   const id = newId();
   const reading = await peer.start({ query: PLAIN, stream_id: id });
   for (let i = 1; i < starts; i++) await peer.start({ query: PLAIN });
   await peer.inbox.ended(reading);
-  return { url, auth, peer, id, units: reading.units, attaches };
+  return { url, auth, peer, id, units: reading.units, resumes };
 }
 
 describe('Errors', () => {
@@ -50,10 +50,10 @@ describe('Errors', () => {
     }
   });
 
-  it('`rate_limited` count attaches on their own', async ({ player }) => {
-    const { peer, id, units, attaches } = await spent(player);
+  it('`rate_limited` count resumes on their own', async ({ player }) => {
+    const { peer, id, units, resumes } = await spent(player);
     const resume = { stream_id: id, offset: units.length };
-    for (let i = 0; i < attaches; i++) await peer.resume(resume);
+    for (let i = 0; i < resumes; i++) await peer.resume(resume);
     expect(await peer.refused(EVENT.resume, resume)).toMatchObject({
       code: 'rate_limited',
       retry_after_ms: expect.any(Number),

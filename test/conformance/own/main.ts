@@ -62,7 +62,7 @@ async function serve(kind: Kind): Promise<Served> {
     }
     case 'limited': {
       const url = await start({ options: { rateLimit: { requests: STARTS } } });
-      return { url, starts: STARTS, attaches: STARTS * 10 };
+      return { url, starts: STARTS, resumes: STARTS * 10 };
     }
     case 'closing': {
       const url = await start({ options: { drainSeconds: DRAIN_SECONDS } });

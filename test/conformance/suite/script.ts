@@ -37,7 +37,7 @@ export interface Served {
   short_token?: string;
   /** `limited`: how many a principal has before it is refused. */
   starts?: number;
-  attaches?: number;
+  resumes?: number;
   /** `closing`: what its `server_closing` says. */
   drain_ms?: number;
 }

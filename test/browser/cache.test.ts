@@ -217,7 +217,7 @@ describe('a browser', () => {
     open().connection$.subscribe();
     const named = (): (string | undefined)[] =>
       send.mock.calls.flatMap(([packet]) => {
-        const own = typeof packet === 'string' && /^40\{"browser_id":"(\w+)"/.exec(packet);
+        const own = typeof packet === 'string' && /^40\{.*"browser_id":"(\w+)"/.exec(packet);
         return own ? own[1] : [];
       });
     await vi.waitFor(() => expect(named()).toHaveLength(2));

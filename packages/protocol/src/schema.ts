@@ -18,7 +18,9 @@ import type {
 // The schemas drop fields that they do not name: a newer client may talk to an older server. Dropping
 // also makes an own `__proto__` key harmless.
 
-const id = z.string().min(1).max(LIMITS.idUnits);
+/** Printable: no control characters, line separators or halves of surrogate pairs, which forge log lines. */
+const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
+const id = z.string().max(LIMITS.idUnits).regex(PRINTABLE, { error: 'must be printable' });
 const offset = z.int().nonnegative();
 const window = z.int().positive().max(LIMITS.windowUnits);
 
@@ -39,6 +41,7 @@ export const handshakeSchema: z.ZodType<RawHandshake> = z.object({
     .string()
     .min(LIMITS.browserIdUnitsMin)
     .max(LIMITS.idUnits)
+    .regex(PRINTABLE)
     .optional()
     .catch(undefined),
   token: z.string().max(LIMITS.tokenUnits).exactOptional(),

@@ -1,11 +1,12 @@
 import { createStreams } from './deliver/streams.js';
 import type { LlmService } from './generate/service.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
-import { resolve } from './settings/resolve-settings.js';
+import { ConfigError, resolve } from './settings/resolve-settings.js';
 import { type Options, SOCKET_SETTINGS, type SocketSettings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
 import { createGuard } from './socket/guard.js';
+import { createLedger, type Ledger } from './socket/ledger.js';
 import { allowOrigins } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
 import { createRateLimits } from './socket/rate-limits.js';
@@ -41,7 +42,8 @@ const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
 /**
  * Adds Rivulet to an existing Socket.IO server. Reads no environment.
  *
- * @throws {ConfigError} an option is unknown, or has a value that is not allowed.
+ * @throws {ConfigError} an option is unknown, or has a value that is not allowed; or the Socket.IO server
+ * has `connectionStateRecovery`.
  */
 export function attachRivulet(
   io: SocketServer,
@@ -49,17 +51,28 @@ export function attachRivulet(
   options: AttachOptions = {},
 ): AttachedRivulet {
   const caller = { name: 'attachRivulet', otherOptions: Object.keys(OTHER_OPTIONS) };
-  return attach(io, llm, resolve(SOCKET_SETTINGS, options, {}, caller), options);
+  const settings = resolve(SOCKET_SETTINGS, options, {}, caller);
+  if (io._opts.connectionStateRecovery !== undefined) {
+    throw new ConfigError(
+      'unable to attach: the Socket.IO server has connectionStateRecovery, which replays messages that ' +
+        'Rivulet sends again by itself; remove that option',
+    );
+  }
+  const { namespace = '/' } = options;
+  const logger = logErrorFacts(options.logger ?? createLogger('info'));
+  const addressOf = addressReader(settings.trustedProxies);
+  const ledger = createLedger({ limits: settings.limits, addressOf, namespace });
+  return attach(io, llm, settings, { ...options, namespace, logger }, ledger);
 }
 
 /** Adds Rivulet to a Socket.IO server, with settings that were checked. */
 export function attach(
   io: SocketServer,
   llm: Pick<LlmService, 'generateResponseStream'>,
-  { allowedOrigins, trustedProxies, rateLimit, limits }: SocketSettings,
-  { namespace = '/', authenticate, ...options }: SocketOptions,
+  { allowedOrigins, rateLimit, limits }: SocketSettings,
+  { namespace = '/', authenticate, logger }: SocketOptions & { logger: Logger },
+  ledger: Ledger,
 ): AttachedRivulet {
-  const logger = logErrorFacts(options.logger ?? createLogger('info'));
   const streams = createStreams(
     (request, signal) => llm.generateResponseStream(request, { signal }),
     limits,
@@ -68,14 +81,14 @@ export function attach(
     {
       mayConnect: allowOrigins(allowedOrigins),
       authenticate,
-      addressOf: addressReader(trustedProxies),
-      limits,
+      ledger,
     },
     logger,
   );
   const gateway = serveStreams(io.of(namespace), {
     streams,
     guard,
+    ledger,
     limits: createRateLimits(rateLimit),
     logger,
   });

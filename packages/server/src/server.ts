@@ -12,6 +12,8 @@ import { listen } from './listen.js';
 import { createLogger, logErrorFacts } from './observe/logger.js';
 import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
+import { addressReader } from './socket/client-address.js';
+import { createLedger } from './socket/ledger.js';
 import { allowOrigins } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 
@@ -84,8 +86,11 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     tcpSockets.add(socket);
     socket.once('close', () => tcpSockets.delete(socket));
   });
-  const io = createSocketServer(http, allowOrigins(settings.allowedOrigins), logger);
-  const rivulet = attach(io, llm, settings, { authenticate, logger });
+  const { limits } = settings;
+  const addressOf = addressReader(settings.trustedProxies);
+  const ledger = createLedger({ limits, addressOf, namespace: undefined });
+  const io = createSocketServer(http, allowOrigins(settings.allowedOrigins), ledger, logger);
+  const rivulet = attach(io, llm, settings, { authenticate, logger }, ledger);
 
   return {
     http,

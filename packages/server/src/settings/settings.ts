@@ -1,3 +1,4 @@
+import { getHeapStatistics } from 'node:v8';
 import {
   boolean,
   decimal,
@@ -35,7 +36,13 @@ export interface SocketSettings {
 
 export interface SocketLimits {
   maxConnections: number;
+  maxConnectionsPerAddress: number;
   maxConnectionsPerPrincipal: number;
+  /** Connections of one address that have not entered the namespace yet. */
+  maxHandshakesPerAddress: number;
+  /** Messages and bytes that one connection may send, on average. */
+  maxMessagesPerSecond: number;
+  maxBytesPerSecond: number;
   /** Running streams. */
   maxStreamsPerPrincipal: number;
   maxLogBytes: number;
@@ -138,6 +145,14 @@ const MAX_COUNT = 1_000_000;
 // V8's longest string has about five times as many.
 const MAX_TEXT_UNITS = 100_000_000;
 
+/** An idle connection takes about 30 KB. Connections may take a quarter of the heap. */
+const HEAP_BYTES_PER_CONNECTION = 128 * 1024;
+
+function maxConnections(): number {
+  const { heap_size_limit: heapBytes } = getHeapStatistics();
+  return Math.floor(heapBytes / HEAP_BYTES_PER_CONNECTION);
+}
+
 export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
   host: {
     env: 'HOST',
@@ -198,8 +213,36 @@ export const SOCKET_SETTINGS: SettingTable<SocketSettings> = {
   'limits.maxConnections': {
     env: 'MAX_CONNECTIONS',
     type: wholeNumber(1, MAX_COUNT),
-    default: 20_000,
+    default: () => maxConnections(),
+    defaultText: '1 for each 128 KiB of the heap limit',
     description: 'Open connections of all principals. Later connections are refused.',
+  },
+  'limits.maxConnectionsPerAddress': {
+    env: 'MAX_CONNECTIONS_PER_ADDRESS',
+    type: wholeNumber(1, MAX_COUNT),
+    default: () => Math.ceil(maxConnections() / 8),
+    defaultText: '1 for each MiB of the heap limit',
+    description:
+      'Open connections of one address, such as a company’s network. An IPv6 address is its `/64` network.',
+  },
+  'limits.maxHandshakesPerAddress': {
+    env: 'MAX_HANDSHAKES_PER_ADDRESS',
+    type: wholeNumber(1, MAX_COUNT),
+    default: 256,
+    description: 'Connections of one address at the same time that have not identified themselves.',
+  },
+  'limits.maxMessagesPerSecond': {
+    env: 'MAX_MESSAGES_PER_SECOND',
+    type: wholeNumber(1, MAX_COUNT),
+    default: 200,
+    description:
+      'Messages that one connection may send, on average; five times as many may come at once. Past it the connection is closed. One address may send 20 times as many.',
+  },
+  'limits.maxBytesPerSecond': {
+    env: 'MAX_BYTES_PER_SECOND',
+    type: wholeNumber(1, TIB, 'bytes'),
+    default: MIB,
+    description: 'Bytes that one connection may send, counted in the same manner.',
   },
   'limits.maxConnectionsPerPrincipal': {
     env: 'MAX_CONNECTIONS_PER_PRINCIPAL',

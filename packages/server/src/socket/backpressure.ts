@@ -3,14 +3,10 @@ import type { Flushable } from '../deliver/pace.js';
 
 /** Backpressure of one socket's transport. */
 export interface Backpressure {
-  /** True if the client does not read, and more than a bounded number of messages wait for it. */
-  readonly isFlooded: boolean;
   /** @returns true if the transport takes a message now. If not, `reader` is flushed when it does. */
   writable(reader: Flushable): boolean;
   close(): void;
 }
-
-const MAX_UNREAD_PACKETS = 256;
 
 /**
  * Socket.IO buffers without bound what the transport does not take, so readers ask first. Readers that
@@ -38,9 +34,6 @@ export function createBackpressure({ conn }: Socket): Backpressure {
   conn.on('upgrade', followUpgrade);
 
   return {
-    get isFlooded() {
-      return conn['writeBuffer'].length > MAX_UNREAD_PACKETS;
-    },
     writable(reader) {
       if (conn.transport.writable) return true;
       waiting.add(reader);

@@ -4,6 +4,7 @@ import type { Streams } from '../deliver/streams.js';
 import type { Logger } from '../observe/logger.js';
 import { hangUpWhenExpired } from './expiry.js';
 import type { Admission, Guard } from './guard.js';
+import type { Ledger } from './ledger.js';
 import type { RateLimits } from './rate-limits.js';
 import { refusalOf } from './refusal.js';
 import { serveSocket } from './serve-socket.js';
@@ -11,6 +12,7 @@ import { serveSocket } from './serve-socket.js';
 export interface GatewayOptions {
   streams: Streams;
   guard: Guard;
+  ledger: Ledger;
   limits: RateLimits;
   logger: Logger;
 }
@@ -22,7 +24,7 @@ export interface Gateway {
 
 /** Puts streams on a namespace of a Socket.IO server: its messages in, their frames out. */
 export function serveStreams(namespace: Namespace, options: GatewayOptions): Gateway {
-  const { streams, guard, logger } = options;
+  const { streams, guard, ledger, logger } = options;
   const admissions = new WeakMap<Socket, Admission>();
   let closesAt: number | undefined;
 
@@ -43,8 +45,16 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       return undefined;
     } catch (cause) {
       const data = refusalOf(cause, logger);
+      refuse(socket);
       return Object.assign(new Error(data.message), { data });
     }
+  }
+
+  /** Ends the connection once Socket.IO has sent the refusal, which it does in the next tick. */
+  function refuse({ conn }: Socket): void {
+    const account = ledger.accountOf(conn);
+    account.leave();
+    if (ledger.ownsConnections) setImmediate(() => account.close());
   }
 
   namespace.use((socket, admitOrRefuse) => void refusal(socket).then(admitOrRefuse));
@@ -57,7 +67,6 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
   namespace.on('connection', (socket) => {
     const admission = admissions.get(socket);
     if (admission === undefined) return void socket.disconnect();
-    guard.seat(socket, admission);
     if (admission.protocol > PROTOCOL_VERSION.newest) {
       socket.emit(EVENT.hello, { type: EVENT.hello, protocol: PROTOCOL_VERSION.newest });
     }

@@ -4,19 +4,14 @@ import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
 import { logOriginRefused, type OriginCheck } from './origin.js';
+import type { Account, Ledger } from './ledger.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
 import type { Requester } from './rate-limits.js';
 
-export interface ConnectionLimits {
-  /** Open connections of all principals. */
-  maxConnections: number;
-  /** Open connections of one principal, such as the tabs and devices of one user. */
-  maxConnectionsPerPrincipal: number;
-}
-
-/** A connection that was let in. */
+/** A connection that may enter. */
 export interface Admission extends Requester {
+  readonly account: Account;
   /** Whether a later connection can be known as the same principal. */
   returns: boolean;
   expiresAt: Date | undefined;
@@ -31,33 +26,29 @@ export interface Admission extends Requester {
 export interface GuardOptions {
   mayConnect: OriginCheck;
   authenticate: Authenticate | undefined;
-  addressOf: (request: IncomingMessage) => string;
-  limits: ConnectionLimits;
+  ledger: Ledger;
 }
 
-/** Who may connect. */
+/** Decides which connections may enter the namespace. */
 export interface Guard {
-  /** Throws a `StreamError` that says why not. */
+  /** Counts the connection until its account leaves. @throws {StreamError} why it may not enter. */
   admit(socket: Socket): Promise<Admission>;
-  /** Counts the connection until it ends. */
-  seat(socket: Socket, admission: Admission): void;
 }
 
 const BUSY_RETRY_MS = 2_000;
 
 export function createGuard(options: GuardOptions, logger: Logger): Guard {
-  const { mayConnect, authenticate, addressOf, limits } = options;
-  const socketsOf = new Map<string, number>();
-  let sockets = 0;
+  const { mayConnect, authenticate, ledger } = options;
 
   async function principalOf(
+    account: Account,
     token: string | undefined,
     browserId: string | undefined,
     headers: IncomingMessage['headers'],
   ): Promise<Principal> {
     if (authenticate === undefined) return anonymous(browserId);
     try {
-      return await authenticated(authenticate, { token, headers });
+      return await account.authenticate(() => authenticated(authenticate, { token, headers }));
     } catch (cause) {
       if (cause instanceof StreamError) throw cause;
       logger.error({ event: 'AUTHENTICATE_FAILED', err: cause });
@@ -68,15 +59,11 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
     }
   }
 
-  function checkRoom(principal: string): void {
-    if (sockets >= limits.maxConnections) throw overloaded('the server has all it allows itself');
-    if ((socketsOf.get(principal) ?? 0) >= limits.maxConnectionsPerPrincipal) {
-      throw overloaded('you have too many; close some tabs');
-    }
-  }
-
   return {
-    async admit({ handshake, request }) {
+    async admit(socket) {
+      const { conn, handshake, request } = socket;
+      const account = ledger.accountOf(conn);
+      account.enter();
       if (!mayConnect(request)) {
         logOriginRefused(request, logger);
         throw new StreamError('unauthorized', 'unable to connect: this page may not');
@@ -85,20 +72,11 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
       const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;
       if (protocol < PROTOCOL_VERSION.oldest) throw unsupportedVersion(protocol);
       const { requests = [] } = message;
-      const { id, returns, expiresAt } = await principalOf(token, browser_id, request.headers);
-      checkRoom(id);
-      const address = addressOf(request);
-      return { principal: id, address, returns, expiresAt, requests, protocol, newStreams };
-    },
-    seat(socket, { principal }) {
-      sockets += 1;
-      socketsOf.set(principal, (socketsOf.get(principal) ?? 0) + 1);
-      socket.once('disconnect', () => {
-        sockets -= 1;
-        const left = (socketsOf.get(principal) ?? 1) - 1;
-        if (left === 0) socketsOf.delete(principal);
-        else socketsOf.set(principal, left);
-      });
+      const identity = await principalOf(account, token, browser_id, request.headers);
+      const { id: principal, returns, expiresAt } = identity;
+      account.admit(principal, socket);
+      const { address } = account;
+      return { account, principal, address, returns, expiresAt, requests, protocol, newStreams };
     },
   };
 }
@@ -109,15 +87,5 @@ function unsupportedVersion(protocol: number): StreamError {
     'unsupported_version',
     `unable to connect: this server speaks versions ${oldest} to ${newest} of the protocol, ` +
       `not ${protocol}; reload the page to get a newer client`,
-  );
-}
-
-function overloaded(reason: string): StreamError {
-  return new StreamError(
-    'overloaded',
-    `unable to connect: there are too many connections; ${reason}`,
-    {
-      retryAfterMs: BUSY_RETRY_MS,
-    },
   );
 }

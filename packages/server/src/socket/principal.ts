@@ -59,6 +59,8 @@ export async function authenticated(
   const tooLate = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason));
   });
+  // Nobody awaits it once the check has thrown.
+  tooLate.catch(() => {});
   const identity = await Promise.race([authenticate({ ...credentials, signal }), tooLate]);
   if (identity === undefined || identity === null)
     throw unauthorized('the token is missing or wrong');

@@ -26,6 +26,7 @@ export function serveSocket(
   admission: Admission,
   { streams, limits, logger }: { streams: Streams; limits: RateLimits; logger: Logger },
 ): void {
+  const { account } = admission;
   const subscriptions = createSubscriptions(socket);
   const requests = createRequests(admission, streams, subscriptions, limits);
   // What a client sends is carried out in its order, though some of it waits for a limit to be asked.
@@ -36,21 +37,28 @@ export function serveSocket(
   }
 
   function carryOutInTurn(carryOut: CarryOut, raw: unknown, settle: Settle): void {
+    const refuse = (cause: unknown): void => settle({ ok: false, error: refusalOf(cause, logger) });
+    let begin: () => void;
+    try {
+      begin = account.request();
+    } catch (cause) {
+      return refuse(cause);
+    }
     inTurn(async () => {
-      let reply: Reply | ErrorReply;
+      begin();
+      if (account.isClosed || !account.checkReads()) return;
       try {
-        reply = await carryOut(raw);
+        settle(await carryOut(raw));
       } catch (cause) {
-        reply = { ok: false, error: refusalOf(cause, logger) };
+        refuse(cause);
       }
-      settle(reply);
     });
   }
 
   /** `tellRefusal` is how one reaches a client that asked for no reply. */
   function on(event: string, carryOut: CarryOut, tellRefusal?: (raw: unknown) => Settle): void {
     socket.on(event, (raw: unknown, reply: unknown) => {
-      if (subscriptions.isFlooded) return hangUp(socket);
+      if (account.isClosed) return;
       const settle = typeof reply === 'function' ? (reply as Settle) : tellRefusal?.(raw);
       carryOutInTurn(carryOut, raw, settle ?? (() => {}));
     });
@@ -80,6 +88,7 @@ export function serveSocket(
   on(EVENT.list, requests.list);
   socket.on('disconnect', () => {
     inTurn(() => {
+      account.leave();
       subscriptions.disconnect();
       if (!admission.returns) streams.forgetPrincipal(admission.principal);
     });
@@ -99,10 +108,4 @@ function claimedEnvelope(raw: unknown): Partial<Envelope> {
     if (typeof value === 'string' && value.length <= LIMITS.idUnits) envelope[name] = value;
   }
   return envelope;
-}
-
-/** At once: an orderly close would wait for the client to read what it does not read. */
-function hangUp({ conn }: Socket): void {
-  conn.close(true);
-  conn.request.socket.destroy();
 }

@@ -2,28 +2,27 @@ import type { Server as HttpServer } from 'node:http';
 import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
+import type { Connection, Ledger } from './ledger.js';
 import { logOriginRefused, type OriginCheck } from './origin.js';
 
 export type { Server as SocketServer } from 'socket.io';
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Connections that have not said yet who they are. */
-const MAX_UNADMITTED = 1_000;
 
 /** A Socket.IO server that takes no more than Rivulet's messages need, from pages that may connect. */
 export function createSocketServer(
   http: HttpServer,
   mayConnect: OriginCheck,
+  ledger: Ledger,
   logger: Logger,
 ): Server {
   const io = new Server(http, {
     allowRequest(request, decide) {
-      const unadmitted = io.engine.clientsCount - io.sockets.sockets.size;
       if (!mayConnect(request)) {
         logOriginRefused(request, logger);
         decide('origin not allowed', false);
-      } else if (unadmitted >= MAX_UNADMITTED) {
-        logger.warn({ event: 'CONNECTION_REFUSED', unadmitted });
+      } else if (!ledger.reserve(request)) {
+        logger.warn({ event: 'CONNECTION_REFUSED', reason: 'handshakes' });
         decide('too many connections', false);
       } else {
         decide(null, true);
@@ -36,6 +35,7 @@ export function createSocketServer(
     connectTimeout: CONNECT_TIMEOUT_MS,
     serveClient: false,
   });
+  io.engine.on('connection', (connection: Connection) => ledger.accountOf(connection));
   // Who leaves may not stay connected, where nobody counts it.
   io.on('connection', (socket) => socket.on('disconnect', () => socket.conn.close()));
   return io;

@@ -15,8 +15,6 @@ export interface SubscribeOptions {
 
 /** The streams that one socket reads. A stream has at most one subscription here; the newest counts. */
 export interface Subscriptions {
-  /** True if the client does not read, and more than a bounded number of messages wait for it. */
-  readonly isFlooded: boolean;
   /** Sends the stream from `offset` on. @returns the `ref` of short chunks; undefined for a plain reader. */
   subscribe(stream: Stream, options: SubscribeOptions): number | undefined;
   ack(stream: Stream, offset: number): void;
@@ -85,9 +83,6 @@ export function createSubscriptions(socket: Socket): Subscriptions {
   }
 
   return {
-    get isFlooded() {
-      return backpressure.isFlooded;
-    },
     subscribe(stream, { offset, window, readerId }) {
       const { log } = stream;
       const before = subscriptions.get(stream);

@@ -1,7 +1,8 @@
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
 import type { Delta, Prompt, Provider, RawTurn } from './providers/provider.js';
-import { type QueuedStep, takeTurn } from './turn.js';
+import type { Requester } from './queue.js';
+import { acquireSlot, type QueuedStep } from './turn.js';
 import { type Candidate, createUpstream, type Upstream, type UpstreamEvents } from './upstream.js';
 
 /** Who answers: the first that can, in this order. */
@@ -55,11 +56,11 @@ export interface Router {
    * Asks the providers in turn. Before the first text the next one takes over unseen; after it, as a
    * new attempt whose text begins again. With `after`, which has shown something of the answer and
    * called tools, it goes on with that provider. Throws a `StreamError` when no answer came, and
-   * `signal.reason` when `signal` aborted.
+   * `signal.reason` when the requester's signal aborted.
    */
   follow(
     prompt: Prompt,
-    signal: AbortSignal,
+    requester: Requester,
     onFallback: OnFallback,
     after?: Provider,
   ): AsyncGenerator<RouteStep, void, undefined>;
@@ -77,10 +78,11 @@ export function createRouter(
 
   async function* follow(
     prompt: Prompt,
-    signal: AbortSignal,
+    requester: Requester,
     onFallback: OnFallback,
     after?: Provider,
   ): AsyncGenerator<RouteStep, void, undefined> {
+    const { signal } = requester;
     const failures: StreamError[] = [];
     let shown = after !== undefined;
 
@@ -97,14 +99,14 @@ export function createRouter(
     while (isSome(rest)) {
       let asked = rest[0];
       try {
-        const { upstream, place } = yield* takeTurn(rest, signal, shown);
+        const { upstream, slot } = yield* acquireSlot(rest, requester, shown);
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const reason = failures.at(-1)?.message;
         const { provider } = asked;
         const calls: CallDelta[] = [];
         let begun = false;
-        const exchange = asked.ask(place, prompt, signal);
+        const exchange = asked.ask(slot, prompt, signal);
         try {
           for await (const delta of exchange.open()) {
             exchange.heard(delta);
@@ -160,7 +162,7 @@ function isFinal({ code }: StreamError): boolean {
 function tooLong({ provider, deadlines }: Upstream): StreamError {
   return new StreamError(
     'overloaded',
-    `unable to get an answer from ${provider.name}: no place was free within ${deadlines.firstChunkMs} ms`,
+    `unable to get an answer from ${provider.name}: no slot was free within ${deadlines.firstChunkMs} ms`,
   );
 }
 

@@ -1,82 +1,87 @@
-import type { Place } from './queue.js';
+import type { Requester, Slot } from './queue.js';
 import type { Upstream } from './upstream.js';
 
-/** It is the request's turn, and where. */
-export interface Turn {
+/** A slot, and the provider that it belongs to. */
+export interface AcquiredSlot {
   upstream: Upstream;
-  place: Place;
+  slot: Slot;
 }
 
-/** Requests that have to leave before it is this one's turn; 0 when it is. */
+/** The request waits for a slot. `ahead` requests go before it; 0 when it has one. */
 export interface QueuedStep {
   type: 'queued';
   ahead: number;
 }
 
 /**
- * Waits for a turn at the first of `upstreams`; says how many are ahead at once and whenever that
- * changes. Throws the reason when the first takes no request now, and `signal.reason` when it aborts;
- * the place is given up then and there. A request whose answer is under way goes before the others.
+ * Waits for a slot at the first of `upstreams`. Yields how many requests are ahead, and again whenever
+ * that changes. A request whose answer is under way goes before the others. Throws the reason when the
+ * first provider takes no request now, and `signal.reason` when the signal aborts; the place in the
+ * queue is given up in the same moment.
  *
- * Who has waited as long as the first may be silent stands in the other queues, too, and goes where
- * the turn comes first. To change over altogether could be worse: the few that the api is still to
- * serve take seconds, the many before a local model's one place take minutes.
+ * A request that has waited as long as the first provider may be silent joins the other queues, too,
+ * and takes the slot that comes first. It keeps its first place: the few requests before it at the api
+ * may take seconds, and the many before a local model's one slot take minutes.
  */
-export async function* takeTurn(
+export async function* acquireSlot(
   upstreams: readonly [Upstream, ...Upstream[]],
-  signal: AbortSignal,
+  requester: Requester,
   isUnderWay: boolean,
-): AsyncGenerator<QueuedStep, Turn, undefined> {
+): AsyncGenerator<QueuedStep, AcquiredSlot, undefined> {
+  const { signal } = requester;
   signal.throwIfAborted();
   const [first, ...others] = upstreams;
-  const turns: Turn[] = [];
+  const candidates: AcquiredSlot[] = [];
   let wake = (): void => {};
 
   const join = (upstream: Upstream): void => {
     const refusal = upstream.breaker.refusal();
     if (refusal !== undefined) throw refusal;
-    turns.push({ upstream, place: upstream.queue.join(() => wake(), isUnderWay) });
+    const slot = upstream.queue.join(requester, isUnderWay, () => wake());
+    candidates.push({ upstream, slot });
   };
   const joinOthers = (): void => {
     for (const other of others) {
       try {
         join(other);
       } catch {
-        // It takes no request now: the place here is as good as it gets.
+        // This provider takes no request now. The request goes on waiting at the others.
       }
     }
     wake();
   };
-  const leave = (): void => {
-    for (const { place } of turns) place.leave();
+  const release = (): void => {
+    for (const { slot } of candidates) slot.release();
     wake();
   };
+  const findAcquired = (): AcquiredSlot | undefined =>
+    candidates.find(({ slot }) => slot.isAcquired);
 
   join(first);
-  let taken = turns.find(({ place }) => place.isFree);
-  if (taken !== undefined) return taken;
+  let acquired = findAcquired();
+  if (acquired !== undefined) return acquired;
   const patience =
     others.length > 0 ? setTimeout(joinOthers, first.deadlines.firstChunkMs) : undefined;
-  signal.addEventListener('abort', leave);
-  let told: number | undefined;
+  signal.addEventListener('abort', release);
+  let told = Infinity;
   try {
     for (;;) {
       signal.throwIfAborted();
-      const ahead = Math.min(...turns.map(({ place }) => place.ahead));
       const moved = new Promise<void>((resolve) => (wake = resolve));
+      const ahead = Math.min(...candidates.map(({ slot }) => slot.ahead ?? Infinity));
       if (ahead !== told) {
         told = ahead;
         yield { type: 'queued', ahead };
       } else if (ahead === 0) {
-        taken = turns.find(({ place }) => place.isFree);
-        if (taken !== undefined) return taken;
+        acquired = findAcquired();
+        if (acquired !== undefined) return acquired;
       } else {
         await moved;
       }
     }
   } finally {
     clearTimeout(patience);
-    signal.removeEventListener('abort', leave);
-    for (const turn of turns) if (turn !== taken) turn.place.leave();
+    signal.removeEventListener('abort', release);
+    for (const candidate of candidates) if (candidate !== acquired) candidate.slot.release();
   }
 }

@@ -43,7 +43,7 @@ export function attachRivulet(
 ): AttachedRivulet {
   const logger = logErrorFacts(options.logger ?? createLogger('info'));
   const streams = createStreams(
-    (request, signal) => llm.generateResponseStream(request, { signal }),
+    (request, signal, preemption) => llm.generateResponseStream(request, { signal, preemption }),
     { ...DEFAULT_BOUNDS, ...options.bounds },
   );
   const guard = createGuard(

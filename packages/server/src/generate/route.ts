@@ -2,7 +2,7 @@ import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
 import type { Delta, Prompt, Provider, RawTurn } from './providers/provider.js';
 import type { Requester } from './queue.js';
-import { acquireSlot, type QueuedStep } from './turn.js';
+import { acquireSlot, type QueuedStep } from './acquire-slot.js';
 import { type Candidate, createUpstream, type Upstream, type UpstreamEvents } from './upstream.js';
 
 /** Who answers: the first that can, in this order. */

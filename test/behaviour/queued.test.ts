@@ -11,6 +11,7 @@ import type { Socket } from 'socket.io-client';
 import { describe, expect, it } from 'vitest';
 import { createStreams } from '../../packages/server/src/deliver/streams.js';
 import type { Frame } from '../../packages/server/src/deliver/log.js';
+import { queryOf } from '../harness/ask.js';
 import { settled } from '../harness/clock.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect, next } from '../harness/plain-client.js';
@@ -20,6 +21,7 @@ import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
+const OTHER = { browser_id: 'the-browser-of-someone-else' };
 
 /** A server whose model answers one at a time. */
 async function oneAtATime() {
@@ -78,6 +80,23 @@ describe('a stream that waits', () => {
     call.finish();
     await end;
     expect(messages).toEqual([2, 1, 0, EVENT.start, EVENT.end]);
+  });
+
+  it('is behind one of the thirty questions that another browser asked before', async () => {
+    const { url, nextCall } = await oneAtATime();
+    const [many, one] = [connect(url, ME), connect(url, OTHER)];
+    const told = place(many, 'A29');
+    for (let i = 0; i < 30; i++) await start(many, `A${i}`);
+    expect((await told).ahead).toBe(29);
+    const first = place(one, 'B');
+    const pushedBack = place(many, 'A29');
+    await start(one, 'B');
+    expect((await first).ahead).toBe(1);
+    expect((await pushedBack).ahead).toBe(30);
+    const turn = place(one, 'B');
+    (await nextCall()).finish();
+    expect((await turn).ahead).toBe(0);
+    expect(queryOf(await nextCall())).toBe('B');
   });
 
   it('tells every reader, and one that attaches meanwhile at once', async () => {

@@ -197,7 +197,7 @@ describe('an answer under way', () => {
     expect(queryOf(other)).toBe('waits');
     const late = ask(llm, 'late');
     await settled();
-    expect(late.places).toEqual([1, 2]);
+    expect(late.places.at(-1)).toBe(2);
     answer(other);
     const second = await nextCall();
     expect(second.prompt.messages.at(-1)).toMatchObject({ role: 'tool' });

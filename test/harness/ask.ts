@@ -1,4 +1,9 @@
-import { type LlmService, questionOf, type StreamedEntry } from '@rivulet/server';
+import {
+  type GenerateRequest,
+  type LlmService,
+  questionOf,
+  type StreamedEntry,
+} from '@rivulet/server';
 import type { Call } from './stage.js';
 
 /** A request and what it has heard so far. */
@@ -11,10 +16,14 @@ export interface Asked {
   cancel(): void;
 }
 
-export function ask(llm: LlmService, query = 'q'): Asked {
+export function ask(
+  llm: LlmService,
+  query = 'q',
+  request: Omit<GenerateRequest, 'query'> = {},
+): Asked {
   const controller = new AbortController();
   const heard: StreamedEntry[] = [];
-  const stream = llm.generateResponseStream({ query }, { signal: controller.signal });
+  const stream = llm.generateResponseStream({ query, ...request }, { signal: controller.signal });
   const ended = (async () => {
     for await (const entry of stream) heard.push(entry);
     return heard;

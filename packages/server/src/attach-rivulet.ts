@@ -74,7 +74,7 @@ export function attach(
   ledger: Ledger,
 ): AttachedRivulet {
   const streams = createStreams(
-    (request, signal) => llm.generateResponseStream(request, { signal }),
+    (request, signal, preemption) => llm.generateResponseStream(request, { signal, preemption }),
     limits,
   );
   const guard = createGuard(

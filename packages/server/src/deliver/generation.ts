@@ -1,4 +1,5 @@
 import type { StartEntry, StreamedEntry } from '../entry.js';
+import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
 import type { Stream } from './stream.js';
@@ -7,6 +8,7 @@ import type { Stream } from './stream.js';
 export type Generate = (
   request: GenerateRequest,
   signal: AbortSignal,
+  preemption: Preemption,
 ) => AsyncIterable<StreamedEntry>;
 
 /** One run of `Generate`, and the streams that read along. */
@@ -16,16 +18,46 @@ export interface Generation {
   /** Streams that it still matters to; the last one to be cancelled ends it. */
   readonly streams: Set<Stream>;
   ahead: number | undefined;
+  /** It is preemptible while all its streams are detached. */
+  readonly preemption: Preemption;
+  /** To be called when a stream was added or removed, or when the `isDetached` of one has changed. */
+  updatePreemption(): void;
   /** A request is held for as long as it is being answered. */
   readonly requestBytes: number;
 }
 
-export function createGeneration(requestBytes: number): Generation {
+/** `cancel` ends a stream, and aborts the generation when it was the last one. */
+export function createGeneration(
+  requestBytes: number,
+  cancel: (stream: Stream) => void,
+): Generation {
+  const streams = new Set<Stream>();
+  const listeners = new Set<() => void>();
+  let isPreemptible = false;
+
   return {
     log: createLog(),
     controller: new AbortController(),
-    streams: new Set(),
+    streams,
     ahead: undefined,
+    preemption: {
+      get isPreemptible() {
+        return isPreemptible;
+      },
+      onChange(listener) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      preempt() {
+        for (const stream of streams) cancel(stream);
+      },
+    },
+    updatePreemption() {
+      const wasPreemptible = isPreemptible;
+      isPreemptible = streams.size > 0 && [...streams].every((stream) => stream.isDetached);
+      if (isPreemptible === wasPreemptible) return;
+      for (const listener of listeners) listener();
+    },
     requestBytes,
   };
 }
@@ -41,9 +73,9 @@ export async function runGeneration(
   hasRoom: () => boolean,
   onRestart: (attempt: StartEntry) => void,
 ): Promise<void> {
-  const { log, controller, streams } = generation;
+  const { log, controller, streams, preemption } = generation;
   try {
-    for await (const entry of generate(request, controller.signal)) {
+    for await (const entry of generate(request, controller.signal, preemption)) {
       if (controller.signal.aborted) break;
       if (entry.type === 'thought') continue;
       const ahead = entry.type === 'queued' ? entry.ahead : undefined;

@@ -38,6 +38,8 @@ export interface Stream extends StreamIdentity {
   readonly hasReaders: boolean;
   /** True if a reader without a window reads it: it cannot be told that the text begins again. */
   readonly hasPlainReader: boolean;
+  /** True while the stream goes on only because a reader that said it left may come back. */
+  readonly isDetached: boolean;
   /** How many are ahead of it in a queue, 0 when it has left that; undefined when it was in none. */
   setAhead(ahead: number | undefined): void;
   /** `readerId` is the reader's own name, by which it is known when it comes back. */
@@ -50,28 +52,47 @@ export interface Stream extends StreamIdentity {
 
 const EPOCH_BYTES = 9;
 
-/** `abandon` is called when nobody reads any more and nobody is waited for. */
+export interface StreamListener {
+  /** `isDetached` has changed. */
+  onDetachedChange(): void;
+  /** No reader is left, and the time in which one could come back is over. */
+  onAbandoned(): void;
+}
+
 export function createStream(
   identity: StreamIdentity,
   log: Log,
   graces: StreamTimeouts,
   pace: Pace,
-  abandon: () => void,
+  { onDetachedChange, onAbandoned }: StreamListener,
 ): Stream {
   const readers = new Map<Reader, string | symbol>();
   /** Until when each reader that was cut off is waited for. */
   const lostUntil = new Map<string | symbol, number>();
   let detachedUntil = 0;
+  let isDetached = false;
   let ahead: number | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let detaching: NodeJS.Immediate | undefined;
+
+  function setDetached(value: boolean): void {
+    if (value === isDetached) return;
+    isDetached = value;
+    onDetachedChange();
+  }
 
   function abandonInTime(): void {
     clearTimeout(timer);
-    if (readers.size > 0 || log.done) return;
+    clearImmediate(detaching);
+    if (readers.size > 0 || log.done) return setDetached(false);
     const now = performance.now();
     for (const [id, until] of lostUntil) if (until <= now) lostUntil.delete(id);
     const until = Math.max(now, detachedUntil, ...lostUntil.values());
-    timer = setTimeout(abandon, until - now).unref();
+    timer = setTimeout(onAbandoned, until - now).unref();
+    // A reader that was cut off said nothing, so the stream waits for it whatever the others said.
+    if (lostUntil.size > 0) return setDetached(false);
+    // A view that replaces another leaves and reads again at once; both messages come in one turn.
+    detaching = setImmediate(() => setDetached(true));
   }
 
   function leave(reader: Reader, id: string | symbol, how: Leaving): void {
@@ -83,7 +104,7 @@ export function createStream(
     abandonInTime();
   }
 
-  /** A connection that is dead, and does not look so yet. */
+  /** Ends the readers of a connection that is dead but does not look so yet. */
   function leaveAll(id: string | symbol): void {
     for (const [reader, own] of readers) if (own === id) leave(reader, id, 'detached');
   }
@@ -103,6 +124,9 @@ export function createStream(
     },
     get hasReaders() {
       return readers.size > 0;
+    },
+    get isDetached() {
+      return isDetached;
     },
     setAhead(now) {
       if (now === ahead) return;
@@ -127,6 +151,7 @@ export function createStream(
     },
     dispose() {
       clearTimeout(timer);
+      clearImmediate(detaching);
       for (const reader of readers.keys()) reader.drop();
       readers.clear();
     },

@@ -99,11 +99,15 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     const isShared = (request.options?.cache ?? 'default') === 'default';
     const same = isShared ? flights.get(fingerprint) : undefined;
     const flight = same?.log.done ? undefined : same;
-    const generation = flight ?? createGeneration(requestBytes);
+    const generation = flight ?? createGeneration(requestBytes, (stream) => end(stream, CANCELLED));
     const log = createBranch(generation.log);
-    const stream = createStream(identity, log, limits, pace, () => end(stream, CANCELLED));
+    const stream = createStream(identity, log, limits, pace, {
+      onDetachedChange: () => generation.updatePreemption(),
+      onAbandoned: () => end(stream, CANCELLED),
+    });
     stream.setAhead(generation.ahead);
     generation.streams.add(stream);
+    generation.updatePreemption();
     logBytes.hold(generation);
     const own = byPrincipal.get(principal) ?? new Map<string, Owned>();
     byPrincipal.set(principal, own.set(id, { stream, generation, fingerprint }));
@@ -196,7 +200,7 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     const { generation, fingerprint } = owned;
     finish(stream);
     generation.streams.delete(stream);
-    if (generation.streams.size > 0) return;
+    if (generation.streams.size > 0) return generation.updatePreemption();
     land(fingerprint, generation);
     generation.controller.abort();
   }

@@ -5,7 +5,7 @@ import type { Breaker, Passage } from './breaker.js';
 import { type Deadlines, type Watch, watchDeadlines } from './deadline.js';
 import { MeasuredCall } from './measured.js';
 import { type Delta, type Prompt, type Provider, ProviderError } from './providers/provider.js';
-import type { Place } from './queue.js';
+import type { Slot } from './queue.js';
 import { withRetry } from './retry.js';
 
 export interface ExchangeOptions {
@@ -14,7 +14,7 @@ export interface ExchangeOptions {
   /** Whether a failure before the first delta may be worth one more try. */
   retries: boolean;
   breaker: Breaker;
-  place: Place;
+  slot: Slot;
   prompt: Prompt;
   signal: AbortSignal;
 }
@@ -110,14 +110,14 @@ export class Exchange {
     return failure;
   }
 
-  /** However it went; the place is free when it resolves. */
+  /** Ends the call, however it went. The slot is free when the promise resolves. */
   async end(): Promise<void> {
     this.#endCall();
     this.#watch?.end();
     this.#passage?.abandoned();
     // Fetch has the connection ready a turn later; a request that came at once would open another.
     await nextTurn();
-    this.#options.place.leave();
+    this.#options.slot.release();
   }
 
   #endCall(): void {

@@ -1,44 +1,72 @@
 import { StreamError } from '@rivulet/protocol';
+import type { Preemption } from '../preemption.js';
+import { fairOrder } from './fair-order.js';
 
-/** A request's place: in the queue, then at the provider. */
-export interface Place {
-  /** Whether the request may go; it may until it leaves. */
-  readonly isFree: boolean;
-  /** Requests that have to leave before it is free; 0 when it is. */
-  readonly ahead: number;
-  /** Gives the place up, also while it waits. The second time does nothing. */
-  leave(): void;
+/** One answer, which may need a slot several times. */
+export interface Requester {
+  /** Slots are shared out fairly between principals. */
+  principal: string | symbol;
+  signal: AbortSignal;
+  /** Without it the requester is never ended in favour of others. */
+  preemption?: Preemption | undefined;
+}
+
+/** A request's slot at a provider, or its place in the queue for one. */
+export interface Slot {
+  /** True from when the provider may be called until `release`. */
+  readonly isAcquired: boolean;
+  /** Requests that go before this one; 0 when the slot is acquired, undefined until they are counted. */
+  readonly ahead: number | undefined;
+  /** Gives the slot up, also while the request waits for it. The second call does nothing. */
+  release(): void;
 }
 
 /**
- * The requests of one provider: those that it is answering, and those that wait, first come first
- * served. Those whose answer is under way, and needs the provider again, came before all others.
+ * The requests of one provider: those that hold one of its slots, and those that wait for one.
+ *
+ * A slot goes to an answer under way that needs the provider again, in order of arrival. If there is
+ * none, it goes to the principal that holds the fewest slots; among equals, to the one whose count has
+ * not changed for the longest time, so that they take turns. The requests of one principal go in order
+ * of arrival.
+ *
+ * A preemptible request that waits goes after all others. One that holds a slot is ended as soon as
+ * another that is not preemptible waits for that slot.
  */
 export interface Queue {
   readonly running: number;
   readonly waiting: number;
   /**
-   * Takes a place. `onMove` is called when it becomes free, and once in a turn of the event loop when
-   * others than before are ahead. Throws `overloaded` when the queue is full; an answer under way is
-   * taken all the same.
+   * Takes a slot, or a place in the queue for one. Calls `onMove` when the slot is acquired, and at
+   * most once in a turn of the event loop when `ahead` has changed. `ahead` supposes that slots are
+   * released in the order in which they were acquired, and that no other request comes.
+   *
+   * A request may wait while its principal has fewer requests waiting than there are free places, so one
+   * principal gets at most half of the places, rounded up. An answer under way may always wait. In a full
+   * queue, waiting preemptible requests are ended to make room for another request.
+   *
+   * @throws {StreamError} overloaded when the request may not wait.
    */
-  join(onMove: () => void, isUnderWay?: boolean): Place;
+  join(requester: Requester, isUnderWay: boolean, onMove: () => void): Slot;
 }
 
 export interface QueueOptions {
-  /** As the message of a refusal names it. */
+  /** The provider's name, for the message of a refusal. */
   name: string;
-  /** Requests that go at a time. */
+  /** Requests that the provider answers at a time. */
   concurrency: number;
   /** Requests that may wait. */
   maxQueued: number;
 }
 
-interface Ticket extends Place {
-  status: 'waiting' | 'free' | 'left';
-  ahead: number;
-  freeSinceMs: number;
+interface Ticket extends Slot {
+  readonly principal: string | symbol;
+  readonly preemption: Preemption | undefined;
+  readonly isUnderWay: boolean;
+  status: 'waiting' | 'acquired' | 'released';
+  ahead: number | undefined;
+  acquiredAtMs: number;
   onMove(): void;
+  stopWatching(): void;
 }
 
 const FIRST_GUESS_MS = 10_000;
@@ -47,107 +75,232 @@ const RETRY_AFTER_MS = { least: 1_000, most: 60_000 };
 const NEWEST_WEIGHT = 0.2;
 
 /**
- * Not p-queue: a place here lasts as long as an iterator, not as a promise, and what a waiting request
- * wants to know, how many are ahead, is what p-queue keeps to itself.
+ * p-queue does not fit: a slot here lasts as long as an iterator, not as a promise, and p-queue does not
+ * tell how many requests are ahead of one.
  */
 export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Queue {
-  // Each in the order of their coming; a Set lets one leave from the middle at no cost.
+  // Sets keep the order of arrival and let a request leave from the middle at no cost.
+  const running = new Set<Ticket>();
+  /** Requests that were ended in favour of others and have not released their slot yet. */
+  const preempted = new Set<Ticket>();
   const underWay = new Set<Ticket>();
-  const fresh = new Set<Ticket>();
-  let running = 0;
+  /** The other requests that wait. The principal whose count of slots changed last is the last. */
+  const fresh = new Map<string | symbol, Set<Ticket>>();
+  const heldBy = new Map<string | symbol, number>();
+  /** Preemptible requests, in the order in which they became so. Waiting ones are also in `underWay` or `fresh`. */
+  const preemptible = { running: new Set<Ticket>(), waiting: new Set<Ticket>() };
+  let waiting = 0;
   let averageMs = FIRST_GUESS_MS;
-  let renumbering = false;
+  let isRenumbering = false;
 
-  function* inOrder(): Generator<Ticket> {
-    yield* underWay;
-    yield* fresh;
+  function isWanted(ticket: Ticket): boolean {
+    return !preemptible.waiting.has(ticket);
   }
 
-  function countWaiting(): number {
-    return underWay.size + fresh.size;
+  /** Requests that wait and are not preemptible. */
+  function countWanted(): number {
+    return waiting - preemptible.waiting.size;
+  }
+
+  function firstWanted(tickets: Iterable<Ticket>): Ticket | undefined {
+    for (const ticket of tickets) if (isWanted(ticket)) return ticket;
+    return undefined;
+  }
+
+  function firstFresh(): Ticket | undefined {
+    let best: Ticket | undefined;
+    let fewest = Infinity;
+    for (const [principal, tickets] of fresh) {
+      const held = heldBy.get(principal) ?? 0;
+      if (held >= fewest) continue;
+      const ticket = firstWanted(tickets);
+      if (ticket === undefined) continue;
+      [best, fewest] = [ticket, held];
+      if (held === 0) break;
+    }
+    return best;
+  }
+
+  function firstPreemptible(): Ticket | undefined {
+    return preemptible.waiting.values().next().value;
+  }
+
+  /** All that wait, in the order in which they will go. */
+  function inOrder(): Ticket[] {
+    const wanted = new Map<string | symbol, Ticket[]>();
+    for (const [principal, tickets] of fresh) wanted.set(principal, [...tickets].filter(isWanted));
+    const order = fairOrder({
+      running: [...preempted, ...running],
+      underWay: [...underWay].filter(isWanted),
+      waiting: wanted,
+    });
+    return [...order, ...preemptible.waiting];
+  }
+
+  function startWaiting(ticket: Ticket): void {
+    waiting += 1;
+    if (ticket.preemption?.isPreemptible) preemptible.waiting.add(ticket);
+    if (ticket.isUnderWay) underWay.add(ticket);
+    else {
+      const { principal } = ticket;
+      const own = fresh.get(principal) ?? new Set();
+      fresh.set(principal, own.add(ticket));
+    }
   }
 
   function stopWaiting(ticket: Ticket): void {
+    waiting -= 1;
+    preemptible.waiting.delete(ticket);
     underWay.delete(ticket);
-    fresh.delete(ticket);
+    const own = fresh.get(ticket.principal);
+    own?.delete(ticket);
+    if (own?.size === 0) fresh.delete(ticket.principal);
   }
 
-  function admit(ticket: Ticket): void {
-    running += 1;
-    ticket.status = 'free';
+  function changeHeld(principal: string | symbol, by: 1 | -1): void {
+    const held = (heldBy.get(principal) ?? 0) + by;
+    if (held === 0) heldBy.delete(principal);
+    else heldBy.set(principal, held);
+    const own = fresh.get(principal);
+    if (own === undefined) return;
+    fresh.delete(principal);
+    fresh.set(principal, own);
+  }
+
+  function acquire(ticket: Ticket): void {
+    ticket.status = 'acquired';
     ticket.ahead = 0;
-    ticket.freeSinceMs = performance.now();
+    ticket.acquiredAtMs = performance.now();
+    running.add(ticket);
+    if (ticket.preemption?.isPreemptible) preemptible.running.add(ticket);
+    changeHeld(ticket.principal, 1);
   }
 
-  function admitNext(): void {
-    for (const ticket of inOrder()) {
-      if (running >= concurrency) return;
+  function hasFreeSlot(): boolean {
+    return running.size + preempted.size < concurrency;
+  }
+
+  function acquireNext(): void {
+    while (hasFreeSlot()) {
+      const ticket = firstWanted(underWay) ?? firstFresh() ?? firstPreemptible();
+      if (ticket === undefined) return;
       stopWaiting(ticket);
-      admit(ticket);
+      acquire(ticket);
       ticket.onMove();
     }
   }
 
-  /** Many may leave in one turn, as when a provider is found dead: the others hear of it once. */
+  /** Frees a slot for each request that waits, as far as preemptible ones hold any. */
+  function preempt(): void {
+    for (const ticket of preemptible.running) {
+      if (preempted.size >= countWanted()) return;
+      preemptible.running.delete(ticket);
+      running.delete(ticket);
+      preempted.add(ticket);
+      ticket.preemption?.preempt();
+    }
+  }
+
+  /** Many may leave in one turn, as when a provider is found dead; the others are told once. */
   function renumberSoon(): void {
-    if (renumbering || countWaiting() === 0) return;
-    renumbering = true;
+    if (isRenumbering || waiting === 0) return;
+    isRenumbering = true;
     setImmediate(() => {
-      renumbering = false;
-      let ahead = 0;
-      for (const ticket of inOrder()) {
-        ahead += 1;
-        const moved = ticket.ahead !== ahead;
+      isRenumbering = false;
+      for (const [index, ticket] of inOrder().entries()) {
+        const ahead = index + 1;
+        const hasMoved = ticket.ahead !== ahead;
         ticket.ahead = ahead;
-        if (moved) ticket.onMove();
+        if (hasMoved) ticket.onMove();
       }
     });
   }
 
-  function leave(ticket: Ticket): void {
-    if (ticket.status === 'free') {
-      running -= 1;
-      averageMs += NEWEST_WEIGHT * (performance.now() - ticket.freeSinceMs - averageMs);
-    }
-    ticket.status = 'left';
-    stopWaiting(ticket);
-    admitNext();
+  function updatePreemptible(ticket: Ticket): void {
+    const tickets = ticket.status === 'waiting' ? preemptible.waiting : preemptible.running;
+    if (ticket.preemption?.isPreemptible) tickets.add(ticket);
+    else tickets.delete(ticket);
+    preempt();
     renumberSoon();
   }
 
-  function refusal(): StreamError {
+  function release(ticket: Ticket): void {
+    if (ticket.status === 'released') return;
+    ticket.stopWatching();
+    if (ticket.status === 'waiting') stopWaiting(ticket);
+    if (ticket.status === 'acquired') {
+      running.delete(ticket);
+      preempted.delete(ticket);
+      preemptible.running.delete(ticket);
+      changeHeld(ticket.principal, -1);
+      averageMs += NEWEST_WEIGHT * (performance.now() - ticket.acquiredAtMs - averageMs);
+    }
+    ticket.status = 'released';
+    acquireNext();
+    renumberSoon();
+  }
+
+  function fits(principal: string | symbol): boolean {
+    return (fresh.get(principal)?.size ?? 0) < maxQueued - waiting;
+  }
+
+  /** Ends preemptible requests that wait, as far as one more of the principal needs their places. */
+  function makeRoom(principal: string | symbol): void {
+    if (fits(principal)) return;
+    const own = [...(fresh.get(principal) ?? [])];
+    const ownWanted = own.filter(isWanted).length;
+    const couldBeFree = maxQueued - countWanted();
+    if (couldBeFree <= 0) throw refusal(`${maxQueued} requests wait for it already`);
+    if (ownWanted >= couldBeFree) {
+      throw refusal(
+        `${ownWanted} of your requests wait for it already; the other places are for other users`,
+      );
+    }
+    const others = [...preemptible.waiting].filter((ticket) => ticket.principal !== principal);
+    for (const ticket of [...own, ...others]) {
+      if (fits(principal)) return;
+      if (!isWanted(ticket)) ticket.preemption?.preempt();
+    }
+  }
+
+  function refusal(reason: string): StreamError {
     const { least, most } = RETRY_AFTER_MS;
-    return new StreamError(
-      'overloaded',
-      `unable to get an answer from ${name}: ${maxQueued} requests wait for it already`,
-      // By then one place should have become free.
-      { retryAfterMs: Math.round(Math.min(most, Math.max(least, averageMs / concurrency))) },
-    );
+    return new StreamError('overloaded', `unable to get an answer from ${name}: ${reason}`, {
+      // By then one slot should have become free.
+      retryAfterMs: Math.round(Math.min(most, Math.max(least, averageMs / concurrency))),
+    });
   }
 
   return {
     get running() {
-      return running;
+      return running.size + preempted.size;
     },
     get waiting() {
-      return countWaiting();
+      return waiting;
     },
-    join(onMove, isUnderWay = false) {
+    join({ principal, preemption }, isUnderWay, onMove) {
       const ticket: Ticket = {
+        principal,
+        preemption,
+        isUnderWay,
         status: 'waiting',
-        ahead: (isUnderWay ? underWay.size : countWaiting()) + 1,
-        freeSinceMs: 0,
-        get isFree() {
-          return ticket.status === 'free';
+        ahead: undefined,
+        acquiredAtMs: 0,
+        get isAcquired() {
+          return ticket.status === 'acquired';
         },
-        leave: () => leave(ticket),
+        release: () => release(ticket),
         onMove,
+        stopWatching() {},
       };
-      if (running < concurrency) admit(ticket);
-      else if (isUnderWay) underWay.add(ticket);
-      else if (countWaiting() < maxQueued) fresh.add(ticket);
-      else throw refusal();
-      if (isUnderWay && fresh.size > 0) renumberSoon();
+      if (hasFreeSlot()) acquire(ticket);
+      else {
+        if (!isUnderWay) makeRoom(principal);
+        startWaiting(ticket);
+      }
+      ticket.stopWatching = preemption?.onChange(() => updatePreemptible(ticket)) ?? (() => {});
+      preempt();
+      renumberSoon();
       return ticket;
     },
   };

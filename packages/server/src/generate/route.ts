@@ -1,7 +1,8 @@
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
+import { acquireSlot, type QueuedStep } from './acquire-slot.js';
 import type { Delta, Prompt, Provider, RawMessage } from './providers/provider.js';
-import { type QueuedStep, takeTurn } from './turn.js';
+import type { Requester } from './queue.js';
 import {
   type ProviderConfig,
   createUpstream,
@@ -60,11 +61,11 @@ export interface Router {
    * Asks the providers in turn. Before the first text the next one takes over unseen; after it, as a
    * new attempt whose text begins again. With `after`, which has shown something of the answer and
    * called tools, it goes on with that provider. Throws a `StreamError` when no answer came, and
-   * `signal.reason` when `signal` aborted.
+   * `signal.reason` when the requester's signal aborted.
    */
   follow(
     prompt: Prompt,
-    signal: AbortSignal,
+    requester: Requester,
     onFallback: OnFallback,
     after?: Provider,
   ): AsyncGenerator<RouteStep, void, undefined>;
@@ -82,10 +83,11 @@ export function createRouter(
 
   async function* follow(
     prompt: Prompt,
-    signal: AbortSignal,
+    requester: Requester,
     onFallback: OnFallback,
     after?: Provider,
   ): AsyncGenerator<RouteStep, void, undefined> {
+    const { signal } = requester;
     const failures: StreamError[] = [];
     let shown = after !== undefined;
 
@@ -102,14 +104,14 @@ export function createRouter(
     while (isSome(rest)) {
       let asked = rest[0];
       try {
-        const { upstream, place } = yield* takeTurn(rest, signal, shown);
+        const { upstream, slot } = yield* acquireSlot(rest, requester, shown);
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const failure = failures.at(-1);
         const { provider } = asked;
         const calls: CallDelta[] = [];
         let begun = false;
-        const exchange = asked.ask(place, prompt, signal);
+        const exchange = asked.ask(slot, prompt, signal);
         try {
           for await (const delta of exchange.open()) {
             exchange.heard(delta);
@@ -165,7 +167,7 @@ function isFinal({ code }: StreamError): boolean {
 function tooLong({ provider, deadlines }: Upstream): StreamError {
   return new StreamError(
     'overloaded',
-    `unable to get an answer from ${provider.name}: no place was free within ${deadlines.firstChunkMs} ms`,
+    `unable to get an answer from ${provider.name}: no slot was free within ${deadlines.firstChunkMs} ms`,
   );
 }
 

@@ -2,10 +2,12 @@ import { type FinishReason, type Source, StreamError, type Usage } from '@rivule
 import type { Entry, StartEntry, StreamedEntry } from '../entry.js';
 import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
+import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import type { Prompt, Provider } from './providers/provider.js';
+import type { Requester } from './queue.js';
 import {
   createRouter,
   type ProviderStatus,
@@ -39,6 +41,8 @@ export interface GenerateCallOptions {
   signal?: AbortSignal;
   /** Whether pieces of the model's thinking are yielded as entries of their own. */
   thoughts?: boolean;
+  /** Lets the queue of a busy provider end this request in favour of another one; never unless given. */
+  preemption?: Preemption;
 }
 
 /** A complete answer, and who gave it. */
@@ -91,7 +95,11 @@ export class LlmService {
    */
   async *generateResponseStream(
     request: GenerateRequest,
-    { signal = new AbortController().signal, thoughts = false }: GenerateCallOptions = {},
+    {
+      signal = new AbortController().signal,
+      thoughts = false,
+      preemption,
+    }: GenerateCallOptions = {},
   ): AsyncGenerator<StreamedEntry, void, undefined> {
     const { providers, maxResponseUnits, logger, metrics } = this.#options;
     const run = new Run(logger, metrics);
@@ -111,8 +119,13 @@ export class LlmService {
         return;
       }
 
+      const requester: Requester = {
+        principal: request.principal ?? Symbol('a principal of its own'),
+        signal,
+        preemption,
+      };
       // One loop for all that an entry goes through here: each generator more costs every token.
-      const steps = answerWithTools(this.#router, prompt, this.#toolbox, signal, run.fallback);
+      const steps = answerWithTools(this.#router, prompt, this.#toolbox, requester, run.fallback);
       for await (const step of steps) {
         switch (step.type) {
           case 'queued':

@@ -2,6 +2,7 @@ import { addAbortListener } from 'node:events';
 import { StreamError, type Usage } from '@rivulet/protocol';
 import type { ToolCallEntry, ToolResultEntry } from '../entry.js';
 import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from './providers/provider.js';
+import type { Requester } from './queue.js';
 import type { OnFallback, Router, RouteStep } from './route.js';
 import { runCall } from './tools/run-call.js';
 import type { Toolbox } from './tools/toolbox.js';
@@ -22,7 +23,7 @@ export async function* answerWithTools(
   router: Router,
   prompt: Prompt,
   toolbox: Toolbox,
-  signal: AbortSignal,
+  requester: Requester,
   onFallback: OnFallback,
 ): AsyncGenerator<AnswerStep, void, undefined> {
   const { tools, limits } = toolbox;
@@ -37,7 +38,7 @@ export async function* answerWithTools(
     const asked: Prompt = { ...prompt, messages, ...(isLast && { toolChoice: 'none' }) };
     const isFirst = turn === 1;
     let finish: Finish | undefined;
-    for await (const step of router.follow(asked, signal, onFallback, caller)) {
+    for await (const step of router.follow(asked, requester, onFallback, caller)) {
       switch (step.type) {
         case 'attempt':
           spoken.ofTurn = '';
@@ -75,7 +76,7 @@ export async function* answerWithTools(
       name,
       arguments: args,
     }));
-    const results = yield* runTogether(calls, toolbox, signal);
+    const results = yield* runTogether(calls, toolbox, requester.signal);
     const { raw } = finish;
     const said = { text: spoken.ofTurn, toolCalls: calls, ...(raw && { raw }) };
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });

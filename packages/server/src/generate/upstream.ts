@@ -3,7 +3,7 @@ import { type Breaker, createBreaker } from './breaker.js';
 import type { Deadlines } from './deadline.js';
 import { Exchange, type ExchangeEvents } from './exchange.js';
 import type { Prompt, Provider } from './providers/provider.js';
-import { createQueue, type Place, type Queue } from './queue.js';
+import { createQueue, type Queue, type Slot } from './queue.js';
 
 /** A provider, and how it is to be used. */
 export interface ProviderConfig {
@@ -26,8 +26,8 @@ export interface Upstream {
   readonly deadlines: Deadlines;
   readonly queue: Queue;
   readonly breaker: Breaker;
-  /** Makes ready to ask; `place` is given up when the exchange ends. */
-  ask(place: Place, prompt: Prompt, signal: AbortSignal): Exchange;
+  /** Prepares a call. `slot` is released when the exchange ends. */
+  ask(slot: Slot, prompt: Prompt, signal: AbortSignal): Exchange;
 }
 
 export function createUpstream(
@@ -43,7 +43,7 @@ export function createUpstream(
     deadlines,
     queue: createQueue({ name, concurrency, maxQueued }),
     breaker,
-    ask: (place, prompt, signal) =>
-      new Exchange({ provider, deadlines, retries, breaker, place, prompt, signal }, events),
+    ask: (slot, prompt, signal) =>
+      new Exchange({ provider, deadlines, retries, breaker, slot, prompt, signal }, events),
   };
 }

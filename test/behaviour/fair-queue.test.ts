@@ -156,7 +156,7 @@ describe('a queue that one principal fills', () => {
   const codeOf = ({ last }: ReturnType<typeof ask>) => (last?.type === 'error' ? last.code : 'ok');
 
   it('takes half as many as it has places, and then those of others', async () => {
-    const { llm, asks, answerAll } = shared(1, { maxQueued: 8 });
+    const { llm, asks, answerAll } = shared(1, { limits: { maxQueued: 8 } });
     const mine = asks('A0', 'A1', 'A2', 'A3', 'A4', 'A5', 'A6');
     await settled();
     expect(mine.map(codeOf)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok', 'overloaded', 'overloaded']);
@@ -175,7 +175,7 @@ describe('a queue that one principal fills', () => {
   });
 
   it('takes one more of it for each that leaves', async () => {
-    const { asks, answerAll } = shared(1, { maxQueued: 4 });
+    const { asks, answerAll } = shared(1, { limits: { maxQueued: 4 } });
     const [, a1] = asks('A0', 'A1', 'A2', 'A3');
     await settled();
     a1!.cancel();

@@ -264,7 +264,7 @@ describe('the gauges', () => {
     const second = llm.generateResponseStream({ query: 'Another' }).next();
     expect((await second).value).toEqual({ type: 'queued', ahead: 1 });
     const { llm_queue_length, llm_breaker_state } = await recorded();
-    expect(llm_queue_length).toEqual([[{ queue: 'ollama' }, 1]]);
+    expect(llm_queue_length).toEqual([[{ provider: 'ollama' }, 1]]);
     expect(llm_breaker_state).toContainEqual([{ provider: 'ollama', state: 'closed' }, 1]);
     call.say('Paris.');
     await first;
@@ -274,9 +274,9 @@ describe('the gauges', () => {
     const { gauges } = createMetrics(meter.provider);
     const length = vi.fn<() => number>(() => 0);
     const stop = gauges.queueLength('ollama', length);
-    expect((await recorded())['llm_queue_length']).toEqual([[{ queue: 'ollama' }, 0]]);
+    expect((await recorded())['llm_queue_length']).toEqual([[{ provider: 'ollama' }, 0]]);
     length.mockReturnValue(2);
-    expect((await recorded())['llm_queue_length']).toEqual([[{ queue: 'ollama' }, 2]]);
+    expect((await recorded())['llm_queue_length']).toEqual([[{ provider: 'ollama' }, 2]]);
     stop();
     await recorded();
     expect(length).toHaveBeenCalledTimes(2);

@@ -219,7 +219,7 @@ describe('a stream in its detach timeout', () => {
     });
 
     it('makes room for another where the queue is full', async () => {
-      const { open, nextCall } = serve(1, { maxQueued: 2 });
+      const { open, nextCall } = serve(1, { limits: { maxQueued: 2 } });
       open('A0');
       await nextCall();
       const [b, c] = [open('B0'), open('C0')];
@@ -236,7 +236,7 @@ describe('a stream in its detach timeout', () => {
     });
 
     it('makes room only as far as it is necessary', async () => {
-      const { open, nextCall } = serve(1, { maxQueued: 3 });
+      const { open, nextCall } = serve(1, { limits: { maxQueued: 3 } });
       open('A0');
       await nextCall();
       const waiting = [open('B0'), open('C0'), open('D0')];
@@ -251,7 +251,7 @@ describe('a stream in its detach timeout', () => {
     });
 
     it('makes room for another of its principal, and no other of that does', async () => {
-      const { open, nextCall } = serve(1, { maxQueued: 3 });
+      const { open, nextCall } = serve(1, { limits: { maxQueued: 3 } });
       open('A0');
       await nextCall();
       const waiting = [open('B0'), open('B1')];
@@ -263,7 +263,7 @@ describe('a stream in its detach timeout', () => {
     });
 
     it('is of no use to a principal that would have more than its share again', async () => {
-      const { open, nextCall } = serve(1, { maxQueued: 4 });
+      const { open, nextCall } = serve(1, { limits: { maxQueued: 4 } });
       open('A0');
       await nextCall();
       const first = [open('B0'), open('B1')];

@@ -147,7 +147,7 @@ describe('more requests than a provider answers at a time', () => {
 
 describe('a full queue', () => {
   it('refuses as `overloaded`, and says when to come back', async () => {
-    const { llm, nextCall } = limited(1, { maxQueued: 2 });
+    const { llm, nextCall } = limited(1, { limits: { maxQueued: 2 } });
     const [a, b, c] = [ask(llm), ask(llm), ask(llm)];
     const [error] = await ask(llm).ended;
     expect(error).toMatchObject({ type: 'error', code: 'overloaded' });
@@ -161,7 +161,7 @@ describe('a full queue', () => {
   });
 
   it('of no places at all refuses what is not answered at once', async () => {
-    const { llm, nextCall } = limited(1, { maxQueued: 0 });
+    const { llm, nextCall } = limited(1, { limits: { maxQueued: 0 } });
     const a = ask(llm, 'a');
     expect((await ask(llm).ended).at(-1)).toMatchObject({ code: 'overloaded' });
     answer(await nextCall());
@@ -171,7 +171,7 @@ describe('a full queue', () => {
   it('says to come back later where answers take longer', async () => {
     const waits: number[] = [];
     for (const answerMs of [100, 40_000]) {
-      const { llm, nextCall } = limited(1, { maxQueued: 0, cache: undefined });
+      const { llm, nextCall } = limited(1, { limits: { maxQueued: 0 }, cache: undefined });
       for (let i = 0; i < 30; i++) {
         const one = ask(llm);
         const call = await nextCall();

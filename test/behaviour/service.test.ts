@@ -84,7 +84,7 @@ describe('an answer', () => {
   });
 
   it('ends as `too_large` past the longest answer allowed', async () => {
-    const llm = serviceOf(answers('long', 'x'.repeat(200)), { maxResponseUnits: 100 });
+    const llm = serviceOf(answers('long', 'x'.repeat(200)), { limits: { maxResponseUnits: 100 } });
     const entries = await entriesOf(llm.generateResponseStream(ASK));
     expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'too_large' });
   });
@@ -161,7 +161,7 @@ describe('generateResponse', () => {
       partialText: 'Par',
       retryAfterMs: 5_000,
     });
-    const llm = serviceOf(answers('long', 'x'.repeat(200)), { maxResponseUnits: 100 });
+    const llm = serviceOf(answers('long', 'x'.repeat(200)), { limits: { maxResponseUnits: 100 } });
     await expect(llm.generateResponse(ASK)).rejects.toMatchObject({ code: 'too_large' });
   });
 

@@ -19,7 +19,7 @@ describe('two providers, the first of which is busy', () => {
         providerConfigOf(local.provider, { concurrency: localParallelism }),
       ],
       cache: undefined,
-      maxQueued,
+      limits: { maxQueued },
     });
     return { llm, api, local };
   }
@@ -145,7 +145,7 @@ describe('an answer under way', () => {
         providerConfigOf(local.provider, { concurrency: 1 }),
       ],
       cache: undefined,
-      maxQueued: 1,
+      limits: { maxQueued: 1 },
     });
     const fail = (call: Call): void => call.fail(new ProviderError('truncated', 'unable to go on'));
     const begun = ask(llm, 'begun');

@@ -94,7 +94,7 @@ describe('a call that fails', () => {
     const { entries, nextCall } = await calling(
       [slow.tool, runs('quick', () => 'here')],
       ['slow', 'quick'],
-      { toolLimits: { toolTimeoutMs: 20 } },
+      { limits: { toolTimeoutMs: 20 } },
     );
     const second = await nextCall();
     expect(resultsTold(second)).toEqual([
@@ -111,7 +111,7 @@ describe('a call that fails', () => {
     const { entries, nextCall } = await calling(
       [runs('height', ran)],
       ['height', 'height', 'height'],
-      { toolLimits: { maxToolCallsPerRound: 2 } },
+      { limits: { maxToolCallsPerRound: 2 } },
     );
     const second = await nextCall();
     expect(resultsTold(second)).toMatchObject([
@@ -172,7 +172,7 @@ describe('the result of a tool', () => {
     ['an object', { x: 'x'.repeat(100) }, /^\{"x":"x{34} … \(cut: it has 108 characters\)$/],
     ['a text with a character of two units there', `${'x'.repeat(39)}🦊🦊`, /^x{39} … \(cut/],
   ])('that is too long is cut: %s', async (_, value, told) => {
-    expect(await resultOf(value, { toolLimits: { maxToolResultUnits: 40 } })).toMatchObject({
+    expect(await resultOf(value, { limits: { maxToolResultUnits: 40 } })).toMatchObject({
       result: expect.stringMatching(told),
     });
   });
@@ -218,7 +218,7 @@ describe('a model that calls tools without end', () => {
   async function endless() {
     const { provider, nextCall } = stage();
     const tools = [runs('height', () => 9)];
-    const llm = serviceOf(provider, { tools, toolLimits: { maxToolRounds: 3 } });
+    const llm = serviceOf(provider, { tools, limits: { maxToolRounds: 3 } });
     const entries = entriesOf(llm.generateResponseStream(ASK));
     for await (const call of rounds(nextCall, 3)) expect(call.prompt.toolChoice).toBeUndefined();
     return { entries, last: await nextCall() };

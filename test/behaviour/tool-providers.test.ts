@@ -54,7 +54,7 @@ const ask = (
   tools: readonly Tool[] = TOOLS,
 ): Promise<StreamedEntry[]> =>
   entriesOf(
-    serviceOf(provider, { tools, toolLimits: { maxToolRounds: 3 } }).generateResponseStream({
+    serviceOf(provider, { tools, limits: { maxToolRounds: 3 } }).generateResponseStream({
       query,
     }),
   );

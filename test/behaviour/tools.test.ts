@@ -186,7 +186,9 @@ describe('an answer that needs a tool', () => {
 
   it('ends as `too_large` when tools give more than an answer may have', async () => {
     const tools = [runs('book', () => 'x'.repeat(4_000))];
-    const { entries, nextCall } = await calling(tools, ['book'], { maxResponseUnits: 5_000 });
+    const { entries, nextCall } = await calling(tools, ['book'], {
+      limits: { maxResponseUnits: 5_000 },
+    });
     const second = await nextCall();
     second.callTool('book', { of: 'more' });
     second.finish();

@@ -63,7 +63,7 @@ function core(provider: Provider): AskOnce {
     providers: providersOf(provider),
     prompt: { systemPrompt: '' },
     cache: undefined,
-    maxResponseUnits: 50_000_000,
+    limits: { maxResponseUnits: 50_000_000 },
     logger: createLogger('silent'),
     metrics: createMetrics(),
   });

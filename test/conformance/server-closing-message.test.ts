@@ -62,6 +62,8 @@ describe('ServerClosingMessage', () => {
   it('lets only those connect that have a stream running', async ({ player }) => {
     const { url, auth, gate, ending, endless } = await closing(player);
     expect((await refusedConnection({ url })).code).toBe('overloaded');
+    const forNew = { ...auth, new_streams: true };
+    expect((await refusedConnection({ url, auth: forNew })).code).toBe('overloaded');
     const requests = [{ type: EVENT.resume, stream_id: ending.id, offset: 2 }];
     const back = await connect({ url, auth: { ...auth, requests } });
     await back.inbox.until(() => back.inbox.opened.length === 1);

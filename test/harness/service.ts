@@ -19,7 +19,7 @@ export function serviceOf(
     providers: providersOf(first, ...rest),
     prompt: { systemPrompt: 'Be brief.' },
     cache: createResponseCache({ ttlSeconds: 60, maxBytes: 1_000_000 }),
-    maxResponseUnits: 10_000,
+    limits: { maxResponseUnits: 10_000 },
     logger: createLogger('silent'),
     metrics: createMetrics(),
     ...options,

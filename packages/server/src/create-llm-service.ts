@@ -53,12 +53,10 @@ export async function llmServiceOf(
   return new LlmService({
     providers: options.providers ?? (await chooseProviders(settings, logger)),
     onMidstreamFailure: settings.onMidstreamFailure,
-    maxQueued: limits.maxQueued,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },
     cache: cache.enabled ? createResponseCache(cache) : undefined,
     tools: options.tools ?? [],
-    toolLimits: limits,
-    maxResponseUnits: limits.maxResponseUnits,
+    limits,
     logger,
     metrics: createMetrics(options.meterProvider),
   });

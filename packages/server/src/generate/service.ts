@@ -4,6 +4,8 @@ import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
+import { resolveSettings } from '../settings/resolve-settings.js';
+import type { CoreLimits } from '../settings/settings.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import type { Prompt, Provider } from './providers/provider.js';
@@ -18,21 +20,19 @@ import {
 import { Run, unitsOf } from './run.js';
 import { answerWithTools } from './tool-loop.js';
 import type { Tool } from './tools/tool.js';
-import { createToolbox, type Toolbox, type ToolLimits } from './tools/toolbox.js';
+import { createToolbox, type Toolbox } from './tools/toolbox.js';
 import type { UpstreamEvents } from './upstream.js';
 
-export interface LlmServiceOptions extends Partial<RouterOptions> {
+export interface LlmServiceOptions {
   providers: Providers;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
   /** What the model may call; nothing unless given. */
   tools?: readonly Tool[];
-  toolLimits?: Partial<ToolLimits>;
-  /**
-   * UTF-16 units that an answer may have, with what its tools were given and gave; a longer one ends
-   * as `too_large`.
-   */
-  maxResponseUnits: number;
+  /** `restart` unless given; see `Settings`. */
+  onMidstreamFailure?: RouterOptions['onMidstreamFailure'];
+  /** The defaults of the settings unless given. */
+  limits?: Partial<CoreLimits>;
   logger: Logger;
   metrics: StreamMetrics;
 }
@@ -55,24 +55,23 @@ export interface CompleteResponse {
   usage: Usage;
 }
 
-const DEFAULTS: RouterOptions = { onMidstreamFailure: 'restart', maxQueued: 512 };
-
 /** The streaming core: cache, prompt, providers, tools, cache. It knows no socket and no reader. */
 export class LlmService {
   readonly #options: LlmServiceOptions;
+  readonly #limits: CoreLimits;
   readonly #router: Router;
   readonly #toolbox: Toolbox;
 
   /** Throws a `TypeError` when two tools have one name. */
   constructor(options: LlmServiceOptions) {
-    const { providers, metrics, tools = [], toolLimits = {} } = options;
+    const { providers, metrics, tools = [], onMidstreamFailure = 'restart' } = options;
     const logger = logErrorFacts(options.logger);
     this.#options = { ...options, logger };
-    this.#toolbox = createToolbox(tools, toolLimits, logger);
-    const { onMidstreamFailure, maxQueued } = { ...DEFAULTS, ...options };
+    this.#limits = { ...resolveSettings({ env: {} }).limits, ...options.limits };
+    this.#toolbox = createToolbox(tools, this.#limits, logger);
     this.#router = createRouter(
       providers,
-      { onMidstreamFailure, maxQueued },
+      { onMidstreamFailure, maxQueued: this.#limits.maxQueued },
       upstreamEvents(logger, metrics),
     );
     for (const { name } of this.#router.status()) {
@@ -101,7 +100,8 @@ export class LlmService {
       preemption,
     }: GenerateCallOptions = {},
   ): AsyncGenerator<StreamedEntry, void, undefined> {
-    const { providers, maxResponseUnits, logger, metrics } = this.#options;
+    const { providers, logger, metrics } = this.#options;
+    const { maxResponseUnits } = this.#limits;
     const run = new Run(logger, metrics);
     try {
       const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);

@@ -13,7 +13,7 @@ const BREAKER_STATES: readonly BreakerState[] = ['closed', 'half-open', 'open'];
  */
 export interface Gauges {
   /** How many wait in a queue, now. */
-  queueLength(queue: string, read: () => number): () => void;
+  queueLength(provider: string, read: () => number): () => void;
   /** Whether a provider's circuit breaker lets requests through, now. */
   breakerState(provider: string, read: () => BreakerState): () => void;
 }
@@ -26,8 +26,8 @@ export function createGauges(meter: Meter): Gauges {
     description: '1 for the state that the circuit breaker is in, 0 for the others.',
   });
   return {
-    queueLength(queue, read) {
-      const observe = (result: ObservableResult): void => result.observe(read(), { queue });
+    queueLength(provider, read) {
+      const observe = (result: ObservableResult): void => result.observe(read(), { provider });
       queues.addCallback(observe);
       return () => queues.removeCallback(observe);
     },

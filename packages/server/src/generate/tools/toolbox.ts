@@ -1,5 +1,4 @@
 import type { Logger } from '../../observe/logger.js';
-import { resolveSettings } from '../../settings/resolve-settings.js';
 import type { OnToolFailure, ToolCallLimits } from './run-call.js';
 import type { Tool } from './tool.js';
 
@@ -18,11 +17,7 @@ export interface Toolbox {
 }
 
 /** Throws a `TypeError` when two tools have one name. */
-export function createToolbox(
-  tools: readonly Tool[],
-  limits: Partial<ToolLimits>,
-  logger: Logger,
-): Toolbox {
+export function createToolbox(tools: readonly Tool[], limits: ToolLimits, logger: Logger): Toolbox {
   const names = tools.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) {
@@ -30,7 +25,7 @@ export function createToolbox(
   }
   return {
     tools,
-    limits: { ...resolveSettings({ env: {} }).limits, ...limits },
+    limits,
     onFailure(tool, reason, error) {
       logger.warn({
         event: 'LLM_TOOL_FAILED',

@@ -31,8 +31,8 @@ export function createGeneration(requestBytes: number): Generation {
 }
 
 /**
- * Runs `generate` until its log has an end. `hasRoom` is asked after each entry; without room the log
- * ends as `overloaded`.
+ * Runs `generate` until its log has an end. `hasRoom` is called whenever the log has taken more memory;
+ * without room the log ends as `overloaded`.
  */
 export async function runGeneration(
   generation: Generation,
@@ -41,6 +41,7 @@ export async function runGeneration(
   hasRoom: () => boolean,
 ): Promise<void> {
   const { log, controller, streams } = generation;
+  let bytes = log.bytes;
   try {
     for await (const entry of generate(request, controller.signal)) {
       if (controller.signal.aborted) break;
@@ -52,6 +53,8 @@ export async function runGeneration(
       }
       if (entry.type === 'queued') continue;
       if (!log.append(entry) || log.done) break;
+      if (log.bytes === bytes) continue;
+      bytes = log.bytes;
       if (hasRoom()) continue;
       log.append({
         type: 'error',

@@ -63,8 +63,9 @@ export function createGeneration(
 }
 
 /**
- * Runs `generate` until its log has an end. `hasRoom` is called after each entry; without room the log
- * ends as `overloaded`. `onRestart` is called before an attempt whose text begins again is appended.
+ * Runs `generate` until its log has an end. `hasRoom` is called whenever the log has taken more memory;
+ * without room the log ends as `overloaded`. `onRestart` is called before an attempt whose text begins
+ * again is appended.
  */
 export async function runGeneration(
   generation: Generation,
@@ -74,6 +75,7 @@ export async function runGeneration(
   onRestart: (attempt: StartEntry) => void,
 ): Promise<void> {
   const { log, controller, streams, preemption } = generation;
+  let bytes = log.bytes;
   try {
     for await (const entry of generate(request, controller.signal, preemption)) {
       if (controller.signal.aborted) break;
@@ -89,6 +91,8 @@ export async function runGeneration(
         if (controller.signal.aborted) break;
       }
       if (!log.append(entry) || log.done) break;
+      if (log.bytes === bytes) continue;
+      bytes = log.bytes;
       if (hasRoom()) continue;
       log.append({
         type: 'error',

@@ -1,17 +1,22 @@
 import type { Generation } from './generation.js';
 
-/** Bytes of all logs, and of the requests that are being answered. */
+/** Bytes of all streams: their logs, their fixed cost, and the requests that are being answered. */
 export interface LogBytes {
   readonly held: number;
-  /** One more stream holds the generation's log. */
+  /** Counts one more stream that holds the generation's log. */
   hold(generation: Generation): void;
-  /** The log has grown, or has got its end. */
+  /** Counts the log again, which has grown or has got its end. */
   update(generation: Generation): void;
-  /** One stream less holds it; with the last one its bytes are gone. */
+  /** Counts one stream less; the last one takes the log's bytes with it. */
   release(generation: Generation): void;
 }
 
-/** Counts as logs grow: adding them all up at each start would cost more the more streams there are. */
+/** A generation without its log and its request: a controller, a set, two map entries, the pending call. */
+const GENERATION_BYTES = 1_024;
+/** A stream without its log: its view of the log, its identity, timers and map entries. */
+const STREAM_BYTES = 2_400;
+
+/** Counts as logs grow: adding all of them up at each start would cost more the more streams there are. */
 export function createLogBytes(): LogBytes {
   const counted = new Map<Generation, { bytes: number; holders: number }>();
   let held = 0;
@@ -20,7 +25,8 @@ export function createLogBytes(): LogBytes {
     const count = counted.get(generation);
     if (count === undefined) return;
     const { log, requestBytes } = generation;
-    const bytes = log.bytes + (log.done ? 0 : requestBytes);
+    const fixedBytes = GENERATION_BYTES + count.holders * STREAM_BYTES;
+    const bytes = fixedBytes + log.bytes + (log.done ? 0 : requestBytes);
     held += bytes - count.bytes;
     count.bytes = bytes;
   }
@@ -40,6 +46,7 @@ export function createLogBytes(): LogBytes {
       const count = counted.get(generation);
       if (count === undefined) return;
       count.holders -= 1;
+      update(generation);
       if (count.holders > 0) return;
       held -= count.bytes;
       counted.delete(generation);

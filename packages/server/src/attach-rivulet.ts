@@ -6,7 +6,7 @@ import { type Options, SOCKET_SETTINGS, type SocketSettings } from './settings/s
 import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
 import { createGuard } from './socket/guard.js';
-import { allowOrigins } from './socket/origin.js';
+import { createOriginCheck } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
 import { createRateLimits } from './socket/rate-limits.js';
 import type { SocketServer } from './socket/socket-server.js';
@@ -66,9 +66,9 @@ export function attach(
   );
   const guard = createGuard(
     {
-      mayConnect: allowOrigins(allowedOrigins),
+      checkOrigin: createOriginCheck(allowedOrigins),
       authenticate,
-      addressOf: addressReader(trustedProxies),
+      addressOf: addressReader(trustedProxies, logger),
       limits,
     },
     logger,

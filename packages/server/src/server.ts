@@ -12,7 +12,7 @@ import { listen } from './listen.js';
 import { createLogger, logErrorFacts } from './observe/logger.js';
 import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
-import { allowOrigins } from './socket/origin.js';
+import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 
 /** Every setting of the README's tables, and the options that no variable can give. */
@@ -84,7 +84,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     tcpSockets.add(socket);
     socket.once('close', () => tcpSockets.delete(socket));
   });
-  const io = createSocketServer(http, allowOrigins(settings.allowedOrigins), logger);
+  const io = createSocketServer(http, createOriginCheck(settings.allowedOrigins), logger);
   const rivulet = attach(io, llm, settings, { authenticate, logger });
 
   return {

@@ -3,7 +3,7 @@ import { PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
-import { logOriginRefused, type OriginCheck } from './origin.js';
+import { logOriginRefused, type OriginCheck, originError } from './origin.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
 import type { Requester } from './rate-limits.js';
@@ -29,7 +29,7 @@ export interface Admission extends Requester {
 }
 
 export interface GuardOptions {
-  mayConnect: OriginCheck;
+  checkOrigin: OriginCheck;
   authenticate: Authenticate | undefined;
   addressOf: (request: IncomingMessage) => string;
   limits: ConnectionLimits;
@@ -46,7 +46,7 @@ export interface Guard {
 const BUSY_RETRY_MS = 2_000;
 
 export function createGuard(options: GuardOptions, logger: Logger): Guard {
-  const { mayConnect, authenticate, addressOf, limits } = options;
+  const { checkOrigin, authenticate, addressOf, limits } = options;
   const socketsOf = new Map<string, number>();
   let sockets = 0;
 
@@ -77,9 +77,10 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
 
   return {
     async admit({ handshake, request }) {
-      if (!mayConnect(request)) {
-        logOriginRefused(request, logger);
-        throw new StreamError('unauthorized', 'unable to connect: this page may not');
+      const refusal = checkOrigin(handshake);
+      if (refusal !== undefined) {
+        logOriginRefused(refusal, logger);
+        throw originError(refusal);
       }
       const message = parse(handshakeSchema, handshake.auth);
       const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;

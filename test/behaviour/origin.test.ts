@@ -3,7 +3,7 @@ import { connect as connectTcp, type Socket as TcpSocket } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
 import { type ServerOptions, resolveSettings } from '@rivulet/server';
 import { io, type Socket } from 'socket.io-client';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createOriginCheck } from '../../packages/server/src/socket/origin.js';
 import { attachedServer } from '../harness/attached.js';
 import { recorded } from '../harness/log.js';
@@ -161,6 +161,16 @@ describe('a page of a refused origin', () => {
     await Promise.all([once(silentSocket, 'close'), once(deafSocket, 'close')]);
     expect((await silent.send(['3'])).status).toBe(400);
     expect((await deaf.send(['3'])).status).toBe(400);
+  });
+
+  it('is forgotten soon after it has read its refusal by polling, though it never asks again', async () => {
+    const { url } = await staged();
+    const connection = await new Polling(url, { origin: EVIL }).open();
+    const reading = connection.receive();
+    await connection.send(['3']);
+    await connection.send([CONNECT]);
+    expect(await reading).toEqual([expect.stringMatching(/^44/)]);
+    await vi.waitFor(async () => expect((await connection.send(['3'])).status).toBe(400), 4_000);
   });
 
   it('is one that its first request with an Origin names, as of a name that points here', async () => {

@@ -2,18 +2,24 @@ import { createServer, currentTime, resolveSettings, searchDocs } from '@rivulet
 import { isPortTaken } from '../packages/server/src/listen.js';
 import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
+import { createHostCheck, refuseHost } from './hosts.js';
 import { createPages } from './pages.js';
 
 /** The demo page and the Rivulet server behind one URL. */
 await runProcess(async () => {
   const env = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
+  const { allowedOrigins, metricsEnabled } = resolveSettings({ env });
+  const hosts = createHostCheck(allowedOrigins);
   const server = await createServer({
     env,
     tools: [searchDocs(), currentTime()],
-    metrics: resolveSettings({ env }).metricsEnabled ? exposePrometheus() : undefined,
-    page: (request, response) => vite.middlewares(request, response),
+    metrics: metricsEnabled ? exposePrometheus() : undefined,
+    page: (request, response) => {
+      if (hosts.isAllowed(request.headers.host)) vite.middlewares(request, response);
+      else refuseHost(request, response);
+    },
   });
-  const vite = await createPages(server.http);
+  const vite = await createPages({ http: server.http, allowedHosts: hosts.forVite });
   const url = await server.listen().catch((error: unknown) => {
     if (isPortTaken(error) && !process.env['PORT']) return server.listen(0);
     throw error;

@@ -79,8 +79,10 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
     option: ['https://b.example'],
     wrongVariable: 'https://chat.example/page',
     wrongOption: 'https://chat.example',
-    allowed: 'comma-separated origins, such as https://chat.example, or *',
-    allowedOption: 'an array of origins, such as https://chat.example, or *',
+    allowed:
+      'comma-separated origins, such as https://chat.example, https://*.chat.example, app://localhost or null, or *',
+    allowedOption:
+      'an array of origins, such as https://chat.example, https://*.chat.example, app://localhost or null, or *',
   },
   trustedProxies: {
     variable: ['10.0.0.0/8, ::1,loopback', ['10.0.0.0/8', '::1', 'loopback']],
@@ -332,7 +334,7 @@ describe('the settings', () => {
     const { trustedProxies } = resolveSettings({ env: { TRUSTED_PROXIES: proxies } });
     const forwarded = address.replace('::/64', '::5');
     const request = { headers: { 'x-forwarded-for': forwarded }, socket: { remoteAddress } };
-    expect(addressReader(trustedProxies)(request as never)).toBe(
+    expect(addressReader(trustedProxies, createLogger('silent'))(request as never)).toBe(
       address.includes(':') ? '2001:db8:9:0::/64' : address,
     );
   });

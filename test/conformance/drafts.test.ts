@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { EVENT, LIMITS } from '@rivulet/protocol';
-import { listSchema, resumeSchema, startSchema, toolReplySchema } from '@rivulet/protocol/schema';
 import { describe, expect } from 'vitest';
 import { answered, PLAIN } from './suite/answer.js';
 import { it } from './suite/it.js';
@@ -18,6 +17,7 @@ function exampleOf(section: string): unknown {
   return JSON.parse(/```json\n(.+?)\n```/s.exec(text)?.[1] ?? 'null');
 }
 
+const UNSUPPORTED = { ok: false, error: { code: 'unsupported' } };
 const units = (count: number): string => 'x'.repeat(count);
 const weather = {
   name: 'weather',
@@ -69,11 +69,16 @@ describe('Drafts of requests', () => {
         { options: { response_schema: { x: units(LIMITS.responseSchemaUnits) } } },
       ],
     ],
-  ])('have a schema: %s', ([, right, wrong]) => {
-    const ask = { query: PLAIN };
-    expect(startSchema.parse({ ...ask, ...right })).toEqual({ ...ask, ...right });
-    for (const body of wrong)
-      expect(startSchema.safeParse({ ...ask, ...body }).success).toBe(false);
+  ])('have a shape: %s', async ([, right, wrong]) => {
+    const peer = await connect();
+    const id = newId();
+    const reply = await peer.ask(EVENT.start, { query: PLAIN, stream_id: id, ...right });
+    // Today a draft is ignored or unsupported; in either case its shape is right.
+    if (!(reply as { ok: boolean }).ok) expect(reply).toMatchObject(UNSUPPORTED);
+    for (const body of wrong) {
+      const error = await peer.refused(EVENT.start, { query: PLAIN, ...body });
+      expect([body, error.code]).toEqual([body, 'bad_request']);
+    }
   });
 
   it('that change the answer are refused as `unsupported`', async () => {
@@ -100,8 +105,7 @@ describe('Drafts of requests', () => {
     });
     expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end });
     expect(await peer.ask(EVENT.list, { watch: true })).toEqual({ ok: true, streams: [] });
-    expect(listSchema.safeParse({ watch: 'yes' }).success).toBe(false);
-    expect(resumeSchema.safeParse({ stream_id: 'A', offset: 0, epoch: '' }).success).toBe(false);
+    expect((await peer.refused(EVENT.list, { watch: 'yes' })).code).toBe('bad_request');
   });
 
   it('with parts that are not text are `unsupported`, whatever they are', async () => {
@@ -127,9 +131,10 @@ describe('Drafts of requests', () => {
 describe('StreamToolReplyRequest', () => {
   const about = { stream_id: 'A', call_id: 'call-1' };
 
-  it('has exactly one answer', () => {
+  it('has exactly one answer', async () => {
+    const peer = await connect();
     for (const right of [{ approved: false }, { result: { ok: 1 } }, { error: 'no' }]) {
-      expect(toolReplySchema.parse({ ...about, ...right })).toEqual({ ...about, ...right });
+      expect((await peer.refused(EVENT.toolReply, { ...about, ...right })).code).toBe('not_found');
     }
     for (const wrong of [
       {},
@@ -138,7 +143,8 @@ describe('StreamToolReplyRequest', () => {
       { error: units(LIMITS.toolErrorUnits + 1) },
       { result: units(LIMITS.toolResultUnits) },
     ]) {
-      expect(toolReplySchema.safeParse({ ...about, ...wrong }).success).toBe(false);
+      const error = await peer.refused(EVENT.toolReply, { ...about, ...wrong });
+      expect(error.code).toBe('bad_request');
     }
   });
 

@@ -7,7 +7,7 @@ import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
 import { createGuard } from './socket/guard.js';
 import { createLedger, type Ledger } from './socket/ledger.js';
-import { allowOrigins } from './socket/origin.js';
+import { createOriginCheck } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
 import { createRateLimits } from './socket/rate-limits.js';
 import type { SocketServer } from './socket/socket-server.js';
@@ -52,7 +52,7 @@ export function attachRivulet(
 ): AttachedRivulet {
   const caller = { name: 'attachRivulet', otherOptions: Object.keys(OTHER_OPTIONS) };
   const settings = resolve(SOCKET_SETTINGS, options, {}, caller);
-  if (io._opts.connectionStateRecovery !== undefined) {
+  if (io['_opts'].connectionStateRecovery !== undefined) {
     throw new ConfigError(
       'unable to attach: the Socket.IO server has connectionStateRecovery, which replays messages that ' +
         'Rivulet sends again by itself; remove that option',
@@ -60,7 +60,7 @@ export function attachRivulet(
   }
   const { namespace = '/' } = options;
   const logger = logErrorFacts(options.logger ?? createLogger('info'));
-  const addressOf = addressReader(settings.trustedProxies);
+  const addressOf = addressReader(settings.trustedProxies, logger);
   const ledger = createLedger({ limits: settings.limits, addressOf, namespace });
   return attach(io, llm, settings, { ...options, namespace, logger }, ledger);
 }
@@ -79,7 +79,7 @@ export function attach(
   );
   const guard = createGuard(
     {
-      mayConnect: allowOrigins(allowedOrigins),
+      checkOrigin: createOriginCheck(allowedOrigins),
       authenticate,
       ledger,
     },

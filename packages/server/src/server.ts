@@ -14,7 +14,7 @@ import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { createLedger } from './socket/ledger.js';
-import { allowOrigins } from './socket/origin.js';
+import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 
 /** Every setting of the README's tables, and the options that no variable can give. */
@@ -87,9 +87,9 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     socket.once('close', () => tcpSockets.delete(socket));
   });
   const { limits } = settings;
-  const addressOf = addressReader(settings.trustedProxies);
+  const addressOf = addressReader(settings.trustedProxies, logger);
   const ledger = createLedger({ limits, addressOf, namespace: undefined });
-  const io = createSocketServer(http, allowOrigins(settings.allowedOrigins), ledger, logger);
+  const io = createSocketServer(http, createOriginCheck(settings.allowedOrigins), ledger, logger);
   const rivulet = attach(io, llm, settings, { authenticate, logger }, ledger);
 
   return {

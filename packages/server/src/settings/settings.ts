@@ -25,7 +25,10 @@ export interface HttpSettings {
 
 /** Settings of connections and streams. */
 export interface SocketSettings {
-  /** Origins whose pages may connect, or `*`; undefined allows the pages of this machine. */
+  /**
+   * Origins whose pages may connect, `https://*.example.com` for subdomains, or `*`. If undefined, the
+   * pages of this machine may connect.
+   */
   allowedOrigins: readonly string[] | undefined;
   /** Addresses and networks of proxies whose `X-Forwarded-For` header is trusted. */
   trustedProxies: readonly string[];
@@ -187,7 +190,7 @@ export const SOCKET_SETTINGS: SettingTable<SocketSettings> = {
     type: origins,
     defaultText: 'the pages of this machine',
     description:
-      'The origins whose pages may connect, such as `https://chat.example`. `*` allows every origin.',
+      'The origins whose pages may connect, as browsers send them: `https://chat.example`, with the port if the URL has one; `https://*.chat.example` for every subdomain, but not `https://chat.example` itself; `app://.`, `tauri://localhost`, `capacitor://localhost`, `chrome-extension://ID` or `file://` for apps and extensions; `null` for pages without an origin, such as sandboxed frames. `*` allows every origin.',
   },
   trustedProxies: {
     env: 'TRUSTED_PROXIES',
@@ -195,7 +198,7 @@ export const SOCKET_SETTINGS: SettingTable<SocketSettings> = {
     default: [],
     defaultText: 'none',
     description:
-      'The proxies whose `X-Forwarded-For` header is trusted: addresses, networks such as `10.0.0.0/8`, `loopback`, `linklocal` or `uniquelocal`.',
+      'The proxies whose `X-Forwarded-For` header is trusted: addresses, networks such as `10.0.0.0/8`, `loopback`, `linklocal` or `uniquelocal`. All visitors behind a proxy that is not trusted share one address and its limits.',
   },
   'rateLimit.requests': {
     env: 'RATE_LIMIT_REQUESTS',

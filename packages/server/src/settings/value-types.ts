@@ -135,19 +135,40 @@ function list(
   };
 }
 
-/** Origins as browsers send them, or `*`. */
+/** Origins as browsers send them, `https://*.example.com` for its subdomains, or `*`. */
 export const origins: ValueType<readonly string[]> = list(
-  'origins, such as https://chat.example, or *',
+  'origins, such as https://chat.example, https://*.chat.example, app://localhost or null, or *',
   (item) => {
-    if (item === '*') return [item];
-    if (!URL.canParse(item)) return undefined;
-    const { origin, host, username, password, pathname, search, hash } = new URL(item);
-    const hasMore = username + password + search + hash !== '' || pathname.length > 1;
-    if (host === '' || hasMore) return undefined;
-    // An app's page has a scheme of its own, such as capacitor://localhost.
-    return [origin === 'null' ? item.replace(/\/$/, '') : origin];
+    const origin = originOf(item.toLowerCase());
+    return origin === undefined ? undefined : [origin];
   },
 );
+
+const ORIGIN = /^(?<scheme>[a-z][a-z0-9+.-]*):\/\/(?<wildcard>\*\.)?(?<host>[^/?#@\\*\s]*)\/?$/;
+/** Schemes of URLs that no page has. */
+const NO_PAGE = new Set(['ws', 'wss', 'ftp', 'data', 'blob', 'javascript', 'about']);
+const APP_HOST = /^[a-z0-9._-]+(:\d{1,5})?$/;
+const DOMAIN = /^[a-z0-9._-]*[a-z_-][a-z0-9._-]*$/;
+const IP_ADDRESS = /^[\d.]+$|^\[[\da-f:]+\]$/;
+
+/** @returns the origin in the form that browsers send, or undefined if it is none. */
+function originOf(text: string): string | undefined {
+  if (text === '*' || text === 'null') return text;
+  const match = ORIGIN.exec(text.replace(/^file:\/\/\/$/, 'file://'))?.groups;
+  if (match === undefined) return undefined;
+  const { scheme = '', wildcard = '', host = '' } = match;
+  if (scheme === 'http' || scheme === 'https') {
+    if (!URL.canParse(`${scheme}://${host}`)) return undefined;
+    const url = new URL(`${scheme}://${host}`);
+    const isAddress = wildcard === '' && IP_ADDRESS.test(url.hostname);
+    if (!isAddress && !DOMAIN.test(url.hostname)) return undefined;
+    return `${scheme}://${wildcard}${url.host}`;
+  }
+  if (wildcard !== '' || NO_PAGE.has(scheme)) return undefined;
+  // Pages of apps and extensions have schemes of their own, and those of files have no host.
+  if (scheme === 'file') return host === '' ? 'file://' : undefined;
+  return APP_HOST.test(host) ? `${scheme}://${host}` : undefined;
+}
 
 const PROXY_GROUPS = new Set(['loopback', 'linklocal', 'uniquelocal']);
 

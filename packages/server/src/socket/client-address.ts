@@ -1,19 +1,40 @@
 import type { IncomingMessage } from 'node:http';
 import ipaddr from 'ipaddr.js';
 import proxyAddr from 'proxy-addr';
+import type { Logger } from '../observe/logger.js';
 
 const IPV6_NETWORK_PARTS = 4;
 
 /**
- * Whom a request comes from, as far as limits go: an IPv4 address, or the 64 bits of an IPv6 one that
- * belong to one customer. `X-Forwarded-For` counts only from a trusted proxy (addresses, networks such
- * as `10.0.0.0/8`, or `loopback`): anyone can write that header.
+ * Reads the client's address for limits: an IPv4 address, or the 64 bits of an IPv6 address that belong
+ * to one customer. `X-Forwarded-For` counts only from a trusted proxy (addresses, networks such as
+ * `10.0.0.0/8`, or `loopback`), since anyone can send that header. The first one from another peer is
+ * logged, since the peer may be the operator's proxy.
  */
 export function addressReader(
   trustedProxies: readonly string[],
+  logger: Logger,
 ): (request: IncomingMessage) => string {
   const isTrusted = proxyAddr.compile([...trustedProxies]);
-  return (request) => networkOf(proxyAddr(request, isTrusted));
+  let hasWarned = false;
+
+  function warnOnce(peer: string): void {
+    if (hasWarned) return;
+    hasWarned = true;
+    logger.warn({
+      event: 'PROXY_NOT_TRUSTED',
+      peer,
+      hint: 'if this is your proxy, add it to TRUSTED_PROXIES: otherwise all visitors behind it share one address and its limits',
+    });
+  }
+
+  return (request) => {
+    const { headers, socket } = request;
+    const isForwarded = (headers['x-forwarded-for'] ?? headers.forwarded) !== undefined;
+    const peer = socket.remoteAddress;
+    if (isForwarded && peer !== undefined && !isTrusted(peer, 0)) warnOnce(peer);
+    return networkOf(proxyAddr(request, isTrusted));
+  };
 }
 
 /** Some proxies write the port, too. */

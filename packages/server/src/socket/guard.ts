@@ -3,8 +3,8 @@ import { PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
-import { logOriginRefused, type OriginCheck } from './origin.js';
 import type { Account, Ledger } from './ledger.js';
+import { logOriginRefused, type OriginCheck, originError } from './origin.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
 import type { Requester } from './rate-limits.js';
@@ -24,7 +24,7 @@ export interface Admission extends Requester {
 }
 
 export interface GuardOptions {
-  mayConnect: OriginCheck;
+  checkOrigin: OriginCheck;
   authenticate: Authenticate | undefined;
   ledger: Ledger;
 }
@@ -38,7 +38,7 @@ export interface Guard {
 const BUSY_RETRY_MS = 2_000;
 
 export function createGuard(options: GuardOptions, logger: Logger): Guard {
-  const { mayConnect, authenticate, ledger } = options;
+  const { checkOrigin, authenticate, ledger } = options;
 
   async function principalOf(
     account: Account,
@@ -64,9 +64,10 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
       const { conn, handshake, request } = socket;
       const account = ledger.accountOf(conn);
       account.enter();
-      if (!mayConnect(request)) {
-        logOriginRefused(request, logger);
-        throw new StreamError('unauthorized', 'unable to connect: this page may not');
+      const refusal = checkOrigin(handshake);
+      if (refusal !== undefined) {
+        logOriginRefused(refusal, logger);
+        throw originError(refusal);
       }
       const message = parse(handshakeSchema, handshake.auth);
       const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;

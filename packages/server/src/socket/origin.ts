@@ -1,29 +1,105 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import { StreamError } from '@rivulet/protocol';
 import type { Logger } from '../observe/logger.js';
 
+/** A request of an Engine.IO connection, or the handshake of a Socket.IO one. */
+export interface PageRequest {
+  headers: IncomingHttpHeaders;
+  query: Readonly<Record<string, unknown>>;
+}
+
 /**
- * Whether a page may connect. Browsers do not apply CORS to websockets, so this is what keeps another
- * site's page from using a visitor's address. A request without an Origin is no browser's.
+ * Why a request is refused. `not_allowed`: its `Origin` is not an allowed one. `cross_site`: a browser
+ * sent it for a page of another origin, without an `Origin`. `jsonp`: it asks for a script.
  */
-export type OriginCheck = (request: Pick<IncomingMessage, 'headers'>) => boolean;
+export interface OriginRefusal {
+  reason: 'not_allowed' | 'cross_site' | 'jsonp';
+  /** Bounded, in printable ASCII; undefined if the request has none. */
+  origin: string | undefined;
+}
+
+/**
+ * Browsers apply CORS neither to WebSockets nor to scripts. This check keeps the pages of other sites
+ * from asking with a visitor's address and cookies.
+ *
+ * @returns undefined if the request is allowed.
+ */
+export type OriginCheck = (request: PageRequest) => OriginRefusal | undefined;
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]']);
-// Anyone may send anything.
-const MAX_LOGGED_UNITS = 200;
+const WILDCARD = '://*.';
+const MAX_SHOWN_UNITS = 200;
 
 /**
- * Allows the origins given (`https://chat.example`, or `*` for all); with none given, the pages of
- * this machine.
+ * Allows the origins in `allowed`, which are in the normal form of the setting `allowedOrigins`. If it
+ * is undefined, the http and https pages of this machine are allowed. Requests without an `Origin` are
+ * allowed unless `Sec-Fetch-Site` says that a page of another origin sent them: servers and command
+ * lines send none, nor does a browser with a GET request of the server's own page.
  */
-export function allowOrigins(allowed: readonly string[] | undefined): OriginCheck {
-  return ({ headers: { origin } }) => {
-    if (origin === undefined || allowed?.includes('*')) return true;
-    if (allowed !== undefined) return allowed.includes(origin);
-    return URL.canParse(origin) && LOOPBACK.has(new URL(origin).hostname);
+export function createOriginCheck(allowed: readonly string[] | undefined): OriginCheck {
+  const isAllowed = allowed === undefined ? isLoopback : matcherOf(allowed);
+  return ({ headers, query }) => {
+    const { origin } = headers;
+    const shown = origin === undefined ? undefined : printable(origin);
+    if (query['j'] !== undefined) return { reason: 'jsonp', origin: shown };
+    if (origin !== undefined) {
+      return isAllowed(origin.toLowerCase()) ? undefined : { reason: 'not_allowed', origin: shown };
+    }
+    const site = headers['sec-fetch-site'];
+    // A `same-site` page has another subdomain or port, and may be anyone's.
+    const isElsewhere = site === 'cross-site' || site === 'same-site';
+    return isElsewhere ? { reason: 'cross_site', origin: undefined } : undefined;
   };
 }
 
-export function logOriginRefused({ headers }: IncomingMessage, logger: Logger): void {
-  const origin = headers.origin?.slice(0, MAX_LOGGED_UNITS);
-  logger.warn({ event: 'ORIGIN_REFUSED', origin, hint: 'name it in ALLOWED_ORIGINS' });
+type OriginMatcher = (origin: string) => boolean;
+
+function isLoopback(origin: string): boolean {
+  return /^https?:/.test(origin) && URL.canParse(origin) && LOOPBACK.has(new URL(origin).hostname);
+}
+
+function matcherOf(allowed: readonly string[]): OriginMatcher {
+  if (allowed.includes('*')) return () => true;
+  const exact = new Set(allowed);
+  const wildcards = allowed.filter((origin) => origin.includes(WILDCARD)).map(wildcardPattern);
+  return (origin) => exact.has(origin) || wildcards.some((pattern) => pattern.test(origin));
+}
+
+/** `https://*.example.com` matches every subdomain at any depth, and not `https://example.com`. */
+function wildcardPattern(allowed: string): RegExp {
+  const [scheme = '', parent = ''] = allowed.split(WILDCARD);
+  const escaped = parent.replaceAll('.', String.raw`\.`);
+  return new RegExp(`^${scheme}://(?:[a-z0-9_-]+\\.)+${escaped}$`);
+}
+
+function printable(text: string): string {
+  return text
+    .slice(0, MAX_SHOWN_UNITS)
+    .replace(/[^ -~]/g, (unit) => `\\x${unit.charCodeAt(0).toString(16).padStart(2, '0')}`)
+    .slice(0, MAX_SHOWN_UNITS);
+}
+
+export function originError({ reason, origin }: OriginRefusal): StreamError {
+  return new StreamError('unauthorized', `unable to connect: ${explain(reason, origin)}`);
+}
+
+function explain(reason: OriginRefusal['reason'], origin: string | undefined): string {
+  switch (reason) {
+    case 'jsonp':
+      return 'JSONP polling is not supported';
+    case 'cross_site':
+      return 'a page of another origin sent the request without an Origin header';
+    case 'not_allowed':
+      return `the origin ${origin} is not allowed; the operator of the server can add it to ALLOWED_ORIGINS (allowedOrigins)`;
+  }
+}
+
+export function logOriginRefused({ reason, origin }: OriginRefusal, logger: Logger): void {
+  const hint = reason === 'not_allowed' && { hint: 'to allow it, add it to ALLOWED_ORIGINS' };
+  logger.warn({
+    event: 'ORIGIN_REFUSED',
+    reason,
+    ...(origin !== undefined && { origin }),
+    ...hint,
+  });
 }

@@ -1,42 +1,129 @@
-import type { Server as HttpServer } from 'node:http';
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
 import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
+import { wireError } from './encode.js';
 import type { Connection, Ledger } from './ledger.js';
-import { logOriginRefused, type OriginCheck } from './origin.js';
+import { logOriginRefused, type OriginCheck, originError, type OriginRefusal } from './origin.js';
 
 export type { Server as SocketServer } from 'socket.io';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** A connection of a refused origin is closed this long after its handshake. */
+const REFUSED_CONNECT_TIMEOUT_MS = 5_000;
+/** The time that the client has to read the refusal. */
+const REFUSED_CLOSE_TIMEOUT_MS = 1_000;
+/** Connections of refused origins at the same time. The handshake of a further one fails. */
+const MAX_REFUSED = 100;
+
+type Query = Readonly<Record<string, string>>;
+type Next = (error?: Error) => void;
+
 /** A Socket.IO server that takes no more than Rivulet's messages need, from pages that may connect. */
 export function createSocketServer(
   http: HttpServer,
-  mayConnect: OriginCheck,
+  checkOrigin: OriginCheck,
   ledger: Ledger,
   logger: Logger,
 ): Server {
+  /** Connections that are in no namespace yet, by their session id. */
+  const pending = new Map<string, Connection>();
+  const refused = new Map<Connection, OriginRefusal>();
+
   const io = new Server(http, {
     allowRequest(request, decide) {
-      if (!mayConnect(request)) {
-        logOriginRefused(request, logger);
-        decide('origin not allowed', false);
-      } else if (!ledger.reserve(request)) {
-        logger.warn({ event: 'CONNECTION_REFUSED', reason: 'handshakes' });
-        decide('too many connections', false);
-      } else {
-        decide(null, true);
-      }
+      const isRefused = refusalOf(request) !== undefined;
+      const hasRoom = !isRefused || refused.size < MAX_REFUSED;
+      if (hasRoom && ledger.reserve(request)) return decide(null, true);
+      logger.warn({ event: 'CONNECTION_REFUSED', reason: isRefused ? 'origins' : 'handshakes' });
+      decide('too many connections', false);
     },
-    cors: {
-      origin: (origin, decide) => decide(null, mayConnect({ headers: origin ? { origin } : {} })),
-    },
+    // A page of a refused origin can read its refusal. Cookies are not sent, and need not be.
+    cors: { origin: true },
     maxHttpBufferSize: LIMITS.messageBytes,
     connectTimeout: CONNECT_TIMEOUT_MS,
     serveClient: false,
   });
-  io.engine.on('connection', (connection: Connection) => ledger.accountOf(connection));
-  // Who leaves may not stay connected, where nobody counts it.
-  io.on('connection', (socket) => socket.on('disconnect', () => socket.conn.close()));
+
+  function refusalOf(request: IncomingMessage): OriginRefusal | undefined {
+    return checkOrigin({ headers: request.headers, query: queryOf(request) });
+  }
+
+  function refuse(conn: Connection, refusal: OriginRefusal): void {
+    if (refused.has(conn)) return;
+    logOriginRefused(refusal, logger);
+    refused.set(conn, refusal);
+    conn.once('close', () => refused.delete(conn));
+    terminateLater(conn, REFUSED_CONNECT_TIMEOUT_MS);
+  }
+
+  // Engine.IO calls `allowRequest` at the handshake only, and this for every request. A browser omits the
+  // `Origin` of GET requests of the page's own origin, so the first to have one may be a later request.
+  io.engine.use((request: IncomingMessage, _: ServerResponse, next: Next) => {
+    const refusal = refusalOf(request);
+    if (refusal === undefined) return next();
+    const { sid } = queryOf(request);
+    const conn = sid === undefined ? undefined : pending.get(sid);
+    if (refusal.reason === 'not_allowed' && (sid === undefined || conn !== undefined)) {
+      if (conn !== undefined) refuse(conn, refusal);
+      return next();
+    }
+    logOriginRefused(refusal, logger);
+    next(originError(refusal));
+  });
+
+  io.engine.on('connection', (conn: Connection) => {
+    ledger.accountOf(conn);
+    const sid = sessionIdOf(conn);
+    pending.set(sid, conn);
+    conn.once('close', () => pending.delete(sid));
+    const refusal = refusalOf(conn.request);
+    if (refusal !== undefined) refuse(conn, refusal);
+  });
+
+  io.use(({ conn }, next) => {
+    const refusal = refused.get(conn);
+    if (refusal === undefined) return next();
+    const data = wireError(originError(refusal));
+    next(Object.assign(new Error(data.message), { data }));
+    // Socket.IO sends the refusal in the next tick, before this one.
+    process.nextTick(closeRefused, conn);
+  });
+
+  io.on('connection', (socket) => {
+    pending.delete(sessionIdOf(socket.conn));
+    // Who leaves may not stay connected, where nobody counts it.
+    socket.on('disconnect', () => socket.conn.close());
+  });
   return io;
+}
+
+/** Engine.IO has parsed the query of each request that it handles. */
+function queryOf(request: IncomingMessage): Query {
+  const { _query: query } = request as IncomingMessage & { _query: Query };
+  return query;
+}
+
+/** The session id of Engine.IO, which its type hides. */
+function sessionIdOf(conn: unknown): string {
+  return (conn as { id: string }).id;
+}
+
+function closeRefused(conn: Connection): void {
+  if (conn.readyState !== 'open') return;
+  // Polling waits for the client to ask for the end, for 30 s unless told.
+  Object.assign(conn.transport, { closeTimeout: REFUSED_CLOSE_TIMEOUT_MS });
+  conn.close();
+  terminateLater(conn, REFUSED_CLOSE_TIMEOUT_MS);
+}
+
+/** Ends the connection after `ms`, without waiting for the client. */
+function terminateLater(conn: Connection, ms: number): void {
+  const timer = setTimeout(() => {
+    conn.close(true);
+    const { socket } = conn.transport as { socket?: { terminate?: () => void } };
+    socket?.terminate?.();
+  }, ms);
+  timer.unref();
 }

@@ -12,6 +12,7 @@ import {
   resumeSchema,
   cancelSchema,
   detachSchema,
+  listSchema,
   startSchema,
   toolReplySchema,
 } from '@rivulet/protocol/schema';
@@ -30,7 +31,7 @@ export interface Requests {
   cancel(raw: unknown): DoneReply;
   detach(raw: unknown): DoneReply;
   toolReply(raw: unknown): DoneReply;
-  list(): StreamListReply;
+  list(raw: unknown): StreamListReply;
 }
 
 export function createRequests(
@@ -110,7 +111,8 @@ export function createRequests(
       streams.get(principal, stream_id);
       throw unsupported('this server has no tools that wait for a client');
     },
-    list() {
+    list(raw) {
+      parse(listSchema, raw ?? {});
       const summaries = streams.running(principal).map((stream) => ({
         ...envelopeOf(stream),
         query: stream.query,

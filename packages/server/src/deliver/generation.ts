@@ -63,14 +63,14 @@ export function createGeneration(
 }
 
 /**
- * Runs `generate` until its log has an end. `hasRoom` is called after each entry; without room the log
- * ends as `overloaded`. `onRestart` is called before an attempt whose text begins again is appended.
+ * Runs `generate` until its log has an end or its controller aborts. `onAppend` is called after each
+ * entry, `onRestart` before an attempt whose text begins again is appended.
  */
 export async function runGeneration(
   generation: Generation,
   generate: Generate,
   request: GenerateRequest,
-  hasRoom: () => boolean,
+  onAppend: () => void,
   onRestart: (attempt: StartEntry) => void,
 ): Promise<void> {
   const { log, controller, streams, preemption } = generation;
@@ -89,14 +89,8 @@ export async function runGeneration(
         if (controller.signal.aborted) break;
       }
       if (!log.append(entry) || log.done) break;
-      if (hasRoom()) continue;
-      log.append({
-        type: 'error',
-        code: 'overloaded',
-        message: 'unable to finish the answer: the server is full; ask again soon',
-        retryAfterMs: 1_000,
-      });
-      break;
+      onAppend();
+      if (controller.signal.aborted) break;
     }
   } catch {
     // `Generate` promises not to throw; a reader must hear of an end all the same.

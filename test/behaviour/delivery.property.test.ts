@@ -71,16 +71,21 @@ describe('a branch that is cut at any moment', () => {
       const trunk = createLog();
       const branch = createBranch(trunk);
       let truth = EMPTY;
+      let whole = EMPTY;
       for (const [i, entry] of all.entries()) {
         if (i === cutAfter) branch.append(CANCELLED);
         else if (i < cutAfter) truth = withEntry(truth, entry);
         trunk.append(entry);
+        whole = withEntry(whole, entry);
+        expect(trunk.textLength).toBe(toldBy(whole).text.length);
+        if (!branch.done) expect(branch.textLength).toBe(trunk.textLength);
       }
       const cut = withEntry(upTo(truth, readable(truth)), CANCELLED);
       if (!branch.done) branch.append(CANCELLED);
       trunk.append(CANCELLED);
       expect(readAll(branch, sizes)).toEqual(cut);
       expect([branch.head, branch.done]).toEqual([cut.units.length, true]);
+      expect(branch.textLength).toBe(toldBy(cut).text.length);
     });
     fc.assert(property, { interruptAfterTimeLimit: TIME_MS });
   });

@@ -49,6 +49,49 @@ describe('a log', () => {
     expect(log.bytes).toBeGreaterThan(18_000);
   });
 
+  it('keeps a result as it was when it was appended', () => {
+    const result = { places: ['sea'] };
+    const log = logOf({ type: 'tool_result', callId: 'call-1', name: 't', result });
+    result.places.push('lake');
+    expect(log.read(0, 100)?.entry).toMatchObject({ result: { places: ['sea'] } });
+  });
+
+  it('is unchanged by an entry that cannot be written as JSON', () => {
+    const log = logOf(START, text('a'));
+    const { head, bytes } = log;
+    const result: Entry = { type: 'tool_result', callId: 'call-1', name: 't', result: 1n };
+    expect(() => log.append(result)).toThrow(TypeError);
+    expect([log.head, log.bytes, log.textLength]).toEqual([head, bytes, 1]);
+    log.append(text('b'));
+    expect(log.read(1, 100)).toEqual({ offset: 1, size: 2, entry: text('ab') });
+  });
+
+  it('counts the text of the current attempt', () => {
+    const call: Entry = { type: 'tool_call', callId: 'call-1', name: 't', arguments: {} };
+    const log = logOf(START, text('Hello'), call, text(' you'));
+    expect(log.textLength).toBe(9);
+    log.append({ ...START, attempt: 2 });
+    expect(log.textLength).toBe(0);
+    log.append(text('Hi'));
+    log.append(CANCELLED);
+    expect(log.textLength).toBe(2);
+  });
+
+  it.each([1, 1_023, 1_024, 1_025, 16_384, 16_385, 1_100_000])(
+    'gives back a text of %i units between others',
+    (units) => {
+      const long = '→river'.repeat(units).slice(0, units);
+      const log = logOf(text('a'), text(long), text('b'), CANCELLED);
+      let read = '';
+      while (read.length < log.head - 1) {
+        const entry = log.read(read.length, 4_096)?.entry;
+        if (entry?.type !== 'text') break;
+        read += entry.text;
+      }
+      expect(read === `a${long}b`).toBe(true);
+    },
+  );
+
   it('holds half of a surrogate pair back until the other half is there', () => {
     const [high, low] = ['🦊'.slice(0, 1), '🦊'.slice(1)];
     const log = logOf(START, text(`a${high}`));

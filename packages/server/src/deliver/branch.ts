@@ -1,63 +1,82 @@
 import type { Entry } from '../entry.js';
 import type { Frame, Log } from './log.js';
 
+interface End {
+  offset: number;
+  textLength: number;
+  start: Log['start'];
+  entry: Entry;
+}
+
 /**
- * A log that goes along with another one until it gets an end of its own: streams that share one
- * generation share its text, and each can be cancelled for itself. What it takes is only that end.
+ * A view of another log, the trunk, until the view gets an end of its own. Streams that share one
+ * generation share its text, and each of them can be cancelled separately. A view stores only its end.
  */
 export function createBranch(trunk: Log): Log {
-  const listeners = new Set<() => void>();
-  let end: { offset: number; entry: Entry; start: Log['start']; textLength: number } | undefined;
+  return new Branch(trunk);
+}
 
-  /** Half of a surrogate pair that the trunk still holds back is no part of the branch. */
-  function lengthSoFar(): number {
-    const holdsBack = trunk.head > 0 && trunk.read(trunk.head - 1, 1) === undefined;
-    return holdsBack ? trunk.head - 1 : trunk.head;
+class Branch implements Log {
+  readonly #trunk: Log;
+  readonly #listeners = new Set<() => void>();
+  #end: End | undefined;
+
+  constructor(trunk: Log) {
+    this.#trunk = trunk;
   }
 
-  function cut(frame: Frame, length: number): Frame {
-    const { offset, size, entry } = frame;
-    if (entry.type !== 'text' || size <= length) return frame;
-    return { offset, size: length, entry: { type: 'text', text: entry.text.slice(0, length) } };
+  get head(): number {
+    return this.#end === undefined ? this.#trunk.head : this.#end.offset + 1;
   }
 
-  return {
-    get head() {
-      return end === undefined ? trunk.head : end.offset + 1;
-    },
-    get done() {
-      return end !== undefined || trunk.done;
-    },
-    get start() {
-      return end === undefined ? trunk.start : end.start;
-    },
-    get textLength() {
-      return end === undefined ? trunk.textLength : end.textLength;
-    },
-    get bytes() {
-      return trunk.bytes;
-    },
-    append(entry) {
-      if (end !== undefined || trunk.done) return false;
-      const offset = lengthSoFar();
-      const textLength = trunk.textLength - (trunk.head - offset);
-      end = { offset, entry, start: trunk.start, textLength };
-      for (const listener of listeners) listener();
-      return true;
-    },
-    read(offset, max) {
-      if (end === undefined || max <= 0) return trunk.read(offset, max);
-      if (offset === end.offset) return { offset, size: 1, entry: end.entry };
-      const frame = trunk.read(offset, Math.min(max, end.offset - offset));
-      return frame && cut(frame, end.offset - offset);
-    },
-    onAppend(listener) {
-      const stop = trunk.onAppend(listener);
-      listeners.add(listener);
-      return () => {
-        stop();
-        listeners.delete(listener);
-      };
-    },
-  };
+  get done(): boolean {
+    return this.#end !== undefined || this.#trunk.done;
+  }
+
+  /** The bytes of the trunk, which all its views share. */
+  get bytes(): number {
+    return this.#trunk.bytes;
+  }
+
+  get start(): Log['start'] {
+    return (this.#end ?? this.#trunk).start;
+  }
+
+  get textLength(): number {
+    return (this.#end ?? this.#trunk).textLength;
+  }
+
+  append(entry: Entry): boolean {
+    if (this.done) return false;
+    const { head, textLength, start } = this.#trunk;
+    // The trunk may hold back half of a surrogate pair, which is then no part of the view.
+    const held = head > 0 && this.#trunk.read(head - 1, 1) === undefined ? 1 : 0;
+    this.#end = { offset: head - held, textLength: textLength - held, start, entry };
+    for (const listener of this.#listeners) listener();
+    return true;
+  }
+
+  read(offset: number, max: number): Frame | undefined {
+    const end = this.#end;
+    if (end === undefined || max <= 0) return this.#trunk.read(offset, max);
+    if (offset === end.offset) return { offset, size: 1, entry: end.entry };
+    const rest = end.offset - offset;
+    const frame = this.#trunk.read(offset, Math.min(max, rest));
+    return frame && cut(frame, rest);
+  }
+
+  onAppend(listener: () => void): () => void {
+    const stop = this.#trunk.onAppend(listener);
+    this.#listeners.add(listener);
+    return () => {
+      stop();
+      this.#listeners.delete(listener);
+    };
+  }
+}
+
+function cut(frame: Frame, length: number): Frame {
+  const { offset, size, entry } = frame;
+  if (entry.type !== 'text' || size <= length) return frame;
+  return { offset, size: length, entry: { type: 'text', text: entry.text.slice(0, length) } };
 }

@@ -63,17 +63,18 @@ export function createGeneration(
 }
 
 /**
- * Runs `generate` until its log has an end or its controller aborts. `onAppend` is called after each
- * entry, `onRestart` before an attempt whose text begins again is appended.
+ * Runs `generate` until its log has an end or its controller aborts. `onGrowth` is called whenever the
+ * log has taken more memory, `onRestart` before an attempt whose text begins again is appended.
  */
 export async function runGeneration(
   generation: Generation,
   generate: Generate,
   request: GenerateRequest,
-  onAppend: () => void,
+  onGrowth: () => void,
   onRestart: (attempt: StartEntry) => void,
 ): Promise<void> {
   const { log, controller, streams, preemption } = generation;
+  let bytes = log.bytes;
   try {
     for await (const entry of generate(request, controller.signal, preemption)) {
       if (controller.signal.aborted) break;
@@ -89,7 +90,9 @@ export async function runGeneration(
         if (controller.signal.aborted) break;
       }
       if (!log.append(entry) || log.done) break;
-      onAppend();
+      if (log.bytes === bytes) continue;
+      bytes = log.bytes;
+      onGrowth();
       if (controller.signal.aborted) break;
     }
   } catch {

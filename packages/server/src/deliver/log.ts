@@ -9,144 +9,231 @@ export interface Frame {
 
 /**
  * A response as an append-only log. Text counts one offset unit for each UTF-16 unit, any other
- * entry one. The log knows no reader: whoever reads keeps an offset of its own.
+ * entry one. The log knows no reader: each reader keeps its own offset.
  */
 export interface Log {
   /** The offset after the last entry. */
   readonly head: number;
-  /** Whether the terminal entry is in. */
+  /** True once the terminal entry is in the log. */
   readonly done: boolean;
   /** Where the newest attempt begins; undefined before the first. */
   readonly start: { readonly offset: number; readonly attempt: number } | undefined;
-  /** UTF-16 units of the newest attempt's text so far. */
-  readonly textLength: number;
-  /** Bytes that the log holds in memory, near enough to bound it. */
+  /**
+   * Bytes that the log holds in memory, its fixed cost included. The log counts two bytes for each
+   * UTF-16 unit; V8 needs only one where a text is Latin-1.
+   */
   readonly bytes: number;
-  /** Adds an entry. After the terminal entry nothing is added any more; false says that it was not. */
+  /** UTF-16 units of the current attempt's text so far; a `start` entry resets it to 0. */
+  readonly textLength: number;
+  /**
+   * Adds an entry.
+   * @returns false if the log has its terminal entry; the log ignores later entries.
+   * @throws {TypeError} The entry cannot be written as JSON. The log is unchanged.
+   */
   append(entry: Entry): boolean;
   /**
-   * The next piece from `offset`: text of at most `max` units, from as many entries as that takes, or
-   * one other entry. Undefined where there is nothing yet. A surrogate pair is never split, so where one
-   * begins a `max` of 1 gives 2.
+   * Reads the next piece from `offset`: text of at most `max` units, from as many entries as that takes,
+   * or one other entry. The cost depends on the size of that piece, not on the length of the log.
+   * A surrogate pair is never split: where one begins, a `max` of 1 gives 2 units.
+   * @returns undefined if there is nothing to read yet.
    */
   read(offset: number, max: number): Frame | undefined;
   /** Calls `listener` after each append until the returned function is called. */
   onAppend(listener: () => void): () => void;
 }
 
-// Appending to a string that has been sliced copies it, so text is kept in segments of this length
-// and only the last of them grows.
-const SEGMENT_UNITS = 1024;
-const ENTRY_OVERHEAD_BYTES = 128;
+/** Sealed text, or another entry as JSON. Its content is a flat string that no other string shares. */
+interface Part {
+  offset: number;
+  isText: boolean;
+  content: string;
+}
+
+const SEGMENT_UNITS = 1_024;
+/** `Buffer.write` has a fixed cost; a loop is faster for texts up to this length. */
+const SHORT_UNITS = 32;
+
+const BYTES_PER_UNIT = 2;
+/** A part, its string's header and its place in the array. */
+const PART_BYTES = 80;
+/** The tail of a log with its two objects in the heap. */
+const TAIL_BYTES = SEGMENT_UNITS * BYTES_PER_UNIT + 320;
+/** A log without entries. */
+const LOG_BYTES = 448;
+
+const SCRATCH_UNITS = 16_384;
+const scratch = Buffer.allocUnsafeSlow(SCRATCH_UNITS * BYTES_PER_UNIT);
 
 export function createLog(): Log {
-  const frames: Frame[] = [];
-  const listeners = new Set<() => void>();
-  let head = 0;
-  let bytes = 0;
-  let done = false;
-  let start: Log['start'];
-  let textLength = 0;
+  return new SegmentedLog();
+}
 
-  function push(size: number, entry: Entry): void {
-    frames.push({ offset: head, size, entry });
-    bytes += ENTRY_OVERHEAD_BYTES;
+/**
+ * The newest text is written into a buffer, the tail. A full tail is sealed: its text becomes one flat
+ * string. Appending to a string instead would keep every token alive, each in a node of its own, and a
+ * token can keep a much larger string alive from which it was sliced.
+ */
+class SegmentedLog implements Log {
+  head = 0;
+  done = false;
+  start: Log['start'];
+  bytes = LOG_BYTES;
+  textLength = 0;
+  readonly #parts: Part[] = [];
+  readonly #listeners = new Set<() => void>();
+  #tail: Buffer | undefined;
+  /** The offset where the tail begins. */
+  #sealed = 0;
+
+  append(entry: Entry): boolean {
+    if (this.done) return false;
+    if (entry.type === 'text') this.#appendText(entry.text);
+    else this.#appendOther(entry);
+    for (const listener of this.#listeners) listener();
+    return true;
   }
 
-  function appendText(text: string): void {
-    const last = frames.at(-1);
-    if (last?.entry.type === 'text' && last.size + text.length <= SEGMENT_UNITS) {
-      last.entry = { type: 'text', text: last.entry.text + text };
-      last.size += text.length;
-    } else {
-      push(text.length, { type: 'text', text });
+  read(offset: number, max: number): Frame | undefined {
+    if (offset < 0 || offset >= this.head || max <= 0) return undefined;
+    if (!this.#isText(offset)) {
+      const { content } = this.#parts[this.#find(offset)]!;
+      return { offset, size: 1, entry: JSON.parse(content) as Entry };
     }
-    head += text.length;
-    bytes += text.length * 2;
+    return this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
   }
 
-  /** The index of the frame that covers `offset`. */
-  function find(offset: number): number {
+  onAppend(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #appendText(text: string): void {
+    this.textLength += text.length;
+    if (text.length >= SEGMENT_UNITS) {
+      this.#addPart(true, flat(text), text.length);
+      return;
+    }
+    const room = SEGMENT_UNITS - (this.head - this.#sealed);
+    if (text.length <= room) {
+      this.#write(text);
+      return;
+    }
+    this.#write(text.slice(0, room));
+    this.#seal();
+    this.#write(text.slice(room));
+  }
+
+  #appendOther(entry: Entry): void {
+    this.#addPart(false, flat(JSON.stringify(entry)), 1);
+    if (entry.type === 'start') {
+      this.start = { offset: this.head - 1, attempt: entry.attempt };
+      this.textLength = 0;
+    }
+    if (!isTerminal(entry)) return;
+    this.done = true;
+    this.#closeTail();
+  }
+
+  /** Adds to the tail, which has room for `text`. */
+  #write(text: string): void {
+    const tail = (this.#tail ??= this.#openTail());
+    let at = (this.head - this.#sealed) * BYTES_PER_UNIT;
+    if (text.length > SHORT_UNITS) tail.write(text, at, 'utf16le');
+    else {
+      for (let i = 0; i < text.length; i++) {
+        const unit = text.charCodeAt(i);
+        tail[at++] = unit;
+        tail[at++] = unit >> 8;
+      }
+    }
+    this.head += text.length;
+  }
+
+  #seal(): void {
+    const units = this.head - this.#sealed;
+    if (units > 0) this.#push(true, this.#tailText(0, units));
+  }
+
+  #addPart(isText: boolean, content: string, size: number): void {
+    this.#seal();
+    this.head += size;
+    this.#push(isText, content);
+  }
+
+  /** Adds a part that ends at `head`. */
+  #push(isText: boolean, content: string): void {
+    this.#parts.push({ offset: this.#sealed, isText, content });
+    this.bytes += PART_BYTES + content.length * BYTES_PER_UNIT;
+    this.#sealed = this.head;
+  }
+
+  #openTail(): Buffer {
+    this.bytes += TAIL_BYTES;
+    return Buffer.allocUnsafeSlow(SEGMENT_UNITS * BYTES_PER_UNIT);
+  }
+
+  #closeTail(): void {
+    if (this.#tail === undefined) return;
+    this.#tail = undefined;
+    this.bytes -= TAIL_BYTES;
+  }
+
+  /** The units of the tail in `[from, to)`, which may end after its last unit. */
+  #tailText(from: number, to: number): string {
+    const end = Math.min(to, this.head - this.#sealed);
+    return this.#tail!.toString('utf16le', from * BYTES_PER_UNIT, end * BYTES_PER_UNIT);
+  }
+
+  /** The index of the part that covers `offset`. */
+  #find(offset: number): number {
     let low = 0;
-    let high = frames.length - 1;
+    let high = this.#parts.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (frames[middle]!.offset <= offset) low = middle;
+      if (this.#parts[middle]!.offset <= offset) low = middle;
       else high = middle - 1;
     }
     return low;
   }
 
-  function readText(index: number, offset: number, max: number): Frame | undefined {
-    let text = '';
-    for (let i = index; text.length < max; i++) {
-      const frame = frames[i];
-      if (frame?.entry.type !== 'text') break;
-      const from = offset + text.length - frame.offset;
-      text += frame.entry.text.slice(from, from + max - text.length);
+  #isText(offset: number): boolean {
+    if (offset >= this.#sealed) return offset < this.head;
+    return this.#parts[this.#find(offset)]!.isText;
+  }
+
+  #readText(offset: number, max: number): Frame | undefined {
+    let text = this.#sealedText(offset, max);
+    const next = offset + text.length;
+    if (next >= this.#sealed && next < this.head && text.length < max) {
+      const from = next - this.#sealed;
+      text += this.#tailText(from, from + max - text.length);
     }
-    if (endsInHalfPair(text, offset + text.length)) text = text.slice(0, -1);
+    if (this.#endsInHalfPair(text, offset + text.length)) text = text.slice(0, -1);
     return text === '' ? undefined : { offset, size: text.length, entry: { type: 'text', text } };
   }
 
-  /** Whether the other half of the pair at the end of `text` is at `end`, or may still come. */
-  function endsInHalfPair(text: string, end: number): boolean {
-    const last = text.charCodeAt(text.length - 1);
-    if (last < 0xd800 || last > 0xdbff) return false;
-    return end === head ? !done : frames[find(end)]?.entry.type === 'text';
+  #sealedText(offset: number, max: number): string {
+    let text = '';
+    if (offset >= this.#sealed) return text;
+    for (let i = this.#find(offset); text.length < max; i++) {
+      const part = this.#parts[i];
+      if (part === undefined || !part.isText) break;
+      const from = offset + text.length - part.offset;
+      text += part.content.slice(from, from + max - text.length);
+    }
+    return text;
   }
 
-  return {
-    get head() {
-      return head;
-    },
-    get done() {
-      return done;
-    },
-    get start() {
-      return start;
-    },
-    get textLength() {
-      return textLength;
-    },
-    get bytes() {
-      return bytes;
-    },
-    append(entry) {
-      if (done) return false;
-      if (entry.type === 'text') {
-        appendText(entry.text);
-        textLength += entry.text.length;
-      } else {
-        // First, since what JSON cannot hold throws here and is not to be read by anyone.
-        bytes += toolBytes(entry);
-        push(1, entry);
-        if (entry.type === 'start') {
-          start = { offset: head, attempt: entry.attempt };
-          textLength = 0;
-        }
-        head += 1;
-        done = isTerminal(entry);
-      }
-      for (const listener of listeners) listener();
-      return true;
-    },
-    read(offset, max) {
-      if (offset < 0 || offset >= head || max <= 0) return undefined;
-      const index = find(offset);
-      const frame = frames[index]!;
-      if (frame.entry.type !== 'text') return frame;
-      return readText(index, offset, max) ?? readText(index, offset, Math.max(max, 2));
-    },
-    onAppend(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-  };
+  /** @returns true if the other half of the pair at the end of `text` is at `end`, or may still come. */
+  #endsInHalfPair(text: string, end: number): boolean {
+    const last = text.charCodeAt(text.length - 1);
+    if (last < 0xd800 || last > 0xdbff) return false;
+    return end === this.head ? !this.done : this.#isText(end);
+  }
 }
 
-/** What a tool was given or gave may be as long as a text. */
-function toolBytes(entry: Entry): number {
-  const isTool = entry.type === 'tool_call' || entry.type === 'tool_result';
-  return isTool ? JSON.stringify(entry).length * 2 : 0;
+/** Copies a string that may be a rope or a slice of a larger one. */
+function flat(text: string): string {
+  if (text.length > SCRATCH_UNITS) return Buffer.from(text, 'utf16le').toString('utf16le');
+  return scratch.toString('utf16le', 0, scratch.write(text, 0, 'utf16le'));
 }

@@ -43,6 +43,7 @@ describe('a stream in its detach timeout', () => {
         send() {},
         sendAhead: (ahead: number) => void places.push(ahead),
         drop() {},
+        forget() {},
       };
       const read = () => stream.read({ offset: 0, window: undefined, readerId: 'reader' }, sink);
       let seat = read();

@@ -177,6 +177,7 @@ describe('a stream that waits', () => {
       send,
       sendAhead: (ahead: number) => void sent.push(ahead),
       drop() {},
+      forget() {},
     };
     stream.read({ offset: 0, window: undefined, readerId: undefined }, sink);
     const seen: string[] = [];

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { getHeapStatistics } from 'node:v8';
 import {
   attachRivulet,
   ConfigError,
@@ -19,6 +20,8 @@ import { startChild } from '../harness/child.js';
 import { providersOf } from '../harness/providers.js';
 import { entriesOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
+
+const HEAP_BYTES = getHeapStatistics().heap_size_limit;
 
 interface Example {
   /** A variable, and the setting that it gives. */
@@ -235,7 +238,7 @@ describe('the settings', () => {
         maxMessagesPerSecond: 200,
         maxBytesPerSecond: 1024 * 1024,
         maxStreamsPerPrincipal: 64,
-        maxLogBytes: 256 * 1024 * 1024,
+        maxLogBytes: Math.floor(HEAP_BYTES / 8),
         detachTimeoutMs: 2000,
         disconnectTimeoutMs: 60_000,
         finishedRetentionMs: 300_000,
@@ -260,7 +263,7 @@ describe('the settings', () => {
       topP: undefined,
       topK: undefined,
       maxTokens: undefined,
-      cache: { enabled: true, ttlSeconds: 3600, maxBytes: 64 * 1024 * 1024 },
+      cache: { enabled: true, ttlSeconds: 3600, maxBytes: Math.floor(HEAP_BYTES / 64) },
       logLevel: 'info',
     });
   });

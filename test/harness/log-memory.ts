@@ -3,7 +3,6 @@ import { createBranch } from '../../packages/server/src/deliver/branch.js';
 import { createLog, type Log } from '../../packages/server/src/deliver/log.js';
 import { createStreams } from '../../packages/server/src/deliver/streams.js';
 import type { Entry, ErrorEntry } from '../../packages/server/src/entry.js';
-import { resolveSettings } from '../../packages/server/src/settings/resolve-settings.js';
 
 // Runs in a process of its own: `node --expose-gc log-memory.mjs <shape>`. The process fills logs with
 // entries of one shape and writes a `LogMemory` to stdout as JSON.
@@ -29,6 +28,12 @@ interface Held {
   accounted: number;
 }
 
+const LIMITS = {
+  maxStreamsPerPrincipal: 64,
+  detachTimeoutMs: 2_000,
+  disconnectTimeoutMs: 60_000,
+  finishedRetentionMs: 300_000,
+};
 const START: Entry = { type: 'start', attempt: 1, source: 'model', provider: 'p', model: 'm' };
 const CANCELLED: ErrorEntry = { type: 'error', code: 'cancelled', message: 'unable to go on' };
 
@@ -124,7 +129,7 @@ async function streams(count: number, maxLogBytes: number): Promise<Held> {
       yield { type: 'text', text: query };
       yield CANCELLED;
     },
-    { ...resolveSettings({ env: {} }).limits, maxLogBytes },
+    { ...LIMITS, maxLogBytes },
   );
   for (let i = 0; i < count; i++) {
     const principal = `principal-${i % 1_000}`;

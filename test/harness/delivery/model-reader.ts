@@ -230,6 +230,7 @@ export class ModelReader {
         this.#droppedAt = offset;
         this.#wire.push(this.#overTheWire({ offset, size: 1, entry: DROPPED }));
       },
+      forget: (reader) => void this.#refused.delete(reader),
       sendAhead: (ahead) => {
         assert.notEqual(ahead, this.#toldAhead, 'a place is told once');
         this.#toldAhead = ahead;

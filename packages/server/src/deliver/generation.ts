@@ -63,15 +63,14 @@ export function createGeneration(
 }
 
 /**
- * Runs `generate` until its log has an end. `hasRoom` is called whenever the log has taken more memory;
- * without room the log ends as `overloaded`. `onRestart` is called before an attempt whose text begins
- * again is appended.
+ * Runs `generate` until its log has an end or its controller aborts. `onGrowth` is called whenever the
+ * log has taken more memory, `onRestart` before an attempt whose text begins again is appended.
  */
 export async function runGeneration(
   generation: Generation,
   generate: Generate,
   request: GenerateRequest,
-  hasRoom: () => boolean,
+  onGrowth: () => void,
   onRestart: (attempt: StartEntry) => void,
 ): Promise<void> {
   const { log, controller, streams, preemption } = generation;
@@ -93,14 +92,8 @@ export async function runGeneration(
       if (!log.append(entry) || log.done) break;
       if (log.bytes === bytes) continue;
       bytes = log.bytes;
-      if (hasRoom()) continue;
-      log.append({
-        type: 'error',
-        code: 'overloaded',
-        message: 'unable to finish the answer: the server is full; ask again soon',
-        retryAfterMs: 1_000,
-      });
-      break;
+      onGrowth();
+      if (controller.signal.aborted) break;
     }
   } catch {
     // `Generate` promises not to throw; a reader must hear of an end all the same.

@@ -1,3 +1,4 @@
+import type { ErrorEntry } from '../entry.js';
 import type { Frame, Log } from './log.js';
 import type { Flushable, Pace } from './pace.js';
 
@@ -15,8 +16,13 @@ export interface Sink {
   /** Called once, before anything else is sent. */
   begin?(): void;
   send(frame: Frame): void;
-  /** The log is gone though the reader has it only up to `offset`; nothing more is sent. */
-  drop(offset: number): void;
+  /**
+   * The log is gone though the reader has it only up to `offset`; nothing more is sent. `reason` is an
+   * error to send in place of the usual one.
+   */
+  drop(offset: number, reason: ErrorEntry | undefined): void;
+  /** The reader is closed. The sink must not hold it any more, because the reader holds its log. */
+  forget(reader: Flushable): void;
   /** How many are ahead of the stream, as far as it goes: only the newest is said. */
   sendAhead(ahead: number): void;
 }
@@ -37,7 +43,7 @@ export interface Reader extends Flushable {
   /** Nothing is sent any more. */
   close(): void;
   /** The log is gone: the sink hears so, and nothing is sent any more. */
-  drop(): void;
+  drop(reason?: ErrorEntry): void;
 }
 
 /**
@@ -104,11 +110,12 @@ export function createReader(
     close() {
       closed = true;
       stopListening();
+      sink.forget(reader);
     },
-    drop() {
+    drop(reason) {
       if (!begun && !closed) sink.begin?.();
       reader.close();
-      sink.drop(sent);
+      sink.drop(sent, reason);
     },
   };
   pace.soon(reader);

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { StreamStatus } from '@rivulet/protocol';
+import type { ErrorEntry } from '../entry.js';
 import type { Log } from './log.js';
 import type { Pace } from './pace.js';
 import { createReader, type Reader, type ReaderOptions, type Sink } from './reader.js';
@@ -46,8 +47,8 @@ export interface Stream extends StreamIdentity {
   read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Seat;
   /** A reader that was cut off says that it will not come back. */
   giveUp(readerId: string | undefined): void;
-  /** The log is being dropped: its readers hear so, and no timer is left. */
-  dispose(): void;
+  /** The log is being dropped: its readers are told `reason` or the usual error, and no timer is left. */
+  dispose(reason?: ErrorEntry): void;
 }
 
 const EPOCH_BYTES = 9;
@@ -149,10 +150,10 @@ export function createStream(
       detachedUntil = performance.now() + graces.detachTimeoutMs;
       abandonInTime();
     },
-    dispose() {
+    dispose(reason) {
       clearTimeout(timer);
       clearImmediate(detaching);
-      for (const reader of readers.keys()) reader.drop();
+      for (const reader of readers.keys()) reader.drop(reason);
       readers.clear();
     },
   };

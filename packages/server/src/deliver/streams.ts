@@ -5,14 +5,18 @@ import type { ErrorEntry, StartEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { createBranch } from './branch.js';
 import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
-import { createLogBytes } from './log-bytes.js';
+import { createMemoryBudget } from './memory-budget.js';
 import { createPace } from './pace.js';
 import { createStream, type StreamTimeouts, type Stream, type StreamIdentity } from './stream.js';
 
 export interface StreamLimits extends StreamTimeouts {
   /** A finished stream can be read for this long. */
   finishedRetentionMs: number;
-  /** Bytes of all logs. Past it, finished streams are dropped; then new streams and growing ones fail. */
+  /**
+   * The memory budget of all streams; one principal may use an eighth of it. Past either, finished streams
+   * are dropped. Then new streams are refused, and running streams end: those of the principal that is
+   * past its eighth, or of the one that uses the most.
+   */
   maxLogBytes: number;
   /** Active streams of one principal. */
   maxStreamsPerPrincipal: number;
@@ -66,6 +70,21 @@ const SHUT_DOWN: ErrorEntry = {
   code: 'interrupted',
   message: 'unable to finish the answer: the server is being shut down; ask again',
 };
+const OWN_MEMORY_USED: ErrorEntry = {
+  type: 'error',
+  code: 'overloaded',
+  message:
+    'unable to finish the answer: your answers use all the memory that one user may; ask again once others have ended',
+  retryAfterMs: 1_000,
+};
+const MEMORY_USED: ErrorEntry = {
+  type: 'error',
+  code: 'overloaded',
+  message: 'unable to finish the answer: the server is full; ask again soon',
+  retryAfterMs: 1_000,
+};
+/** One principal may use this part of the memory budget. */
+const PRINCIPAL_SHARE = 1 / 8;
 const DRAIN_CHECK_MS = 50;
 /** What was said last needs to be read, too. */
 const LAST_WORDS_MS = 1_000;
@@ -76,7 +95,8 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
   /** What is being generated now, by the fingerprint of its request, which names the principal. */
   const flights = new Map<string, Generation>();
   const finished = new Map<Stream, NodeJS.Timeout>();
-  const logBytes = createLogBytes();
+  const budget = createMemoryBudget();
+  const maxPrincipalBytes = limits.maxLogBytes * PRINCIPAL_SHARE;
   let draining = false;
 
   function start(identity: StreamIdentity, request: GenerateRequest): Stream {
@@ -108,7 +128,7 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     stream.setAhead(generation.ahead);
     generation.streams.add(stream);
     generation.updatePreemption();
-    logBytes.hold(generation);
+    budget.hold(generation, principal);
     const own = byPrincipal.get(principal) ?? new Map<string, Owned>();
     byPrincipal.set(principal, own.set(id, { stream, generation, fingerprint }));
     if (flight === undefined) {
@@ -123,14 +143,14 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     request: GenerateRequest,
     fingerprint: string,
   ): Promise<void> {
-    const hasRoom = (): boolean => {
-      logBytes.update(generation);
-      return makeRoom(0);
-    };
-    await runGeneration(generation, generate, request, hasRoom, (attempt) =>
-      endForPlainReaders(generation, attempt),
+    await runGeneration(
+      generation,
+      generate,
+      request,
+      () => keepWithinBudget(generation),
+      (attempt) => endForPlainReaders(generation, attempt),
     );
-    logBytes.update(generation);
+    budget.update(generation);
     land(fingerprint, generation);
     for (const stream of generation.streams) finish(stream);
   }
@@ -161,13 +181,13 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     return owned?.stream === stream ? owned : undefined;
   }
 
-  function forget(stream: Stream): void {
+  function forget(stream: Stream, reason?: ErrorEntry): void {
     const owned = ownedOf(stream);
     clearTimeout(finished.get(stream));
     finished.delete(stream);
-    stream.dispose();
+    stream.dispose(reason);
     if (owned === undefined) return;
-    logBytes.release(owned.generation);
+    budget.release(owned.generation, stream.principal);
     const own = byPrincipal.get(stream.principal);
     own?.delete(stream.id);
     if (own?.size === 0) byPrincipal.delete(stream.principal);
@@ -178,19 +198,70 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     if (running(principal).length >= limits.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }
-    if (!makeRoom(requestBytes)) throw overloaded('the server is full; try again soon');
+    if (!makeOwnRoom(principal, requestBytes)) {
+      throw overloaded(
+        'your answers use all the memory that one user may; try again once others have ended',
+      );
+    }
+    const ownBytes = budget.heldBy(principal) + requestBytes;
+    if (!makeRoom(requestBytes, ownBytes)) throw overloaded('the server is full; try again soon');
   }
 
-  /** Finished logs leave, the oldest first, those that are being read last. */
-  function makeRoom(moreBytes: number): boolean {
-    const most = limits.maxLogBytes - moreBytes;
-    if (logBytes.held <= most) return true;
-    const unreadFirst = [...finished.keys()].sort((a, b) => +a.hasReaders - +b.hasReaders);
-    for (const stream of unreadFirst) {
-      forget(stream);
-      if (logBytes.held <= most) return true;
+  /** Counts what the generation's log has grown by, and ends streams where there is no room for it. */
+  function keepWithinBudget(generation: Generation): void {
+    budget.update(generation);
+    for (const stream of generation.streams) {
+      if (!makeOwnRoom(stream.principal, 0)) end(stream, OWN_MEMORY_USED);
+    }
+    makeRoom(0, 0);
+  }
+
+  /** Drops finished streams of the principal until it has room for `moreBytes`. @returns false if it has none. */
+  function makeOwnRoom(principal: string, moreBytes: number): boolean {
+    const hasRoom = (): boolean => budget.heldBy(principal) + moreBytes <= maxPrincipalBytes;
+    if (hasRoom()) return true;
+    const own = [...(byPrincipal.get(principal)?.values() ?? [])].map(({ stream }) => stream);
+    return drop(() => own.filter((stream) => finished.has(stream)), hasRoom);
+  }
+
+  /**
+   * Drops finished streams until there is room for `moreBytes`. If that is not enough, it ends and drops
+   * running streams of the principal that uses the most, as long as that is more than `ownBytes`.
+   * @returns false if there is no room.
+   */
+  function makeRoom(moreBytes: number, ownBytes: number): boolean {
+    const hasRoom = (): boolean => budget.held + moreBytes <= limits.maxLogBytes;
+    if (hasRoom() || drop(() => finished.keys(), hasRoom)) return true;
+    for (;;) {
+      const heaviest = budget.heaviest();
+      if (heaviest === undefined || budget.heldBy(heaviest) <= ownBytes) return false;
+      const largest = largestRunning(heaviest);
+      if (largest === undefined) return false;
+      end(largest, MEMORY_USED);
+      forget(largest, MEMORY_USED);
+      if (hasRoom()) return true;
+    }
+  }
+
+  /** Drops streams in the order given, those with readers last. @returns true once `hasRoom` does. */
+  function drop(streams: () => Iterable<Stream>, hasRoom: () => boolean): boolean {
+    for (const isRead of [false, true]) {
+      for (const stream of streams()) {
+        if (stream.hasReaders !== isRead) continue;
+        forget(stream);
+        if (hasRoom()) return true;
+      }
     }
     return false;
+  }
+
+  function largestRunning(principal: string): Stream | undefined {
+    let largest: Owned | undefined;
+    for (const owned of byPrincipal.get(principal)?.values() ?? []) {
+      if (owned.stream.log.done) continue;
+      if (largest === undefined || bytesOf(owned) > bytesOf(largest)) largest = owned;
+    }
+    return largest?.stream;
   }
 
   function end(stream: Stream, entry: ErrorEntry): void {
@@ -257,6 +328,10 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
       for (const principal of byPrincipal.keys()) forgetPrincipal(principal);
     },
   };
+}
+
+function bytesOf({ generation: { log, requestBytes } }: Owned): number {
+  return log.bytes + requestBytes;
 }
 
 function overloaded(reason: string): StreamError {

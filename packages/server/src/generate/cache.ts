@@ -11,6 +11,8 @@ export interface CachedAnswer {
 
 /** Complete answers by key. Whoever calls treats a throw as a miss. */
 export interface ResponseCache {
+  /** UTF-16 units of the longest answer that is given to `set`; no bound unless given. */
+  readonly maxAnswerUnits?: number;
   get(key: string): CachedAnswer | undefined;
   set(key: string, answer: CachedAnswer): void;
 }
@@ -21,12 +23,21 @@ export interface ResponseCacheOptions {
 }
 
 export function createResponseCache({ ttlSeconds, maxBytes }: ResponseCacheOptions): ResponseCache {
-  return new LRUCache<string, CachedAnswer>({
+  const answers = new LRUCache<string, CachedAnswer>({
     maxSize: maxBytes,
-    sizeCalculation: ({ text }, key) => 2 * (text.length + key.length) + 256,
+    sizeCalculation: ({ text }, key) => BYTES_PER_UNIT * (text.length + key.length) + 256,
     ttl: ttlSeconds * 1000,
   });
+  return {
+    maxAnswerUnits: Math.floor((maxBytes * LARGEST_SHARE) / BYTES_PER_UNIT),
+    get: (key) => answers.get(key),
+    set: (key, answer) => void answers.set(key, answer),
+  };
 }
+
+const BYTES_PER_UNIT = 2;
+/** One answer may take this part of the cache. Until an answer ends, its text is held for the cache. */
+const LARGEST_SHARE = 1 / 8;
 
 /** An answer is one principal's, and of the provider and model that gave it. */
 export function cacheKey(

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type {
   EndEntry,
@@ -12,9 +12,10 @@ import type {
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import { errorType } from './error-type.js';
+import { FlatText } from './flat-text.js';
 import type { OnFallback } from './route.js';
 
-/** One request as it goes: its text so far, its times, and the report at its end. */
+/** One request as it goes: its text as far as it may be cached, its times, and the report at its end. */
 export class Run {
   readonly #logger: Logger;
   readonly #metrics: StreamMetrics;
@@ -27,10 +28,14 @@ export class Run {
   #toolUnits = 0;
   cacheHit = false;
   attempt = 0;
-  /** The text of the attempt under way. */
-  text = '';
+  readonly #maxKeptUnits: number;
+  #text!: FlatText;
+  #hash!: Hash;
 
-  constructor(logger: Logger, metrics: StreamMetrics) {
+  /** The text is kept as long as it has at most `maxKeptUnits` UTF-16 units. */
+  constructor(logger: Logger, metrics: StreamMetrics, maxKeptUnits: number) {
+    this.#maxKeptUnits = maxKeptUnits;
+    this.#beginText();
     this.#logger = logger;
     this.#metrics = metrics;
     this.#metrics.active.add(1);
@@ -42,7 +47,12 @@ export class Run {
 
   /** UTF-16 units of the text, and of what its tools were given and gave. */
   get units(): number {
-    return this.text.length + this.#toolUnits;
+    return this.#text.length + this.#toolUnits;
+  }
+
+  /** The text of the attempt under way; undefined if it is longer than what is kept. */
+  get text(): string | undefined {
+    return this.#text.read();
   }
 
   /** Takes the entry into account, and gives it back. */
@@ -51,11 +61,12 @@ export class Run {
       case 'start':
         this.attempt = entry.attempt;
         this.#start = entry;
-        this.text = '';
+        this.#beginText();
         break;
       case 'text':
         if (this.#firstChunkMs === undefined) this.#noteFirstChunk();
-        this.text += entry.text;
+        this.#text.add(entry.text);
+        if (this.#text.length > this.#maxKeptUnits) this.#text.discard();
         break;
       case 'tool_call':
         this.#toolCalls += 1;
@@ -79,7 +90,7 @@ export class Run {
       event: 'LLM_STREAM_API_FALLBACK',
       ...names,
       totalMs: this.#elapsedMs(),
-      length: this.text.length,
+      length: this.#text.length,
       err: error,
     });
   };
@@ -87,14 +98,15 @@ export class Run {
   end(finishReason: FinishReason, usage: Usage): EndEntry {
     if (this.#start === undefined) throw new Error('an attempt begins before its end');
     const { source, provider, model } = this.#start;
+    this.#text.end();
     return {
       type: 'end',
       source,
       provider,
       model,
       finishReason,
-      totalLength: this.text.length,
-      digest: createHash('sha256').update(this.text).digest('hex'),
+      totalLength: this.#text.length,
+      digest: this.#hash.digest('hex'),
       usage,
       timing: {
         ...(this.#firstChunkMs !== undefined && { first_chunk_ms: this.#firstChunkMs }),
@@ -116,14 +128,14 @@ export class Run {
     const attributes = { outcome, source: this.#source() };
     this.#metrics.active.add(-1);
     this.#metrics.latencyMs.record(totalMs, attributes);
-    this.#metrics.responseLength.record(this.text.length, attributes);
+    this.#metrics.responseLength.record(this.#text.length, attributes);
     const fields = {
       outcome,
       provider: this.#start?.provider,
       attempts: this.attempt,
       firstChunkMs: this.#firstChunkMs,
       totalMs,
-      length: this.text.length,
+      length: this.#text.length,
       ...(this.usedTools && { toolCalls: this.#toolCalls }),
     };
     if (this.cacheHit) {
@@ -136,6 +148,12 @@ export class Run {
     } else {
       this.#logger.info({ event: 'LLM_STREAM_COMPLETED', ...fields });
     }
+  }
+
+  #beginText(): void {
+    const hash = createHash('sha256');
+    this.#hash = hash;
+    this.#text = new FlatText((segment) => hash.update(segment));
   }
 
   #outcome(): string {

@@ -7,6 +7,7 @@ import type { GenerateRequest } from '../request.js';
 import { resolveSettings } from '../settings/resolve-settings.js';
 import type { CoreLimits } from '../settings/settings.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
+import { FlatText } from './flat-text.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import type { Prompt, Provider } from './providers/provider.js';
 import type { Requester } from './queue.js';
@@ -100,13 +101,14 @@ export class LlmService {
       preemption,
     }: GenerateCallOptions = {},
   ): AsyncGenerator<StreamedEntry, void, undefined> {
-    const { providers, logger, metrics } = this.#options;
+    const { providers, logger, metrics, cache } = this.#options;
+    const mode = request.options?.cache ?? 'default';
+    const maxCachedUnits = mode === 'no-store' ? 0 : (cache?.maxAnswerUnits ?? Infinity);
+    const run = new Run(logger, metrics, cache === undefined ? 0 : maxCachedUnits);
     const { maxResponseUnits } = this.#limits;
-    const run = new Run(logger, metrics);
     try {
       const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
-      const mode = request.options?.cache ?? 'default';
       const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
 
       const first = providers[0].provider;
@@ -145,13 +147,9 @@ export class LlmService {
             break;
           case 'finish':
             // What a tool found may be another thing tomorrow, and what it did was done for this request.
-            if (
-              mode !== 'no-store' &&
-              step.reason === 'stop' &&
-              run.text !== '' &&
-              !run.usedTools
-            ) {
-              this.#keep(keyOf(step.provider), { text: run.text, usage: step.usage });
+            if (step.reason === 'stop' && !run.usedTools) {
+              const { text = '' } = run;
+              if (text !== '') this.#keep(keyOf(step.provider), { text, usage: step.usage });
             }
             yield run.note(run.end(step.reason, step.usage));
         }
@@ -172,17 +170,17 @@ export class LlmService {
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<CompleteResponse> {
     let start: StartEntry | undefined;
-    let text = '';
+    let text = new FlatText();
     for await (const entry of this.generateResponseStream(request, { ...(signal && { signal }) })) {
-      if (entry.type === 'start') [start, text] = [entry, ''];
-      else if (entry.type === 'text') text += entry.text;
+      if (entry.type === 'start') [start, text] = [entry, new FlatText()];
+      else if (entry.type === 'text') text.add(entry.text);
       else if (entry.type === 'error') {
         const { code, message, retryAfterMs } = entry;
-        throw new StreamError(code, message, { retryAfterMs, partialText: text });
+        throw new StreamError(code, message, { retryAfterMs, partialText: text.read() ?? '' });
       } else if (entry.type === 'end' && start !== undefined) {
         const { source, provider, model } = start;
         return {
-          text,
+          text: text.read() ?? '',
           source,
           provider,
           model,

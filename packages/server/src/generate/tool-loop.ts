@@ -1,6 +1,7 @@
 import { addAbortListener } from 'node:events';
 import { StreamError, type Usage } from '@rivulet/protocol';
 import type { ToolCallEntry, ToolResultEntry } from '../entry.js';
+import { FlatText } from './flat-text.js';
 import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from './providers/provider.js';
 import type { Requester } from './queue.js';
 import type { OnFallback, Router, RouteStep } from './route.js';
@@ -27,7 +28,7 @@ export async function* answerWithTools(
   onFallback: OnFallback,
 ): AsyncGenerator<AnswerStep, void, undefined> {
   const { tools, limits } = toolbox;
-  const spoken = new Spoken();
+  const spoken = new Spoken(tools.length > 0);
   let messages = prompt.messages;
   let caller: Provider | undefined;
   let usage: Usage = {};
@@ -41,7 +42,7 @@ export async function* answerWithTools(
     for await (const step of router.follow(asked, requester, onFallback, caller)) {
       switch (step.type) {
         case 'attempt':
-          spoken.ofTurn = '';
+          spoken.beginTurn();
           // Only where the text begins again: the next turn of the same provider carries it on.
           if (!isFirst && step.failure === undefined) break;
           spoken.last = '';
@@ -64,7 +65,7 @@ export async function* answerWithTools(
     usage = sum(usage, finish.usage);
 
     const wantsTools = finish.calls.length > 0 && finish.reason === 'stop' && tools.length > 0;
-    if (!wantsTools || (isLast && spoken.ofTurn !== '')) {
+    if (!wantsTools || (isLast && spoken.hasTurnText)) {
       yield { ...finish, usage };
       return;
     }
@@ -78,7 +79,7 @@ export async function* answerWithTools(
     }));
     const results = yield* runTogether(calls, toolbox, requester.signal);
     const { raw } = finish;
-    const said = { text: spoken.ofTurn, toolCalls: calls, ...(raw && { raw }) };
+    const said = { text: spoken.turnText(), toolCalls: calls, ...(raw && { raw }) };
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
     // Who called the tools goes on: the calls may be signed, and mean nothing to those before it.
     caller = finish.provider;
@@ -87,19 +88,38 @@ export async function* answerWithTools(
 
 /** What the model has said so far. */
 class Spoken {
-  /** In the turn under way. */
-  ofTurn = '';
   /** The last piece of all turns of the attempt. */
   last = '';
+  readonly #isKept: boolean;
+  #turn = new FlatText();
+
+  /** The text of a turn is kept only where tools may be called: it is then part of the next prompt. */
+  constructor(isKept: boolean) {
+    this.#isKept = isKept;
+    this.beginTurn();
+  }
+
+  get hasTurnText(): boolean {
+    return this.#turn.length > 0;
+  }
+
+  beginTurn(): void {
+    this.#turn = new FlatText();
+    if (!this.#isKept) this.#turn.discard();
+  }
 
   add(text: string): void {
-    this.ofTurn += text;
+    this.#turn.add(text);
     this.last = text;
   }
 
-  /** Whether a turn that begins now would run into the one before: each is a paragraph of its own. */
+  turnText(): string {
+    return this.#turn.read() ?? '';
+  }
+
+  /** @returns true if a turn that begins now would run into the one before: each is its own paragraph. */
   isMidParagraph(): boolean {
-    return this.ofTurn === '' && /\S$/.test(this.last);
+    return !this.hasTurnText && /\S$/.test(this.last);
   }
 }
 

@@ -151,9 +151,13 @@ const MAX_TEXT_UNITS = 100_000_000;
 /** An idle connection takes about 30 KB. Connections may take a quarter of the heap. */
 const HEAP_BYTES_PER_CONNECTION = 128 * 1024;
 
+/** One part in `parts` of the most that V8's heap may grow to. */
+function shareOfHeap(parts: number): number {
+  return Math.floor(getHeapStatistics().heap_size_limit / parts);
+}
+
 function maxConnections(): number {
-  const { heap_size_limit: heapBytes } = getHeapStatistics();
-  return Math.floor(heapBytes / HEAP_BYTES_PER_CONNECTION);
+  return shareOfHeap(HEAP_BYTES_PER_CONNECTION);
 }
 
 export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
@@ -262,9 +266,10 @@ export const SOCKET_SETTINGS: SettingTable<SocketSettings> = {
   'limits.maxLogBytes': {
     env: 'MAX_LOG_BYTES',
     type: wholeNumber(1, TIB, 'bytes'),
-    default: 256 * MIB,
+    default: () => shareOfHeap(8),
+    defaultText: 'an eighth of the heap limit',
     description:
-      'The memory for the logs of all streams. Past it, finished streams are dropped; then new streams are refused and growing ones fail as `overloaded`.',
+      'The memory budget of all streams: their logs, and the requests that are being answered. Almost all of it is in V8’s heap. One principal may use an eighth of it. Past either, finished streams are dropped; then new streams are refused, and running ones fail as `overloaded`: those of the principal that is past its eighth, or of the one that uses the most.',
   },
   'limits.detachTimeoutMs': {
     env: 'DETACH_TIMEOUT_MS',
@@ -395,9 +400,10 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
   'cache.maxBytes': {
     env: 'LLM_CACHE_MAX_BYTES',
     type: wholeNumber(1, TIB, 'bytes'),
-    default: 64 * MIB,
+    default: () => shareOfHeap(64),
+    defaultText: '1/64 of the heap limit',
     description:
-      'The memory for cached answers. Past it, the least recently used answers are dropped.',
+      'The memory for cached answers. Past it, the least recently used answers are dropped. An answer that needs more than an eighth of it is not cached.',
   },
   'limits.maxQueued': {
     env: 'LLM_MAX_QUEUED',

@@ -5,6 +5,8 @@ import type { Flushable } from '../deliver/pace.js';
 export interface Backpressure {
   /** @returns true if the transport takes a message now. If not, `reader` is flushed when it does. */
   writable(reader: Flushable): boolean;
+  /** The reader is not flushed any more. */
+  forget(reader: Flushable): void;
   close(): void;
 }
 
@@ -39,6 +41,7 @@ export function createBackpressure({ conn }: Socket): Backpressure {
       waiting.add(reader);
       return false;
     },
+    forget: (reader) => void waiting.delete(reader),
     close() {
       conn.off('upgrade', followUpgrade);
       transport.off('ready', wake);

@@ -15,8 +15,8 @@ export interface Admission extends Requester {
   /** Whether a later connection can be known as the same principal. */
   returns: boolean;
   expiresAt: Date | undefined;
-  /** The handshake's requests, not parsed yet. */
-  requests: readonly unknown[];
+  /** The handshake's requests, not parsed yet; empty once they are being carried out. */
+  requests: unknown[];
   /** The newest version of the protocol that the client speaks. */
   protocol: number;
   /** True if the connection is for new questions only. */
@@ -59,6 +59,12 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
     }
   }
 
+  /** Socket.IO would keep the whole message, up to 1 MiB, as long as the connection lasts. */
+  function forgetMessage(handshake: Socket['handshake']): void {
+    if (ledger.ownsConnections) handshake.auth = {};
+    else delete handshake.auth['requests'];
+  }
+
   return {
     async admit(socket) {
       const { conn, handshake, request } = socket;
@@ -73,6 +79,7 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
       const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;
       if (protocol < PROTOCOL_VERSION.oldest) throw unsupportedVersion(protocol);
       const { requests = [] } = message;
+      forgetMessage(handshake);
       const identity = await principalOf(account, token, browser_id, request.headers);
       const { id: principal, returns, expiresAt } = identity;
       account.admit(principal, socket);

@@ -70,7 +70,12 @@ export function createRequests(
         ...(options && { options }),
         principal,
       };
-      const identity = { principal, id, sessionId, query: query.slice(0, LIMITS.listedQueryUnits) };
+      const identity = {
+        principal,
+        id,
+        sessionId,
+        query: flatSlice(query, LIMITS.listedQueryUnits),
+      };
       if (!streams.has(principal, id)) await limits.start(requester);
       return read(streams.start(identity, request), { offset: 0, window, readerId });
     },
@@ -122,6 +127,11 @@ export function createRequests(
       return { ok: true, streams: summaries };
     },
   };
+}
+
+/** Copies the beginning of a text: V8's own slice would keep the whole text in memory. */
+function flatSlice(text: string, units: number): string {
+  return Buffer.from(text.slice(0, units), 'utf16le').toString('utf16le');
 }
 
 /** Features of PROTOCOL.md that are still drafts, and change what the answer is. */

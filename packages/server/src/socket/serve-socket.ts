@@ -71,7 +71,7 @@ export function serveSocket(
       socket.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...reply.error });
     };
 
-  for (const raw of admission.requests) {
+  for (const raw of admission.requests.splice(0)) {
     const carryOut = isAttach(raw) ? requests.resume : requests.start;
     carryOutInTurn(carryOut, raw, (reply) => {
       const id = 'stream_id' in reply ? reply.stream_id : claimedEnvelope(raw).stream_id;

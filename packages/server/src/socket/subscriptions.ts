@@ -1,6 +1,7 @@
 import { EVENT, type StreamAcceptedMessage, type StreamIncompleteMessage } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
 import type { Frame } from '../deliver/log.js';
+import type { Flushable } from '../deliver/pace.js';
 import type { Leaving, Seat, Stream } from '../deliver/stream.js';
 import { type ErrorEntry, isTerminal } from '../entry.js';
 import { createBackpressure } from './backpressure.js';
@@ -33,6 +34,8 @@ const DROPPED: ErrorEntry = {
 export function createSubscriptions(socket: Socket): Subscriptions {
   const backpressure = createBackpressure(socket);
   const subscriptions = new Map<Stream, Seat>();
+  /** Streams whose subscription here ended because the same reader subscribed on another connection. */
+  const takenOver = new WeakSet<Stream>();
   let lastRef = 0;
 
   function sendNamed(stream: Stream, frame: Frame): void {
@@ -78,8 +81,17 @@ export function createSubscriptions(socket: Socket): Subscriptions {
   }
 
   function end(stream: Stream, how: Leaving): void {
-    subscriptions.get(stream)?.leave(how);
+    const subscription = subscriptions.get(stream);
     subscriptions.delete(stream);
+    subscription?.leave(how);
+  }
+
+  /** A subscription of a closed reader would keep its stream in memory as long as the connection lasts. */
+  function forget(stream: Stream, reader: Flushable): void {
+    backpressure.forget(reader);
+    if (subscriptions.get(stream)?.reader !== reader) return;
+    subscriptions.delete(stream);
+    takenOver.add(stream);
   }
 
   return {
@@ -107,13 +119,12 @@ export function createSubscriptions(socket: Socket): Subscriptions {
           ...(isNew && { begin: () => sendAccepted(stream) }),
           send,
           sendAhead: (ahead) => socket.emit(EVENT.queued, encodeAhead(ahead, envelopeOf(stream))),
-          drop(sent) {
-            subscriptions.delete(stream);
-            send({ offset: sent, size: 1, entry: DROPPED });
-          },
+          drop: (sent, reason = DROPPED) => send({ offset: sent, size: 1, entry: reason }),
+          forget: (reader) => forget(stream, reader),
         },
       );
       subscriptions.set(stream, subscription);
+      takenOver.delete(stream);
       before?.leave('detached');
       // A reader that has everything gets no terminal message, which would end its subscription.
       if (log.done && from === log.head) end(stream, 'detached');
@@ -122,7 +133,7 @@ export function createSubscriptions(socket: Socket): Subscriptions {
     ack: (stream, offset) => subscriptions.get(stream)?.reader.ack(offset),
     unsubscribe(stream, readerId) {
       if (subscriptions.has(stream)) end(stream, 'detached');
-      else stream.giveUp(readerId);
+      else if (!takenOver.delete(stream)) stream.giveUp(readerId);
     },
     disconnect() {
       for (const stream of subscriptions.keys()) end(stream, 'lost');

@@ -1,0 +1,91 @@
+import type { Generation } from './generation.js';
+
+/** Counts the bytes of all streams: their logs, their fixed cost, and the requests being answered. */
+export interface MemoryBudget {
+  /** Bytes of all principals. A generation that several streams share counts once. */
+  readonly held: number;
+  /** Bytes of one principal. A generation that several of its streams share counts once. */
+  heldBy(principal: string): number;
+  /** @returns the principal that holds the most bytes; undefined if there is none. */
+  heaviest(): string | undefined;
+  /** Counts one more stream of the principal that holds the generation. */
+  hold(generation: Generation, principal: string): void;
+  /** Counts the generation's log again, which has grown or has got its end. */
+  update(generation: Generation): void;
+  /** Counts one stream of the principal less. The last one takes the log's bytes with it. */
+  release(generation: Generation, principal: string): void;
+}
+
+/** A generation without its log and its request: a controller, a set, map entries, the pending call. */
+const GENERATION_BYTES = 1_024;
+/** A stream without its log: its view of the log, its identity, timers and map entries. */
+const STREAM_BYTES = 2_400;
+
+interface Count {
+  bytes: number;
+  /** How many streams of each principal hold the generation. */
+  readonly holders: Map<string, number>;
+}
+
+/** Counts as logs grow: adding all of them up at each start would cost more the more streams there are. */
+export function createMemoryBudget(): MemoryBudget {
+  const counts = new Map<Generation, Count>();
+  const byPrincipal = new Map<string, number>();
+  let held = 0;
+
+  function add(principal: string, bytes: number): void {
+    const sum = (byPrincipal.get(principal) ?? 0) + bytes;
+    if (sum === 0) byPrincipal.delete(principal);
+    else byPrincipal.set(principal, sum);
+  }
+
+  function update(generation: Generation): void {
+    const count = counts.get(generation);
+    if (count === undefined) return;
+    const { log, requestBytes } = generation;
+    const bytes = GENERATION_BYTES + log.bytes + (log.done ? 0 : requestBytes);
+    const growth = bytes - count.bytes;
+    if (growth === 0) return;
+    count.bytes = bytes;
+    held += growth;
+    for (const principal of count.holders.keys()) add(principal, growth);
+  }
+
+  return {
+    get held() {
+      return held;
+    },
+    heldBy: (principal) => byPrincipal.get(principal) ?? 0,
+    heaviest() {
+      let heaviest: string | undefined;
+      let most = 0;
+      for (const [principal, bytes] of byPrincipal) {
+        if (bytes > most) [heaviest, most] = [principal, bytes];
+      }
+      return heaviest;
+    },
+    hold(generation, principal) {
+      const count: Count = counts.get(generation) ?? { bytes: 0, holders: new Map() };
+      counts.set(generation, count);
+      const own = count.holders.get(principal) ?? 0;
+      count.holders.set(principal, own + 1);
+      held += STREAM_BYTES;
+      add(principal, STREAM_BYTES + (own === 0 ? count.bytes : 0));
+      update(generation);
+    },
+    update,
+    release(generation, principal) {
+      const count = counts.get(generation);
+      const own = count?.holders.get(principal);
+      if (count === undefined || own === undefined) return;
+      held -= STREAM_BYTES;
+      add(principal, -STREAM_BYTES);
+      if (own > 1) return void count.holders.set(principal, own - 1);
+      count.holders.delete(principal);
+      add(principal, -count.bytes);
+      if (count.holders.size > 0) return;
+      held -= count.bytes;
+      counts.delete(generation);
+    },
+  };
+}

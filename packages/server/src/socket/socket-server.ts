@@ -2,7 +2,8 @@ import type { Server as HttpServer } from 'node:http';
 import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
-import type { Connection, Ledger } from './ledger.js';
+import type { Connection } from './connection.js';
+import type { Ledger } from './ledger.js';
 import { logOriginRefused, type OriginCheck } from './origin.js';
 
 export type { Server as SocketServer } from 'socket.io';
@@ -37,6 +38,8 @@ export function createSocketServer(
   });
   io.engine.on('connection', (connection: Connection) => ledger.accountOf(connection));
   // Who leaves may not stay connected, where nobody counts it.
-  io.on('connection', (socket) => socket.on('disconnect', () => socket.conn.close()));
+  io.on('connection', (socket) =>
+    socket.on('disconnect', () => ledger.accountOf(socket.conn).close()),
+  );
   return io;
 }

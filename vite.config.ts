@@ -21,6 +21,7 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['test/behaviour/**/*.test.ts'],
+          execArgv: ['--unhandled-rejections=strict'],
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },

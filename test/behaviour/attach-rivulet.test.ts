@@ -1,9 +1,14 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { createClient } from '@rivulet/client';
 import { EVENT } from '@rivulet/protocol';
+import { attachRivulet, createLlmService, createLogger, type LlmService } from '@rivulet/server';
+import { Server } from 'socket.io';
 import { io as connectTo } from 'socket.io-client';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { attachedServer } from '../harness/attached.js';
 import { collect, connect, next } from '../harness/plain-client.js';
+import { providersOf } from '../harness/providers.js';
 import { refused } from '../harness/refused.js';
 import { stage } from '../harness/stage.js';
 
@@ -28,6 +33,37 @@ describe('Rivulet on a server that is there already', () => {
     }
     expect(await ended).toMatchObject({ text: 'Where a river ends.' });
     expect(await result).toMatchObject({ text: 'It ends.' });
+  });
+
+  it.each([{}, { skipMiddlewares: false }])(
+    'refuses a server with connectionStateRecovery %j, and says why',
+    async (connectionStateRecovery) => {
+      const io = new Server({ connectionStateRecovery });
+      const llm = { generateResponseStream: vi.fn<LlmService['generateResponseStream']>() };
+      expect(() => attachRivulet(io, llm)).toThrow(
+        /connectionStateRecovery, which replays messages/,
+      );
+    },
+  );
+
+  it('answers on a server that listens only later', async () => {
+    const { provider } = stage();
+    const io = new Server();
+    const logger = createLogger('silent');
+    const llm = await createLlmService({ env: {}, logger, providers: providersOf(provider) });
+    const rivulet = attachRivulet(io, llm, { logger });
+    onTestFinished(async () => {
+      rivulet.close();
+      await io.close();
+    });
+    const http = createServer();
+    io.attach(http);
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    const { port } = http.address() as AddressInfo;
+    for (let i = 0; i < 2; i++) {
+      const socket = connect(`http://127.0.0.1:${port}`);
+      expect(await socket.emitWithAck(EVENT.list, {})).toMatchObject({ ok: true });
+    }
   });
 
   it('lets in pages of this machine, or those that are named, and no others', async () => {

@@ -74,6 +74,59 @@ const MALFORMED: [string, string, unknown][] = [
   ['no stream id', EVENT.cancel, {}],
 ];
 
+/** Each as the name of a session, and whether it may be one. */
+const NAMES: [string, string, boolean][] = [
+  ['a line feed', 'a\nb', false],
+  ['a carriage return', 'a\rb', false],
+  ['NUL', 'a\0b', false],
+  ['an escape sequence', '\u001b[31mred', false],
+  ['a C1 control character', 'a\u0085b', false],
+  ['a line separator', 'a\u2028b', false],
+  ['a paragraph separator', 'a\u2029b', false],
+  ['half of a surrogate pair', 'a\ud83d', false],
+  ['an override of the text’s direction', 'a\u202etxt.exe', false],
+  ['an isolate of the text’s direction', 'a\u2067b', false],
+  ['a zero-width space', 'a\u200bb', false],
+  ['a byte order mark', '\ufeffa', false],
+  ['tag characters', 'a\u{e0061}\u{e0062}', false],
+  ['nothing', '', false],
+  ['129 characters', 'x'.repeat(129), false],
+  ['128 characters', 'x'.repeat(128), true],
+  ['an emoji', '🚀', true],
+  ['an emoji of several, joined', '👩‍👩‍👧‍👦', true],
+  ['an emoji with a variation selector', '❤️', true],
+  ['the flag of a country', '🇫🇷', true],
+  ['Persian with a non-joiner', 'می‌خواهم', true],
+  ['Hindi', 'क्‍ष', true],
+  ['a character that Unicode has not assigned yet', '\u{1faff}', true],
+];
+
+describe('an id', () => {
+  it.each(NAMES)(
+    'of %s is taken only if it cannot forge or hide text',
+    async (_, id, isAllowed) => {
+      const { url } = await startServer(stage().provider);
+      const socket = connect(url);
+      for (const name of ['session_id', 'reader_id', 'stream_id']) {
+        const reply = await socket.emitWithAck(EVENT.start, { query: name, [name]: id });
+        expect([name, reply.ok, reply.error?.code]).toEqual([
+          name,
+          isAllowed,
+          isAllowed ? undefined : 'bad_request',
+        ]);
+      }
+    },
+  );
+
+  it('of a browser that is not printable names no principal', async () => {
+    const { url } = await startServer(stage().provider);
+    const auth = { browser_id: 'the-browser-of\u2028the-visitor' };
+    await connect(url, auth).emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const again = await connect(url, auth).emitWithAck(EVENT.list, {});
+    expect(again).toEqual({ ok: true, streams: [] });
+  });
+});
+
 describe('a malformed message', () => {
   it.each(MALFORMED)('with %s is refused as `bad_request`', async (_, event, body) => {
     const { server, stillFine } = await busyServer();

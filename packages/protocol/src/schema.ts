@@ -18,8 +18,12 @@ import type {
 // The schemas drop fields that they do not name: a newer client may talk to an older server. Dropping
 // also makes an own `__proto__` key harmless.
 
-/** Printable: no control characters, line separators or halves of surrogate pairs, which forge log lines. */
-const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
+/**
+ * No control characters, line separators or halves of surrogate pairs, which forge log lines, and no
+ * format characters, which hide or reorder text, except the joiners of emoji and of Persian or Hindi
+ * words. Characters that this version of Unicode does not know are allowed: they may be new emoji.
+ */
+const PRINTABLE = /^(?:[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|[\u200c\u200d])+$/u;
 const id = z.string().max(LIMITS.idUnits).regex(PRINTABLE, { error: 'must be printable' });
 const offset = z.int().nonnegative();
 const window = z.int().positive().max(LIMITS.windowUnits);

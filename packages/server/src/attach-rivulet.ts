@@ -5,6 +5,7 @@ import { ConfigError, resolve } from './settings/resolve-settings.js';
 import { type Options, SOCKET_SETTINGS, type SocketSettings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
+import type { Connection } from './socket/connection.js';
 import { createGuard } from './socket/guard.js';
 import { createLedger, type Ledger } from './socket/ledger.js';
 import { createOriginCheck } from './socket/origin.js';
@@ -62,7 +63,25 @@ export function attachRivulet(
   const logger = logErrorFacts(options.logger ?? createLogger('info'));
   const addressOf = addressReader(settings.trustedProxies, logger);
   const ledger = createLedger({ limits: settings.limits, addressOf, namespace });
+  watchConnections(io, namespace, ledger);
   return attach(io, llm, settings, { ...options, namespace, logger }, ledger);
+}
+
+/** Counts packets from the first one of a connection on. */
+function watchConnections(io: SocketServer, namespace: string, ledger: Ledger): void {
+  let isWatching = false;
+  function watch(): void {
+    // Undefined until the Socket.IO server is attached to an HTTP server.
+    const engine = io.engine as SocketServer['engine'] | undefined;
+    if (isWatching || engine === undefined) return;
+    isWatching = true;
+    engine.on('connection', (connection: Connection) => void ledger.accountOf(connection));
+  }
+  watch();
+  io.of(namespace).use((_, next) => {
+    watch();
+    next();
+  });
 }
 
 /** Adds Rivulet to a Socket.IO server, with settings that were checked. */

@@ -32,6 +32,7 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     const admission = await guard.admit(socket);
     const isNew = admission.newStreams || !streams.hasAny(admission.principal);
     if (closesAt !== undefined && isNew) {
+      admission.account.leave();
       throw new StreamError('overloaded', 'unable to connect: the server is being shut down', {
         retryAfterMs: 1_000,
       });
@@ -45,16 +46,9 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       return undefined;
     } catch (cause) {
       const data = refusalOf(cause, logger);
-      refuse(socket);
+      if (ledger.ownsConnections) ledger.accountOf(socket.conn).close();
       return Object.assign(new Error(data.message), { data });
     }
-  }
-
-  /** Ends the connection once Socket.IO has sent the refusal, which it does in the next tick. */
-  function refuse({ conn }: Socket): void {
-    const account = ledger.accountOf(conn);
-    account.leave();
-    if (ledger.ownsConnections) setImmediate(() => account.close());
   }
 
   namespace.use((socket, admitOrRefuse) => void refusal(socket).then(admitOrRefuse));

@@ -3,7 +3,8 @@ import { PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
-import type { Account, Ledger } from './ledger.js';
+import type { SocketAccount } from './connection-account.js';
+import type { Ledger } from './ledger.js';
 import { logOriginRefused, type OriginCheck, originError } from './origin.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
@@ -11,7 +12,7 @@ import type { Requester } from './rate-limits.js';
 
 /** A connection that may enter. */
 export interface Admission extends Requester {
-  readonly account: Account;
+  readonly account: SocketAccount;
   /** Whether a later connection can be known as the same principal. */
   returns: boolean;
   expiresAt: Date | undefined;
@@ -41,7 +42,7 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
   const { checkOrigin, authenticate, ledger } = options;
 
   async function principalOf(
-    account: Account,
+    account: SocketAccount,
     token: string | undefined,
     browserId: string | undefined,
     headers: IncomingMessage['headers'],
@@ -65,26 +66,34 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
     else delete handshake.auth['requests'];
   }
 
+  async function check(socket: Socket, account: SocketAccount): Promise<Admission> {
+    const { handshake, request } = socket;
+    const refusal = checkOrigin(handshake);
+    if (refusal !== undefined) {
+      logOriginRefused(refusal, logger);
+      throw originError(refusal);
+    }
+    const message = parse(handshakeSchema, handshake.auth);
+    const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;
+    if (protocol < PROTOCOL_VERSION.oldest) throw unsupportedVersion(protocol);
+    const { requests = [] } = message;
+    forgetMessage(handshake);
+    const identity = await principalOf(account, token, browser_id, request.headers);
+    const { id: principal, returns, expiresAt } = identity;
+    account.admit(principal);
+    const { address } = account;
+    return { account, principal, address, returns, expiresAt, requests, protocol, newStreams };
+  }
+
   return {
     async admit(socket) {
-      const { conn, handshake, request } = socket;
-      const account = ledger.accountOf(conn);
-      account.enter();
-      const refusal = checkOrigin(handshake);
-      if (refusal !== undefined) {
-        logOriginRefused(refusal, logger);
-        throw originError(refusal);
+      const account = ledger.accountOf(socket.conn).enter(socket);
+      try {
+        return await check(socket, account);
+      } catch (cause) {
+        account.leave();
+        throw cause;
       }
-      const message = parse(handshakeSchema, handshake.auth);
-      const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;
-      if (protocol < PROTOCOL_VERSION.oldest) throw unsupportedVersion(protocol);
-      const { requests = [] } = message;
-      forgetMessage(handshake);
-      const identity = await principalOf(account, token, browser_id, request.headers);
-      const { id: principal, returns, expiresAt } = identity;
-      account.admit(principal, socket);
-      const { address } = account;
-      return { account, principal, address, returns, expiresAt, requests, protocol, newStreams };
     },
   };
 }

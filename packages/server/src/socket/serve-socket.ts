@@ -46,7 +46,7 @@ export function serveSocket(
     }
     inTurn(async () => {
       begin();
-      if (account.isClosed || !account.checkReads()) return;
+      if (!account.isWithinLimits || !account.checkReads()) return;
       try {
         settle(await carryOut(raw));
       } catch (cause) {
@@ -58,7 +58,7 @@ export function serveSocket(
   /** `tellRefusal` is how one reaches a client that asked for no reply. */
   function on(event: string, carryOut: CarryOut, tellRefusal?: (raw: unknown) => Settle): void {
     socket.on(event, (raw: unknown, reply: unknown) => {
-      if (account.isClosed) return;
+      if (!account.isWithinLimits) return;
       const settle = typeof reply === 'function' ? (reply as Settle) : tellRefusal?.(raw);
       carryOutInTurn(carryOut, raw, settle ?? (() => {}));
     });
@@ -87,8 +87,8 @@ export function serveSocket(
   on(EVENT.toolReply, requests.toolReply);
   on(EVENT.list, requests.list);
   socket.on('disconnect', () => {
+    account.leave();
     inTurn(() => {
-      account.leave();
       subscriptions.disconnect();
       if (!admission.returns) streams.forgetPrincipal(admission.principal);
     });

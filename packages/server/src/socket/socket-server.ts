@@ -2,8 +2,9 @@ import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node
 import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
 import type { Logger } from '../observe/logger.js';
+import type { Connection } from './connection.js';
 import { wireError } from './encode.js';
-import type { Connection, Ledger } from './ledger.js';
+import type { Ledger } from './ledger.js';
 import { logOriginRefused, type OriginCheck, originError, type OriginRefusal } from './origin.js';
 
 export type { Server as SocketServer } from 'socket.io';
@@ -12,8 +13,6 @@ const CONNECT_TIMEOUT_MS = 10_000;
 
 /** A connection of a refused origin is closed this long after its handshake. */
 const REFUSED_CONNECT_TIMEOUT_MS = 5_000;
-/** The time that the client has to read the refusal. */
-const REFUSED_CLOSE_TIMEOUT_MS = 1_000;
 /** Connections of refused origins at the same time. The handshake of a further one fails. */
 const MAX_REFUSED = 100;
 
@@ -55,7 +54,8 @@ export function createSocketServer(
     logOriginRefused(refusal, logger);
     refused.set(conn, refusal);
     conn.once('close', () => refused.delete(conn));
-    terminateLater(conn, REFUSED_CONNECT_TIMEOUT_MS);
+    const { close } = ledger.accountOf(conn);
+    setTimeout(close, REFUSED_CONNECT_TIMEOUT_MS).unref();
   }
 
   // Engine.IO calls `allowRequest` at the handshake only, and this for every request. A browser omits the
@@ -86,15 +86,14 @@ export function createSocketServer(
     const refusal = refused.get(conn);
     if (refusal === undefined) return next();
     const data = wireError(originError(refusal));
+    ledger.accountOf(conn).close();
     next(Object.assign(new Error(data.message), { data }));
-    // Socket.IO sends the refusal in the next tick, before this one.
-    process.nextTick(closeRefused, conn);
   });
 
   io.on('connection', (socket) => {
     pending.delete(sessionIdOf(socket.conn));
     // Who leaves may not stay connected, where nobody counts it.
-    socket.on('disconnect', () => socket.conn.close());
+    socket.on('disconnect', () => ledger.accountOf(socket.conn).close());
   });
   return io;
 }
@@ -108,22 +107,4 @@ function queryOf(request: IncomingMessage): Query {
 /** The session id of Engine.IO, which its type hides. */
 function sessionIdOf(conn: unknown): string {
   return (conn as { id: string }).id;
-}
-
-function closeRefused(conn: Connection): void {
-  if (conn.readyState !== 'open') return;
-  // Polling waits for the client to ask for the end, for 30 s unless told.
-  Object.assign(conn.transport, { closeTimeout: REFUSED_CLOSE_TIMEOUT_MS });
-  conn.close();
-  terminateLater(conn, REFUSED_CLOSE_TIMEOUT_MS);
-}
-
-/** Ends the connection after `ms`, without waiting for the client. */
-function terminateLater(conn: Connection, ms: number): void {
-  const timer = setTimeout(() => {
-    conn.close(true);
-    const { socket } = conn.transport as { socket?: { terminate?: () => void } };
-    socket?.terminate?.();
-  }, ms);
-  timer.unref();
 }

@@ -25,6 +25,12 @@ export class TokenBucket {
     return 1 - this.#tokens / this.#capacity;
   }
 
+  /** @returns how long it takes until no tokens are missing. */
+  msUntilFull(): number {
+    this.#refill();
+    return (this.#capacity - this.#tokens) / this.#perMs;
+  }
+
   #refill(): void {
     const now = performance.now();
     const refilled = this.#tokens + (now - this.#refilledAt) * this.#perMs;

@@ -236,7 +236,8 @@ export const SOCKET_SETTINGS: SettingTable<SocketSettings> = {
     env: 'MAX_HANDSHAKES_PER_ADDRESS',
     type: wholeNumber(1, MAX_COUNT),
     default: 256,
-    description: 'Connections of one address at the same time that have not identified themselves.',
+    description:
+      'Connections of one address at the same time that have not identified themselves. The oldest idle ones are closed for new ones.',
   },
   'limits.maxMessagesPerSecond': {
     env: 'MAX_MESSAGES_PER_SECOND',

@@ -10,9 +10,13 @@ export interface Address {
   connections: number;
   /** Connections that have not asked for the namespace yet, the oldest first. */
   readonly idle: Set<Connection>;
+  /** Idle connections that may be closed for new ones; beyond it, refusing the new ones costs less. */
+  readonly evictions: TokenBucket;
   readonly messages: TokenBucket;
   readonly bytes: TokenBucket;
 }
+
+type Buckets = Pick<Address, 'evictions' | 'messages' | 'bytes'>;
 
 interface Entry extends Address {
   /** Reservations and connections that use this entry. */
@@ -23,9 +27,9 @@ interface Entry extends Address {
 /** The addresses that have connections, or had some and have not got their whole budget back. */
 export class Addresses {
   readonly #entries = new Map<string, Entry>();
-  readonly #createBuckets: () => Pick<Address, 'messages' | 'bytes'>;
+  readonly #createBuckets: () => Buckets;
 
-  constructor(createBuckets: () => Pick<Address, 'messages' | 'bytes'>) {
+  constructor(createBuckets: () => Buckets) {
     this.#createBuckets = createBuckets;
   }
 

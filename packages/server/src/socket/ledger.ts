@@ -79,6 +79,7 @@ export function createLedger(options: LedgerOptions): Ledger {
     Math.floor(limits.maxConnections * HANDSHAKE_SHARE),
   );
   const addresses = new Addresses(() => ({
+    evictions: new TokenBucket(maxHandshakesPerAddress, maxHandshakesPerAddress),
     messages: bucket(limits.maxMessagesPerSecond * ADDRESS_FACTOR),
     bytes: bucket(limits.maxBytesPerSecond * ADDRESS_FACTOR),
   }));
@@ -180,7 +181,8 @@ export function createLedger(options: LedgerOptions): Ledger {
     reserve(request) {
       const address = makeReservation(request);
       const hasRoom =
-        (address.handshakes <= maxHandshakesPerAddress || makesRoom(address.idle)) &&
+        (address.handshakes <= maxHandshakesPerAddress ||
+          (address.evictions.tryTake(1) && makesRoom(address.idle))) &&
         (totals.handshakes <= maxHandshakes || makesRoom(idle));
       if (!hasRoom) endReservation(request);
       // Engine.IO opens the connection before, or never.

@@ -19,6 +19,14 @@ export class TokenBucket {
     return isEnough;
   }
 
+  /** @returns false if there are not enough tokens; none are taken then. */
+  tryTake(tokens: number): boolean {
+    this.#refill();
+    if (tokens > this.#tokens) return false;
+    this.#tokens -= tokens;
+    return true;
+  }
+
   /** @returns the share of the capacity that is used, from 0 to 1. */
   usedShare(): number {
     this.#refill();

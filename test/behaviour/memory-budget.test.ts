@@ -1,0 +1,275 @@
+import { createHash } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { EVENT, LIMITS, type StreamReply } from '@rivulet/protocol';
+import { attachRivulet, createLogger, mockProvider } from '@rivulet/server';
+import { Server, type Socket as ServerSocket } from 'socket.io';
+import type { Socket } from 'socket.io-client';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createGeneration } from '../../packages/server/src/deliver/generation.js';
+import { createMemoryBudget } from '../../packages/server/src/deliver/memory-budget.js';
+import { createStreams, type Streams } from '../../packages/server/src/deliver/streams.js';
+import { createSubscriptions } from '../../packages/server/src/socket/subscriptions.js';
+import { heldBytes } from '../harness/heap.js';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { startServer } from '../harness/rivulet.js';
+import { entriesOf, serviceOf } from '../harness/service.js';
+import { type Call, stage } from '../harness/stage.js';
+
+const BUDGET = 1_600_000;
+/** Units of text that fill most of the eighth of one principal. */
+const MOST_OF_A_SHARE = 80_000;
+
+const principal = (n: number) => ({ browser_id: `the-browser-of-visitor-${n}` });
+const start = (socket: Socket, message: object): Promise<StreamReply> =>
+  socket.emitWithAck(EVENT.start, message);
+const resume = (socket: Socket, stream_id: string) =>
+  socket.emitWithAck(EVENT.resume, { stream_id, offset: 0 });
+
+async function crowd() {
+  const { provider, nextCall } = stage();
+  const { url } = await startServer(provider, { limits: { maxLogBytes: BUDGET } });
+
+  /** Starts a stream on a connection of its own. */
+  async function open(n: number, stream_id: string) {
+    const socket = connect(url, principal(n));
+    const ended = collect(socket);
+    const reply = await start(socket, { query: stream_id, stream_id });
+    expect(reply).toMatchObject({ ok: true });
+    const call = await nextCall();
+    /** Resolves when the reader has the text. */
+    async function say(text: string): Promise<void> {
+      const last = text.slice(-1);
+      const heard = next<{ data: string }>(socket, EVENT.chunk, ({ data }) => data.endsWith(last));
+      call.say(text);
+      await heard;
+    }
+    return { socket, call, ended, say };
+  }
+  return { url, open };
+}
+
+async function finish(call: Call, ended: Promise<unknown>): Promise<void> {
+  call.finish();
+  await ended;
+}
+
+describe('a principal that uses an eighth of the memory budget', () => {
+  it('loses its own finished streams first, and others lose none', async () => {
+    const { open } = await crowd();
+    const other = await open(2, 'theirs');
+    await other.say('x'.repeat(MOST_OF_A_SHARE));
+    await finish(other.call, other.ended);
+
+    const first = await open(1, 'first');
+    await first.say('x'.repeat(MOST_OF_A_SHARE));
+    await finish(first.call, first.ended);
+    const second = await open(1, 'second');
+    await second.say('y'.repeat(MOST_OF_A_SHARE));
+    expect(await resume(second.socket, 'first')).toMatchObject({ error: { code: 'not_found' } });
+    expect(await resume(other.socket, 'theirs')).toMatchObject({ ok: true });
+  });
+
+  it('is refused new streams with the reason, and others start theirs', async () => {
+    const { url, open } = await crowd();
+    const { socket, say } = await open(1, 'long');
+    await say('x'.repeat(MOST_OF_A_SHARE));
+    const context = [{ role: 'user', content: 'z'.repeat(30_000) }];
+    const refused = await start(socket, { query: 'another', context });
+    expect(refused).toMatchObject({
+      error: { code: 'overloaded', message: expect.stringContaining('your answers') },
+    });
+    const other = connect(url, principal(2));
+    expect(await start(other, { query: 'another', context })).toMatchObject({ ok: true });
+  });
+
+  it('has its growing stream ended with the reason, and those of others go on', async () => {
+    const { open } = await crowd();
+    const mine = await open(1, 'mine');
+    const other = await open(2, 'theirs');
+    await other.say('x'.repeat(MOST_OF_A_SHARE));
+    await mine.say('x'.repeat(MOST_OF_A_SHARE));
+    mine.call.say('y'.repeat(MOST_OF_A_SHARE));
+    expect(await mine.ended).toMatchObject({
+      terminal: { code: 'overloaded', message: expect.stringContaining('your answers') },
+    });
+    await other.say('done');
+    await finish(other.call, other.ended);
+    expect(await other.ended).toMatchObject({
+      text: `${'x'.repeat(MOST_OF_A_SHARE)}done`,
+      terminal: { type: EVENT.end },
+    });
+  });
+});
+
+describe('a full memory budget', () => {
+  it('ends streams of the principal that uses the most, so that a small one goes on', async () => {
+    const { open } = await crowd();
+    const heavy = [];
+    for (let n = 0; n < 9; n++) {
+      const stream = await open(n, `heavy ${n}`);
+      await stream.say('x'.repeat(MOST_OF_A_SHARE + n * 500));
+      heavy.push(stream);
+    }
+    const light = await open(100, 'light');
+    for (let i = 0; i < 5; i++) await light.say('y'.repeat(12_000 + i));
+    await finish(light.call, light.ended);
+    expect((await light.ended).terminal).toMatchObject({ type: EVENT.end, complete: true });
+    expect((await heavy.at(-1)!.ended).terminal).toMatchObject({ code: 'overloaded' });
+  });
+});
+
+describe('the count of a generation that two principals share', () => {
+  it('is once for each of them, and once in total', () => {
+    const budget = createMemoryBudget();
+    const generation = createGeneration(1_000, () => {});
+    budget.hold(generation, 'a');
+    budget.hold(generation, 'a');
+    budget.hold(generation, 'b');
+    const [total, a, b] = [budget.held, budget.heldBy('a'), budget.heldBy('b')];
+    generation.log.append({ type: 'text', text: 'x'.repeat(50_000) });
+    budget.update(generation);
+    const growths = [budget.held - total, budget.heldBy('a') - a, budget.heldBy('b') - b];
+    expect(growths).toEqual([growths[0], growths[0], growths[0]]);
+    expect(growths[0]).toBeGreaterThanOrEqual(100_000);
+    budget.release(generation, 'a');
+    expect(budget.heldBy('a')).toBeGreaterThan(100_000);
+    budget.release(generation, 'a');
+    expect(budget.heldBy('a')).toBe(0);
+    expect(budget.heaviest()).toBe('b');
+    budget.release(generation, 'b');
+    expect([budget.held, budget.heldBy('b'), budget.heaviest()]).toEqual([0, 0, undefined]);
+  });
+});
+
+/** A connection whose transport takes nothing. */
+function stoppedSocket(): ServerSocket {
+  const transport = Object.assign(new EventEmitter(), { writable: false });
+  const conn = Object.assign(new EventEmitter(), { transport });
+  return { conn, emit() {} } as unknown as ServerSocket;
+}
+
+describe('a closed reader of a connection that takes nothing', () => {
+  const UNITS = 5_000_000;
+  const LIMITS_OF_STREAMS = {
+    maxLogBytes: 1_000_000_000,
+    maxStreamsPerPrincipal: 64,
+    detachTimeoutMs: 60_000,
+    disconnectTimeoutMs: 60_000,
+    finishedRetentionMs: 60_000,
+  };
+
+  function open(id: string): { streams: Streams; socket: ServerSocket; read: () => void } {
+    const streams = createStreams(async function* () {
+      yield { type: 'text', text: '河'.repeat(UNITS) };
+      yield { type: 'error', code: 'cancelled', message: 'unable to go on' };
+    }, LIMITS_OF_STREAMS);
+    onTestFinished(() => streams.close());
+    const identity = { principal: 'me', id, sessionId: undefined, query: id };
+    streams.start(identity, { query: id });
+    const socket = stoppedSocket();
+    const subscriptions = createSubscriptions(socket);
+    // Keeps the subscriptions alive as the connection would.
+    Object.assign(socket, { subscriptions });
+    const read = () => {
+      const options = { offset: 0, window: undefined, readerId: 'the reader' };
+      subscriptions.subscribe(streams.get('me', id), options);
+    };
+    return { streams, socket, read };
+  }
+
+  it('lets go of a log that was dropped', async () => {
+    const before = await heldBytes();
+    const { streams, socket, read } = open('A');
+    read();
+    await vi.waitFor(() => expect(streams.running('me')).toHaveLength(0));
+    expect((await heldBytes()) - before).toBeGreaterThan(UNITS);
+    streams.forgetPrincipal('me');
+    expect((await heldBytes()) - before).toBeLessThan(UNITS);
+    expect(socket.conn.transport.writable).toBe(false);
+  });
+
+  it('lets go of a log that the same reader then read on another connection', async () => {
+    const before = await heldBytes();
+    const { streams, socket, read } = open('A');
+    read();
+    await vi.waitFor(() => expect(streams.running('me')).toHaveLength(0));
+    const other = createSubscriptions(stoppedSocket());
+    const options = { offset: 0, window: undefined, readerId: 'the reader' };
+    other.subscribe(streams.get('me', 'A'), options);
+    other.disconnect();
+    streams.forgetPrincipal('me');
+    expect((await heldBytes()) - before).toBeLessThan(UNITS);
+    expect(socket.conn.transport.writable).toBe(false);
+  });
+});
+
+describe('the streaming core', () => {
+  it('keeps no copy of a running answer that is too long to be cached', async () => {
+    const COUNT = 500_000;
+    let during = 0;
+    const provider = mockProvider(async function* () {
+      const before = await heldBytes();
+      for (let i = 0; i < COUNT; i++)
+        yield { text: Buffer.from([97 + (i % 26)]).toString('latin1') };
+      during = (await heldBytes()) - before;
+      yield { finish: 'stop' };
+    });
+    const llm = serviceOf(provider, { maxResponseUnits: 2_000_000 });
+    let units = 0;
+    for await (const entry of llm.generateResponseStream({ query: 'q' })) {
+      if (entry.type === 'text') units += entry.text.length;
+    }
+    expect(units).toBe(COUNT);
+    expect(during).toBeLessThan(1_000_000);
+  });
+
+  it('counts and hashes a text that comes in halves of surrogate pairs as one text', async () => {
+    const { provider, nextCall } = stage();
+    const entries = entriesOf(serviceOf(provider).generateResponseStream({ query: 'q' }));
+    const call = await nextCall();
+    const text = `${'a'.repeat(1_023)}🦊${'b'.repeat(1_022)}🦊`;
+    for (const unit of text.split('')) call.say(unit);
+    call.finish();
+    expect((await entries).at(-1)).toMatchObject({
+      totalLength: text.length,
+      digest: createHash('sha256').update(text).digest('hex'),
+    });
+  });
+});
+
+describe('requests', () => {
+  it('are not kept after they were carried out', async () => {
+    const { provider } = stage();
+    const http = createServer();
+    const io = new Server(http);
+    attachRivulet(io, serviceOf(provider), { logger: createLogger('silent') });
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void io.close());
+    const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+    const requests = [{ query: 'q', stream_id: 'A' }];
+    const socket = connect(url, { ...principal(1), tenant: 'mine', requests });
+    await next(socket, EVENT.reply);
+    const [server] = io.of('/').sockets.values();
+    expect(server!.handshake.auth).toEqual({ ...principal(1), tenant: 'mine' });
+  });
+
+  it('leave no more of a long query in memory than the list of streams shows', async () => {
+    const llm = mockProvider(() => [{ text: 'x' }, { finish: 'stop' }]);
+    const rateLimit = { requests: 1_000 };
+    const limits = { maxBytesPerSecond: 100_000_000 };
+    const { url } = await startServer(llm, { rateLimit, limits, cache: { enabled: false } });
+    const socket = connect(url, principal(1));
+    const ask = async (n: number) => {
+      const ended = collect(socket);
+      await start(socket, { query: `${n} `.padEnd(LIMITS.queryUnits, '河') });
+      await ended;
+    };
+    for (let n = 0; n < 20; n++) await ask(n);
+    const before = await heldBytes();
+    for (let n = 20; n < 220; n++) await ask(n);
+    // Each query has 64 KiB.
+    expect((await heldBytes()) - before).toBeLessThan(4_000_000);
+  });
+});

@@ -47,7 +47,7 @@ async function crowd() {
     }
     return { socket, call, ended, say };
   }
-  return { url, open };
+  return { url, open, nextCall };
 }
 
 async function finish(call: Call, ended: Promise<unknown>): Promise<void> {
@@ -117,6 +117,28 @@ describe('a full memory budget', () => {
     await finish(light.call, light.ended);
     expect((await light.ended).terminal).toMatchObject({ type: EVENT.end, complete: true });
     expect((await heavy.at(-1)!.ended).terminal).toMatchObject({ code: 'overloaded' });
+  });
+
+  it('keeps the finished stream that a small principal is still reading', async () => {
+    const { url, open, nextCall } = await crowd();
+    const slow = connect(url, principal(200));
+    const begun = next(slow, EVENT.shortChunk);
+    await start(slow, { query: 'slow', stream_id: 'slow', window: 100 });
+    const call = await nextCall();
+    call.say('z'.repeat(1_000));
+    call.finish();
+    await begun;
+    await vi.waitFor(async () => {
+      expect(await slow.emitWithAck(EVENT.list, {})).toMatchObject({ streams: [] });
+    });
+    const heavy = [];
+    for (let n = 0; n < 11; n++) {
+      const stream = await open(n, `heavy ${n}`);
+      stream.call.say('x'.repeat(MOST_OF_A_SHARE));
+      heavy.push(stream.ended);
+    }
+    expect((await Promise.race(heavy)).terminal).toMatchObject({ code: 'overloaded' });
+    expect(await resume(slow, 'slow')).toMatchObject({ ok: true });
   });
 });
 
@@ -216,7 +238,7 @@ describe('the streaming core', () => {
       during = (await heldBytes()) - before;
       yield { finish: 'stop' };
     });
-    const llm = serviceOf(provider, { maxResponseUnits: 2_000_000 });
+    const llm = serviceOf(provider, { limits: { maxResponseUnits: 2_000_000 } });
     let units = 0;
     for await (const entry of llm.generateResponseStream({ query: 'q' })) {
       if (entry.type === 'text') units += entry.text.length;

@@ -216,43 +216,56 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     makeRoom(0, 0);
   }
 
-  /** Drops finished streams of the principal until it has room for `moreBytes`. @returns false if it has none. */
+  /**
+   * Drops finished streams of the principal, those with readers last, until it has room for `moreBytes`.
+   * @returns false if there is no room.
+   */
   function makeOwnRoom(principal: string, moreBytes: number): boolean {
     const hasRoom = (): boolean => budget.heldBy(principal) + moreBytes <= maxPrincipalBytes;
-    if (hasRoom()) return true;
-    const own = [...(byPrincipal.get(principal)?.values() ?? [])].map(({ stream }) => stream);
-    return drop(() => own.filter((stream) => finished.has(stream)), hasRoom);
+    return (
+      hasRoom() ||
+      drop(unread(finishedOf(principal)), hasRoom) ||
+      drop(finishedOf(principal), hasRoom)
+    );
   }
 
   /**
-   * Drops finished streams until there is room for `moreBytes`. If that is not enough, it ends and drops
-   * running streams of the principal that uses the most, as long as that is more than `ownBytes`.
+   * Drops finished streams without readers until there is room for `moreBytes`. If that is not enough, it
+   * drops other streams of the principal that uses the most, as long as that is more than `ownBytes`.
+   * Those of a smaller principal stay, so that a client that stops reading does not cost others theirs.
    * @returns false if there is no room.
    */
   function makeRoom(moreBytes: number, ownBytes: number): boolean {
     const hasRoom = (): boolean => budget.held + moreBytes <= limits.maxLogBytes;
-    if (hasRoom() || drop(() => finished.keys(), hasRoom)) return true;
+    if (hasRoom() || drop(unread(finished.keys()), hasRoom)) return true;
     for (;;) {
       const heaviest = budget.heaviest();
       if (heaviest === undefined || budget.heldBy(heaviest) <= ownBytes) return false;
-      const largest = largestRunning(heaviest);
-      if (largest === undefined) return false;
-      end(largest, MEMORY_USED);
-      forget(largest, MEMORY_USED);
+      const stream = finishedOf(heaviest)[0] ?? largestRunning(heaviest);
+      if (stream === undefined) return false;
+      const isRunning = !stream.log.done;
+      end(stream, MEMORY_USED);
+      forget(stream, isRunning ? MEMORY_USED : undefined);
       if (hasRoom()) return true;
     }
   }
 
-  /** Drops streams in the order given, those with readers last. @returns true once `hasRoom` does. */
-  function drop(streams: () => Iterable<Stream>, hasRoom: () => boolean): boolean {
-    for (const isRead of [false, true]) {
-      for (const stream of streams()) {
-        if (stream.hasReaders !== isRead) continue;
-        forget(stream);
-        if (hasRoom()) return true;
-      }
+  function* unread(streams: Iterable<Stream>): Generator<Stream> {
+    for (const stream of streams) if (!stream.hasReaders) yield stream;
+  }
+
+  /** Drops streams in the order given. @returns true once there is room. */
+  function drop(streams: Iterable<Stream>, hasRoom: () => boolean): boolean {
+    for (const stream of streams) {
+      forget(stream);
+      if (hasRoom()) return true;
     }
     return false;
+  }
+
+  function finishedOf(principal: string): Stream[] {
+    const own = [...(byPrincipal.get(principal)?.values() ?? [])];
+    return own.map(({ stream }) => stream).filter((stream) => finished.has(stream));
   }
 
   function largestRunning(principal: string): Stream | undefined {

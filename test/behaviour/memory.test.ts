@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
+import { EVENT, type ShortChunk } from '@rivulet/protocol';
+import { io, type Socket } from 'socket.io-client';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startChild } from '../harness/child.js';
+import { startAttack } from '../harness/memory/hostile.js';
+import { exactText } from '../harness/memory/script.js';
+import { collect } from '../harness/plain-client.js';
+
+const MIB = 1024 * 1024;
+const HEAP_MIB = 512;
+/** The heap, what is outside it, and the program itself. */
+const MAX_RSS = 700 * MIB;
+/** The memory budget and the cache are full, answers are being made, and connections are open. */
+const MAX_HELD = 224 * MIB;
+/** The memory budget and the cache may still be full: finished streams can be read for a while. */
+const MAX_LEFT = 128 * MIB;
+const SECONDS = Number(process.env['MEMORY_SECONDS'] ?? 20);
+/** One principal may start 30 streams in a minute. */
+const ANSWERS_PER_PRINCIPAL = 25;
+const WINDOW = 8_192;
+const COMPLETE = { type: EVENT.end, complete: true };
+
+/** The server may be slow to close an idle connection that another request then takes. */
+const FRESH = { headers: { connection: 'close' } };
+
+type Usage = NodeJS.MemoryUsage;
+
+async function startServer(): Promise<{ url: string; usage: (query?: string) => Promise<Usage> }> {
+  const { match, stop } = await startChild(
+    process.execPath,
+    [
+      `--max-old-space-size=${HEAP_MIB}`,
+      '--expose-gc',
+      '--conditions=@rivulet/source',
+      ...['--import', 'tsx', 'test/harness/memory/server.ts'],
+    ],
+    { ready: /^listening at (.+)$/ },
+  );
+  onTestFinished(() => void stop());
+  const url = match[1]!;
+  return {
+    url,
+    usage: async (query = '') =>
+      (await fetch(`${url}/memory${query}`, FRESH)).json() as Promise<Usage>,
+  };
+}
+
+const heldBy = ({ heapUsed, external }: Usage): number => heapUsed + external;
+
+/** A reader with a window, which acknowledges as it reads. */
+async function readInWindow(socket: Socket, query: string): Promise<string> {
+  const stream_id = randomUUID();
+  let text = '';
+  let acked = 0;
+  const take = (...[, offset, data]: ShortChunk): void => {
+    text += data;
+    const has = offset + data.length;
+    if (has - acked < WINDOW / 2) return;
+    acked = has;
+    socket.emit(EVENT.ack, { stream_id, offset: has });
+  };
+  socket.on(EVENT.shortChunk, take);
+  const last = new Promise<unknown>((resolve) => {
+    socket.once(EVENT.end, resolve);
+    socket.once(EVENT.error, resolve);
+  });
+  const reply = await socket.emitWithAck(EVENT.start, { query, stream_id, window: WINDOW });
+  expect(reply).toMatchObject({ ok: true });
+  expect(await last).toMatchObject(COMPLETE);
+  socket.off(EVENT.shortChunk, take);
+  return text;
+}
+
+async function readPlain(socket: Socket, query: string): Promise<string> {
+  const collected = collect(socket);
+  expect(await socket.emitWithAck(EVENT.start, { query })).toMatchObject({ ok: true });
+  const { text, terminal } = await collected;
+  expect(terminal).toMatchObject(COMPLETE);
+  return text;
+}
+
+/** Asks one question after another until the attack is over. @returns the number of exact answers. */
+async function askOn(url: string, localAddress: string, isOver: () => boolean): Promise<number> {
+  let answers = 0;
+  while (!isOver()) {
+    const local = { localAddress } as object;
+    const socket = io(url, {
+      ...local,
+      auth: { browser_id: randomUUID() },
+      forceNew: true,
+      transports: ['websocket'],
+    });
+    for (let i = 0; i < ANSWERS_PER_PRINCIPAL && !isOver(); i++) {
+      const seed = 1 + answers;
+      const read = seed % 2 === 0 ? readPlain : readInWindow;
+      expect(await read(socket, `exact ${seed} ${randomUUID()}`)).toBe(exactText(seed));
+      answers += 1;
+      await wait(250);
+    }
+    socket.disconnect();
+  }
+  return answers;
+}
+
+describe('a server without a limit of its own, in 512 MiB of heap', () => {
+  it(
+    'outlives hostile clients, and meanwhile answers others exactly',
+    async () => {
+      const { url, usage } = await startServer();
+      const before = heldBy(await usage('?gc'));
+      const attack = startAttack(url);
+      let isOver = false;
+      const others = ['127.0.0.2', '127.0.0.3'].map((address) => askOn(url, address, () => isOver));
+
+      const peak = { rss: 0, held: 0 };
+      for (const until = performance.now() + SECONDS * 1000; performance.now() < until;) {
+        const now = await usage();
+        peak.rss = Math.max(peak.rss, now.rss);
+        peak.held = Math.max(peak.held, heldBy(now));
+        await Promise.race([wait(500), Promise.all(others)]);
+      }
+      isOver = true;
+      const answers = await Promise.all(others);
+      const during = await usage('?gc');
+      await attack.stop();
+      await wait(3_000);
+      const after = await usage('?gc');
+      const figures = { ...peak, before, during: heldBy(during), after: heldBy(after) };
+      if (process.env['MEMORY_SECONDS'] !== undefined) console.log(figures, answers, attack.counts);
+      expect(peak.rss).toBeLessThan(MAX_RSS);
+      expect(heldBy(during) - before).toBeLessThan(MAX_HELD);
+      expect(heldBy(after) - before).toBeLessThan(MAX_LEFT);
+      for (const count of answers) expect(count).toBeGreaterThan(SECONDS / 10);
+    },
+    (SECONDS + 60) * 1000,
+  );
+});

@@ -86,7 +86,7 @@ function fill(i: number): string {
 /** The bytes stay in the kernel, and in time at the server. */
 function pauseTcp(socket: Socket): void {
   const { ws } = socket.io.engine.transport as unknown as { ws: { _socket: TcpSocket } };
-  ws._socket.pause();
+  ws['_socket'].pause();
 }
 
 async function connected(socket: Socket): Promise<boolean> {
@@ -110,7 +110,8 @@ const floods: Hostile = async (context) => {
         replies += 1;
       });
     }
-    for (let t = 0; t < 20 && replies < STREAMS; t++) await wait(50);
+    const hasReplies = (): boolean => replies >= STREAMS;
+    for (let t = 0; t < 20 && !hasReplies(); t++) await wait(50);
     pauseTcp(socket);
     await wait(i < 16 ? 50 : 500);
   }

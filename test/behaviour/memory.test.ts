@@ -34,7 +34,9 @@ async function startServer(): Promise<{ url: string; usage: (query?: string) => 
       `--max-old-space-size=${HEAP_MIB}`,
       '--expose-gc',
       '--conditions=@rivulet/source',
-      ...['--import', 'tsx', 'test/harness/memory/server.ts'],
+      '--import',
+      'tsx',
+      'test/harness/memory/server.ts',
     ],
     { ready: /^listening at (.+)$/ },
   );

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
-import { connect as connectTcp, type Socket as TcpSocket } from 'node:net';
+import { connect as connectTcp } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { EVENT } from '@rivulet/protocol';
 import { io, type Socket } from 'socket.io-client';
@@ -85,8 +85,8 @@ function fill(i: number): string {
 
 /** The bytes stay in the kernel, and in time at the server. */
 function pauseTcp(socket: Socket): void {
-  const { ws } = socket.io.engine.transport as unknown as { ws: { _socket: TcpSocket } };
-  ws['_socket'].pause();
+  const { ws } = socket.io.engine.transport as unknown as { ws: { pause(): void } };
+  ws.pause();
 }
 
 async function connected(socket: Socket): Promise<boolean> {
@@ -102,16 +102,13 @@ const floods: Hostile = async (context) => {
     const socket = open(context, context.nextAddress());
     context.keep(() => socket.disconnect());
     if (!(await connected(socket))) continue;
-    let replies = 0;
+    const replies: Promise<unknown>[] = [];
     for (let k = 0; k < STREAMS; k++) {
       const window = k % 2 === 0 ? { window: MIB } : {};
-      socket.emit(EVENT.start, { query: fill(i), ...window }, () => {
-        context.count('streams of a flood');
-        replies += 1;
-      });
+      const reply = socket.emitWithAck(EVENT.start, { query: fill(i), ...window });
+      replies.push(reply.then(() => context.count('streams of a flood')));
     }
-    const hasReplies = (): boolean => replies >= STREAMS;
-    for (let t = 0; t < 20 && !hasReplies(); t++) await wait(50);
+    await Promise.race([Promise.allSettled(replies), wait(1_000)]);
     pauseTcp(socket);
     await wait(i < 16 ? 50 : 500);
   }

@@ -180,7 +180,7 @@ export function openAccount(
       isCutOff = true;
       tell(refusal);
     }
-    // A POST of polling is answered first; Socket.IO sends the refusal of a middleware in the next tick.
+    // Socket.IO sends the refusal of a middleware in the next tick.
     setImmediate(() => connection.close());
     setTimeout(terminate, CLOSING_MS, connection).unref();
   }

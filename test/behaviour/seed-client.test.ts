@@ -1,9 +1,11 @@
-import { questionOf, mockProvider } from '@rivulet/server';
-import { expect, it } from 'vitest';
-import type { Socket } from 'socket.io-client';
+import { mockProvider, ProviderError, questionOf } from '@rivulet/server';
+import { expect, it, onTestFinished } from 'vitest';
+import { io, type Socket } from 'socket.io-client';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
+import { providersOf } from '../harness/providers.js';
 import { stage } from '../harness/stage.js';
+import { held } from '../harness/tools.js';
 
 const TEXT = 'The weather in New York: ☀️ 21 °C, 風 light 👩‍🚀 — and so on.';
 
@@ -142,3 +144,61 @@ it('hides the typing indicator of the seed page after a stop', async () => {
   });
   expect(page.indicator).toEqual(['on', 'off']);
 });
+
+it('ends the answer of the seed page at once where it could only begin again', async () => {
+  const [api, local] = [stage('gemini'), stage('ollama')];
+  const { url } = await startServer(api.provider, {
+    providers: providersOf(api.provider, local.provider),
+  });
+  const socket = connect(url);
+  const { page, ended } = seedPage(socket);
+  const failed = new Promise<{ code: string }>((resolve) => socket.on('stream_error', resolve));
+  socket.emit('stream_start', QUESTION);
+  const call = await api.nextCall();
+  call.say('Paris');
+  call.fail(new ProviderError('unavailable', 'unable to go on: it is down'));
+  await ended;
+  expect((await failed).code).toBe('provider_unavailable');
+  expect(page).toEqual({ fullResponse: 'Paris', indicator: ['on', 'off'] });
+  // The next provider is not asked for an answer that nobody could show.
+  expect(local.calls).toHaveLength(0);
+});
+
+it('gives the seed page the answer of the next provider where no text was shown', async () => {
+  const [api, local] = [stage('gemini'), stage('ollama')];
+  const { url } = await startServer(api.provider, {
+    providers: providersOf(api.provider, local.provider),
+    tools: [held('height').tool],
+  });
+  const socket = connect(url);
+  const { page, ended } = seedPage(socket);
+  socket.emit('stream_start', QUESTION);
+  const call = await api.nextCall();
+  call.callTool('no_such_tool', {});
+  call.finish();
+  (await api.nextCall()).fail(new ProviderError('unavailable', 'unable to go on: it is down'));
+  const next = await local.nextCall();
+  next.say('Sunny.');
+  next.finish();
+  await ended;
+  expect(page.fullResponse).toBe('Sunny.');
+  expect(page.indicator.at(-1)).toBe('off');
+});
+
+it.each(['websocket', 'polling'])(
+  'hides the typing indicator when the server closes, by %s',
+  async (transport) => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    const socket = io(server.url, { transports: [transport], forceNew: true, reconnection: false });
+    onTestFinished(() => void socket.disconnect());
+    const { page, ended } = seedPage(socket);
+    socket.emit('stream_start', QUESTION);
+    const call = await nextCall();
+    const begun = new Promise((resolve) => socket.once('stream_chunk', resolve));
+    call.say('Sun');
+    await begun;
+    await Promise.all([server.close(), ended]);
+    expect(page).toEqual({ fullResponse: 'Sun', indicator: ['on', 'off'] });
+  },
+);

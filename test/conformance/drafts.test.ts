@@ -4,7 +4,7 @@ import { describe, expect } from 'vitest';
 import { answered, PLAIN } from './suite/answer.js';
 import { it } from './suite/it.js';
 import { connect, newId } from './suite/peer.js';
-import { messages, openReply } from './suite/shapes.js';
+import { messages, openReply, toolDecision } from './suite/shapes.js';
 
 // What PROTOCOL.md marks as a draft is not sent yet: its shapes are checked, and what a server says
 // to a request that uses it.
@@ -172,6 +172,9 @@ describe('StreamLoadingMessage', () => {
 });
 describe('StreamThoughtMessage', () => {
   it('has a shape', () => void messages.stream_thought.parse(exampleOf('StreamThoughtMessage')));
+});
+describe('StreamToolDecisionMessage', () => {
+  it('has a shape', () => void toolDecision.parse(exampleOf('StreamToolDecisionMessage')));
 });
 describe('StreamChangedMessage', () => {
   it('has a shape', () => void messages.stream_changed.parse(exampleOf('StreamChangedMessage')));

@@ -187,7 +187,10 @@ export class Cursor implements Link {
     if (reply.ok) {
       this.#server = 'aware';
       this.#epoch = reply.epoch;
-      if (reply.reset === true) this.#received = NOTHING;
+      if (reply.reset === true) {
+        this.#received = NOTHING;
+        this.#acknowledged = 0;
+      }
       return this.#listener.moved({ status: 'open' });
     }
     if (this.#server !== 'aware' || reply.error.code !== 'not_found') {

@@ -72,9 +72,7 @@ export const NOTHING: Received = {
  * is missing it is a `gap`, and nothing changes.
  */
 export function receive(state: Received, { offset, size, entry }: Frame): Received | 'gap' {
-  const isHigherAttempt = entry.type === 'start' && entry.attempt > (state.attempt?.attempt ?? 0);
-  // The text begins again, so nothing before it is missing.
-  if (offset > state.offset && !(isHigherAttempt && state.attempt !== undefined)) return 'gap';
+  if (offset > state.offset) return 'gap';
   if (offset + size <= state.offset) return state;
   const next = { ...state, offset: offset + size, ahead: 0 };
   switch (entry.type) {

@@ -227,7 +227,7 @@ export interface ClientCache {
 
 export interface Client {
   /**
-   * Cold: subscribing asks, unsubscribing releases. Subscribing again attaches to the same answer
+   * Cold: subscribing asks, unsubscribing releases. Subscribing again reads the same answer
    * and never asks twice; after a failure it is a new attempt, so `retry()` works. Errors with a
    * `StreamError`; a cancelled answer errors with the code `cancelled`.
    */

@@ -165,6 +165,7 @@ export interface StreamSummary {
   query: string;
   status: StreamStatus;
   offset: number;
+  code?: ErrorCode;
 }
 
 /**
@@ -186,6 +187,7 @@ export interface StreamReply {
   attempt: number;
   reset?: boolean;
   ref?: number;
+  continued_units?: number;
   request_id?: string;
 }
 
@@ -297,6 +299,19 @@ export interface StreamToolCallMessage {
   name: string;
   arguments: unknown;
   awaits?: 'result' | 'approval';
+  timeout_ms?: number;
+}
+
+/** A call that waited for approval was approved, or refused. */
+export interface StreamToolDecisionMessage {
+  type: typeof EVENT.tool;
+  stream_id: string;
+  session_id?: string;
+  offset: number;
+  phase: 'decision';
+  call_id: string;
+  name: string;
+  approved: boolean;
 }
 
 /** A call has ended: `error` is there if it failed, else `result`. */

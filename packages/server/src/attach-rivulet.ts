@@ -93,7 +93,8 @@ export function attach(
   ledger: Ledger,
 ): AttachedRivulet {
   const streams = createStreams(
-    (request, signal, preemption) => llm.generateResponseStream(request, { signal, preemption }),
+    (request, signal, preemption, mayRestart) =>
+      llm.generateResponseStream(request, { signal, preemption, mayRestart }),
     limits,
   );
   const guard = createGuard(

@@ -4,6 +4,7 @@ import {
   type Server as HttpServer,
 } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import { attach, type AttachOptions } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
@@ -48,6 +49,8 @@ export interface RivuletServer {
   close(): Promise<void>;
 }
 
+/** The time that the last messages of each stream have to leave. */
+const LAST_MESSAGES_MS = 20;
 /** The time that clients have to answer the end of their connection. */
 const CLOSING_MS = 500;
 
@@ -104,6 +107,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     async close() {
       closing = true;
       rivulet.close();
+      await wait(LAST_MESSAGES_MS);
       // Also closes the HTTP server, which waits for the connections that pages keep open.
       const closed = io.close();
       http.closeAllConnections();

@@ -28,6 +28,7 @@ export const openReply = z.strictObject({
   attempt: z.int().nonnegative(),
   reset: z.literal(true).exactOptional(),
   request_id: id.exactOptional(),
+  continued_units: z.int().positive().exactOptional(),
   ref: z.int().exactOptional(),
 });
 export type OpenReply = z.infer<typeof openReply>;
@@ -40,6 +41,7 @@ const summary = z.strictObject({
   query: z.string().max(256),
   status: status.exclude(['ended']),
   offset,
+  code: failure.code.exactOptional(),
 });
 export type Summary = z.infer<typeof summary>;
 export const listReply = z.strictObject({ ok: z.literal(true), streams: z.array(summary) });
@@ -104,6 +106,13 @@ const toolCall = z.strictObject({
   phase: z.literal('call'),
   arguments: z.unknown(),
   awaits: z.enum(['result', 'approval']).exactOptional(),
+  timeout_ms: z.int().positive().exactOptional(),
+});
+/** A draft, which no server sends yet. */
+export const toolDecision = z.strictObject({
+  ...tool,
+  phase: z.literal('decision'),
+  approved: z.boolean(),
 });
 const toolResult = z.union([
   z.strictObject({ ...tool, phase: z.literal('result'), result: z.unknown() }),

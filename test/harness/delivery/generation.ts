@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto';
+import { StreamError } from '@rivulet/protocol';
 import type { StreamedEntry } from '../../../packages/server/src/entry.js';
 import { EMPTY, type Truth, withEntry } from './truth.js';
+
+/** Why a further attempt begins. */
+export const FAILURE = new StreamError('provider_unavailable', 'unable to go on: a test says so');
 
 /** A generation that a test plays, and what the log took of it. */
 export class Generation {
@@ -17,13 +21,13 @@ export class Generation {
   #text = '';
   #tools: string[] = [];
   readonly #said: StreamedEntry[] = [];
-  readonly #onRestart: (generation: Generation) => void;
+  readonly #mayRestart: (generation: Generation) => boolean;
   #wake: () => void = () => {};
 
-  /** `onRestart` is called right before the server takes an attempt whose text begins again. */
-  constructor(query: string, signal: AbortSignal, onRestart: (generation: Generation) => void) {
+  /** `mayRestart` is asked right before an attempt whose text begins again. */
+  constructor(query: string, signal: AbortSignal, mayRestart: (generation: Generation) => boolean) {
     this.query = query;
-    this.#onRestart = onRestart;
+    this.#mayRestart = mayRestart;
     signal.addEventListener('abort', () => {
       this.isAborted = true;
       this.isOver = true;
@@ -78,14 +82,17 @@ export class Generation {
 
   async *entries(): AsyncGenerator<StreamedEntry, void, undefined> {
     while (!this.isAborted) {
-      const entry = this.#said.shift();
+      let entry = this.#said.shift();
       if (entry === undefined) {
         await new Promise<void>((resolve) => (this.#wake = resolve));
         continue;
       }
       // Nothing else happens between this and its way into the log.
       this.ahead = entry.type === 'queued' ? entry.ahead : 0;
-      if (entry.type === 'start' && entry.attempt > 1) this.#onRestart(this);
+      if (entry.type === 'start' && entry.attempt > 1 && !this.#mayRestart(this)) {
+        this.isOver = true;
+        entry = { type: 'error', code: FAILURE.code, message: FAILURE.message };
+      }
       if (entry.type !== 'queued' && entry.type !== 'thought') {
         this.taken = withEntry(this.taken, entry);
       }

@@ -4,10 +4,10 @@ import { resolveSettings } from '@rivulet/server';
 import type { ErrorEntry } from '../../../packages/server/src/entry.js';
 import type { Stream } from '../../../packages/server/src/deliver/stream.js';
 import { createStreams } from '../../../packages/server/src/deliver/streams.js';
-import { Generation } from './generation.js';
+import { FAILURE, Generation } from './generation.js';
 import { ModelReader, type ModelStream } from './model-reader.js';
 import type { WorldClock } from './world-clock.js';
-import { hasEnded, readable, upTo, withEntry } from './truth.js';
+import { hasEnded, readable, toldBy, upTo, withEntry } from './truth.js';
 
 const PRINCIPAL = 'p';
 const AGES_MS = 1e9;
@@ -155,16 +155,31 @@ export class World {
   }
 
   #createServer() {
-    return createStreams(({ query }, signal) => {
-      const generation = new Generation(query, signal, (restarted) => {
-        for (const stream of this.streams) {
-          const isRead = this.readers.some((r) => r.stream.id === stream.id && r.isReadingPlain);
-          if (stream.generation === restarted && isRead) cut(stream, CANNOT_RESTART);
-        }
+    return createStreams(({ query }, signal, _, mayRestart) => {
+      const generation = new Generation(query, signal, (restarting) => {
+        const may = this.#expectRestart(restarting);
+        assert.equal(
+          mayRestart(FAILURE),
+          may,
+          'text begins again only where every reader can tell',
+        );
+        return may;
       });
       this.generations.push(generation);
       return generation.entries();
     }, LIMITS);
+  }
+
+  /** Ends the streams that plain readers read, unless they are all there are. */
+  #expectRestart(generation: Generation): boolean {
+    if (toldBy(generation.taken).text === '') return true;
+    const live = this.streams.filter((s) => s.generation === generation && !hasEnded(s.truth()));
+    const isPlain = ({ id }: WorldStream): boolean =>
+      this.readers.some((reader) => reader.stream.id === id && reader.isReadingPlain);
+    const plain = live.filter(isPlain);
+    if (plain.length === live.length) return false;
+    for (const stream of plain) cut(stream, CANNOT_RESTART);
+    return true;
   }
 
   #knows(id: string): boolean {

@@ -1,4 +1,5 @@
-import type { StartEntry, StreamedEntry } from '../entry.js';
+import type { StreamError } from '@rivulet/protocol';
+import type { StreamedEntry } from '../entry.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
@@ -9,6 +10,7 @@ export type Generate = (
   request: GenerateRequest,
   signal: AbortSignal,
   preemption: Preemption,
+  mayRestart: (failure: StreamError) => boolean,
 ) => AsyncIterable<StreamedEntry>;
 
 /** One run of `Generate`, and the streams that read along. */
@@ -64,19 +66,19 @@ export function createGeneration(
 
 /**
  * Runs `generate` until its log has an end or its controller aborts. `onGrowth` is called whenever the
- * log has taken more memory, `onRestart` before an attempt whose text begins again is appended.
+ * log has taken more memory. `mayRestart` is called before a further attempt, and refuses it.
  */
 export async function runGeneration(
   generation: Generation,
   generate: Generate,
   request: GenerateRequest,
   onGrowth: () => void,
-  onRestart: (attempt: StartEntry) => void,
+  mayRestart: (failure: StreamError) => boolean,
 ): Promise<void> {
   const { log, controller, streams, preemption } = generation;
   let bytes = log.bytes;
   try {
-    for await (const entry of generate(request, controller.signal, preemption)) {
+    for await (const entry of generate(request, controller.signal, preemption, mayRestart)) {
       if (controller.signal.aborted) break;
       if (entry.type === 'thought') continue;
       const ahead = entry.type === 'queued' ? entry.ahead : undefined;
@@ -85,10 +87,6 @@ export async function runGeneration(
         for (const stream of streams) stream.setAhead(ahead);
       }
       if (entry.type === 'queued') continue;
-      if (entry.type === 'start' && entry.attempt > 1) {
-        onRestart(entry);
-        if (controller.signal.aborted) break;
-      }
       if (!log.append(entry) || log.done) break;
       if (log.bytes === bytes) continue;
       bytes = log.bytes;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setInterval } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
-import type { ErrorEntry, StartEntry } from '../entry.js';
+import type { ErrorEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { createBranch } from './branch.js';
 import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
@@ -148,22 +148,25 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
       generate,
       request,
       () => keepWithinBudget(generation),
-      (attempt) => endForPlainReaders(generation, attempt),
+      (failure) => mayRestart(generation, failure),
     );
     budget.update(generation);
     land(fingerprint, generation);
     for (const stream of generation.streams) finish(stream);
   }
 
-  /** A plain reader only concatenates, so its stream cannot begin again: it ends with the text so far. */
-  function endForPlainReaders({ streams }: Generation, attempt: StartEntry): void {
-    const { reason = 'unable to finish the answer: the model failed', reasonCode } = attempt;
-    const failure: ErrorEntry = {
-      type: 'error',
-      code: reasonCode ?? 'provider_unavailable',
-      message: reason,
-    };
-    for (const stream of streams) if (stream.hasPlainReader) end(stream, failure);
+  /**
+   * A plain reader only concatenates, so a stream with one cannot begin its text again: it ends with the
+   * failure and the text so far. @returns false if no other stream is left for a further attempt.
+   */
+  function mayRestart({ log, streams }: Generation, failure: StreamError): boolean {
+    if (log.textLength === 0) return true;
+    const plain = [...streams].filter((stream) => stream.hasPlainReader);
+    if (plain.length === streams.size) return false;
+    const { code, message, retryAfterMs } = failure;
+    const retry = retryAfterMs !== undefined && { retryAfterMs };
+    for (const stream of plain) end(stream, { type: 'error', code, message, ...retry });
+    return true;
   }
 
   /** Who asks the same from now on is no part of this generation any more. */
@@ -338,7 +341,11 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     },
     close() {
       draining = true;
-      for (const principal of byPrincipal.keys()) forgetPrincipal(principal);
+      for (const stream of all()) end(stream, SHUT_DOWN);
+      // The readers flush first, which they do in this turn of the event loop.
+      setImmediate(() => {
+        for (const principal of byPrincipal.keys()) forgetPrincipal(principal);
+      });
     },
   };
 }

@@ -9,6 +9,8 @@ export interface Requester {
   signal: AbortSignal;
   /** Without it the requester is never ended in favour of others. */
   preemption?: Preemption | undefined;
+  /** Called when a provider failed after its answer was shown. @returns false if the answer ends there. */
+  mayRestart?: ((failure: StreamError) => boolean) | undefined;
 }
 
 /** A request's slot at a provider, or its place in the queue for one. */

@@ -136,6 +136,8 @@ export function createRouter(
         signal.throwIfAborted();
         if (!(error instanceof StreamError)) throw error;
         if (isFinal(error) || (shown && onMidstreamFailure === 'fail')) throw error;
+        const hasNext = asked !== upstreams.at(-1);
+        if (shown && hasNext && requester.mayRestart?.(error) === false) throw error;
         rest = giveUp(asked, error);
       }
     }

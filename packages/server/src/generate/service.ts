@@ -44,6 +44,11 @@ export interface GenerateCallOptions {
   thoughts?: boolean;
   /** Lets the queue of a busy provider end this request in favour of another one; never unless given. */
   preemption?: Preemption;
+  /**
+   * Called when a provider failed after text, and another could begin the answer again. Return false to
+   * end the answer with the failure; it begins again unless given.
+   */
+  mayRestart?: (failure: StreamError) => boolean;
 }
 
 /** A complete answer, and who gave it. */
@@ -99,6 +104,7 @@ export class LlmService {
       signal = new AbortController().signal,
       thoughts = false,
       preemption,
+      mayRestart,
     }: GenerateCallOptions = {},
   ): AsyncGenerator<StreamedEntry, void, undefined> {
     const { providers, logger, metrics, cache } = this.#options;
@@ -122,6 +128,7 @@ export class LlmService {
       }
 
       const requester: Requester = {
+        mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
         signal,
         preemption,

@@ -184,7 +184,8 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     env: 'METRICS_ENABLED',
     type: boolean,
     default: true,
-    description: 'Serves metrics for Prometheus at `/metrics`.',
+    description:
+      'Serves metrics for Prometheus at `/metrics`. `npm start` and the `rivulet-server` command do; `createServer` needs the option `metrics`.',
   },
 };
 

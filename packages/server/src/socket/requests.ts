@@ -84,11 +84,13 @@ export function createRequests(
       const { stream_id, offset, epoch, window, reader_id: readerId } = message;
       await limits.resume(requester);
       const stream = streams.get(principal, stream_id);
-      if (epoch !== undefined && epoch !== stream.epoch) {
+      const { log } = stream;
+      // A plain reader counts its StreamAcceptedMessage, also where the log has no start.
+      const isShifted = window === undefined && log.start === undefined;
+      const head = isShifted ? log.head + 1 : log.head;
+      if (epoch !== undefined && (epoch !== stream.epoch || offset > head)) {
         return { ...read(stream, { offset: 0, window, readerId }), reset: true };
       }
-      // A plain reader counts its StreamAcceptedMessage, which comes before the log has an entry.
-      const head = window === undefined ? Math.max(1, stream.log.head) : stream.log.head;
       if (offset > head) {
         throw new StreamError(
           'bad_request',
@@ -144,7 +146,9 @@ function refuseDrafts({ continue_text, client_tools, options = {} }: StreamStart
     'options.response_schema': options.response_schema,
   };
   for (const [name, value] of Object.entries(drafts)) {
-    if (value !== undefined) throw unsupported(`this server does not support \`${name}\` yet`);
+    const isEmpty = Array.isArray(value) && value.length === 0;
+    if (value !== undefined && !isEmpty)
+      throw unsupported(`this server does not support \`${name}\` yet`);
   }
 }
 

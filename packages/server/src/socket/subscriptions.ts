@@ -1,4 +1,9 @@
-import { EVENT, type StreamAcceptedMessage, type StreamIncompleteMessage } from '@rivulet/protocol';
+import {
+  type ErrorCode,
+  EVENT,
+  type StreamAcceptedMessage,
+  type StreamIncompleteMessage,
+} from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
 import type { Frame } from '../deliver/log.js';
 import type { Flushable } from '../deliver/pace.js';
@@ -60,20 +65,40 @@ export function createSubscriptions(socket: Socket): Subscriptions {
     socket.emit(EVENT.start, message);
   }
 
-  /** PROTOCOL.md, "Plain readers". `firstOffset` is that of the log entry which StreamAcceptedMessage covers. */
-  function sendPlain(stream: Stream, firstOffset: number | undefined, frame: Frame): void {
-    const { offset, entry } = frame;
-    const isFirst = offset === firstOffset;
-    if (isFirst && entry.type === 'start') return;
-    sendNamed(stream, isFirst && entry.type === 'error' ? { ...frame, offset: offset + 1 } : frame);
-    if (entry.type === 'error') sendIncomplete(stream, entry);
+  /**
+   * Sends to a plain reader; see PROTOCOL.md, "Plain readers". `firstOffset` is that of the log entry which
+   * StreamAcceptedMessage covers; undefined for a reader that resumes above it.
+   */
+  function plainSender(stream: Stream, firstOffset: number | undefined): (frame: Frame) => void {
+    /** Of the text that the reader concatenates; unknown if it resumes. */
+    let units = firstOffset === undefined ? undefined : 0;
+    return (frame) => {
+      const { offset, size, entry } = frame;
+      const isFirst = offset === firstOffset;
+      if (isFirst && entry.type === 'start') return;
+      if (entry.type === 'start' && units !== undefined && units > 0) {
+        // It came after the failure of the attempt before, which would have ended the stream.
+        const { reason: message = 'unable to finish the answer', reasonCode } = entry;
+        const code = reasonCode ?? 'provider_unavailable';
+        sendNamed(stream, { offset, size, entry: { type: 'error', code, message } });
+        return sendIncomplete(stream, code, units);
+      }
+      if (entry.type === 'text' && units !== undefined) units += size;
+      const isMoved = isFirst && entry.type === 'error';
+      sendNamed(stream, isMoved ? { ...frame, offset: offset + 1 } : frame);
+      if (entry.type === 'error') sendIncomplete(stream, entry.code, units);
+    };
   }
 
-  function sendIncomplete(stream: Stream, { code }: ErrorEntry): void {
+  function sendIncomplete(
+    stream: Stream,
+    code: ErrorCode,
+    units: number = stream.log.textLength,
+  ): void {
     const message: StreamIncompleteMessage = {
       type: EVENT.end,
       complete: false,
-      total_length: stream.log.textLength,
+      total_length: units,
       ...envelopeOf(stream),
       code,
     };
@@ -107,9 +132,10 @@ export function createSubscriptions(socket: Socket): Subscriptions {
         : isPlain && offset === 1
           ? 0
           : undefined;
-      const from = firstOffset ?? offset;
+      const from = Math.min(firstOffset ?? offset, log.head);
+      const sendToPlain = plainSender(stream, firstOffset);
       const send = (frame: Frame): void => {
-        if (ref === undefined) sendPlain(stream, firstOffset, frame);
+        if (ref === undefined) sendToPlain(frame);
         else sendShort(stream, ref, frame);
       };
       const subscription = stream.read(
@@ -127,7 +153,12 @@ export function createSubscriptions(socket: Socket): Subscriptions {
       takenOver.delete(stream);
       before?.leave('detached');
       // A reader that has everything gets no terminal message, which would end its subscription.
-      if (log.done && from === log.head) end(stream, 'detached');
+      if (log.done && from === log.head) {
+        end(stream, 'detached');
+        const last = log.read(log.head - 1, 1)?.entry;
+        // After the reply.
+        if (isPlain && last?.type === 'error') process.nextTick(sendIncomplete, stream, last.code);
+      }
       return ref;
     },
     ack: (stream, offset) => subscriptions.get(stream)?.reader.ack(offset),

@@ -72,3 +72,49 @@ it('fails when it is not the second time either, rather than show a wrong text a
   expect(answer.getSnapshot().finishReason).toBeUndefined();
   expect(offsets).toEqual([0, 0]);
 });
+
+it('reads a log that was created again from its start, past the window', async () => {
+  const text = 'x'.repeat(60_000);
+  const io = new Server(0);
+  onTestFinished(() => io.close());
+  const ref = 1;
+  let connections = 0;
+  io.on('connection', (socket) => {
+    connections += 1;
+    const isFirst = connections === 1;
+    const [{ stream_id: id }] = socket.handshake.auth['requests'] as [{ stream_id: string }];
+    const epoch = isFirst ? 'A' : 'B';
+    const opened = { ok: true, stream_id: id, status: 'streaming', epoch, attempt: 1, ref };
+    const reply = isFirst ? opened : { ...opened, reset: true };
+    socket.emit(EVENT.reply, { type: EVENT.reply, stream_id: id, reply });
+    const start = { attempt: 1, source: 'model', provider: 'p', model: 'm' };
+    socket.emit(EVENT.start, { type: EVENT.start, stream_id: id, offset: 0, ...start });
+    let sent = 1;
+    const sendTo = (offset: number): void => {
+      const to = Math.min(offset, isFirst ? 41_000 : text.length + 1);
+      if (to > sent) socket.emit(EVENT.shortChunk, ref, sent, text.slice(sent - 1, to - 1));
+      sent = Math.max(sent, to);
+      if (isFirst && sent === 41_000) socket.conn.close();
+      if (sent <= text.length) return;
+      socket.emit(EVENT.end, {
+        ...start,
+        type: EVENT.end,
+        stream_id: id,
+        offset: 1 + text.length,
+        complete: true,
+        total_length: text.length,
+        finish_reason: 'stop',
+        digest: createHash('sha256').update(text).digest('hex'),
+        usage: {},
+        timing: { total_ms: 1 },
+      });
+    };
+    // A window as the client asks for it.
+    sendTo(16_384);
+    socket.on(EVENT.ack, ({ offset }: { offset: number }) => sendTo(offset + 16_384));
+  });
+  const { port } = io.httpServer.address() as { port: number };
+  const answer = sdk(`http://127.0.0.1:${port}`).start({ query: 'q' });
+  expect((await answer.result).text).toBe(text);
+  expect(connections).toBe(2);
+});

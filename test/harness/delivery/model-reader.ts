@@ -126,6 +126,7 @@ export class ModelReader {
 
   /** The server is gone, and with it the log. */
   crash(late: number): void {
+    this.#seat?.leave('lost');
     this.#disconnect(late);
   }
 

@@ -51,7 +51,7 @@ export interface ClientTool {
   parameters: Record<string, unknown>;
 }
 
-/** How to generate. Each replaces what the operator configured; `max_tokens` only lowers it. */
+/** Options of one answer. Each replaces the operator's setting; `max_tokens` only lowers it. */
 export interface GenerateOptions {
   temperature?: number;
   top_p?: number;
@@ -86,7 +86,7 @@ export interface WireError {
   request_id?: string;
 }
 
-/** What a client sends while it connects, in Socket.IO's `auth`. The server carries out `requests` first. */
+/** The data of Socket.IO's `auth`, sent while a client connects. The server carries out `requests` first. */
 export interface Handshake {
   protocol?: number;
   browser_id?: string;

@@ -23,7 +23,7 @@ const STREAM_BYTES = 2_400;
 
 interface Count {
   bytes: number;
-  /** How many streams of each principal hold the generation. */
+  /** The number of streams of each principal that hold the generation. */
   readonly holders: Map<string, number>;
 }
 

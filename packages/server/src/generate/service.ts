@@ -87,7 +87,7 @@ export class LlmService {
     }
   }
 
-  /** How each provider stands now, in the order in which they are asked. */
+  /** The current status of each provider, in the order in which they are asked. */
   providerStatus(): ProviderStatus[] {
     return this.#router.status();
   }

@@ -1,7 +1,7 @@
 import type { Connection } from './connection.js';
 import type { TokenBucket } from './token-bucket.js';
 
-/** What one address costs. */
+/** The counts and budgets of one address. */
 export interface Address {
   readonly name: string;
   /** Connections that have not been admitted to the namespace yet. */

@@ -16,7 +16,7 @@ import type { Counts } from './ledger.js';
 import { badRequest, overloaded, rateLimited } from './refusal.js';
 import { TokenBucket } from './token-bucket.js';
 
-/** What one connection costs. */
+/** The counts and budgets of one connection. */
 export interface ConnectionAccount {
   /**
    * Opens the account of a socket of Rivulet's namespace; a connection has one at a time.
@@ -28,7 +28,7 @@ export interface ConnectionAccount {
   close(): void;
 }
 
-/** What one socket of the namespace costs. Its methods throw a `StreamError` past a limit. */
+/** The counts of one socket of the namespace. Its methods throw a `StreamError` past a limit. */
 export interface SocketAccount {
   readonly address: string;
   /** False once the socket went past a limit: what it sent is not carried out. */
@@ -61,7 +61,7 @@ const MAX_UNREAD_MESSAGES = 256;
 const MAX_UNREAD_UNITS = 1_048_576;
 /** A connection that Rivulet does not own may enter the namespace again, once a second on average. */
 const CONNECTS = { perSecond: 1, burst: 10 };
-/** How long a connection that is being closed may take to read what it was sent. */
+/** The time that a connection which is being closed has to read the last messages. */
 const CLOSING_MS = 1_000;
 /** The packet type of Socket.IO with which a client enters a namespace. */
 const CONNECT = '0';

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { SocketLimits } from '../settings/settings.js';
 import { type Address, Addresses } from './addresses.js';
 import { Authentications } from './authentications.js';
 import { type ConnectionAccount, openAccount } from './connection-account.js';
@@ -6,14 +7,15 @@ import { type Connection, terminate } from './connection.js';
 import { overloaded } from './refusal.js';
 import { TokenBucket } from './token-bucket.js';
 
-export interface LedgerLimits {
-  maxConnections: number;
-  maxConnectionsPerAddress: number;
-  maxConnectionsPerPrincipal: number;
-  maxHandshakesPerAddress: number;
-  maxMessagesPerSecond: number;
-  maxBytesPerSecond: number;
-}
+export type LedgerLimits = Pick<
+  SocketLimits,
+  | 'maxConnections'
+  | 'maxConnectionsPerAddress'
+  | 'maxConnectionsPerPrincipal'
+  | 'maxHandshakesPerAddress'
+  | 'maxMessagesPerSecond'
+  | 'maxBytesPerSecond'
+>;
 
 export interface LedgerOptions {
   limits: LedgerLimits;
@@ -25,7 +27,7 @@ export interface LedgerOptions {
   namespace: string | undefined;
 }
 
-/** What is counted now. */
+/** The current counts. */
 export interface LedgerSize {
   /** Connections that were admitted. */
   connections: number;
@@ -51,7 +53,7 @@ export interface Ledger {
   accountOf(connection: Connection): ConnectionAccount;
 }
 
-/** What the accounts of connections share. */
+/** The counts that all accounts share. */
 export interface Counts extends LedgerOptions {
   readonly addresses: Addresses;
   readonly authentications: Authentications;

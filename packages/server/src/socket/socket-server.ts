@@ -92,7 +92,7 @@ export function createSocketServer(
 
   io.on('connection', (socket) => {
     pending.delete(sessionIdOf(socket.conn));
-    // Who leaves may not stay connected, where nobody counts it.
+    // A client that leaves the namespace would keep its connection, which is counted nowhere else.
     socket.on('disconnect', () => ledger.accountOf(socket.conn).close());
   });
   return io;

@@ -2,8 +2,8 @@ import { inspect } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { gemini } from '../../packages/server/src/generate/providers/gemini.js';
-import type { Prompt, Provider } from '../../packages/server/src/generate/providers/provider.js';
+import { gemini } from '../../packages/server/src/providers/gemini/gemini.js';
+import type { Prompt, Provider } from '../../packages/server/src/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
 import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
 import { describeLeaving } from '../harness/leaving.js';

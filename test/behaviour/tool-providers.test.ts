@@ -16,7 +16,7 @@ import {
 } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { toContents } from '../../packages/server/src/generate/providers/gemini-contents.js';
+import { toContents } from '../../packages/server/src/providers/gemini/contents.js';
 import { hear, type RunningFake, startFake, toPrompt } from '../harness/fakes.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { toolEntries } from '../harness/tools.js';

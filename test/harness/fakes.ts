@@ -3,11 +3,7 @@ import { get } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
-import type {
-  Delta,
-  Prompt,
-  Provider,
-} from '../../packages/server/src/generate/providers/provider.js';
+import type { Delta, Prompt, Provider } from '../../packages/server/src/providers/provider.js';
 import type { FakeStats } from '../fakes/shared.js';
 import { startChild } from './child.js';
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { RequestListener, ServerResponse } from 'node:http';
-import { documentPath } from './generate/providers/docs-sections.js';
+import { documentPath } from './providers/docs/sections.js';
 
 const DOCS = '/docs/';
 

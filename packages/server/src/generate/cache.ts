@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Usage } from '@rivulet/protocol';
 import { LRUCache } from 'lru-cache';
-import type { Prompt, Provider } from './providers/provider.js';
+import type { Prompt, Provider } from '../providers/provider.js';
 
 /** A complete answer. */
 export interface CachedAnswer {

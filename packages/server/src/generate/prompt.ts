@@ -1,6 +1,6 @@
 import type { GenerateOptions, Intent } from '@rivulet/protocol';
 import type { GenerateRequest } from '../request.js';
-import type { Prompt, ToolDeclaration } from './providers/provider.js';
+import type { Prompt, ToolDeclaration } from '../providers/provider.js';
 
 /** What the operator set for every answer; undefined leaves a value to the model. */
 export interface PromptDefaults {

@@ -11,9 +11,9 @@ import type {
 } from '../entry.js';
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
-import { errorType } from './error-type.js';
+import { errorType } from '../upstream/error-type.js';
 import { FlatText } from './flat-text.js';
-import type { OnFallback } from './route.js';
+import type { OnFallback } from '../upstream/failover.js';
 
 /** One request as it goes: its text as far as it may be cached, its times, and the report at its end. */
 export class Run {

@@ -9,20 +9,20 @@ import type { CoreLimits } from '../settings/settings.js';
 import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
 import { FlatText } from './flat-text.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
-import type { Prompt, Provider } from './providers/provider.js';
-import type { Requester } from './queue.js';
+import type { Prompt, Provider } from '../providers/provider.js';
+import type { Requester } from '../upstream/queue.js';
 import {
   createRouter,
   type ProviderStatus,
   type Providers,
   type Router,
   type RouterOptions,
-} from './route.js';
+} from '../upstream/failover.js';
 import { Run, unitsOf } from './run.js';
 import { answerWithTools } from './tool-loop.js';
 import type { Tool } from './tools/tool.js';
 import { createToolbox, type Toolbox } from './tools/toolbox.js';
-import type { UpstreamEvents } from './upstream.js';
+import type { UpstreamEvents } from '../upstream/upstream.js';
 
 export interface LlmServiceOptions {
   providers: Providers;

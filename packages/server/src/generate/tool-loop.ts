@@ -2,9 +2,9 @@ import { addAbortListener } from 'node:events';
 import { StreamError, type Usage } from '@rivulet/protocol';
 import type { ToolCallEntry, ToolResultEntry } from '../entry.js';
 import { FlatText } from './flat-text.js';
-import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from './providers/provider.js';
-import type { Requester } from './queue.js';
-import type { OnFallback, Router, RouteStep } from './route.js';
+import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../providers/provider.js';
+import type { Requester } from '../upstream/queue.js';
+import type { OnFallback, Router, RouteStep } from '../upstream/failover.js';
 import { runCall } from './tools/run-call.js';
 import type { Toolbox } from './tools/toolbox.js';
 

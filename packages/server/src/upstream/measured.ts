@@ -1,7 +1,7 @@
 import { StreamError } from '@rivulet/protocol';
 import type { ModelCall } from '../observe/model-call.js';
 import { errorType } from './error-type.js';
-import type { Delta } from './providers/provider.js';
+import type { Delta } from '../providers/provider.js';
 
 /** One call of a provider, measured by what it yields. */
 export class MeasuredCall {

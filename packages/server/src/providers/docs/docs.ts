@@ -1,7 +1,7 @@
-import { createDocsSearch } from './docs-search.js';
-import { type DocsSection, readSections } from './docs-sections.js';
-import { type Delta, type Provider, questionOf } from './provider.js';
-import { pause } from './mock.js';
+import { createDocsSearch } from './search.js';
+import { type DocsSection, readSections } from './sections.js';
+import { type Delta, type Provider, questionOf } from '../provider.js';
+import { pause } from '../mock.js';
 
 export interface DocsOptions {
   /** Milliseconds between words; as a model would, unless given. */

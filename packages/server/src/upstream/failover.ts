@@ -1,7 +1,7 @@
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
 import { acquireSlot, type QueuedStep } from './acquire-slot.js';
-import type { Delta, Prompt, Provider, RawMessage } from './providers/provider.js';
+import type { Delta, Prompt, Provider, RawMessage } from '../providers/provider.js';
 import type { Requester } from './queue.js';
 import {
   type ProviderConfig,

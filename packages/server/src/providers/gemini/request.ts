@@ -5,9 +5,9 @@ import {
   type FunctionDeclarationSchema,
   type GenerateContentRequest,
 } from '@google/generative-ai';
-import { toContents } from './gemini-contents.js';
-import { toGeminiSchema } from './gemini-schema.js';
-import type { Prompt, ToolDeclaration } from './provider.js';
+import { toContents } from './contents.js';
+import { toGeminiSchema } from './schema.js';
+import type { Prompt, ToolDeclaration } from '../provider.js';
 
 /** What `model` is asked, in Gemini's words. */
 export function toRequest(prompt: Prompt, model: string): GenerateContentRequest {

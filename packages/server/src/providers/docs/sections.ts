@@ -22,7 +22,7 @@ export const DOCUMENTS: Readonly<Record<string, string>> = {
   'CHANGELOG.md': 'CHANGELOG.md',
 };
 
-const PACKAGE = fileURLToPath(new URL('../../../', import.meta.url));
+const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** The file of a document: in the repository where there is one, else the copy in the package. */
 export function documentPath(name: string): string | undefined {

@@ -1,4 +1,4 @@
-import type { AssistantMessage, PromptMessage, ToolMessage, ToolResult } from './provider.js';
+import type { AssistantMessage, PromptMessage, ToolMessage, ToolResult } from '../provider.js';
 
 /** A part as the wire has it; others than these are carried along unread. */
 export interface Part {

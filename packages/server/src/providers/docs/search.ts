@@ -1,5 +1,5 @@
 import MiniSearch from 'minisearch';
-import type { DocsSection } from './docs-sections.js';
+import type { DocsSection } from './sections.js';
 
 /** The sections that a question is about, the best first. */
 export type DocsSearch = (question: string) => DocsSection[];

@@ -8,16 +8,16 @@ import {
 } from '@google/generative-ai';
 import type { FinishReason, Usage } from '@rivulet/protocol';
 
-import type { Part } from './gemini-contents.js';
-import { toRequest } from './gemini-request.js';
+import type { Part } from './contents.js';
+import { toRequest } from './request.js';
 import {
   ProviderError,
   type Delta,
   type Prompt,
   type Provider,
   type ProviderFailure,
-} from './provider.js';
-import { quote, textsOf } from './quote.js';
+} from '../provider.js';
+import { quote, textsOf } from '../quote.js';
 
 export interface GeminiOptions {
   apiKey: string;

@@ -1,6 +1,6 @@
 import { SchemaType } from '@google/generative-ai';
-import { isSchema } from '../tools/json-schema.js';
-import type { JsonSchema } from './provider.js';
+import { isSchema } from '../json-schema.js';
+import type { JsonSchema } from '../provider.js';
 
 /** What Gemini's `functionDeclarations` take: it refuses a keyword that it does not know. */
 export interface GeminiSchema {

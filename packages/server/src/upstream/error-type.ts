@@ -1,5 +1,5 @@
 import { StreamError } from '@rivulet/protocol';
-import { ProviderError } from './providers/provider.js';
+import { ProviderError } from '../providers/provider.js';
 
 /** The class of a failure as metrics name it: one of a few words. */
 export function errorType(error: unknown): string {

@@ -14,15 +14,15 @@ import {
   refusedList,
   truncated,
   unreachable,
-} from './ollama-errors.js';
-import { toMessages, toTools } from './ollama-messages.js';
+} from './errors.js';
+import { toMessages, toTools } from './messages.js';
 import {
   ProviderError,
   type Delta,
   type Prompt,
   type Provider,
   type RawMessage,
-} from './provider.js';
+} from '../provider.js';
 
 export interface OllamaOptions {
   /** As `OLLAMA_HOST` has it: a URL, or a host with or without port. */

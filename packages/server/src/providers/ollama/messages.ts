@@ -1,5 +1,5 @@
 import type { Message, Tool } from 'ollama';
-import { isSchema } from '../tools/json-schema.js';
+import { isSchema } from '../json-schema.js';
 import type {
   AssistantMessage,
   Prompt,
@@ -7,7 +7,7 @@ import type {
   ToolCall,
   ToolDeclaration,
   ToolResult,
-} from './provider.js';
+} from '../provider.js';
 
 /** The system text and the conversation in Ollama's words. */
 export function toMessages({ system, messages }: Prompt): Message[] {

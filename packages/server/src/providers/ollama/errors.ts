@@ -1,6 +1,6 @@
 import type { ChatRequest } from 'ollama';
-import { ProviderError, type ProviderFailure } from './provider.js';
-import { quote } from './quote.js';
+import { ProviderError, type ProviderFailure } from '../provider.js';
+import { quote } from '../quote.js';
 
 export type AnswerRequest = ChatRequest & { stream: true };
 

@@ -2,10 +2,10 @@ import type { Logger } from '../observe/logger.js';
 import { ConfigError } from '../settings/resolve-settings.js';
 import { CORE_SETTINGS, type CoreSettings } from '../settings/settings.js';
 import type { Deadlines } from './deadline.js';
-import { docs } from './providers/docs.js';
-import { gemini } from './providers/gemini.js';
-import { ollama, ollamaModels } from './providers/ollama.js';
-import type { Providers } from './route.js';
+import { docs } from '../providers/docs/docs.js';
+import { gemini } from '../providers/gemini/gemini.js';
+import { ollama, ollamaModels } from '../providers/ollama/ollama.js';
+import type { Providers } from './failover.js';
 import type { ProviderConfig } from './upstream.js';
 
 const API_DEADLINES: Deadlines = { firstChunkMs: 10_000, stallMs: 30_000, totalMs: 120_000 };

@@ -1,4 +1,4 @@
-import { type Delta, ProviderError } from './providers/provider.js';
+import { type Delta, ProviderError } from '../providers/provider.js';
 
 export interface RetryOptions {
   signal: AbortSignal;

@@ -1,4 +1,4 @@
-import type { JsonSchema } from '../providers/provider.js';
+import type { JsonSchema } from './provider.js';
 
 /**
  * The schema with each `$ref` replaced by what it names, and without `$schema` and `$defs`: not every

@@ -4,7 +4,7 @@ import type { ModelCall } from '../observe/model-call.js';
 import type { Breaker, Passage } from './breaker.js';
 import { type Deadlines, type Watch, watchDeadlines } from './deadline.js';
 import { MeasuredCall } from './measured.js';
-import { type Delta, type Prompt, type Provider, ProviderError } from './providers/provider.js';
+import { type Delta, type Prompt, type Provider, ProviderError } from '../providers/provider.js';
 import type { Slot } from './queue.js';
 import { withRetry } from './retry.js';
 

@@ -2,7 +2,7 @@ import type { BreakerState } from '../observe/gauges.js';
 import { type Breaker, createBreaker } from './breaker.js';
 import type { Deadlines } from './deadline.js';
 import { Exchange, type ExchangeEvents } from './exchange.js';
-import type { Prompt, Provider } from './providers/provider.js';
+import type { Prompt, Provider } from '../providers/provider.js';
 import { createQueue, type Queue, type Slot } from './queue.js';
 
 /** A provider, and how it is to be used. */

@@ -19,6 +19,7 @@ import { startServer } from '../harness/rivulet.js';
 import { providerConfigOf, providersOf } from '../harness/providers.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
+import { generateFrom } from '../harness/generate.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
 const OTHER = { browser_id: 'the-browser-of-someone-else' };
@@ -158,14 +159,14 @@ describe('a stream that waits', () => {
     const turns: (() => void)[] = [];
     const turn = () => new Promise<void>((resolve) => turns.push(resolve));
     const streams = createStreams(
-      async function* () {
+      generateFrom(async function* () {
         yield { type: 'queued', ahead: 1 };
         await turn();
         yield { type: 'text', text: 'Lon' };
         await turn();
         yield { type: 'queued', ahead: 1 };
         await turn();
-      },
+      }),
       resolveSettings({ env: {} }).limits,
     );
     const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };

@@ -90,6 +90,18 @@ export interface ThoughtEntry {
 /** All that `generateResponseStream` yields; the log holds what is an `Entry`. */
 export type StreamedEntry = Entry | QueuedEntry | ThoughtEntry;
 
+/** Receives the entries of one answer as they are made. */
+export interface EntrySink {
+  /**
+   * Takes an entry.
+   *
+   * @returns a promise if the sink is full: the next text is to be written once it resolves.
+   */
+  write(entry: StreamedEntry): Promise<void> | undefined;
+  /** @returns the text since the newest `start` entry. */
+  readText(): string;
+}
+
 export function isTerminal(entry: Entry): entry is EndEntry | ErrorEntry {
   return entry.type === 'end' || entry.type === 'error';
 }

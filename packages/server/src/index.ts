@@ -19,7 +19,7 @@ export {
   type ResponseCache,
   type ResponseCacheOptions,
 } from './generate/cache.js';
-export type { Deadlines } from './upstream/deadline.js';
+export type { Deadlines } from './upstream/provider-call.js';
 export type { PromptDefaults } from './generate/prompt.js';
 export { docs, type DocsOptions } from './providers/docs/docs.js';
 export { gemini, type GeminiOptions } from './providers/gemini/gemini.js';
@@ -43,7 +43,12 @@ export {
   type UserMessage,
 } from './providers/provider.js';
 export { mockProvider, type MockStep } from './providers/mock.js';
-export type { ProviderStatus, Providers, RouterOptions } from './upstream/failover.js';
+export type {
+  FailoverOptions,
+  ProviderConfig,
+  ProviderStatus,
+  Providers,
+} from './upstream/failover.js';
 export {
   type GenerateCallOptions,
   LlmService,
@@ -61,7 +66,6 @@ export {
   type ToolSchema,
 } from './generate/tools/tool.js';
 export type { ToolLimits } from './generate/tools/toolbox.js';
-export type { ProviderConfig } from './upstream/upstream.js';
 export type { BreakerState, Gauges } from './observe/gauges.js';
 export { createLogger, type LogFields, type Logger } from './observe/logger.js';
 export { createMetrics, type StreamMetrics } from './observe/metrics.js';

@@ -10,7 +10,7 @@ import {
 import type { BreakerState } from '../observe/gauges.js';
 
 /** One call that went through. What is said of it after its outcome does nothing. */
-export interface Passage {
+export interface Permit {
   /** Whether the breaker waits for this call's outcome. */
   readonly isProbe: boolean;
   /** Something came. For a probe that is success: the others need not wait until it has ended. */
@@ -27,7 +27,7 @@ export interface Breaker {
   /** Why no call goes through now, and when one may; undefined when one may. */
   refusal(): StreamError | undefined;
   /** Lets a call through, or throws the refusal. */
-  enter(): Passage;
+  acquirePermit(): Permit;
 }
 
 // By the last calls and not by time, as cockatiel's SamplingBreaker has it: that one forgets a window
@@ -103,7 +103,7 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
       return STATES[circuit.state];
     },
     refusal: () => (isShut() ? refusal() : undefined),
-    enter() {
+    acquirePermit() {
       if (isShut()) throw refusal();
       let end: Ending | undefined;
       // Cockatiel wraps a promise, and an answer is an iterator: so a promise that ends as it does. It

@@ -1,12 +1,11 @@
 import type { Logger } from '../observe/logger.js';
 import { ConfigError } from '../settings/resolve-settings.js';
 import { CORE_SETTINGS, type CoreSettings } from '../settings/settings.js';
-import type { Deadlines } from './deadline.js';
+import type { Deadlines } from './provider-call.js';
 import { docs } from '../providers/docs/docs.js';
 import { gemini } from '../providers/gemini/gemini.js';
 import { ollama, ollamaModels } from '../providers/ollama/ollama.js';
-import type { Providers } from './failover.js';
-import type { ProviderConfig } from './upstream.js';
+import type { ProviderConfig, Providers } from './failover.js';
 
 const API_DEADLINES: Deadlines = { firstChunkMs: 10_000, stallMs: 30_000, totalMs: 120_000 };
 // A local model may have to be read from disk first.

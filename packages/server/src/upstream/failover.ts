@@ -1,50 +1,64 @@
-import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
+import { StreamError } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
-import { acquireSlot, type QueuedStep } from './acquire-slot.js';
-import type { Delta, Prompt, Provider, RawMessage } from '../providers/provider.js';
-import type { Requester } from './queue.js';
+import type { Prompt, Provider } from '../providers/provider.js';
+import { acquireSlot } from './acquire-slot.js';
+import { type Breaker, createBreaker } from './breaker.js';
 import {
-  type ProviderConfig,
-  createUpstream,
-  type Upstream,
-  type UpstreamEvents,
-} from './upstream.js';
+  callProvider,
+  type Deadlines,
+  type ProviderCallEvents,
+  type Turn,
+  type TurnSink,
+} from './provider-call.js';
+import { createQueue, type Queue, type Requester } from './queue.js';
 
-/** Who answers: the first that can, in this order. */
+/** A provider, and how it is to be used. */
+export interface ProviderConfig {
+  provider: Provider;
+  deadlines: Deadlines;
+  /** Answers that it gives at a time, further requests wait; no limit unless given. */
+  concurrency?: number;
+  /** True if a failure before the first text may be worth one more try. */
+  retries?: boolean;
+}
+
+/** The providers in the order in which they are asked: the first that can answers. */
 export type Providers = readonly [ProviderConfig, ...ProviderConfig[]];
 
-/**
- * What `follow` yields: the place in the queue while it waits for one, an attempt when its first text
- * is there, then its text, then one finish. Calls of tools come with the finish: those of a provider
- * that fails before it are nobody's.
- */
-export type RouteStep =
-  | QueuedStep
-  | { type: 'attempt'; provider: Provider; failure?: StreamError }
-  | { type: 'text'; text: string }
-  | { type: 'thought'; text: string }
-  | {
-      type: 'finish';
-      provider: Provider;
-      reason: FinishReason;
-      usage: Usage;
-      calls: readonly CallDelta[];
-      raw?: RawMessage;
-    };
+/** A provider with what all calls to it share. */
+export interface Upstream extends ProviderConfig {
+  readonly queue: Queue;
+  readonly breaker: Breaker;
+}
 
-type CallDelta = Extract<Delta, { type: 'tool_call' }>;
+/** What an operator should know of. */
+export interface UpstreamEvents extends ProviderCallEvents {
+  onBreakerChange(provider: Provider, state: BreakerState): void;
+}
 
-export interface RouterOptions {
+export interface FailoverOptions {
   /** What a failure after text was shown leads to: the next provider's attempt, or the end. */
   onMidstreamFailure: 'restart' | 'fail';
   /** Requests that may wait for each provider. */
   maxQueued: number;
 }
 
-/** Told when a provider was given up for the next. */
-export type OnFallback = (from: Provider, to: Provider, error: unknown) => void;
+/** Receives an answer of one provider or, after a failure, of the next. */
+export interface AnswerSink extends Omit<TurnSink, 'begin'> {
+  /** The request waits for a provider; `ahead` requests go before it. 0 when it is its turn. */
+  queued(ahead: number): void;
+  /** The text of `provider` comes next. With `failure`, it begins again after text that was shown. */
+  begin(provider: Provider, failure: StreamError | undefined): void;
+  /** `from` failed, and `to` is asked. */
+  fallback(from: Provider, to: Provider, error: StreamError): void;
+}
 
-/** How a provider stands. */
+/** The end of a turn, and the provider that gave it. */
+export interface AnsweredTurn extends Turn {
+  provider: Provider;
+}
+
+/** The status of a provider. */
 export interface ProviderStatus {
   name: string;
   model: string;
@@ -55,47 +69,55 @@ export interface ProviderStatus {
   waiting: number;
 }
 
-/** The way of requests through the providers, and what they share on it. */
-export interface Router {
+export interface Failover {
   /**
-   * Asks the providers in turn. Before the first text the next one takes over unseen; after it, as a
-   * new attempt whose text begins again. With `after`, which has shown something of the answer and
-   * called tools, it goes on with that provider. Throws a `StreamError` when no answer came, and
-   * `signal.reason` when the requester's signal aborted.
+   * Asks the providers in turn. Before the first text, the next one takes over without a trace; after it,
+   * the answer begins again. With `after`, which has shown a part of the answer and called tools, the
+   * answer goes on with that provider.
+   *
+   * @throws {StreamError} no provider answered.
+   * @throws `signal.reason` when the requester's signal aborts.
    */
-  follow(
+  ask(
     prompt: Prompt,
     requester: Requester,
-    onFallback: OnFallback,
+    sink: AnswerSink,
     after?: Provider,
-  ): AsyncGenerator<RouteStep, void, undefined>;
+  ): Promise<AnsweredTurn>;
   status(): ProviderStatus[];
 }
 
-export function createRouter(
+export function createFailover(
   [preferred, ...others]: Providers,
-  { onMidstreamFailure, maxQueued }: RouterOptions,
+  { onMidstreamFailure, maxQueued }: FailoverOptions,
   events: UpstreamEvents,
-): Router {
-  const upstreamOf = (candidate: ProviderConfig): Upstream =>
-    createUpstream(candidate, maxQueued, events);
+): Failover {
+  const upstreamOf = (config: ProviderConfig): Upstream => {
+    const { provider, concurrency = Infinity } = config;
+    const { name } = provider;
+    return {
+      ...config,
+      queue: createQueue({ name, concurrency, maxQueued }),
+      breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),
+    };
+  };
   const upstreams = [upstreamOf(preferred), ...others.map(upstreamOf)] as const;
 
-  async function* follow(
+  async function ask(
     prompt: Prompt,
     requester: Requester,
-    onFallback: OnFallback,
+    sink: AnswerSink,
     after?: Provider,
-  ): AsyncGenerator<RouteStep, void, undefined> {
+  ): Promise<AnsweredTurn> {
     const { signal } = requester;
     const failures: StreamError[] = [];
-    let shown = after !== undefined;
+    let isShown = after !== undefined;
 
-    /** Those that are left, when all before and `upstream` have failed. */
+    /** @returns the providers that are left when all up to `upstream` have failed. */
     function giveUp(upstream: Upstream, failure: StreamError): Upstream[] {
       failures.push(failure);
       const rest = upstreams.slice(upstreams.indexOf(upstream) + 1);
-      if (rest[0]) onFallback(upstream.provider, rest[0].provider, failure);
+      if (rest[0]) sink.fallback(upstream.provider, rest[0].provider, failure);
       return rest;
     }
 
@@ -104,40 +126,31 @@ export function createRouter(
     while (isSome(rest)) {
       let asked = rest[0];
       try {
-        const { upstream, slot } = yield* acquireSlot(rest, requester, shown);
+        const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.queued(ahead));
+        const { upstream, slot } = 'then' in acquired ? await acquired : acquired;
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
-        const failure = failures.at(-1);
-        const { provider } = asked;
-        const calls: CallDelta[] = [];
-        let begun = false;
-        const exchange = asked.ask(slot, prompt, signal);
-        try {
-          for await (const delta of exchange.open()) {
-            exchange.heard(delta);
-            if (delta.type === 'thought') yield delta;
-            else if (delta.type === 'tool_call') calls.push(delta);
-            else {
-              if (!begun) yield { type: 'attempt', provider, ...(shown && failure && { failure }) };
-              begun = true;
-              shown = true;
-              yield delta.type === 'text' ? delta : { ...delta, provider, calls };
-              if (delta.type === 'finish') return;
-            }
-            exchange.listen();
-          }
-          throw exchange.cutOff();
-        } catch (error) {
-          throw exchange.failure(error);
-        } finally {
-          await exchange.end();
-        }
+        const { provider, deadlines, retries = false, breaker } = upstream;
+        const failure = isShown ? failures.at(-1) : undefined;
+        const turn = await callProvider(
+          { provider, deadlines, retries, breaker, slot, prompt, signal },
+          {
+            begin() {
+              isShown = true;
+              sink.begin(provider, failure);
+            },
+            text: (text) => sink.text(text),
+            thought: (text) => sink.thought(text),
+          },
+          events,
+        );
+        return { ...turn, provider };
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof StreamError)) throw error;
-        if (isFinal(error) || (shown && onMidstreamFailure === 'fail')) throw error;
+        if (isFinal(error) || (isShown && onMidstreamFailure === 'fail')) throw error;
         const hasNext = asked !== upstreams.at(-1);
-        if (shown && hasNext && requester.mayRestart?.(error) === false) throw error;
+        if (isShown && hasNext && requester.mayRestart?.(error) === false) throw error;
         rest = giveUp(asked, error);
       }
     }
@@ -145,7 +158,7 @@ export function createRouter(
   }
 
   return {
-    follow,
+    ask,
     status: () =>
       upstreams.map(({ provider: { name, model }, breaker, queue }) => ({
         name,
@@ -161,9 +174,9 @@ function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstr
   return rest.length > 0;
 }
 
-/** A refusal on grounds of content is not for another provider to undo, nor a request that is wrong. */
+/** Another provider does not undo a refusal on grounds of content, nor correct a wrong request. */
 function isFinal({ code }: StreamError): boolean {
-  return code === 'content_filter' || code === 'bad_request';
+  return code === 'content_filter' || code === 'bad_request' || code === 'cancelled';
 }
 
 function tooLong({ provider, deadlines }: Upstream): StreamError {

@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type GenerateRequest, ProviderError, mockProvider, type MockStep } from '@rivulet/server';
+import {
+  type Delta,
+  type GenerateRequest,
+  mockProvider,
+  type MockStep,
+  type Provider,
+  ProviderError,
+} from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { recorded } from '../harness/log.js';
 import { PATIENT } from '../harness/providers.js';
@@ -419,5 +426,75 @@ describe('the log', () => {
       expect(log.written()).not.toContain(secret);
     }
     expect(log.written()).toContain('LLM_STREAM_COMPLETED');
+  });
+});
+
+describe('a provider or a consumer that does not go on', () => {
+  const deadlines = { firstChunkMs: 20, stallMs: 20, totalMs: 0 };
+
+  it.each([
+    ['before its first delta', async function* () {}],
+    [
+      'after text',
+      async function* (): AsyncGenerator<Delta> {
+        yield { type: 'text', text: 'Par' };
+      },
+    ],
+  ])('gives its slot back though the provider ignores its signal %s', async (_, begin) => {
+    const provider: Provider = {
+      name: 'deaf',
+      model: 'm',
+      async *stream() {
+        yield* begin();
+        await new Promise(() => {});
+      },
+    };
+    const llm = serviceOf(provider, {
+      cache: undefined,
+      providers: [{ provider, deadlines, concurrency: 1 }],
+    });
+    for (let i = 0; i < 2; i++) {
+      const last = (await entriesOf(llm.generateResponseStream(ASK))).at(-1);
+      expect(['provider_timeout', 'stalled']).toContain((last as { code: string }).code);
+    }
+    const controller = new AbortController();
+    const cancelled = entriesOf(llm.generateResponseStream(ASK, { signal: controller.signal }));
+    controller.abort();
+    expect((await cancelled).at(-1)).toMatchObject({ code: 'cancelled' });
+    await vi.waitFor(() => expect(llm.providerStatus()[0]).toMatchObject({ running: 0 }), 5_000);
+  });
+
+  it('has the provider wait while the consumer reads nothing, and ends the answer in time', async () => {
+    let given = 0;
+    let isOver = false;
+    const provider: Provider = {
+      name: 'endless',
+      model: 'm',
+      async *stream() {
+        try {
+          for (;;) {
+            given += 1;
+            yield { type: 'text', text: 'on and ' };
+          }
+        } finally {
+          isOver = true;
+        }
+      },
+    };
+    const llm = serviceOf(provider, {
+      cache: undefined,
+      limits: { maxResponseUnits: 1e9 },
+      providers: [{ provider, deadlines, concurrency: 1 }],
+    });
+    const entries = llm.generateResponseStream(ASK);
+    await entries.next();
+    await vi.waitFor(() => expect(llm.providerStatus()[0]).toMatchObject({ running: 0 }), 5_000);
+    expect(given).toBeLessThan(1_000);
+    expect((await entriesOf(entries)).at(-1)).toMatchObject({
+      type: 'error',
+      code: 'cancelled',
+      message: expect.stringContaining('was not read'),
+    });
+    await vi.waitFor(() => expect(isOver).toBe(true));
   });
 });

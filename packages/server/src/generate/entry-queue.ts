@@ -5,7 +5,7 @@ import { FlatText } from './flat-text.js';
 const MAX_WAITING = 64;
 const MAX_WAITING_UNITS = 16_384;
 
-/** A sink that is read as an async iterator. It is full while the consumer is behind. */
+/** A sink whose entries wait for a consumer. It is full while the consumer is behind. */
 export class EntryQueue implements EntrySink {
   #waiting: StreamedEntry[] = [];
   #waitingUnits = 0;
@@ -40,24 +40,26 @@ export class EntryQueue implements EntrySink {
     return this.#text.read() ?? '';
   }
 
-  /** Ends the iteration once it has given what waits. */
+  /** No entry comes any more. */
   end(): void {
     this.#closed = true;
     this.#wake();
   }
 
-  async *read(): AsyncGenerator<StreamedEntry, void, undefined> {
-    for (;;) {
-      const entries = this.#waiting;
-      this.#waiting = [];
-      this.#waitingUnits = 0;
-      this.#drained?.resolve();
-      this.#drained = undefined;
-      for (const entry of entries) yield entry;
-      if (this.#waiting.length > 0) continue;
-      if (this.#closed) return;
+  /**
+   * Takes all entries that wait, and waits for one if there is none.
+   *
+   * @returns an empty array after the last entry.
+   */
+  async take(): Promise<readonly StreamedEntry[]> {
+    while (this.#waiting.length === 0 && !this.#closed)
       await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+    const entries = this.#waiting;
+    this.#waiting = [];
+    this.#waitingUnits = 0;
+    this.#drained?.resolve();
+    this.#drained = undefined;
+    return entries;
   }
 
   #keep(text: string): void {

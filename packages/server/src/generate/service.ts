@@ -114,7 +114,9 @@ export class LlmService {
     const written = this.writeResponse(request, entries, { ...options, signal: controller.signal });
     void written.then(() => entries.end());
     try {
-      yield* entries.read();
+      for (let taken; (taken = await entries.take()).length > 0;) {
+        for (const entry of taken) yield entry;
+      }
     } finally {
       link?.[Symbol.dispose]();
       controller.abort();

@@ -447,7 +447,7 @@ describe('the server process', () => {
 
   it('prints one line with its URL when it accepts connections, and exits with 0 on SIGTERM', async () => {
     const child = await startWith({});
-    expect((await fetch(`${child.match[1]}/docs/README.md`)).status).toBe(200);
+    expect((await fetch(`${child.match[1]}/readyz`)).status).toBe(200);
     expect(await child.stop('SIGTERM')).toBe(0);
     expect(child.output()).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
   });

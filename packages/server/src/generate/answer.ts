@@ -79,7 +79,7 @@ export class Answer implements AnswerSink {
   }
 
   queued(ahead: number): void {
-    this.#options.sink.write({ type: 'queued', ahead });
+    void this.#options.sink.write({ type: 'queued', ahead });
   }
 
   fallback(from: Provider, to: Provider, error: StreamError): void {
@@ -150,7 +150,7 @@ export class Answer implements AnswerSink {
     const { source, provider, model } = this.#start;
     this.#hashText(true);
     this.#outcome = { type: 'end', finishReason };
-    this.#options.sink.write({
+    void this.#options.sink.write({
       type: 'end',
       source,
       provider,
@@ -170,7 +170,7 @@ export class Answer implements AnswerSink {
     const { code, message, retryAfterMs } = this.#errorOf(cause);
     this.#outcome = { type: 'error', code, cause };
     const retry = retryAfterMs !== undefined && { retryAfterMs };
-    this.#options.sink.write({ type: 'error', code, message, ...retry });
+    void this.#options.sink.write({ type: 'error', code, message, ...retry });
   }
 
   /** Logs and counts the answer, also one that its caller gave up. To be called once. */
@@ -220,7 +220,7 @@ export class Answer implements AnswerSink {
       model,
       ...(failure && { reason: failure.message, reasonCode: failure.code }),
     };
-    this.#options.sink.write(this.#start);
+    void this.#options.sink.write(this.#start);
   }
 
   /** Ends the answer if it has more units than allowed. */

@@ -5,6 +5,7 @@ import type { Delta, Prompt, Provider } from './provider.js';
 /** One step of a script. `stall` never ends; `fail` throws what it holds. */
 export type MockStep =
   | { text: string }
+  | { thought: string }
   | { call: string; arguments: unknown }
   | { waitMs: number }
   | { stall: true }
@@ -24,6 +25,7 @@ export function mockProvider(
       for await (const step of script(prompt)) {
         signal.throwIfAborted();
         if ('text' in step) yield { type: 'text', text: step.text };
+        else if ('thought' in step) yield { type: 'thought', text: step.thought };
         else if ('call' in step)
           yield { type: 'tool_call', name: step.call, arguments: step.arguments };
         else if ('waitMs' in step) await pause(step.waitMs, signal);

@@ -176,7 +176,12 @@ function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstr
 
 /** Another provider does not undo a refusal on grounds of content, nor correct a wrong request. */
 function isFinal({ code }: StreamError): boolean {
-  return code === 'content_filter' || code === 'bad_request' || code === 'cancelled';
+  return (
+    code === 'content_filter' ||
+    code === 'bad_request' ||
+    code === 'too_large' ||
+    code === 'cancelled'
+  );
 }
 
 function tooLong({ provider, deadlines }: Upstream): StreamError {

@@ -43,7 +43,7 @@ export interface TurnSink {
 export interface ProviderCallOptions {
   provider: Provider;
   deadlines: Deadlines;
-  /** True if a failure before the first delta may be worth one more try. */
+  /** True if a failure before the first text may be worth one more try. */
   retries: boolean;
   breaker: Breaker;
   /** The call releases it when the provider has stopped working. */
@@ -107,7 +107,8 @@ class ProviderCall {
   #lastActiveAt = this.#startedAt;
   #status: Status = 'connecting';
   #hasBegun = false;
-  readonly #calls: ToolCallDelta[] = [];
+  #leadingSpace = '';
+  #calls: ToolCallDelta[] = [];
   #timer: NodeJS.Timeout | undefined;
   #permit: Permit | undefined;
   #measurement: ModelCall | undefined;
@@ -159,8 +160,11 @@ class ProviderCall {
       const waitMs = this.#retryWaitMs(error);
       if (waitMs === undefined) throw error;
       this.#endMeasurement(errorType(error));
+      this.#status = 'connecting';
+      this.#leadingSpace = '';
+      this.#calls = [];
       await pause(waitMs, this.#controller.signal);
-      if (this.#status !== 'ended') await this.#read();
+      if (!this.#hasEnded()) await this.#read();
     }
   }
 
@@ -187,8 +191,7 @@ class ProviderCall {
     switch (delta.type) {
       case 'text':
         this.#measurement?.chunk(delta.text.length, now);
-        if (!this.#hasBegun) this.#begin();
-        return this.#sink.text(delta.text);
+        return this.#hasBegun ? this.#sink.text(delta.text) : this.#firstText(delta.text);
       case 'thought':
         this.#measurement?.chunk(delta.text.length, now);
         return this.#sink.thought(delta.text);
@@ -208,6 +211,17 @@ class ProviderCall {
     this.#checkDeadlines();
   }
 
+  /** An answer without a visible character is a failure, so the turn begins with the first one. */
+  #firstText(text: string): Promise<void> | undefined {
+    const all = this.#leadingSpace + text;
+    if (!VISIBLE.test(all)) {
+      this.#leadingSpace = all.slice(-MAX_LEADING_UNITS);
+      return undefined;
+    }
+    this.#begin();
+    return this.#sink.text(all);
+  }
+
   #begin(): void {
     this.#hasBegun = true;
     this.#sink.begin();
@@ -223,7 +237,10 @@ class ProviderCall {
   }
 
   #finish({ reason, usage, model, raw }: Extract<Delta, { type: 'finish' }>): void {
-    if (!this.#hasBegun) this.#begin();
+    if (!this.#hasBegun) {
+      if (this.#calls.length === 0) throw blank(this.#options.provider, reason);
+      this.#begin();
+    }
     this.#measurement?.finish(usage, model);
     this.#permit?.succeeded();
     this.#end(undefined);
@@ -267,12 +284,14 @@ class ProviderCall {
 
   /** @returns undefined where a second try would end as the first one did. */
   #retryWaitMs(error: unknown): number | undefined {
-    if (this.#status !== 'connecting' || !this.#options.retries || this.#permit?.isProbe)
-      return undefined;
+    if (this.#hasBegun || this.#status === 'ended') return undefined;
+    if (!this.#options.retries || this.#permit?.isProbe) return undefined;
     if (!(error instanceof ProviderError)) return undefined;
     if (error.failure !== 'unavailable' && error.failure !== 'busy') return undefined;
     const waitMs = (error.retryAfterMs ?? RETRY_WAIT_MS) + Math.random() * RETRY_JITTER_MS;
-    return performance.now() + waitMs < this.#deadline() ? waitMs : undefined;
+    const { firstChunkMs } = this.#options.deadlines;
+    const endsAt = this.#startedAt + orNever(firstChunkMs);
+    return performance.now() + waitMs < endsAt ? waitMs : undefined;
   }
 
   /** When the call fails unless something comes. */
@@ -316,6 +335,10 @@ class ProviderCall {
   }
 }
 
+/** Neither white space nor a character that only controls others. */
+const VISIBLE = /[^\s\p{Cc}\p{Cf}\p{Cs}]/u;
+const MAX_LEADING_UNITS = 1_000;
+
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** 0 stands for no limit. */
@@ -334,6 +357,17 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
     const timer = setTimeout(end, ms);
     signal.addEventListener('abort', end);
   });
+}
+
+/** The model ended its turn with neither text nor a call of a tool. */
+function blank({ name }: Provider, reason: FinishReason): Error {
+  if (reason === 'length') {
+    return new StreamError(
+      'too_large',
+      'unable to answer: the model used all the tokens of the answer before its first word; ask for less',
+    );
+  }
+  return new ProviderError('unavailable', `unable to get an answer from ${name}: it was empty`);
 }
 
 function truncated({ name }: Provider): ProviderError {

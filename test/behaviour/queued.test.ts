@@ -255,7 +255,7 @@ describe('a server', () => {
   });
 });
 
-function answer(call: Call): void {
+function answerOne(call: Call): void {
   call.say('Yes.');
   call.finish();
 }
@@ -269,9 +269,9 @@ describe('an answer that waits', () => {
     const states = firstValueFrom(c.state$.pipe(toArray()));
     const events = firstValueFrom(c.events$.pipe(toArray()));
     await snapshotWhen(c, ({ ahead }) => ahead === 2);
-    answer(await nextCall());
+    answerOne(await nextCall());
     await snapshotWhen(c, ({ ahead }) => ahead === 1);
-    answer(await nextCall());
+    answerOne(await nextCall());
     const call = await nextCall();
     await snapshotWhen(c, ({ status }) => status === 'waiting');
     call.say('At last.');

@@ -374,6 +374,61 @@ describe('the response cache', () => {
     expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('of the api');
   });
 
+  it('gives the answer of a fallback while the provider before it fails, and asks neither twice', async () => {
+    let local = 0;
+    const api = fails('unavailable', 'api');
+    const fallback = mockProvider(
+      () => {
+        local += 1;
+        return [{ text: 'Paris.' }, { finish: 'stop' }];
+      },
+      { name: 'local' },
+    );
+    const llm = serviceOf([api, fallback]);
+    for (let i = 0; i < 10; i++) {
+      const entries = await entriesOf(llm.generateResponseStream(ASK));
+      expect(textOf(entries)).toBe('Paris.');
+      expect(entries[0]).toMatchObject({ provider: 'local', source: i === 0 ? 'model' : 'cache' });
+    }
+    expect(local).toBe(1);
+  });
+
+  it('gives the answer of a fallback after text of the provider before it, as a new attempt', async () => {
+    const api = script(
+      'api',
+      { text: 'Lon' },
+      { fail: new ProviderError('truncated', 'unable to') },
+    );
+    const llm = serviceOf([api, answers('local')]);
+    await entriesOf(llm.generateResponseStream(ASK));
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries).toMatchObject([
+      { type: 'start', attempt: 1, source: 'model', provider: 'api' },
+      { type: 'text', text: 'Lon' },
+      { type: 'start', attempt: 2, source: 'cache', provider: 'local', reasonCode: 'truncated' },
+      { type: 'text', text: 'Paris.' },
+      { type: 'end', source: 'cache', totalLength: 6 },
+    ]);
+  });
+
+  it.each([
+    [undefined, undefined, false],
+    [undefined, 'shared', true],
+    [undefined, 'principal', false],
+    ['shared', 'principal', true],
+    ['principal', 'shared', false],
+  ] as const)(
+    'with the scope %s, and %s by default, is the same for two principals: %s',
+    async (cacheScope, defaultCacheScope, isShared) => {
+      const llm = serviceOf(answers(), { cacheScope });
+      const options = defaultCacheScope && { defaultCacheScope };
+      await entriesOf(llm.generateResponseStream(ASK, options));
+      const other = { ...ASK, principal: 'someone else' };
+      const [start] = await entriesOf(llm.generateResponseStream(other, options));
+      expect(start).toMatchObject({ source: isShared ? 'cache' : 'model' });
+    },
+  );
+
   it('is a miss and a log line when it fails', async () => {
     const log = recorded();
     const broken = (): never => {

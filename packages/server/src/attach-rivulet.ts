@@ -1,5 +1,6 @@
 import type { Generate } from './deliver/generation.js';
 import { createStreams } from './deliver/streams.js';
+import type { CacheScope } from './generate/cache.js';
 import type { LlmService } from './generate/service.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
 import { ConfigError, resolve } from './settings/resolve-settings.js';
@@ -46,7 +47,7 @@ const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
  * `writeResponse` is used instead where there is one, because it costs less for each token.
  */
 export type ResponseSource = Pick<LlmService, 'generateResponseStream'> &
-  Partial<Pick<LlmService, 'writeResponse'>>;
+  Partial<Pick<LlmService, 'writeResponse' | 'cacheScope' | 'hasTools'>>;
 
 /**
  * Adds Rivulet to an existing Socket.IO server. Reads no environment.
@@ -100,7 +101,8 @@ export function attach(
   { namespace = '/', authenticate, logger }: SocketOptions & { logger: Logger },
   ledger: Ledger,
 ): AttachedRivulet {
-  const streams = createStreams(generateOf(llm), limits);
+  const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
+  const streams = createStreams(generateOf(llm, defaultCacheScope), limits);
   const guard = createGuard(
     {
       checkOrigin: createOriginCheck(allowedOrigins),
@@ -126,10 +128,17 @@ export function attach(
   };
 }
 
-function generateOf(llm: ResponseSource): Generate {
-  if (llm.writeResponse !== undefined) return llm.writeResponse.bind(llm);
+function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
+  const { writeResponse } = llm;
+  if (writeResponse !== undefined) {
+    return (request, sink, options) =>
+      writeResponse.call(llm, request, sink, { ...options, defaultCacheScope });
+  }
   return async (request, sink, options) => {
-    for await (const entry of llm.generateResponseStream(request, options)) {
+    for await (const entry of llm.generateResponseStream(request, {
+      ...options,
+      defaultCacheScope,
+    })) {
       if (options.signal.aborted) return;
       await sink.write(entry);
       if (entry.type === 'end' || entry.type === 'error') return;

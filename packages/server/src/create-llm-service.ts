@@ -55,6 +55,7 @@ export async function llmServiceOf(
     onMidstreamFailure: settings.onMidstreamFailure,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },
     cache: cache.enabled ? createResponseCache(cache) : undefined,
+    cacheScope: cache.scope,
     tools: options.tools ?? [],
     limits,
     logger,

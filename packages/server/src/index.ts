@@ -1,5 +1,10 @@
 export { StreamError } from '@rivulet/protocol';
-export { attachRivulet, type AttachedRivulet, type AttachOptions } from './attach-rivulet.js';
+export {
+  attachRivulet,
+  type AttachedRivulet,
+  type AttachOptions,
+  type ResponseSource,
+} from './attach-rivulet.js';
 export { createLlmService, type CreateLlmServiceOptions } from './create-llm-service.js';
 export type {
   EndEntry,
@@ -15,6 +20,7 @@ export type {
 } from './entry.js';
 export {
   type CachedAnswer,
+  type CacheScope,
   createResponseCache,
   type ResponseCache,
   type ResponseCacheOptions,

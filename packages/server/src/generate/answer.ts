@@ -7,12 +7,15 @@ import type { StreamMetrics } from '../observe/metrics.js';
 import type { Provider } from '../providers/provider.js';
 import { errorType } from '../upstream/error-type.js';
 import type { AnswerSink } from '../upstream/failover.js';
+import type { CachedAnswer } from './cache.js';
 
 export interface AnswerOptions {
   sink: EntrySink;
   signal: AbortSignal | undefined;
   /** True if the sink is given the model's thoughts. */
   thoughts: boolean;
+  /** @returns the answer that the cache has of a provider. */
+  lookUp(provider: Provider): CachedAnswer | undefined;
   /** UTF-16 units of the longest answer, its tools included. */
   maxUnits: number;
   logger: Logger;
@@ -138,11 +141,13 @@ export class Answer implements AnswerSink {
     return this.#options.sink.write(entry);
   }
 
-  /** Writes the whole answer that the cache has. `provider` gave it. */
-  fromCache(provider: Provider, text: string, usage: Usage): void {
-    this.#beginAttempt('cache', provider);
-    void this.text(text);
-    this.end('stop', usage);
+  beginFromCache(provider: Provider, failure: StreamError | undefined): boolean {
+    const hit = this.#options.lookUp(provider);
+    if (hit === undefined || hit.text.length > this.#options.maxUnits) return false;
+    this.#beginAttempt('cache', provider, failure);
+    void this.text(hit.text);
+    this.end('stop', hit.usage);
+    return true;
   }
 
   end(finishReason: FinishReason, usage: Usage): void {

@@ -18,7 +18,7 @@ import {
 } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
 import { Answer } from './answer.js';
-import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
+import { type CachedAnswer, cacheKey, type CacheScope, type ResponseCache } from './cache.js';
 import { EntryQueue } from './entry-queue.js';
 import { FlatText } from './flat-text.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
@@ -30,6 +30,8 @@ export interface LlmServiceOptions {
   providers: Providers;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
+  /** See `cache.scope` in `Settings`. */
+  cacheScope?: CacheScope | undefined;
   /** What the model may call; nothing unless given. */
   tools?: readonly Tool[];
   /** `restart` unless given; see `Settings`. */
@@ -51,6 +53,8 @@ export interface GenerateCallOptions {
    * end the answer with the failure; it begins again unless given.
    */
   mayRestart?: (failure: StreamError) => boolean;
+  /** The scope of the cache where the service has none of its own; `principal` unless given. */
+  defaultCacheScope?: CacheScope;
 }
 
 /** A complete answer, and who gave it. */
@@ -87,6 +91,16 @@ export class LlmService {
       metrics.gauges.queueLength(name, () => status().waiting);
       metrics.gauges.breakerState(name, () => status().breaker);
     }
+  }
+
+  /** Undefined if the operator has not set it. */
+  get cacheScope(): CacheScope | undefined {
+    return this.#options.cacheScope;
+  }
+
+  /** True if the model may call tools, which run for the principal that asked. */
+  get hasTools(): boolean {
+    return this.#toolbox.tools.length > 0;
   }
 
   /** The current status of each provider, in the order in which they are asked. */
@@ -131,21 +145,31 @@ export class LlmService {
   async writeResponse(
     request: GenerateRequest,
     sink: EntrySink,
-    { signal, thoughts = false, preemption, mayRestart }: GenerateCallOptions = {},
+    {
+      signal,
+      thoughts = false,
+      preemption,
+      mayRestart,
+      defaultCacheScope = 'principal',
+    }: GenerateCallOptions = {},
   ): Promise<void> {
-    const { providers, logger, metrics } = this.#options;
-    const maxUnits = this.#limits.maxResponseUnits;
-    const answer = new Answer({ sink, signal, thoughts, maxUnits, logger, metrics });
+    const { logger, metrics } = this.#options;
+    const { cache: mode = 'default' } = request.options ?? {};
+    const scope = this.cacheScope ?? defaultCacheScope;
+    const keyOf = (provider: Provider): string =>
+      cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
+    const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
+    const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
+    const answer = new Answer({
+      sink,
+      signal,
+      thoughts,
+      lookUp: (provider) => (mode === 'default' ? this.#lookUp(() => keyOf(provider)) : undefined),
+      maxUnits: this.#limits.maxResponseUnits,
+      logger,
+      metrics,
+    });
     try {
-      const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
-      const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
-      const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
-
-      const first = providers[0].provider;
-      const isLookedUp = (request.options?.cache ?? 'default') === 'default';
-      const hit = isLookedUp ? this.#lookUp(keyOf(first)) : undefined;
-      if (hit !== undefined) return answer.fromCache(first, hit.text, hit.usage);
-
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
@@ -153,6 +177,7 @@ export class LlmService {
         preemption,
       };
       const turn = await answerWithTools(this.#failover, prompt, this.#toolbox, requester, answer);
+      if (turn === undefined) return;
       // A tool may find something else tomorrow, and what it did was done for this request.
       const isKept = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
       if (isKept && answer.length <= this.#maxKeptUnits(request))
@@ -185,9 +210,11 @@ export class LlmService {
     return cache.maxAnswerUnits ?? Infinity;
   }
 
-  #lookUp(key: string): CachedAnswer | undefined {
+  #lookUp(keyOf: () => string): CachedAnswer | undefined {
+    const { cache } = this.#options;
+    if (cache === undefined) return undefined;
     try {
-      return this.#options.cache?.get(key);
+      return cache.get(keyOf());
     } catch (error) {
       this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
       return undefined;

@@ -12,7 +12,7 @@ import type { Toolbox } from './tools/toolbox.js';
  * without a call. Tools run once: if a provider fails after them, the next one goes on from their
  * results. Calls in a turn that was cut off are not run.
  *
- * @returns the last turn, with the usage of all turns.
+ * @returns the last turn, with the usage of all turns; undefined if the answer came from the cache.
  * @throws as `Failover.ask` does, and `tool_limit` when the model calls tools in every turn.
  */
 export async function answerWithTools(
@@ -21,7 +21,7 @@ export async function answerWithTools(
   toolbox: Toolbox,
   requester: Requester,
   answer: Answer,
-): Promise<AnsweredTurn> {
+): Promise<AnsweredTurn | undefined> {
   const { tools, limits } = toolbox;
   let messages = prompt.messages;
   let caller: Provider | undefined;
@@ -32,6 +32,7 @@ export async function answerWithTools(
     const isLast = round > limits.maxToolRounds;
     const asked: Prompt = { ...prompt, messages, ...(isLast && { toolChoice: 'none' }) };
     const turn = await failover.ask(asked, requester, answer, caller);
+    if (turn === undefined) return undefined;
     usage = sum(usage, turn.usage);
 
     const wantsTools = turn.calls.length > 0 && turn.reason === 'stop' && tools.length > 0;

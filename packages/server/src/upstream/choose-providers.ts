@@ -7,10 +7,6 @@ import { gemini } from '../providers/gemini/gemini.js';
 import { ollama, ollamaModels } from '../providers/ollama/ollama.js';
 import type { ProviderConfig, Providers } from './failover.js';
 
-const API_DEADLINES: Deadlines = { firstChunkMs: 10_000, stallMs: 30_000, totalMs: 120_000 };
-// A local model may have to be read from disk first.
-const LOCAL_DEADLINES: Deadlines = { ...API_DEADLINES, firstChunkMs: 60_000 };
-
 const DEFAULT_OLLAMA_MODEL = 'llama3.2';
 const PROBE_MS = 1_000;
 
@@ -48,18 +44,31 @@ function api({ mode, gemini: options }: CoreSettings): ProviderConfig {
     );
   }
   const provider = gemini({ apiKey, model, ...(baseUrl !== undefined && { baseUrl }) });
-  return { provider, deadlines: API_DEADLINES, concurrency, retries: true };
+  return { provider, deadlines: deadlinesOf(options), concurrency, retries: true };
 }
 
 function local(
-  { ollama: { host, concurrency } }: CoreSettings,
+  { ollama: options }: CoreSettings,
   model: string = DEFAULT_OLLAMA_MODEL,
 ): ProviderConfig {
-  return { provider: ollama({ host, model }), deadlines: LOCAL_DEADLINES, concurrency };
+  const { host, concurrency } = options;
+  return { provider: ollama({ host, model }), deadlines: deadlinesOf(options), concurrency };
+}
+
+function deadlinesOf({
+  firstChunkSeconds,
+  stallSeconds,
+  totalSeconds,
+}: CoreSettings['gemini' | 'ollama']): Deadlines {
+  return {
+    firstChunkMs: firstChunkSeconds * 1_000,
+    stallMs: stallSeconds * 1_000,
+    totalMs: totalSeconds * 1_000,
+  };
 }
 
 function builtIn(): ProviderConfig {
-  return { provider: docs(), deadlines: API_DEADLINES };
+  return { provider: docs() };
 }
 
 /** @returns the model that Ollama answers with; undefined if Ollama is unavailable or has no model. */

@@ -15,7 +15,8 @@ import { createQueue, type Queue, type Requester } from './queue.js';
 /** A provider, and how it is to be used. */
 export interface ProviderConfig {
   provider: Provider;
-  deadlines: Deadlines;
+  /** 30 s until something comes, 60 s of silence after that, and no limit in all, unless given. */
+  deadlines?: Partial<Deadlines>;
   /** Answers that it gives at a time, further requests wait; no limit unless given. */
   concurrency?: number;
   /** True if a failure before the first text may be worth one more try. */
@@ -26,7 +27,10 @@ export interface ProviderConfig {
 export type Providers = readonly [ProviderConfig, ...ProviderConfig[]];
 
 /** A provider with what all calls to it share. */
-export interface Upstream extends ProviderConfig {
+export interface Upstream {
+  readonly provider: Provider;
+  readonly deadlines: Deadlines;
+  readonly retries: boolean;
   readonly queue: Queue;
   readonly breaker: Breaker;
 }
@@ -49,6 +53,12 @@ export interface AnswerSink extends Omit<TurnSink, 'begin'> {
   queued(ahead: number): void;
   /** The text of `provider` comes next. With `failure`, it begins again after text that was shown. */
   begin(provider: Provider, failure: StreamError | undefined): void;
+  /**
+   * The answer of `provider` may be known already. Called before it is asked for an answer that begins.
+   *
+   * @returns true if the sink has written the whole answer.
+   */
+  beginFromCache(provider: Provider, failure: StreamError | undefined): boolean;
   /** `from` failed, and `to` is asked. */
   fallback(from: Provider, to: Provider, error: StreamError): void;
 }
@@ -75,6 +85,7 @@ export interface Failover {
    * the answer begins again. With `after`, which has shown a part of the answer and called tools, the
    * answer goes on with that provider.
    *
+   * @returns undefined if the sink had the answer.
    * @throws {StreamError} no provider answered.
    * @throws `signal.reason` when the requester's signal aborts.
    */
@@ -83,9 +94,11 @@ export interface Failover {
     requester: Requester,
     sink: AnswerSink,
     after?: Provider,
-  ): Promise<AnsweredTurn>;
+  ): Promise<AnsweredTurn | undefined>;
   status(): ProviderStatus[];
 }
+
+const DEFAULT_DEADLINES: Deadlines = { firstChunkMs: 30_000, stallMs: 60_000, totalMs: 0 };
 
 export function createFailover(
   [preferred, ...others]: Providers,
@@ -93,10 +106,12 @@ export function createFailover(
   events: UpstreamEvents,
 ): Failover {
   const upstreamOf = (config: ProviderConfig): Upstream => {
-    const { provider, concurrency = Infinity } = config;
+    const { provider, deadlines, concurrency = Infinity, retries = false } = config;
     const { name } = provider;
     return {
-      ...config,
+      provider,
+      deadlines: { ...DEFAULT_DEADLINES, ...deadlines },
+      retries,
       queue: createQueue({ name, concurrency, maxQueued }),
       breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),
     };
@@ -108,7 +123,7 @@ export function createFailover(
     requester: Requester,
     sink: AnswerSink,
     after?: Provider,
-  ): Promise<AnsweredTurn> {
+  ): Promise<AnsweredTurn | undefined> {
     const { signal } = requester;
     const failures: StreamError[] = [];
     let isShown = after !== undefined;
@@ -125,12 +140,14 @@ export function createFailover(
     let rest: readonly Upstream[] = upstreams.slice(Math.max(0, first));
     while (isSome(rest)) {
       let asked = rest[0];
+      const lastFailure = isShown ? failures.at(-1) : undefined;
+      if (after === undefined && sink.beginFromCache(asked.provider, lastFailure)) return undefined;
       try {
         const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.queued(ahead));
         const { upstream, slot } = 'then' in acquired ? await acquired : acquired;
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
-        const { provider, deadlines, retries = false, breaker } = upstream;
+        const { provider, deadlines, retries, breaker } = upstream;
         const failure = isShown ? failures.at(-1) : undefined;
         const turn = await callProvider(
           { provider, deadlines, retries, breaker, slot, prompt, signal },

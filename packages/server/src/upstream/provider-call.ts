@@ -12,13 +12,13 @@ import type { Breaker, Permit } from './breaker.js';
 import { errorType } from './error-type.js';
 import type { Slot } from './queue.js';
 
-/** How long a provider may be silent, and take, in milliseconds. */
+/** How long a call of a provider may take, in milliseconds; 0 for no limit. */
 export interface Deadlines {
-  /** Until its first sign of life. */
+  /** Until the first text, thought or call of a tool. */
   firstChunkMs: number;
-  /** Between two pieces of an answer. */
+  /** Between two of them. */
   stallMs: number;
-  /** For a whole call. */
+  /** In all, also while text comes. */
   totalMs: number;
 }
 

@@ -260,7 +260,9 @@ class ProviderCall {
     if (error instanceof ProviderError && error.failure === 'misconfigured')
       this.#events.onMisconfigured(provider, error);
     const failure = toStreamError(error, provider);
-    if (isFaultOfProvider(failure)) this.#permit?.failed(failure);
+    // A limit in all says nothing about a provider that kept sending.
+    const isSilent = this.#status === 'connecting' || failure.code !== 'provider_timeout';
+    if (isFaultOfProvider(failure) && isSilent) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
     this.#end(errorType(error));
     this.#controller.abort(failure);

@@ -21,6 +21,8 @@ interface Message {
 
 interface OllamaConversation extends Conversation {
   body: Body;
+  /** The header. */
+  authorization: string;
   /** A line with this message. */
   message(message: object): string;
   /** The last line: with this message and, unless undefined, this reason. */
@@ -62,6 +64,7 @@ function converse(request: IncomingMessage, body: unknown): OllamaConversation |
   return {
     question: asked.messages?.findLast(({ role }) => role === 'user')?.content ?? '',
     body: asked,
+    authorization: request.headers.authorization ?? '',
     contentType: 'application/x-ndjson',
     message,
     done,
@@ -143,6 +146,14 @@ const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
   403: refuse(403, 'forbidden'),
   404: (exchange) =>
     exchange.refuse(404, { error: `model '${exchange.talk.body.model}' not found` }),
+  '404-path': (exchange) => exchange.plain(404, '404 page not found'),
+  'no-chat': (exchange) =>
+    exchange.refuse(400, { error: `"${exchange.talk.body.model}" does not support chat` }),
+  '500-option': refuse(500, 'option "num_ctx" must be of type integer'),
+  '500-format': refuse(
+    500,
+    'invalid format: "nonsense"; expected "json" or a valid JSON Schema object',
+  ),
   429: refuse(429, 'too many requests'),
   500: refuse(500, 'model requires more system memory (5.6 GiB) than is available (2.1 GiB)'),
   503: refuse(503, 'server busy, please try again.  maximum pending requests exceeded'),
@@ -155,6 +166,8 @@ const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
     await exchange.send(toLine({ error: 'an error was encountered while running the model' }));
     exchange.end();
   },
+  'error-first': send(() => [toLine({ error: 'llama runner process has terminated' })]),
+  'echo-authorization': send((talk) => [talk.text(talk.authorization), talk.finish()]),
   'junk-frame': async (exchange) => {
     await exchange.begin();
     await exchange.send('17\n');

@@ -124,6 +124,10 @@ export class Exchange<Talk extends Conversation> {
     this.#respond(status, 'text/html', body);
   }
 
+  plain(status: number, body: string): void {
+    this.#respond(status, 'text/plain', body);
+  }
+
   end(): void {
     this.#response.end();
   }
@@ -174,12 +178,23 @@ const sharedFaults: Readonly<Record<string, Fault<Conversation>>> = {
     exchange.cut();
   },
   'cut-first': (exchange) => exchange.cut(),
+  'cut-open': async (exchange) => {
+    exchange.open();
+    await exchange.send('');
+    exchange.cut();
+  },
   'split-utf8': sendSplit,
   burst: async (exchange) => {
     const tokens = Array.from({ length: 16 }, (_, index) => exchange.talk.text(`${index} `));
     exchange.open();
     await exchange.send(tokens.join(''));
     await exchange.finish();
+  },
+  'burst-stall': async (exchange) => {
+    const tokens = Array.from({ length: 16 }, (_, index) => exchange.talk.text(`${index} `));
+    exchange.open();
+    await exchange.send(tokens.join(''));
+    await exchange.stall();
   },
   tokens: async (exchange) => {
     await exchange.say(Array.from({ length: 10_000 }, (_, i) => `word${i} `));

@@ -115,6 +115,7 @@ export function createRouter(
         try {
           for await (const delta of exchange.open()) {
             exchange.heard(delta);
+            if (delta.type === 'omitted') continue;
             if (delta.type === 'thought') yield delta;
             else if (delta.type === 'tool_call') calls.push(delta);
             else {

@@ -17,7 +17,7 @@ export class MeasuredCall {
     if (delta.type === 'finish') {
       this.#call.finish(delta.usage, delta.model);
       this.#failure = undefined;
-    } else {
+    } else if (delta.type !== 'omitted') {
       this.#call.chunk(delta.type === 'tool_call' ? 0 : delta.text.length);
     }
   }

@@ -340,11 +340,16 @@ describe('the models of ollama', () => {
   const signal = new AbortController().signal;
 
   it('are listed by name', async () => {
-    expect(await ollamaModels(fake.url, signal)).toEqual(['llama3.2:latest', 'qwen3:0.6b']);
+    expect(await ollamaModels(fake.url, signal)).toEqual([
+      'llama3.2:latest',
+      'qwen3:0.6b',
+      'nomic-embed-text:latest',
+      'stories:latest',
+    ]);
   });
 
   it('are found at a host without a scheme', async () => {
-    expect(await ollamaModels(fake.url.replace('http://', ''), signal)).toHaveLength(2);
+    expect(await ollamaModels(fake.url.replace('http://', ''), signal)).toHaveLength(4);
   });
 
   it('are "unavailable" when nothing listens there, and the message says what to do', async () => {

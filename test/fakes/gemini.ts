@@ -1,18 +1,20 @@
 import type { IncomingMessage } from 'node:http';
 
 import { complaint, type GeminiContent, type GeminiTools, sign } from './gemini-tools.js';
-import { run, toPieces, type Conversation, type Fault } from './shared.js';
+import { run, toPieces, type Conversation, type Fault, type Reply } from './shared.js';
 import { nextTurn, TOOL_WORDS } from './tools.js';
 
 /** Google's `streamGenerateContent` with `alt=sse`, as far as a client of it can tell. */
 
 interface Body extends GeminiTools {
   toolConfig?: { functionCallingConfig?: { mode?: string } };
+  systemInstruction?: unknown;
   generationConfig?: { thinkingConfig?: object; maxOutputTokens?: number };
 }
 
 interface GeminiConversation extends Conversation {
   apiKey: string;
+  model: string;
   body: Body;
   /** A frame whose one candidate has these parts. */
   parts(parts: unknown[], candidate?: object): string;
@@ -53,6 +55,7 @@ function converse(request: IncomingMessage, body: unknown): GeminiConversation |
   };
   return {
     question,
+    model,
     body: asked,
     apiKey: String(request.headers['x-goog-api-key'] ?? ''),
     contentType: 'text/event-stream',
@@ -232,4 +235,13 @@ const faults: Readonly<Record<string, Fault<GeminiConversation>>> = {
   echo: send((talk) => [talk.text(JSON.stringify(talk.body)), talk.finish()]),
 };
 
-run({ name: 'gemini', converse, pages: {}, faults });
+/** A model named `…-tiny` reads 512 tokens, of 4 characters each. */
+function refusePrompt({ body, model }: GeminiConversation): Reply | undefined {
+  const { contents = [], systemInstruction } = body;
+  const tokens = Math.ceil(JSON.stringify([contents, systemInstruction]).length / 4);
+  if (!model.endsWith('-tiny') || tokens <= 512) return undefined;
+  const words = `The input token count (${tokens}) exceeds the maximum number of tokens allowed (512).`;
+  return { status: 400, body: toError(400, 'INVALID_ARGUMENT', words) };
+}
+
+run({ name: 'gemini', converse, pages: {}, refuse: refusePrompt, faults });

@@ -21,16 +21,17 @@ export async function askWithinContext<T>(
   prompt: Prompt,
   ask: (prompt: Prompt) => Promise<T>,
 ): Promise<Asked<T>> {
-  let asked = prompt;
-  for (;;) {
+  const { messages } = prompt;
+  for (let omitted = 0; ;) {
+    const asked = omitted === 0 ? prompt : { ...prompt, messages: messages.slice(omitted) };
     try {
-      const answer = await ask(asked);
-      return { answer, omitted: prompt.messages.length - asked.messages.length };
+      return { answer: await ask(asked), omitted };
     } catch (error) {
       if (!(error instanceof TooLongError)) throw error;
-      const count = countToOmit(asked, error.fits === undefined ? 0.5 : error.fits * MARGIN);
+      const share = error.fits === undefined ? 0.5 : error.fits * MARGIN;
+      const count = countToOmit(asked, share);
       if (count === 0) throw error;
-      asked = { ...asked, messages: asked.messages.slice(count) };
+      omitted += count;
     }
   }
 }

@@ -16,11 +16,11 @@ export function quote(
 ): string {
   const line = oneLine(words);
   const shown = line.slice(0, MAX_QUOTED_CHARACTERS);
-  const hasKey = keys.some((key) => key !== '' && line.includes(key));
-  const texts = prompt.map(oneLine).filter(({ length }) => length >= MIN_SECRET_CHARACTERS);
-  return hasKey || /[<{]/.test(line) || texts.some((text) => repeats(line, shown, text))
-    ? ''
-    : shown;
+  const secrets = [...keys, ...prompt.map(oneLine)].filter(
+    ({ length }) => length >= MIN_SECRET_CHARACTERS,
+  );
+  const isSecret = /[<{]/.test(line) || secrets.some((secret) => repeats(line, shown, secret));
+  return isSecret ? '' : shown;
 }
 
 function repeats(line: string, shown: string, text: string): boolean {

@@ -1,5 +1,6 @@
 import { addAbortListener } from 'node:events';
 import type { ReadableStreamDefaultReader } from 'node:stream/web';
+import { TextDecoder } from 'node:util';
 import {
   BlankAnswerError,
   notUnderstood,
@@ -60,80 +61,133 @@ export async function* streamAnswer(
   // fetch removes its listener from a signal only when the signal is collected, so each call has its own.
   const upstream = new AbortController();
   const link = addAbortListener(signal, () => upstream.abort(signal.reason));
+  const progress: Progress = { hasReceived: false };
   let isRead = false;
-  let hasReceived = false;
-  let parser: AnswerParser | undefined;
   try {
     const { answer: response, omitted } = await askWithinContext(prompt, (asked) =>
       api.ask(asked, upstream.signal),
     );
     if (omitted > 0) yield { type: 'omitted', messages: omitted };
 
-    parser = api.createParser(prompt);
+    const parser = (progress.parser = api.createParser(prompt));
     const reader = readerOf(response);
-    // An answer with bytes that are no UTF-8 is broken; a replacement character would hide that.
     const decoder = new TextDecoder('utf-8', { fatal: true });
-    let blank = '';
-    let isVisible = false;
-    let hasCalled = false;
+    const beginning = new Beginning(api.name);
     while (!isRead) {
       const { done, value } = await reader.read();
       isRead = done;
+      progress.hasReceived ||= !done;
       const deltas: Delta[] = [];
       let failure: unknown;
       try {
-        if (value !== undefined) {
-          hasReceived = true;
-          parser.read(decoder.decode(value, { stream: true }), deltas);
-        } else {
-          parser.read(decoder.decode(), deltas);
-          parser.end(deltas);
-        }
+        readChunk(parser, decoder, value, deltas);
       } catch (error) {
         failure = error;
       }
-      for (const delta of deltas) {
-        if (delta.type === 'text' && !isVisible) {
-          isVisible = VISIBLE.test(delta.text);
-          blank += delta.text;
-          if (isVisible) yield { type: 'text', text: blank };
-          else if (blank.length > MAX_BLANK_CHARACTERS) {
-            throw new BlankAnswerError(
-              api.name,
-              `${MAX_BLANK_CHARACTERS} characters of white space`,
-            );
-          }
-        } else if (delta.type === 'finish') {
-          if (!isVisible && !hasCalled) {
-            throw delta.reason === 'length'
-              ? onlyThoughts(api.name)
-              : new BlankAnswerError(api.name, delta.reason);
-          }
-          if (!isRead) await drain(reader);
+      for (const came of deltas) {
+        const delta = beginning.admit(came);
+        if (delta === undefined) continue;
+        if (delta.type === 'finish' && !isRead) {
+          await drain(reader);
           isRead = true;
-          yield delta;
-          return;
-        } else {
-          if (delta.type === 'tool_call') hasCalled = true;
-          yield delta;
         }
+        yield delta;
+        if (delta.type === 'finish') return;
       }
       if (failure !== undefined) throw failure;
     }
     throw truncated(api.name, 'its stream ended without an end of the answer');
   } catch (error) {
     signal.throwIfAborted();
-    if (error instanceof ProviderError && error.failure !== 'truncated') throw error;
-    if (hasReceived && parser?.hasBegun === false) throw notUnderstood(api.name, api.advice);
-    if (error instanceof ProviderError) throw error;
-    if (parser?.hasBegun === true) {
-      throw truncated(api.name, 'its connection was closed or its bytes are no UTF-8', error);
-    }
-    throw unreachable(api.name, error, api.advice);
+    throw asProviderError(error, api, progress);
   } finally {
     link[Symbol.dispose]();
     if (!isRead) upstream.abort();
   }
+}
+
+/** How far an answer came. */
+interface Progress {
+  parser?: AnswerParser;
+  hasReceived: boolean;
+}
+
+/** Before anything was recognised, a failure is one of the connection or of the address. */
+function asProviderError(
+  error: unknown,
+  { name, advice }: ProviderApi,
+  { parser, hasReceived }: Progress,
+): ProviderError {
+  const isTruncated = error instanceof ProviderError && error.failure === 'truncated';
+  if (error instanceof ProviderError && !isTruncated) return error;
+  if (hasReceived && parser?.hasBegun === false) return notUnderstood(name, advice);
+  if (isTruncated) return error;
+  return parser?.hasBegun === true
+    ? truncated(name, 'its connection was closed, or its bytes are not UTF-8', error)
+    : unreachable(name, error, advice);
+}
+
+/** Holds white space back until a visible character comes, so that a blank answer is never shown. */
+class Beginning {
+  readonly #provider: string;
+  #blank = '';
+  #isVisible = false;
+  #hasCalled = false;
+
+  constructor(provider: string) {
+    this.#provider = provider;
+  }
+
+  /**
+   * @returns what is to be yielded, or undefined while the text is blank.
+   * @throws {ProviderError} the answer is blank.
+   */
+  admit(delta: Delta): Delta | undefined {
+    if (delta.type === 'text') return this.#isVisible ? delta : this.#hold(delta.text);
+    if (delta.type === 'tool_call') this.#hasCalled = true;
+    if (delta.type !== 'finish' || this.#isVisible || this.#hasCalled) return delta;
+    throw delta.reason === 'length'
+      ? onlyThoughts(this.#provider)
+      : new BlankAnswerError(this.#provider, delta.reason);
+  }
+
+  #hold(text: string): Delta | undefined {
+    this.#blank += text;
+    this.#isVisible = VISIBLE.test(text);
+    if (this.#isVisible) return { type: 'text', text: this.#blank };
+    if (this.#blank.length <= MAX_BLANK_CHARACTERS) return undefined;
+    throw new BlankAnswerError(this.#provider, `${MAX_BLANK_CHARACTERS} characters of white space`);
+  }
+}
+
+/** `bytes` is undefined at the end of the body. */
+function readChunk(
+  parser: AnswerParser,
+  decoder: TextDecoder,
+  bytes: Uint8Array | undefined,
+  deltas: Delta[],
+): void {
+  if (bytes === undefined) {
+    parser.read(decoder.decode(), deltas);
+    parser.end(deltas);
+    return;
+  }
+  const text = decode(decoder, bytes);
+  parser.read(text ?? beforeInvalid(bytes), deltas);
+  if (text === undefined) throw new TypeError('the bytes are not UTF-8');
+}
+
+/** @returns undefined if the bytes are not UTF-8. A replacement character would hide a broken answer. */
+function decode(decoder: TextDecoder, bytes: Uint8Array): string | undefined {
+  try {
+    return decoder.decode(bytes, { stream: true });
+  } catch {
+    return undefined;
+  }
+}
+
+function beforeInvalid(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes).split('\uFFFD', 1)[0] ?? '';
 }
 
 function readerOf({ body }: Response): ReadableStreamDefaultReader<Uint8Array> {

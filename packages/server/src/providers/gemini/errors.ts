@@ -1,4 +1,4 @@
-import { GoogleGenerativeAIFetchError } from '@google/generative-ai';
+import type { GoogleGenerativeAIFetchError } from '@google/generative-ai';
 import type { GeminiRefusal } from './answer.js';
 import { detailOf, failureOf, refused, TooLongError } from '../failure.js';
 import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';

@@ -5,7 +5,7 @@ import { toRequest } from './request.js';
 import { responseOf } from './sdk-fetch.js';
 import { unreachable } from '../failure.js';
 import { request, type Response } from '../http.js';
-import { type Prompt, type Provider, ProviderError } from '../provider.js';
+import type { Prompt, Provider, ProviderError } from '../provider.js';
 import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 
 export interface GeminiOptions {

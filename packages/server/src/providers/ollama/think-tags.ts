@@ -19,13 +19,14 @@ export interface ThinkTags {
 export function createThinkTags(): ThinkTags {
   let state: 'before' | 'thoughts' | 'after' | 'text' = 'before';
   let held = '';
+  let hasThought = false;
 
   function readBefore(deltas: Delta[]): void {
     const content = held.trimStart();
     if (content.startsWith(OPEN)) {
       state = 'thoughts';
-      held = content.slice(OPEN.length).trimStart();
-      if (held !== '') readThoughts(deltas);
+      held = content.slice(OPEN.length);
+      readThoughts(deltas);
     } else if (!OPEN.startsWith(content) || held.length > MAX_HELD_CHARACTERS) {
       state = 'text';
       release(deltas, 'text', held.length);
@@ -33,6 +34,8 @@ export function createThinkTags(): ThinkTags {
   }
 
   function readThoughts(deltas: Delta[]): void {
+    if (!hasThought) held = held.trimStart();
+    if (held !== '') hasThought = true;
     const end = held.indexOf(CLOSE);
     if (end === -1) return release(deltas, 'thought', held.length - endOverlap(held, CLOSE));
     release(deltas, 'thought', end);

@@ -344,11 +344,33 @@ describe('the settings', () => {
   });
 
   it.each([
-    ['localhost', 'http://localhost:11434/'],
-    ['0.0.0.0', 'http://0.0.0.0:11434/'],
-    ['127.0.0.1:1', 'http://127.0.0.1:1/'],
-    [':1234', 'http://127.0.0.1:1234/'],
-    ['[::1]', 'http://[::1]:11434/'],
+    ['localhost', 'http://localhost:11434'],
+    ['localhost:80', 'http://localhost'],
+    ['ollama.example/models/', 'http://ollama.example:11434/models'],
+    ['0.0.0.0', 'http://127.0.0.1:11434'],
+    ['0.0.0.0:1234', 'http://127.0.0.1:1234'],
+    ['http://0.0.0.0:1234', 'http://127.0.0.1:1234'],
+    ['127.0.0.1:1', 'http://127.0.0.1:1'],
+    [':1234', 'http://127.0.0.1:1234'],
+    [':1234/models', 'http://127.0.0.1:1234/models'],
+    ['::1', 'http://[::1]:11434'],
+    ['[::1]', 'http://[::1]:11434'],
+    ['[::1]:1234', 'http://[::1]:1234'],
+    ['fe80::7', 'http://[fe80::7]:11434'],
+    ['::', 'http://[::1]:11434'],
+    ['[::]', 'http://[::1]:11434'],
+    ['[::]:1234', 'http://[::1]:1234'],
+    ['http://[::]:1234', 'http://[::1]:1234'],
+    ['http://ollama.example', 'http://ollama.example'],
+    ['http://ollama.example:11434/models/', 'http://ollama.example:11434/models'],
+    ['HTTPS://ollama.example', 'https://ollama.example'],
+    ['https://ollama.example:11434', 'https://ollama.example:11434'],
+    ['  localhost:1234\n', 'http://localhost:1234'],
+    ['"localhost:1234"', 'http://localhost:1234'],
+    [" ' http://localhost:1234 ' ", 'http://localhost:1234'],
+    ['""', 'http://127.0.0.1:11434'],
+    ['me:p%40ss@localhost', 'http://me:p%40ss@localhost:11434'],
+    ['https://me:pass@ollama.example/x', 'https://me:pass@ollama.example/x'],
   ])('take OLLAMA_HOST=%s as Ollama does', (host, url) => {
     expect(resolveSettings({ env: { OLLAMA_HOST: host } }).ollama.host).toBe(url);
   });

@@ -172,7 +172,7 @@ describe('gemini', () => {
     expect((await goOn((part) => part)).error).toBeUndefined();
     const without = await goOn((part) => ({ ...part, thoughtSignature: undefined }));
     expect(without.error).toMatchObject({ failure: 'bad_request' });
-    expect(without.error).toHaveProperty('message', expect.stringContaining('thought_signature'));
+    expect(without.error).toHaveProperty('detail', expect.stringContaining('thought_signature'));
     const other = await goOn((part) => ({ ...part, thoughtSignature: 'b3RoZXI=' }));
     expect(other.error).toMatchObject({ failure: 'bad_request' });
   });

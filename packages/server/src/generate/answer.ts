@@ -49,6 +49,8 @@ export class Answer implements AnswerSink {
   #unhashed = '';
   #toolCalls = 0;
   #toolUnits = 0;
+  /** The oldest messages of the context that the provider did not give the model. */
+  #omittedMessages = 0;
 
   constructor(options: AnswerOptions) {
     const { signal, metrics } = options;
@@ -81,12 +83,17 @@ export class Answer implements AnswerSink {
     return this.#options.sink.readText().slice(this.#turnStart);
   }
 
+  omitted(messages: number): void {
+    this.#omittedMessages = Math.max(this.#omittedMessages, messages);
+  }
+
   queued(ahead: number): void {
     void this.#options.sink.write({ type: 'queued', ahead });
   }
 
   fallback(from: Provider, to: Provider, error: StreamError): void {
     const { logger, metrics } = this.#options;
+    this.#omittedMessages = 0;
     const names = { from: from.name, to: to.name };
     metrics.fallback.add(1, { ...names, reason: errorType(error) });
     logger.warn({
@@ -197,7 +204,9 @@ export class Answer implements AnswerSink {
       totalMs,
       length: this.#length,
       ...(this.usedTools && { toolCalls: this.#toolCalls }),
+      ...(this.#omittedMessages > 0 && { omittedMessages: this.#omittedMessages }),
     };
+    if (this.#omittedMessages > 0) metrics.omittedMessages.add(this.#omittedMessages);
     if (source === 'cache') {
       metrics.cacheHit.add(1);
       logger.info({ event: 'LLM_STREAM_CACHE_HIT', ...fields });
@@ -224,6 +233,7 @@ export class Answer implements AnswerSink {
       provider: name,
       model,
       ...(failure && { reason: failure.message, reasonCode: failure.code }),
+      ...(this.#omittedMessages > 0 && { omittedMessages: this.#omittedMessages }),
     };
     void this.#options.sink.write(this.#start);
   }

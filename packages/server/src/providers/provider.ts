@@ -75,7 +75,11 @@ export interface Prompt {
   topK: number | undefined;
   /** Tokens that the answer may have; undefined leaves it to the model. */
   maxTokens: number | undefined;
-  /** Whether the model's thinking is wanted, too, where it gives that only when asked. */
+  /** The answer ends before the first of these texts. Gemini is sent the first 5. */
+  stop?: readonly string[] | undefined;
+  /** The same seed, prompt and temperature 0 give the same answer, as far as the model can do that. */
+  seed?: number | undefined;
+  /** Whether the reader wants the model's thinking. A provider may yield thoughts without it. */
   thoughts?: true;
 }
 
@@ -85,25 +89,30 @@ export function questionOf({ messages }: Prompt): string {
 }
 
 /**
- * What a provider yields: pieces of text (never empty), pieces of the model's thinking (never part
- * of the answer), calls of tools, then one `finish`, with the model's own name where upstream says it. A
- * provider that stops without `finish` has been cut off. `raw` is there if the provider wants the turn
- * back as it was, should the answer go on.
+ * What a provider yields. The last one is `finish`; a provider that stops without it was cut off.
+ * - `omitted`: the number of the oldest messages that the provider left out because the prompt did not
+ *   fit the model. It comes at most once, before all others.
+ * - `text`: a piece of the answer, never empty. The first one has a visible character.
+ * - `thought`: a piece of the model's thinking, never empty and never part of the answer.
+ * - `tool_call`: a tool that the model calls.
+ * - `finish`: `model` is the name that upstream gave; `raw` is there if the provider needs the turn as
+ *   it was when the answer goes on.
  */
 export type Delta =
+  | { type: 'omitted'; messages: number }
   | { type: 'text'; text: string }
   | { type: 'thought'; text: string }
   | { type: 'tool_call'; providerId?: string; name: string; arguments: unknown }
   | { type: 'finish'; reason: FinishReason; usage: Usage; model?: string; raw?: RawMessage };
 
 /**
- * Why a provider gave up; `route.ts` decides on it.
- * - `unavailable`: not reached, 5xx, junk on the wire
+ * Why a provider gave up; `failover.ts` decides on it.
+ * - `unavailable`: not reached, 5xx, junk on the wire, an answer without text
  * - `busy`: 429, or its queue is full
- * - `misconfigured`: a refused key (401, 403) or an unknown model (404)
- * - `bad_request`: it does not accept this prompt (400)
+ * - `misconfigured`: a refused key (401, 403), an unknown model or a wrong URL (404), a model that cannot chat
+ * - `bad_request`: it does not accept this prompt (400), such as a question that is too long
  * - `content_filter`: its safety rules refuse the prompt or the answer
- * - `truncated`: the stream ended with no finish
+ * - `truncated`: the stream broke off before its end
  */
 export type ProviderFailure =
   | 'unavailable'
@@ -113,18 +122,24 @@ export type ProviderFailure =
   | 'content_filter'
   | 'truncated';
 
-/** A provider's failure. The message reads "unable to …: reason" and holds no key and no prompt. */
+/**
+ * A provider's failure. Visitors read `message`: one sentence, "unable to …: reason", without names of
+ * hosts, models or settings and without the provider's words. Operators read `detail`, in the log.
+ */
 export class ProviderError extends Error {
   override readonly name = 'ProviderError';
   readonly failure: ProviderFailure;
+  /** What upstream said and what to do about it, without keys, prompts and answers. */
+  readonly detail: string | undefined;
   readonly retryAfterMs: number | undefined;
-  /** Of HTTP, where upstream answered; logs show it in place of the message. */
+  /** The status of HTTP, where upstream answered. */
   readonly status: number | undefined;
 
   constructor(
     failure: ProviderFailure,
     message: string,
     options: {
+      detail?: string | undefined;
       retryAfterMs?: number | undefined;
       status?: number | undefined;
       cause?: unknown;
@@ -132,6 +147,7 @@ export class ProviderError extends Error {
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.failure = failure;
+    this.detail = options.detail;
     this.retryAfterMs = options.retryAfterMs;
     this.status = options.status;
   }
@@ -143,9 +159,10 @@ export interface Provider {
   readonly name: string;
   readonly model: string;
   /**
-   * Streams one answer. Throws a `ProviderError` for what the provider did, and `signal.reason`
-   * when `signal` aborts: before the request, before its headers, or between deltas. However it
-   * ends (also by the caller's `return`), the upstream connection's work is over when it does.
+   * Streams one answer. Throws a `ProviderError` for what the provider did, and `signal.reason` when
+   * `signal` aborts: before the request, before its headers, or while it waits for more of the answer.
+   * What came in the same packet before the abort is still yielded. However it ends (also by the
+   * caller's `return`), the upstream connection's work is over when it does.
    */
   stream(prompt: Prompt, signal: AbortSignal): AsyncIterable<Delta>;
 }

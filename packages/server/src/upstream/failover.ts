@@ -156,6 +156,7 @@ export function createFailover(
               isShown = true;
               sink.begin(provider, failure);
             },
+            omitted: (messages) => sink.omitted(messages),
             text: (text) => sink.text(text),
             thought: (text) => sink.thought(text),
           },

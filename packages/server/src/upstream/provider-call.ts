@@ -36,6 +36,8 @@ export interface Turn {
 export interface TurnSink {
   /** Called once, before the first text, or before the turn ends if it has no text. */
   begin(): void;
+  /** The provider left out so many of the oldest messages. Called before `begin`, if at all. */
+  omitted(messages: number): void;
   text(text: string): Promise<void> | undefined;
   thought(text: string): Promise<void> | undefined;
 }
@@ -198,6 +200,9 @@ class ProviderCall {
       case 'tool_call':
         this.#measurement?.chunk(0, now);
         this.#calls.push(delta);
+        return undefined;
+      case 'omitted':
+        this.#sink.omitted(delta.messages);
         return undefined;
       case 'finish':
         this.#finish(delta);

@@ -15,13 +15,14 @@ export interface Content {
 
 /**
  * The conversation in Gemini's words. A turn of `model` itself is given back part by part as it came:
- * the parts are signed, and a call without its signature is refused.
+ * the parts are signed, and a call without its signature is refused. Turns without text are left out,
+ * such as an answer that was stopped before its first text: Gemini refuses them.
  */
 export function toContents(messages: readonly PromptMessage[], model: string): Content[] {
   return messages.flatMap((message, i) => {
     switch (message.role) {
       case 'user':
-        return { role: 'user', parts: [{ text: message.text }] };
+        return toTextContent('user', message.text);
       case 'assistant':
         return toModelContent(message, model);
       case 'tool':
@@ -30,12 +31,20 @@ export function toContents(messages: readonly PromptMessage[], model: string): C
   });
 }
 
+function toTextContent(role: Content['role'], text: string): Content[] {
+  return text.trim() === '' ? [] : [{ role, parts: [{ text }] }];
+}
+
 function toModelContent(message: AssistantMessage, model: string): Content[] {
   const own = ownParts(message, model);
-  if (own !== undefined) return [{ role: 'model', parts: own }];
-  // Of a turn that only called tools there is no text to show.
-  const isSilent = message.toolCalls !== undefined && message.text === '';
-  return isSilent ? [] : [{ role: 'model', parts: [{ text: message.text }] }];
+  return own === undefined
+    ? toTextContent('model', message.text)
+    : [{ role: 'model', parts: own.filter((part) => !isEmpty(part)) }];
+}
+
+/** A part with nothing but an empty text, and without a signature. */
+function isEmpty(part: Part): boolean {
+  return !part.text && Object.keys(part).every((key) => key === 'text' || key === 'thought');
 }
 
 function ownParts({ raw }: AssistantMessage, model: string): Part[] | undefined {

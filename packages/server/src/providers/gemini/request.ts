@@ -9,9 +9,15 @@ import { toContents } from './contents.js';
 import { toGeminiSchema } from './schema.js';
 import type { Prompt, ToolDeclaration } from '../provider.js';
 
+const MAX_STOP_TEXTS = 5;
+
 /** What `model` is asked, in Gemini's words. */
-export function toRequest(prompt: Prompt, model: string): GenerateContentRequest {
-  const { tools = [], toolChoice = 'auto' } = prompt;
+export function toRequest(
+  prompt: Prompt,
+  model: string,
+  wantsThoughts: boolean,
+): GenerateContentRequest {
+  const { tools = [], toolChoice = 'auto', stop = [] } = prompt;
   return {
     // The SDK's type of a part knows no signature; it sends the parts as they are.
     contents: toContents(prompt.messages, model) as Content[],
@@ -25,8 +31,10 @@ export function toRequest(prompt: Prompt, model: string): GenerateContentRequest
       ...(prompt.topP !== undefined && { topP: prompt.topP }),
       ...(prompt.topK !== undefined && { topK: prompt.topK }),
       ...(prompt.maxTokens !== undefined && { maxOutputTokens: prompt.maxTokens }),
-      // Newer than the SDK's types, which pass on what they do not know.
-      ...(prompt.thoughts && { thinkingConfig: { includeThoughts: true } }),
+      ...(stop.length > 0 && { stopSequences: stop.slice(0, MAX_STOP_TEXTS) }),
+      // The SDK's types are older than these two; it passes on what it does not know.
+      ...(prompt.seed !== undefined && { seed: prompt.seed }),
+      ...(wantsThoughts && { thinkingConfig: { includeThoughts: true } }),
     },
   };
 }

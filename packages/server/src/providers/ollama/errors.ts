@@ -1,133 +1,90 @@
-import type { ChatRequest } from 'ollama';
-import { ProviderError, type ProviderFailure } from '../provider.js';
-import { quote } from '../quote.js';
+import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';
+import { detailOf, failureOf, refused, TooLongError } from '../failure.js';
+import type { Response } from '../http.js';
+import { quote, textsOf } from '../quote.js';
 
-export type AnswerRequest = ChatRequest & { stream: true };
+export const OLLAMA_ADVICE = 'Check that it is running (`ollama serve`), and OLLAMA_HOST';
 
-const NO_DONE_LINE = 'Did not receive done or success response in stream.';
+/** The model has no tools or no thinking. Ollama refuses the whole request, so it is asked without. */
+export class LacksError extends ProviderError {
+  readonly lacks: 'tools' | 'thinking';
 
-const NETWORK_FAULTS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'connection closed',
-  UND_ERR_SOCKET: 'connection closed',
-  ENOTFOUND: 'no such host',
-  EAI_AGAIN: 'no such host',
-  ETIMEDOUT: 'no connection in time',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
-  UND_ERR_HEADERS_TIMEOUT: 'no reply in time',
-};
-
-/** Many local models have no template for tools, and Ollama then refuses the whole request. */
-export class NoToolsError extends ProviderError {}
-
-export function truncated(): ProviderError {
-  return new ProviderError('truncated', 'unable to finish the answer: ollama broke it off');
+  constructor(lacks: 'tools' | 'thinking', { failure, message, detail, status }: ProviderError) {
+    super(failure, message, { detail, status });
+    this.lacks = lacks;
+  }
 }
 
-export function notOllama(): ProviderError {
-  return new ProviderError(
-    'unavailable',
-    'unable to read the answer of ollama: nothing of its protocol came. Check OLLAMA_HOST',
-  );
-}
-
-/** What the client throws while it reads: an error line's words in a plain `Error`, or its own. */
-export function broken(error: unknown, begun: boolean, request: AnswerRequest): ProviderError {
-  if (!(error instanceof Error) || error.message === NO_DONE_LINE) return truncated();
-  if (error instanceof TypeError) return begun ? truncated() : notOllama();
-  return failed('unavailable', request, undefined, quote(error.message, textsOf(request)));
-}
-
+/** Why Ollama refuses to answer. */
 export async function refusedAnswer(
   response: Response,
-  request: AnswerRequest,
+  model: string,
+  prompt: Prompt,
 ): Promise<ProviderError> {
-  const words = await errorWords(response);
-  if (request.tools !== undefined && /does not support tools/.test(words)) {
-    return new NoToolsError(
-      'bad_request',
-      `unable to offer tools to ${request.model}: it has none`,
-    );
+  const { status } = response;
+  const said = await errorWords(response);
+  const words = said ?? '';
+  const refusal = {
+    provider: 'ollama',
+    status,
+    words: quote(words, textsOf(prompt)),
+    ...adviceFor(status, said, model),
+  };
+  if (status === 400 && /exceeds? the (?:available )?context/i.test(words)) {
+    return new TooLongError(detailOf(refusal), status);
   }
-  const failure = toFailure(response);
-  const advice =
-    response.status === 404 ? `. Install it with \`ollama pull ${request.model}\`` : '';
-  return failed(failure, request, response.status, quote(words, textsOf(request)), advice);
+  const error = refused({ ...refusal, failure: failureOfRefusal(status, said) });
+  const lacks = /does not support (tools|thinking)/.exec(words)?.[1];
+  if (status !== 400 || (lacks !== 'tools' && lacks !== 'thinking')) return error;
+  return new LacksError(lacks, error);
 }
 
-export async function refusedList(response: Response): Promise<ProviderError> {
-  await response.body?.cancel();
-  return new ProviderError(
-    'unavailable',
-    `unable to list the models of ollama: HTTP ${response.status}. Check OLLAMA_HOST`,
-  );
+/** Why Ollama refuses something other than an answer, such as a list of its models. */
+export async function refusedRequest(response: Response): Promise<ProviderError> {
+  const { status } = response;
+  const words = quote((await errorWords(response)) ?? '', []);
+  return refused({
+    provider: 'ollama',
+    failure: 'unavailable',
+    status,
+    words,
+    advice: 'Check OLLAMA_HOST',
+  });
 }
 
-function failed(
-  failure: ProviderFailure,
-  { model }: AnswerRequest,
-  status: number | undefined,
-  words: string,
-  advice = '',
-): ProviderError {
-  const what = status === undefined ? 'it failed' : `HTTP ${status}`;
-  return new ProviderError(
-    failure,
-    `unable to get an answer from ${model}: ${what}${words && `, ${words}`}${advice}`,
-    { status },
-  );
-}
-
-function toFailure(response: Response): ProviderFailure {
-  switch (response.status) {
-    case 400:
-    case 413:
-    case 422:
-      return 'bad_request';
-    case 401:
-    case 403:
-    case 404:
-      return 'misconfigured';
-    case 429:
-      return 'busy';
-    case 503:
-      // Ollama's own means that its queue is full, one in HTML that a proxy does not reach it.
-      return isJson(response) ? 'busy' : 'unavailable';
-    default:
-      return 'unavailable';
+/** `said` is undefined where something other than Ollama answers, such as a proxy. */
+function failureOfRefusal(status: number, said: string | undefined): ProviderFailure {
+  if (said === undefined) return failureOf(status);
+  if (/does not support chat/.test(said)) return 'misconfigured';
+  // Ollama's own 503 means that its queue is full.
+  if (status === 503) return 'busy';
+  // Ollama answers 500, and not 400, to an option or format of a wrong type.
+  if (status === 500 && /^option "[^"]*" must be|^invalid (?:format|option)/.test(said)) {
+    return 'bad_request';
   }
+  return failureOf(status);
 }
 
-export function unreachable(error: unknown): ProviderError {
-  const code = networkCode(error);
-  const reason = NETWORK_FAULTS[code] ?? (code || 'the request failed');
-  return new ProviderError(
-    'unavailable',
-    `unable to reach ollama: ${reason}. Is it running (\`ollama serve\`), and OLLAMA_HOST right?`,
-    // An error without a code may quote the URL, and with it a password.
-    code === '' ? {} : { cause: error },
-  );
+function adviceFor(status: number, said: string | undefined, model: string): { advice?: string } {
+  if (status === 404) {
+    return said === undefined
+      ? { advice: 'No Ollama answers at this URL. Check OLLAMA_HOST' }
+      : { advice: `Install the model with \`ollama pull ${model}\`, or set OLLAMA_MODEL` };
+  }
+  if (said !== undefined && /does not support chat/.test(said)) {
+    return { advice: 'Set OLLAMA_MODEL to a model that can chat' };
+  }
+  return status === 401 || status === 403 ? { advice: 'Check the login in OLLAMA_HOST' } : {};
 }
 
-function networkCode(error: unknown): string {
-  if (!(error instanceof Error)) return '';
-  const { cause } = error;
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string'
-    ? cause.code
-    : '';
-}
-
-function textsOf({ messages = [] }: AnswerRequest): string[] {
-  return messages.map(({ content }) => content);
-}
-
-async function errorWords(response: Response): Promise<string> {
+/** The words of `{"error": "…"}`; undefined if the response has another form. */
+async function errorWords(response: Response): Promise<string | undefined> {
   try {
     const body: unknown = await response.json();
     const words = body !== null && typeof body === 'object' && 'error' in body ? body.error : '';
-    return typeof words === 'string' ? words : '';
+    return typeof words === 'string' && words !== '' ? words : undefined;
   } catch {
-    return '';
+    return undefined;
   }
 }
 

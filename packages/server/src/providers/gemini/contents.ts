@@ -1,4 +1,10 @@
-import type { AssistantMessage, PromptMessage, ToolMessage, ToolResult } from '../provider.js';
+import {
+  type AssistantMessage,
+  type PromptMessage,
+  type ToolMessage,
+  type ToolResult,
+  userText,
+} from '../provider.js';
 
 /** A part as the wire has it; others than these are carried along unread. */
 export interface Part {
@@ -22,7 +28,7 @@ export function toContents(messages: readonly PromptMessage[], model: string): C
   return messages.flatMap((message, i) => {
     switch (message.role) {
       case 'user':
-        return toTextContent('user', message.text);
+        return toTextContent('user', userText(message));
       case 'assistant':
         return toModelContent(message, model);
       case 'tool':

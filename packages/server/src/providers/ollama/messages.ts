@@ -1,12 +1,13 @@
 import type { Message, Tool } from 'ollama';
 import { isSchema } from '../json-schema.js';
-import type {
-  AssistantMessage,
-  Prompt,
-  PromptMessage,
-  ToolCall,
-  ToolDeclaration,
-  ToolResult,
+import {
+  type AssistantMessage,
+  type Prompt,
+  type PromptMessage,
+  type ToolCall,
+  type ToolDeclaration,
+  type ToolResult,
+  userText,
 } from '../provider.js';
 
 /** The system text and the conversation in Ollama's words. */
@@ -18,7 +19,7 @@ export function toMessages({ system, messages }: Prompt): Message[] {
 function toOwn(message: PromptMessage, before: PromptMessage | undefined): Message[] {
   switch (message.role) {
     case 'user':
-      return [{ role: 'user', content: message.text }];
+      return [{ role: 'user', content: userText(message) }];
     case 'assistant':
       return [toTurn(message)];
     case 'tool':

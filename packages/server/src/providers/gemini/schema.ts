@@ -115,7 +115,7 @@ function requiredOf(
 
 /** Gemini wants a type. What takes anything takes text. */
 function typeOf({ type, ...rest }: JsonSchema): SchemaType {
-  const [value] = valuesOf(rest).filter((each) => each !== null);
+  const value = valuesOf(rest).find((each) => each !== null);
   const implied = isSchema(rest['properties']) ? 'object' : typeof value;
   return TYPES.get(type ?? implied) ?? SchemaType.STRING;
 }
@@ -141,10 +141,14 @@ function describe(schema: JsonSchema): { description?: string } {
   const isText = values.every((value) => typeof value === 'string');
   const parts = [
     typeof description === 'string' ? description : '',
-    isText ? '' : `One of: ${values.join(', ')}.`,
+    isText ? '' : `One of: ${values.map(show).join(', ')}.`,
     isText && values.includes('') ? 'It may be empty.' : '',
   ].filter((part) => part !== '');
   return parts.length === 0 ? {} : { description: parts.join(' ') };
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function bounds(schema: JsonSchema): Pick<GeminiSchema, 'minimum' | 'maximum'> {

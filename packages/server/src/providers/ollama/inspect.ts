@@ -81,7 +81,7 @@ export async function loadModel(
   };
   const refuse: Refuse = (response) => refusedAnswer(response, model, NO_PROMPT);
   const { done } = await ask(host, signal, (client) => client(refuse).chat(request));
-  if (done !== true) throw notUnderstood('ollama', OLLAMA_ADVICE);
+  if (!done) throw notUnderstood('ollama', OLLAMA_ADVICE);
 }
 
 const NO_PROMPT = { system: '', messages: [] };

@@ -1,5 +1,5 @@
 import { SchemaType } from '@google/generative-ai';
-import { isSchema } from '../json-schema.js';
+import { isSchema, mergeSchemas } from '../json-schema.js';
 import type { JsonSchema } from '../provider.js';
 
 /** What Gemini's `functionDeclarations` take: it refuses a keyword that it does not know. */
@@ -29,38 +29,55 @@ const TYPES: ReadonlyMap<unknown, SchemaType> = new Map([
 ]);
 
 /**
- * A JSON Schema without references as Gemini takes it; undefined for an object without properties,
+ * A JSON Schema from `withoutReferences` as Gemini takes it; undefined for an object without properties,
  * which it refuses. What cannot be said in its words is left out: the arguments are checked anyway.
  */
 export function toGeminiSchema(schema: JsonSchema): GeminiSchema | undefined {
-  const properties = isSchema(schema['properties']) ? schema['properties'] : {};
-  return Object.keys(properties).length === 0 ? undefined : convert(schema);
+  const { properties, required, description } = schema;
+  // The root is an object, so nothing can stand beside its properties.
+  return isSchema(properties) && Object.keys(properties).length > 0
+    ? convertOne({ type: 'object', properties, required, description })
+    : undefined;
 }
 
 function convert(schema: JsonSchema): GeminiSchema {
-  const { alternatives, nullable } = alternativesOf(schema);
-  const [only, ...others] = alternatives;
-  const converted =
-    only === undefined || others.length > 0
-      ? { ...describe(schema), anyOf: alternatives.map(convert) }
-      : convertOne(only);
-  return nullable ? { ...converted, nullable: true } : converted;
+  const { alternatives, isNullable } = alternativesOf(schema);
+  const nullable = isNullable ? { nullable: true } : {};
+  const [only = {}, ...others] = alternatives;
+  if (others.length === 0) return { ...convertOne(only), ...nullable };
+  // Nothing may stand beside `anyOf`, so each alternative has what is said of all.
+  return { anyOf: alternatives.map((each) => ({ ...convert(each), ...nullable })) };
 }
 
-/** JSON Schema has null as a type, Gemini as a property of another. */
-function alternativesOf(schema: JsonSchema): { alternatives: JsonSchema[]; nullable: boolean } {
-  const { anyOf, oneOf, type, description, ...rest } = schema;
-  const all: JsonSchema[] = [anyOf, oneOf].flatMap(schemasIn);
-  if (all.length === 0 && Array.isArray(type)) {
-    all.push(...type.map((each: unknown) => ({ ...rest, type: each })));
-  }
-  if (all.length === 0) return { alternatives: [schema], nullable: false };
-  const alternatives = all.filter((each) => each['type'] !== 'null');
-  const described = typeof description === 'string' ? { description } : {};
+/** JSON Schema has null as a type and as a value, Gemini as a property of another schema. */
+function alternativesOf(schema: JsonSchema): {
+  alternatives: JsonSchema[];
+  isNullable: boolean;
+} {
+  const { anyOf, oneOf, type, ...rest } = schema;
+  const own: JsonSchema = type === undefined ? rest : { ...rest, type };
+  const among = [anyOf, oneOf].flatMap(schemasIn);
+  const all: JsonSchema[] =
+    among.length > 0
+      ? among.map((each) => mergeSchemas(own, each))
+      : Array.isArray(type)
+        ? type.map((each: unknown) => ({ ...rest, type: each }))
+        : [own];
+  const alternatives = all.filter((each) => !isNull(each));
+  const isNullable = alternatives.length < all.length || valuesOf(own).includes(null);
   return {
-    alternatives: alternatives.length === 1 ? [{ ...alternatives[0], ...described }] : alternatives,
-    nullable: alternatives.length < all.length,
+    alternatives: alternatives.length > 0 ? alternatives : [described(own)],
+    isNullable,
   };
+}
+
+function isNull({ type, ...rest }: JsonSchema): boolean {
+  const values = valuesOf(rest);
+  return type === 'null' || (values.length > 0 && values.every((value) => value === null));
+}
+
+function described({ description }: JsonSchema): JsonSchema {
+  return description === undefined ? {} : { description };
 }
 
 function convertOne(schema: JsonSchema): GeminiSchema {
@@ -81,34 +98,57 @@ function convertOne(schema: JsonSchema): GeminiSchema {
       properties: Object.fromEntries(
         properties.map(([name, value]) => [name, convert(isSchema(value) ? value : {})]),
       ),
-      ...(Array.isArray(required) && { required: required as string[] }),
+      ...requiredOf(required, properties),
     }),
   };
 }
 
+/** Gemini refuses to require a property that it is not told of. */
+function requiredOf(
+  required: unknown,
+  properties: readonly [string, unknown][],
+): Pick<GeminiSchema, 'required'> {
+  const names = Array.isArray(required) ? (required as unknown[]) : [];
+  const known = properties.map(([name]) => name).filter((name) => names.includes(name));
+  return known.length > 0 ? { required: known } : {};
+}
+
 /** Gemini wants a type. What takes anything takes text. */
-function typeOf({ type, const: only, enum: values }: JsonSchema): SchemaType {
-  const [value] = Array.isArray(values) ? (values as unknown[]) : [only];
-  return TYPES.get(type ?? typeof value) ?? SchemaType.STRING;
+function typeOf({ type, ...rest }: JsonSchema): SchemaType {
+  const value = valuesOf(rest).find((each) => each !== null);
+  const implied = isSchema(rest['properties']) ? 'object' : typeof value;
+  return TYPES.get(type ?? implied) ?? SchemaType.STRING;
 }
 
-/** Gemini's enums are of text. */
-function enumOf({ enum: values, const: only }: JsonSchema): Pick<GeminiSchema, 'enum'> {
-  const all: unknown[] = Array.isArray(values) ? values : [only];
-  const texts = all.filter((value) => typeof value === 'string');
-  return texts.length === all.length ? { enum: texts } : {};
+/** All values that the schema allows; empty if it does not list them. */
+function valuesOf(schema: JsonSchema): unknown[] {
+  if (Array.isArray(schema['enum'])) return schema['enum'] as unknown[];
+  return 'const' in schema ? [schema['const']] : [];
 }
 
-function describe({ description, enum: values, const: only }: JsonSchema): {
-  description?: string;
-} {
-  const all: unknown[] = Array.isArray(values) ? values : only === undefined ? [] : [only];
-  const isText = all.every((value) => typeof value === 'string');
+/** Gemini's enums are of text, and of no empty one. */
+function enumOf(schema: JsonSchema): Pick<GeminiSchema, 'enum'> {
+  const values = valuesOf(schema).filter((value) => value !== null);
+  const texts = values.filter((value) => typeof value === 'string');
+  const filled = texts.filter((text) => text !== '');
+  return filled.length > 0 && texts.length === values.length ? { enum: filled } : {};
+}
+
+/** Says in words which values are allowed where an enum cannot. */
+function describe(schema: JsonSchema): { description?: string } {
+  const { description } = schema;
+  const values = valuesOf(schema).filter((value) => value !== null);
+  const isText = values.every((value) => typeof value === 'string');
   const parts = [
     typeof description === 'string' ? description : '',
-    isText ? '' : `One of: ${all.join(', ')}.`,
+    isText ? '' : `One of: ${values.map(show).join(', ')}.`,
+    isText && values.includes('') ? 'It may be empty.' : '',
   ].filter((part) => part !== '');
   return parts.length === 0 ? {} : { description: parts.join(' ') };
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function bounds(schema: JsonSchema): Pick<GeminiSchema, 'minimum' | 'maximum'> {

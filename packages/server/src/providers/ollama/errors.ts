@@ -19,7 +19,7 @@ export class LacksError extends ProviderError {
 export async function refusedAnswer(
   response: Response,
   model: string,
-  prompt: Prompt,
+  prompt: Pick<Prompt, 'system' | 'messages'>,
 ): Promise<ProviderError> {
   const { status } = response;
   const said = await errorWords(response);

@@ -2,8 +2,8 @@ import { ProviderError } from '../provider.js';
 import { notUnderstood } from '../failure.js';
 import { isSchema } from '../json-schema.js';
 import { type OllamaAddress, toAddress } from './address.js';
-import { connect } from './client.js';
-import { OLLAMA_ADVICE, refusedRequest } from './errors.js';
+import { connect, type Refuse } from './client.js';
+import { OLLAMA_ADVICE, refusedAnswer, refusedRequest } from './errors.js';
 
 /** What an Ollama has. */
 export interface OllamaInspection {
@@ -35,9 +35,10 @@ export function inspectOllama(host: string, signal: AbortSignal): Promise<Ollama
   return ask(host, signal, async (client) => {
     const [{ version }, { models }] = await Promise.all([client().version(), client().list()]);
     const newest = models.slice(0, MAX_MODELS);
+    const described = await Promise.all(newest.map((model) => describe(client(), model)));
     return {
       version: typeof version === 'string' ? version : undefined,
-      models: await Promise.all(newest.map((model) => describe(client(), model))),
+      models: described.filter((model) => model !== undefined),
     };
   });
 }
@@ -64,6 +65,8 @@ export function isLoaded(host: string, model: string, signal: AbortSignal): Prom
 /**
  * Loads the model into memory, and resolves when it is there. `keepAlive` is how long it stays after its
  * last use, as Ollama takes it. Throws as `inspectOllama` does.
+ *
+ * @throws {ProviderError} `misconfigured` when the model is missing or cannot chat.
  */
 export async function loadModel(
   host: string,
@@ -71,21 +74,24 @@ export async function loadModel(
   signal: AbortSignal,
   keepAlive?: string | number,
 ): Promise<void> {
-  await ask(host, signal, (client) =>
-    client().chat({
-      model,
-      messages: [],
-      ...(keepAlive !== undefined && { keep_alive: keepAlive }),
-    }),
-  );
+  const request = {
+    model,
+    messages: [],
+    ...(keepAlive !== undefined && { keep_alive: keepAlive }),
+  };
+  const refuse: Refuse = (response) => refusedAnswer(response, model, NO_PROMPT);
+  const { done } = await ask(host, signal, (client) => client(refuse).chat(request));
+  if (!done) throw notUnderstood('ollama', OLLAMA_ADVICE);
 }
+
+const NO_PROMPT = { system: '', messages: [] };
 
 type Client = ReturnType<typeof connect>;
 
 async function ask<T>(
   host: string,
   signal: AbortSignal,
-  read: (client: () => Client) => Promise<T>,
+  read: (client: (refuse?: Refuse) => Client) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
   const address: OllamaAddress = toAddress(host);
@@ -94,7 +100,7 @@ async function ask<T>(
   const abort = (): void => upstream.abort(signal.reason);
   signal.addEventListener('abort', abort);
   try {
-    return await read(() => connect(address, upstream.signal, refusedRequest));
+    return await read((refuse = refusedRequest) => connect(address, upstream.signal, refuse));
   } catch (error) {
     signal.throwIfAborted();
     throw error instanceof ProviderError ? error : notUnderstood('ollama', OLLAMA_ADVICE);
@@ -104,11 +110,19 @@ async function ask<T>(
   }
 }
 
+/** @returns undefined if the model was removed after it was listed. */
 async function describe(
   client: Client,
   { name, modified_at: modifiedAt }: { name: string; modified_at: Date | string },
-): Promise<OllamaModel> {
-  const { capabilities, model_info: info } = await client.show({ model: name });
+): Promise<OllamaModel | undefined> {
+  const shown = await client.show({ model: name }).catch((error: unknown) => {
+    // A proxy may keep this path back; the model can be used all the same.
+    if (error instanceof ProviderError && error.status !== undefined) return error.status;
+    throw error;
+  });
+  if (shown === 404) return undefined;
+  const { capabilities, model_info: info } =
+    typeof shown === 'number' ? { capabilities: [], model_info: undefined } : shown;
   return {
     name,
     modifiedAt: String(modifiedAt),

@@ -1,8 +1,11 @@
 import fc from 'fast-check';
+import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { gemini } from '../../packages/server/src/providers/gemini/gemini.js';
 import type { Provider } from '../../packages/server/src/providers/provider.js';
 import { hear, type Heard, toPrompt } from '../harness/fakes.js';
+import { heldBytes } from '../harness/heap.js';
+import { entriesOf, serviceOf } from '../harness/service.js';
 import { sendPieces, startUpstream } from '../harness/upstream.js';
 
 const SSE = 'text/event-stream';
@@ -221,5 +224,68 @@ describe('the turns that gemini is sent', () => {
       ],
     });
     expect(requests[0]!.body).toHaveProperty('contents[1].parts', [parts[1], parts[2]]);
+  });
+});
+
+describe('a refusal of gemini', () => {
+  const words =
+    'Generative Language API has not been used in project 123456789012 before or it is disabled.';
+  const KEY = 'AIza-key-that-stays-here';
+
+  it('tells the visitor nothing of the operator, and the log all but keys', async () => {
+    const { url } = await startUpstream((_, response) => {
+      response.writeHead(403, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ error: { code: 403, message: words } }));
+    });
+    const written: string[] = [];
+    const write = (line: string): void => void written.push(line);
+    const llm = serviceOf(gemini({ apiKey: KEY, model: 'gemini-2.5-flash', baseUrl: url }), {
+      logger: pino({ base: null, level: 'trace' }, { write }),
+    });
+    const entries = await entriesOf(llm.generateResponseStream({ query: 'hi' }));
+    expect(JSON.stringify(entries)).not.toMatch(/123456789012|GEMINI|403|127\.0\.0\.1/);
+    expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'provider_unavailable' });
+    const log = written.join('');
+    expect(log).toContain('project 123456789012');
+    expect(log).toContain('Check GEMINI_API_KEY');
+    expect(log).not.toContain(KEY);
+  });
+
+  it.each([301, 304, 307, 599])('may have any status, such as %i', async (status) => {
+    const other = await startUpstream((_, response) => response.end());
+    const { url } = await startUpstream((_, response) => {
+      response.writeHead(status, { location: other.url });
+      response.end();
+    });
+    const { error } = await hear(model(url), 'hello');
+    expect(error).toMatchObject({ name: 'ProviderError', failure: 'unavailable', status });
+    expect(other.requests).toEqual([]);
+  });
+});
+
+describe('a long answer of gemini', () => {
+  it('is not kept once it was read', async () => {
+    const piece = 'x'.repeat(64 * 1024);
+    let count = 0;
+    const { url } = await startUpstream((_, response) =>
+      sendPieces(
+        response,
+        SSE,
+        (function* () {
+          for (; count < 1_000; count++) yield `data: ${frame(piece)}\n\n`;
+          yield `data: ${frame('.', { finishReason: 'STOP' })}\n\n`;
+        })(),
+      ),
+    );
+    const before = await heldBytes();
+    let read = 0;
+    let most = 0;
+    for await (const delta of model(url).stream(toPrompt('hello'), new AbortController().signal)) {
+      if (delta.type !== 'text') continue;
+      read += delta.text.length;
+      if (read % (250 * piece.length) === 0) most = Math.max(most, (await heldBytes()) - before);
+    }
+    expect(read).toBe(1_000 * piece.length + 1);
+    expect(most).toBeLessThan(10 * 1024 * 1024);
   });
 });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   inspectOllama,
   isLoaded,
@@ -37,6 +37,8 @@ describe('inspectOllama', () => {
   });
 
   it('asks about the models at the same time, and about 50 of them at most', async () => {
+    const warned = vi.fn<(warning: Error) => void>();
+    process.on('warning', warned);
     let open = 0;
     let most = 0;
     let release = (): void => {};
@@ -61,6 +63,8 @@ describe('inspectOllama', () => {
     });
     expect(most).toBe(50);
     expect(requests).toHaveLength(52);
+    process.off('warning', warned);
+    expect(warned).not.toHaveBeenCalled();
   });
 
   it('leaves out a model that was removed meanwhile', async () => {

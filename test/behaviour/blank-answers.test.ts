@@ -112,6 +112,9 @@ describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
     );
     const { deltas, error } = await hear(model, 'hello');
     expect(deltas).toEqual([]);
-    expect(error).toMatchObject({ failure: 'unavailable' });
+    expect(error).toMatchObject({
+      failure: 'unavailable',
+      detail: expect.stringMatching(/10000 characters of white space/),
+    });
   });
 });

@@ -4,6 +4,7 @@ import {
   isLoaded,
   loadModel,
 } from '../../packages/server/src/providers/ollama/inspect.js';
+import { toAddress } from '../../packages/server/src/providers/ollama/address.js';
 import { ollama } from '../../packages/server/src/providers/ollama/ollama.js';
 import { type RunningFake, startFake, unusedUrl } from '../harness/fakes.js';
 import { startUpstream } from '../harness/upstream.js';
@@ -162,6 +163,7 @@ describe('the address of ollama', () => {
       '/behind/api/tags',
       '/behind/api/version',
     ]);
+    expect(toAddress(host).url).toBe(`${url}/behind`);
     expect(requests[0]!.headers.authorization).toBe(
       `Basic ${Buffer.from('me:p@ss').toString('base64')}`,
     );

@@ -311,14 +311,14 @@ describe('a long answer of gemini', () => {
       ),
     );
     const before = await heldBytes();
-    let read = 0;
+    let length = 0;
     let most = 0;
     for await (const delta of model(url).stream(toPrompt('hello'), new AbortController().signal)) {
       if (delta.type !== 'text') continue;
-      read += delta.text.length;
-      if (read % (250 * piece.length) === 0) most = Math.max(most, (await heldBytes()) - before);
+      length += delta.text.length;
+      if (length % (250 * piece.length) === 0) most = Math.max(most, (await heldBytes()) - before);
     }
-    expect(read).toBe(1_000 * piece.length + 1);
+    expect(length).toBe(1_000 * piece.length + 1);
     expect(most).toBeLessThan(10 * 1024 * 1024);
   });
 });

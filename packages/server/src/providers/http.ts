@@ -71,12 +71,9 @@ function toBody(stream: Readable): Body {
     hasEnded = true;
     wake();
   });
+  // undici destroys a body that is not complete always with an error.
   stream.on('error', (error) => {
     failure = error;
-    wake();
-  });
-  stream.on('close', () => {
-    if (!hasEnded) failure ??= new Error('the connection was closed');
     wake();
   });
 

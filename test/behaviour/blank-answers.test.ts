@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import { createResponseCache, gemini, mockProvider, ollama, type Provider } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { hear } from '../harness/fakes.js';
@@ -16,27 +15,20 @@ const WIRES = {
     provider: (url: string): Provider =>
       gemini({ apiKey: 'k', model: 'gemini-2.5-flash', baseUrl: url }),
     reasons: { stop: 'STOP', length: 'MAX_TOKENS', other: 'MALFORMED_FUNCTION_CALL' },
-    send: (response: ServerResponse, parts: Part[], finishReason: string) =>
-      sendPieces(response, 'text/event-stream', [
-        ...parts.map(
-          (part) => `data: ${JSON.stringify({ candidates: [{ content: { parts: [part] } }] })}\n\n`,
-        ),
-        `data: ${JSON.stringify({ candidates: [{ content: {}, finishReason }] })}\n\n`,
-      ]),
+    part: (part: Part) =>
+      `data: ${JSON.stringify({ candidates: [{ content: { parts: [part] } }] })}\n\n`,
+    end: (finishReason: string) =>
+      `data: ${JSON.stringify({ candidates: [{ content: {}, finishReason }] })}\n\n`,
+    type: 'text/event-stream',
   },
   ollama: {
     provider: (url: string): Provider => ollama({ host: url, model: 'm' }),
     reasons: { stop: 'stop', length: 'length', other: 'load' },
-    send: (response: ServerResponse, parts: Part[], reason: string) =>
-      sendPieces(response, 'application/x-ndjson', [
-        ...parts.map(
-          ({ text, thought }) =>
-            JSON.stringify({
-              message: thought ? { content: '', thinking: text } : { content: text },
-            }) + '\n',
-        ),
-        `${JSON.stringify({ message: { content: '' }, done: true, done_reason: reason })}\n`,
-      ]),
+    part: ({ text, thought }: Part) =>
+      `${JSON.stringify({ message: thought ? { content: '', thinking: text } : { content: text } })}\n`,
+    end: (reason: string) =>
+      `${JSON.stringify({ message: { content: '' }, done: true, done_reason: reason })}\n`,
+    type: 'application/x-ndjson',
   },
 } as const;
 
@@ -52,10 +44,14 @@ const BLANK: [string, Part[]][] = [
 ];
 
 describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
-  const { provider, reasons, send } = WIRES[name];
-  const upstream = async (parts: Part[], reason: keyof typeof reasons) => {
+  const { provider, reasons, part, end, type: contentType } = WIRES[name];
+  const upstream = async (parts: Iterable<Part>, reason: keyof typeof reasons) => {
+    const pieces = function* (): Generator<string> {
+      for (const each of parts) yield part(each);
+      yield end(reasons[reason]);
+    };
     const { url, requests } = await startUpstream((_, response) =>
-      send(response, parts, reasons[reason]),
+      sendPieces(response, contentType, pieces()),
     );
     return { model: provider(url), requests };
   };
@@ -106,12 +102,17 @@ describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
   });
 
   it('with white space and no end is given up', async () => {
-    const { model } = await upstream(
-      Array.from({ length: 5_000 }, () => SPACE),
-      'stop',
-    );
+    const endless: Iterable<Part> = {
+      *[Symbol.iterator]() {
+        for (;;) yield SPACE;
+      },
+    };
+    const { model } = await upstream(endless, 'stop');
     const { deltas, error } = await hear(model, 'hello');
     expect(deltas).toEqual([]);
-    expect(error).toMatchObject({ failure: 'unavailable' });
+    expect(error).toMatchObject({
+      failure: 'unavailable',
+      detail: expect.stringMatching(/10000 characters of white space/),
+    });
   });
 });

@@ -1,8 +1,11 @@
 import fc from 'fast-check';
+import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { gemini } from '../../packages/server/src/providers/gemini/gemini.js';
 import type { Provider } from '../../packages/server/src/providers/provider.js';
 import { hear, type Heard, toPrompt } from '../harness/fakes.js';
+import { heldBytes } from '../harness/heap.js';
+import { entriesOf, serviceOf } from '../harness/service.js';
 import { sendPieces, startUpstream } from '../harness/upstream.js';
 
 const SSE = 'text/event-stream';
@@ -117,13 +120,15 @@ describe('a stream of gemini that is broken', () => {
   });
 
   it('by an event without an end gives an error before the memory is full', async () => {
+    let sentMegabytes = 0;
     const endless = (function* () {
       yield `${begun}data: `;
-      for (let i = 0; i < 40; i++) yield 'x'.repeat(1024 * 1024);
+      for (; sentMegabytes < 100; sentMegabytes++) yield 'x'.repeat(1024 * 1024);
     })();
     const heard = await read(endless);
     expect(heard.text).toBe(text);
     expect(heard.error).toMatchObject({ failure: 'truncated' });
+    expect(sentMegabytes).toBeLessThan(50);
   });
 });
 
@@ -221,5 +226,99 @@ describe('the turns that gemini is sent', () => {
       ],
     });
     expect(requests[0]!.body).toHaveProperty('contents[1].parts', [parts[1], parts[2]]);
+  });
+});
+
+describe('a turn of gemini that calls a tool', () => {
+  const functionCall = { name: 't', args: {} };
+  const parts = [
+    { text: 'Which? ', thought: true },
+    { text: 'Let ' },
+    { text: 'me ' },
+    { text: 'see.', thoughtSignature: 'c2ln' },
+    { text: '' },
+    { functionCall, thoughtSignature: 'c2ln' },
+    { functionCall },
+  ];
+  const stream = [
+    ...parts.map((part) => ({ candidates: [{ content: { parts: [part] } }] })),
+    { candidates: [{ content: {}, finishReason: 'STOP' }] },
+  ].map((data) => `data: ${JSON.stringify(data)}\n\n`);
+  const tools = [{ name: 't', description: 'T.', parameters: { type: 'object' } }];
+
+  it('is kept as it was, without thoughts and empty parts that are not signed', async () => {
+    const { url } = await startUpstream((_, response) => sendPieces(response, SSE, stream));
+    const { deltas } = await hear(model(url), { ...toPrompt('hello'), tools });
+    expect(deltas.at(-1)).toMatchObject({
+      type: 'finish',
+      raw: {
+        provider: 'gemini',
+        model: 'gemini-2.0-flash',
+        parts: [{ text: 'Let me ' }, parts[3], parts[5], parts[6]],
+      },
+    });
+  });
+});
+
+describe('a refusal of gemini', () => {
+  const words =
+    'Generative Language API has not been used in project 123456789012 before or it is disabled.';
+  const KEY = 'AIza-key-that-stays-here';
+
+  it('tells the visitor nothing of the operator, and the log all but keys', async () => {
+    const { url } = await startUpstream((_, response) => {
+      response.writeHead(403, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ error: { code: 403, message: words } }));
+    });
+    const written: string[] = [];
+    const write = (line: string): void => void written.push(line);
+    const llm = serviceOf(gemini({ apiKey: KEY, model: 'gemini-2.5-flash', baseUrl: url }), {
+      logger: pino({ base: null, level: 'trace' }, { write }),
+    });
+    const entries = await entriesOf(llm.generateResponseStream({ query: 'hi' }));
+    expect(JSON.stringify(entries)).not.toMatch(/123456789012|GEMINI|403|127\.0\.0\.1/);
+    expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'provider_unavailable' });
+    const log = written.join('');
+    expect(log).toContain('project 123456789012');
+    expect(log).toContain('Check GEMINI_API_KEY');
+    expect(log).not.toContain(KEY);
+  });
+
+  it.each([301, 304, 307, 599])('may have any status, such as %i', async (status) => {
+    const other = await startUpstream((_, response) => response.end());
+    const { url } = await startUpstream((_, response) => {
+      response.writeHead(status, { location: other.url });
+      response.end();
+    });
+    const { error } = await hear(model(url), 'hello');
+    expect(error).toMatchObject({ name: 'ProviderError', failure: 'unavailable', status });
+    expect(other.requests).toEqual([]);
+  });
+});
+
+describe('a long answer of gemini', () => {
+  it('is not kept once it was read', async () => {
+    const piece = 'x'.repeat(64 * 1024);
+    let count = 0;
+    const { url } = await startUpstream((_, response) =>
+      sendPieces(
+        response,
+        SSE,
+        (function* () {
+          for (; count < 1_000; count++) yield `data: ${frame(piece)}\n\n`;
+          yield `data: ${frame('.', { finishReason: 'STOP' })}\n\n`;
+        })(),
+      ),
+    );
+    const before = await heldBytes();
+    let length = 0;
+    let most = 0;
+    for await (const delta of model(url).stream(toPrompt('hello'), new AbortController().signal)) {
+      if (delta.type !== 'text') continue;
+      length += delta.text.length;
+      if (length % (250 * piece.length) === 0) most = Math.max(most, (await heldBytes()) - before);
+    }
+    expect(length).toBe(1_000 * piece.length + 1);
+    expect(most).toBeLessThan(10 * 1024 * 1024);
   });
 });

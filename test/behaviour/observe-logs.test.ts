@@ -136,7 +136,12 @@ describe('no prompt, answer, key or id is in the log', () => {
       time: expect.any(Number),
       event: 'OLLAMA_NOT_FOUND',
       host: '127.0.0.1:9',
-      err: { type: 'ProviderError', failure: 'unavailable', detail: expect.any(String) },
+      err: {
+        type: 'ProviderError',
+        failure: 'unavailable',
+        detail: expect.stringMatching(/^unable to reach ollama: connection refused\./),
+        cause: expect.objectContaining({ code: 'ECONNREFUSED' }),
+      },
     });
     expectNoSecret(written());
   });
@@ -156,17 +161,30 @@ describe('no prompt, answer, key or id is in the log', () => {
 describe('the log says of a failure', () => {
   it('what the operator needs: which kind, which status, which network fault', () => {
     const refused = Object.assign(new Error(words), { code: 'ECONNREFUSED' });
-    const cause = new ProviderError('misconfigured', words, { status: 403, cause: refused });
+    const detail = 'gemini answered HTTP 403. Check GEMINI_API_KEY';
+    const cause = new ProviderError('misconfigured', words, {
+      status: 403,
+      detail,
+      cause: refused,
+    });
     expect(errorFacts(new StreamError('provider_unavailable', words, { cause }))).toEqual({
       type: 'StreamError',
       code: 'provider_unavailable',
       cause: {
         type: 'ProviderError',
         failure: 'misconfigured',
+        detail,
         status: 403,
         cause: expect.objectContaining({ code: 'ECONNREFUSED' }),
       },
     });
+  });
+
+  it('what a provider wrote for the operator, up to 500 characters, and of no other error', () => {
+    const long = new ProviderError('busy', words, { detail: 'x'.repeat(10_000) });
+    expect(errorFacts(long).detail).toBe('x'.repeat(500));
+    const other = Object.assign(new Error(words), { detail: words });
+    expect(errorFacts(other)).not.toHaveProperty('detail');
   });
 
   it('no more than four causes deep', () => {

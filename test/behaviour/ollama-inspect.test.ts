@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   inspectOllama,
   isLoaded,
   loadModel,
 } from '../../packages/server/src/providers/ollama/inspect.js';
+import { toAddress } from '../../packages/server/src/providers/ollama/address.js';
 import { ollama } from '../../packages/server/src/providers/ollama/ollama.js';
 import { type RunningFake, startFake, unusedUrl } from '../harness/fakes.js';
 import { startUpstream } from '../harness/upstream.js';
@@ -37,6 +38,8 @@ describe('inspectOllama', () => {
   });
 
   it('asks about the models at the same time, and about 50 of them at most', async () => {
+    const warned = vi.fn<(warning: Error) => void>();
+    process.on('warning', warned);
     let open = 0;
     let most = 0;
     let release = (): void => {};
@@ -61,6 +64,8 @@ describe('inspectOllama', () => {
     });
     expect(most).toBe(50);
     expect(requests).toHaveLength(52);
+    process.off('warning', warned);
+    expect(warned).not.toHaveBeenCalled();
   });
 
   it('leaves out a model that was removed meanwhile', async () => {
@@ -158,6 +163,7 @@ describe('the address of ollama', () => {
       '/behind/api/tags',
       '/behind/api/version',
     ]);
+    expect(toAddress(host).url).toBe(`${url}/behind`);
     expect(requests[0]!.headers.authorization).toBe(
       `Basic ${Buffer.from('me:p@ss').toString('base64')}`,
     );

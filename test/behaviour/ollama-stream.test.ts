@@ -103,19 +103,36 @@ describe('a stream of ollama that is broken', () => {
   });
 
   it('by a line without an end gives an error before the memory is full', async () => {
+    let sentMegabytes = 0;
     const endless = (function* () {
       yield begun;
-      for (let i = 0; i < 40; i++) yield 'x'.repeat(1024 * 1024);
+      for (; sentMegabytes < 100; sentMegabytes++) yield 'x'.repeat(1024 * 1024);
     })();
     const heard = await read(endless);
     expect(heard.text).toBe(soFar);
     expect(heard.error).toMatchObject({ failure: 'truncated' });
+    expect(sentMegabytes).toBeLessThan(50);
   });
 
   it('gives the text of the line that has no reason for its end', async () => {
     const heard = await read([begun, `${line({ content: 'more' }, { done: true })}\n`]);
     expect(heard.text).toBe(`${soFar}more`);
     expect(heard.error).toMatchObject({ failure: 'truncated' });
+  });
+});
+
+describe('an answer of ollama whose body does not end', () => {
+  it('is finished by its last line, and its connection is closed', async () => {
+    let hasClosed = false;
+    const { url } = await startUpstream((_, response) => {
+      response.on('close', () => (hasClosed = true));
+      response.writeHead(200, { 'content-type': NDJSON });
+      response.write(`${LINES.join('\n')}\n`);
+    });
+    const heard = await hear(model(url), 'hello');
+    expect(facts(heard)).toEqual(WHOLE);
+    expect(heard.deltas.at(-1)).toMatchObject({ type: 'finish', reason: 'stop' });
+    await expect.poll(() => hasClosed).toBe(true);
   });
 });
 

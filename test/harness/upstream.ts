@@ -53,7 +53,8 @@ export async function sendPieces(
   response.socket?.setNoDelay(true);
   response.writeHead(200, { 'content-type': contentType });
   for (const piece of pieces) {
-    if (piece.length === 0 || response.destroyed) continue;
+    if (response.destroyed) return;
+    if (piece.length === 0) continue;
     await new Promise((resolve) => response.write(piece, resolve));
     await nextTurn();
   }

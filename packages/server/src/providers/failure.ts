@@ -101,10 +101,7 @@ export function unreachable(provider: string, error: unknown, advice: string): P
 
 function networkCode(error: unknown): string {
   if (!(error instanceof Error)) return '';
-  const { cause } = error;
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string'
-    ? cause.code
-    : '';
+  return 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
 /** What a status of HTTP means at every provider. */

@@ -1,5 +1,4 @@
 import { addAbortListener } from 'node:events';
-import type { ReadableStreamDefaultReader } from 'node:stream/web';
 import { TextDecoder } from 'node:util';
 import {
   BlankAnswerError,
@@ -58,29 +57,28 @@ export async function* streamAnswer(
   signal: AbortSignal,
 ): AsyncGenerator<Delta, void, undefined> {
   signal.throwIfAborted();
-  // fetch removes its listener from a signal only when the signal is collected, so each call has its own.
   const upstream = new AbortController();
   const link = addAbortListener(signal, () => upstream.abort(signal.reason));
   const progress: Progress = { hasReceived: false };
   let isRead = false;
   try {
-    const { answer: response, omitted } = await askWithinContext(prompt, (asked) =>
+    const { answer, omitted } = await askWithinContext(prompt, (asked) =>
       api.ask(asked, upstream.signal),
     );
     if (omitted > 0) yield { type: 'omitted', messages: omitted };
 
+    const { body } = answer;
     const parser = (progress.parser = api.createParser(prompt));
-    const reader = readerOf(response);
     const decoder = new TextDecoder('utf-8', { fatal: true });
     const beginning = new Beginning(api.name);
     while (!isRead) {
-      const { done, value } = await reader.read();
-      isRead = done;
-      progress.hasReceived ||= !done;
+      const bytes = await body.read();
+      isRead = bytes === undefined;
+      progress.hasReceived ||= !isRead;
       const deltas: Delta[] = [];
       let failure: unknown;
       try {
-        readChunk(parser, decoder, value, deltas);
+        readChunk(parser, decoder, bytes, deltas);
       } catch (error) {
         failure = error;
       }
@@ -88,7 +86,7 @@ export async function* streamAnswer(
         const delta = beginning.admit(came);
         if (delta === undefined) continue;
         if (delta.type === 'finish' && !isRead) {
-          await drain(reader);
+          await body.drain(DRAIN_MS);
           isRead = true;
         }
         yield delta;
@@ -188,21 +186,4 @@ function decode(decoder: TextDecoder, bytes: Uint8Array): string | undefined {
 
 function beforeInvalid(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes).split('\uFFFD', 1)[0] ?? '';
-}
-
-function readerOf({ body }: Response): ReadableStreamDefaultReader<Uint8Array> {
-  if (body === null) throw new Error('fetch gives each response to a GET or POST a body');
-  return body.getReader();
-}
-
-/** Reads to the end of the body, or cancels it where that does not come. */
-async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
-  const timer = setTimeout(() => void reader.cancel().catch(() => {}), DRAIN_MS);
-  try {
-    while (!(await reader.read()).done);
-  } catch {
-    // The answer is complete, whatever happens to its connection now.
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,7 +1,10 @@
-import type { RequestInit, Response as ProviderResponse } from '../http.js';
+import { type RequestInit, type Response as ProviderResponse, toFetchResponse } from '../http.js';
 
 /** As the SDK calls it. */
-export type SdkFetch = (url: string, init: RequestInit) => Promise<ProviderResponse>;
+export type SdkFetch = (
+  url: string,
+  init: Omit<RequestInit, 'signal'>,
+) => Promise<ProviderResponse>;
 
 /**
  * The response to the request that `send` makes with the SDK. Its body is unread.
@@ -22,7 +25,7 @@ export async function responseOf(
   const sent = withGlobalFetch(async (url, init) => {
     responding = fetch(url, init);
     const response = await responding;
-    return response.ok ? new Response('') : response;
+    return response.ok ? new Response('') : toFetchResponse(response);
   }, send);
   try {
     const { response } = await sent;
@@ -37,7 +40,7 @@ export async function responseOf(
 }
 
 function withGlobalFetch<T>(
-  replacement: (url: string, init: RequestInit) => Promise<unknown>,
+  replacement: (...request: Parameters<SdkFetch>) => Promise<Response>,
   call: () => T,
 ): T {
   const own = Object.getOwnPropertyDescriptor(globalThis, 'fetch');

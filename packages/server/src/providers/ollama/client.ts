@@ -1,6 +1,6 @@
 import { Ollama } from 'ollama';
 import { notUnderstood, unreachable } from '../failure.js';
-import { request, type RequestInit, type Response } from '../http.js';
+import { request, type RequestInit, type Response, toFetchResponse } from '../http.js';
 import type { OllamaAddress } from './address.js';
 import { isJson, OLLAMA_ADVICE } from './errors.js';
 
@@ -18,16 +18,16 @@ export function connect(
   refuse: Refuse,
   onAnswer?: (response: Response) => void,
 ): Ollama {
-  const own = async (to: string, init: RequestInit): Promise<Response | globalThis.Response> => {
+  const own = async (to: string, init: RequestInit): Promise<globalThis.Response> => {
     const response = await request(to, { ...init, signal }).catch((error: unknown) => {
       throw unreachable('ollama', error, OLLAMA_ADVICE);
     });
     if (!response.ok) throw await refuse(response);
     if (!isJson(response)) {
-      await response.body?.cancel();
+      response.body.close();
       throw notUnderstood('ollama', OLLAMA_ADVICE);
     }
-    if (onAnswer === undefined) return response;
+    if (onAnswer === undefined) return toFetchResponse(response);
     onAnswer(response);
     return new globalThis.Response('');
   };

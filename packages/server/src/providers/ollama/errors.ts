@@ -80,7 +80,7 @@ function adviceFor(status: number, said: string | undefined, model: string): { a
 /** The words of `{"error": "…"}`; undefined if the response has another form. */
 async function errorWords(response: Response): Promise<string | undefined> {
   try {
-    const body: unknown = await response.json();
+    const body: unknown = JSON.parse(await response.body.text());
     const words = body !== null && typeof body === 'object' && 'error' in body ? body.error : '';
     return typeof words === 'string' && words !== '' ? words : undefined;
   } catch {
@@ -90,5 +90,5 @@ async function errorWords(response: Response): Promise<string | undefined> {
 
 /** `application/json`, and `application/x-ndjson` of a stream. */
 export function isJson(response: Response): boolean {
-  return response.headers.get('content-type')?.includes('json') ?? false;
+  return response.contentType.includes('json');
 }

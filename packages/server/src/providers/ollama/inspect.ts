@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { ProviderError } from '../provider.js';
 import { notUnderstood } from '../failure.js';
 import { isSchema } from '../json-schema.js';
@@ -95,8 +96,9 @@ async function ask<T>(
 ): Promise<T> {
   signal.throwIfAborted();
   const address: OllamaAddress = toAddress(host);
-  // fetch removes its listener from a signal only when the signal is collected.
   const upstream = new AbortController();
+  // One for each request that is open.
+  setMaxListeners(MAX_MODELS + 1, upstream.signal);
   const abort = (): void => upstream.abort(signal.reason);
   signal.addEventListener('abort', abort);
   try {

@@ -10,7 +10,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createGeneration } from '../../packages/server/src/deliver/generation.js';
 import { createMemoryBudget } from '../../packages/server/src/deliver/memory-budget.js';
 import { createStreams, type Streams } from '../../packages/server/src/deliver/streams.js';
-import { createSubscriptions } from '../../packages/server/src/socket/subscriptions.js';
+import { Subscriptions } from '../../packages/server/src/socket/subscriptions.js';
 import { heldBytes } from '../harness/heap.js';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
@@ -191,7 +191,7 @@ describe('a closed reader of a connection that takes nothing', () => {
     const identity = { principal: 'me', id, sessionId: undefined, query: id };
     streams.start(identity, { query: id });
     const socket = stoppedSocket();
-    const subscriptions = createSubscriptions(socket);
+    const subscriptions = new Subscriptions(socket);
     // Keeps the subscriptions alive as the connection would.
     Object.assign(socket, { subscriptions });
     const read = () => {
@@ -217,7 +217,7 @@ describe('a closed reader of a connection that takes nothing', () => {
     const { streams, socket, read } = open('A');
     read();
     await vi.waitFor(() => expect(streams.running('me')).toHaveLength(0));
-    const other = createSubscriptions(stoppedSocket());
+    const other = new Subscriptions(stoppedSocket());
     const options = { offset: 0, window: undefined, readerId: 'the reader' };
     other.subscribe(streams.get('me', 'A'), options);
     other.disconnect();

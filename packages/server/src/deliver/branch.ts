@@ -1,5 +1,5 @@
 import type { Entry } from '../entry.js';
-import type { Frame, Log } from './log.js';
+import type { Frame, Log, LogListener } from './log.js';
 
 interface End {
   offset: number;
@@ -18,7 +18,7 @@ export function createBranch(trunk: Log): Log {
 
 class Branch implements Log {
   readonly #trunk: Log;
-  readonly #listeners = new Set<() => void>();
+  #listeners: Set<LogListener> | undefined;
   #end: End | undefined;
 
   constructor(trunk: Log) {
@@ -52,7 +52,7 @@ class Branch implements Log {
     // The trunk may hold back half of a surrogate pair, which is then no part of the view.
     const held = head > 0 && this.#trunk.read(head - 1, 1) === undefined ? 1 : 0;
     this.#end = { offset: head - held, textLength: textLength - held, start, entry };
-    for (const listener of this.#listeners) listener();
+    if (this.#listeners !== undefined) for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
@@ -65,13 +65,14 @@ class Branch implements Log {
     return frame && cut(frame, rest);
   }
 
-  onAppend(listener: () => void): () => void {
-    const stop = this.#trunk.onAppend(listener);
-    this.#listeners.add(listener);
-    return () => {
-      stop();
-      this.#listeners.delete(listener);
-    };
+  addListener(listener: LogListener): void {
+    this.#trunk.addListener(listener);
+    (this.#listeners ??= new Set()).add(listener);
+  }
+
+  removeListener(listener: LogListener): void {
+    this.#trunk.removeListener(listener);
+    this.#listeners?.delete(listener);
   }
 }
 

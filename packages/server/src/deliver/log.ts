@@ -5,6 +5,8 @@ export interface Frame {
   offset: number;
   size: number;
   entry: Entry;
+  /** The text as JSON, once a reader has needed it. */
+  json?: string;
 }
 
 /**
@@ -38,8 +40,13 @@ export interface Log {
    * @returns undefined if there is nothing to read yet.
    */
   read(offset: number, max: number): Frame | undefined;
-  /** Calls `listener` after each append until the returned function is called. */
-  onAppend(listener: () => void): () => void;
+  /** Calls `listener` after each append. */
+  addListener(listener: LogListener): void;
+  removeListener(listener: LogListener): void;
+}
+
+export interface LogListener {
+  onAppend(): void;
 }
 
 /** Sealed text, or another entry as JSON. Its content is a flat string that no other string shares. */
@@ -80,7 +87,9 @@ class SegmentedLog implements Log {
   textLength = 0;
   start: Log['start'];
   readonly #parts: Part[] = [];
-  readonly #listeners = new Set<() => void>();
+  #listeners: Set<LogListener> | undefined;
+  /** The text that was read last, for the other readers that have it next; undefined once more is appended. */
+  #newest: Frame | undefined;
   #tail: Buffer | undefined;
   /** The offset where the tail begins. */
   #sealed = 0;
@@ -89,7 +98,8 @@ class SegmentedLog implements Log {
     if (this.done) return false;
     if (entry.type === 'text') this.#appendText(entry.text);
     else this.#appendOther(entry);
-    for (const listener of this.#listeners) listener();
+    this.#newest = undefined;
+    if (this.#listeners !== undefined) for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
@@ -99,12 +109,21 @@ class SegmentedLog implements Log {
       const { content } = this.#parts[this.#find(offset)]!;
       return { offset, size: 1, entry: JSON.parse(content) as Entry };
     }
-    return this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
+    const newest = this.#newest;
+    if (newest?.offset === offset && newest.size <= max) return newest;
+    const frame = this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
+    if ((this.#listeners?.size ?? 0) > 1 && frame !== undefined && !this.done) {
+      if (offset + frame.size === this.head) this.#newest = frame;
+    }
+    return frame;
   }
 
-  onAppend(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  addListener(listener: LogListener): void {
+    (this.#listeners ??= new Set()).add(listener);
+  }
+
+  removeListener(listener: LogListener): void {
+    this.#listeners?.delete(listener);
   }
 
   #appendText(text: string): void {

@@ -6,8 +6,8 @@ import type { GenerateRequest } from '../request.js';
 import { createBranch } from './branch.js';
 import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
 import { createMemoryBudget } from './memory-budget.js';
-import { createPace } from './pace.js';
-import { createStream, type StreamTimeouts, type Stream, type StreamIdentity } from './stream.js';
+import { Pace } from './pace.js';
+import { type StreamTimeouts, Stream, type StreamIdentity } from './stream.js';
 
 export interface StreamLimits extends StreamTimeouts {
   /** A finished stream can be read for this long. */
@@ -90,7 +90,7 @@ const DRAIN_CHECK_MS = 50;
 const LAST_WORDS_MS = 1_000;
 
 export function createStreams(generate: Generate, limits: StreamLimits): Streams {
-  const pace = createPace();
+  const pace = new Pace();
   const byPrincipal = new Map<string, Map<string, Owned>>();
   /** What is being generated now, by the fingerprint of its request, which names the principal. */
   const flights = new Map<string, Generation>();
@@ -121,7 +121,7 @@ export function createStreams(generate: Generate, limits: StreamLimits): Streams
     const flight = same?.log.done ? undefined : same;
     const generation = flight ?? createGeneration(requestBytes, (stream) => end(stream, CANCELLED));
     const log = createBranch(generation.log);
-    const stream = createStream(identity, log, limits, pace, {
+    const stream = new Stream(identity, log, limits, pace, {
       onDetachedChange: () => generation.updatePreemption(),
       onAbandoned: () => end(stream, CANCELLED),
     });

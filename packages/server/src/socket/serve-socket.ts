@@ -14,7 +14,7 @@ import type { Admission } from './guard.js';
 import type { RateLimits } from './rate-limits.js';
 import { refusalOf } from './refusal.js';
 import { createRequests } from './requests.js';
-import { createSubscriptions } from './subscriptions.js';
+import { Subscriptions } from './subscriptions.js';
 
 type Reply = StreamReply | StreamListReply | DoneReply;
 type CarryOut = (raw: unknown) => Reply | Promise<Reply>;
@@ -27,7 +27,7 @@ export function serveSocket(
   { streams, limits, logger }: { streams: Streams; limits: RateLimits; logger: Logger },
 ): void {
   const { account } = admission;
-  const subscriptions = createSubscriptions(socket);
+  const subscriptions = new Subscriptions(socket);
   const requests = createRequests(admission, streams, subscriptions, limits);
   // What a client sends is carried out in its order, though some of it waits for a limit to be asked.
   let turn: Promise<void> = Promise.resolve();

@@ -169,7 +169,8 @@ describe('the count of a generation that two principals share', () => {
 function stoppedSocket(): ServerSocket {
   const transport = Object.assign(new EventEmitter(), { writable: false });
   const conn = Object.assign(new EventEmitter(), { transport });
-  return { conn, emit() {} } as unknown as ServerSocket;
+  const nsp = { name: '/', server: { _opts: {} } };
+  return { conn, nsp, listenersAnyOutgoing: () => [] } as unknown as ServerSocket;
 }
 
 describe('a closed reader of a connection that takes nothing', () => {

@@ -18,7 +18,7 @@ export function createBranch(trunk: Log): Log {
 
 class Branch implements Log {
   readonly #trunk: Log;
-  #listeners: Set<LogListener> | undefined;
+  #listeners: readonly LogListener[] = [];
   #end: End | undefined;
 
   constructor(trunk: Log) {
@@ -52,7 +52,7 @@ class Branch implements Log {
     // The trunk may hold back half of a surrogate pair, which is then no part of the view.
     const held = head > 0 && this.#trunk.read(head - 1, 1) === undefined ? 1 : 0;
     this.#end = { offset: head - held, textLength: textLength - held, start, entry };
-    if (this.#listeners !== undefined) for (const listener of this.#listeners) listener.onAppend();
+    for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
@@ -67,12 +67,12 @@ class Branch implements Log {
 
   addListener(listener: LogListener): void {
     this.#trunk.addListener(listener);
-    (this.#listeners ??= new Set()).add(listener);
+    this.#listeners = [...this.#listeners, listener];
   }
 
   removeListener(listener: LogListener): void {
     this.#trunk.removeListener(listener);
-    this.#listeners?.delete(listener);
+    this.#listeners = this.#listeners.filter((one) => one !== listener);
   }
 }
 

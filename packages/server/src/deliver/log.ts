@@ -56,6 +56,7 @@ interface Part {
   content: string;
 }
 
+const NO_LISTENERS: readonly LogListener[] = [];
 const SEGMENT_UNITS = 1_024;
 /** `Buffer.write` has a fixed cost; a loop is faster for texts up to this length. */
 const SHORT_UNITS = 32;
@@ -87,7 +88,7 @@ class SegmentedLog implements Log {
   textLength = 0;
   start: Log['start'];
   readonly #parts: Part[] = [];
-  #listeners: Set<LogListener> | undefined;
+  #listeners: readonly LogListener[] = NO_LISTENERS;
   /** The text that was read last, for the other readers that have it next; undefined once more is appended. */
   #newest: Frame | undefined;
   #tail: Buffer | undefined;
@@ -99,7 +100,7 @@ class SegmentedLog implements Log {
     if (entry.type === 'text') this.#appendText(entry.text);
     else this.#appendOther(entry);
     this.#newest = undefined;
-    if (this.#listeners !== undefined) for (const listener of this.#listeners) listener.onAppend();
+    for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
@@ -112,18 +113,18 @@ class SegmentedLog implements Log {
     const newest = this.#newest;
     if (newest?.offset === offset && newest.size <= max) return newest;
     const frame = this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
-    if ((this.#listeners?.size ?? 0) > 1 && frame !== undefined && !this.done) {
+    if (this.#listeners.length > 1 && frame !== undefined && !this.done) {
       if (offset + frame.size === this.head) this.#newest = frame;
     }
     return frame;
   }
 
   addListener(listener: LogListener): void {
-    (this.#listeners ??= new Set()).add(listener);
+    this.#listeners = [...this.#listeners, listener];
   }
 
   removeListener(listener: LogListener): void {
-    this.#listeners?.delete(listener);
+    this.#listeners = this.#listeners.filter((one) => one !== listener);
   }
 
   #appendText(text: string): void {

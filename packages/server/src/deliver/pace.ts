@@ -18,8 +18,9 @@ export interface Load {
 }
 
 const MEASURE_EVERY_MS = 50;
-/** Above either, the process does not keep up. */
+/** Above it, the process does not keep up. */
 const MAX_UTILIZATION = 0.9;
+/** The time of one frame on a screen. */
 const FRAME_MS = 16;
 /** The weight of the newest measurement in the average that counts. */
 const WEIGHT = 0.3;
@@ -76,8 +77,10 @@ export class Pace {
   measured({ utilization, lagMs }: Load): void {
     this.#utilization += (utilization - this.#utilization) * WEIGHT;
     this.#lagMs += (lagMs - this.#lagMs) * WEIGHT;
-    if (this.#utilization > MAX_UTILIZATION || this.#lagMs > FRAME_MS) {
-      this.#stretchMs = Math.min(MAX_STRETCH_MS, Math.max(MIN_STRETCH_MS, this.#stretchMs * STEP));
+    if (this.#utilization > MAX_UTILIZATION) {
+      // A process that is busy but not late needs no interval that a user can see.
+      const maxMs = this.#lagMs > FRAME_MS ? MAX_STRETCH_MS : FRAME_MS;
+      this.#stretchMs = Math.min(maxMs, Math.max(MIN_STRETCH_MS, this.#stretchMs * STEP));
     } else {
       const shorter = this.#stretchMs / STEP;
       this.#stretchMs = shorter < MIN_STRETCH_MS ? 0 : shorter;

@@ -2,15 +2,16 @@ import { EVENT } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
 import type { Frame } from '../deliver/log.js';
 import type { Flushable } from '../deliver/pace.js';
-import type { Connection } from './connection.js';
+import { ConnectionWriter } from './connection-writer.js';
 import { encodeShort, shortJson } from './encode.js';
-import { eventPrefix, writePackets, writesJson } from './engine-write.js';
 
+/** The type of a Socket.IO packet that is an event without binary data. */
+const EVENT_TYPE = '2';
 /** No more is added to one write that has this many UTF-16 units: a long text leaves room for others. */
 const MAX_WRITE_UNITS = 4_096;
 
 /**
- * What the server sends to one socket, in order. What the streams of a connection send in one turn of the
+ * What the server sends to one socket, in order. What the streams of a socket send in one turn of the
  * event loop leaves in one write.
  *
  * Socket.IO buffers without bound what the transport does not take, so readers ask first. Readers that
@@ -18,24 +19,29 @@ const MAX_WRITE_UNITS = 4_096;
  */
 export class Outbox {
   readonly #socket: Socket;
-  readonly #writesJson: boolean;
-  readonly #prefix: string;
+  readonly #writer: ConnectionWriter;
+  /** What precedes the JSON of an event in its packet; undefined if another parser is in use. */
+  readonly #prefix: string | undefined;
   #packets: string[] = [];
   #units = 0;
-  /** Undefined until a reader has to wait. */
-  #waiting: Waiting | undefined;
+  #waiting: Set<Flushable> | undefined;
+  /** True while the connection is to call `#wake()`. */
+  #willWake = false;
 
   constructor(socket: Socket) {
+    const { nsp, conn } = socket;
     this.#socket = socket;
-    this.#writesJson = writesJson(socket);
-    this.#prefix = eventPrefix(socket);
+    this.#writer = new ConnectionWriter(conn);
+    if (nsp.server['_opts'].parser === undefined) {
+      this.#prefix = nsp.name === '/' ? EVENT_TYPE : `${EVENT_TYPE}${nsp.name},`;
+    }
   }
 
   /** @returns true if the transport takes a message now. If not, `reader` is flushed when it does. */
   writable(reader: Flushable): boolean {
     if (this.#isWritable()) return true;
-    this.#waiting ??= new Waiting(this.#socket.conn, () => this.#isWritable());
-    this.#waiting.add(reader);
+    (this.#waiting ??= new Set()).add(reader);
+    this.#wakeLater();
     return false;
   }
 
@@ -61,22 +67,41 @@ export class Outbox {
     if (packets.length === 0) return;
     this.#packets = [];
     this.#units = 0;
-    if (this.#socket.connected) writePackets(this.#socket.conn, packets);
+    if (this.#socket.connected) this.#writer.write(packets);
   };
 
   close(): void {
     this.write();
-    this.#waiting?.close();
     this.#waiting = undefined;
   }
 
   #isWritable(): boolean {
-    return this.#units < MAX_WRITE_UNITS && this.#socket.conn.transport.writable;
+    return this.#units < MAX_WRITE_UNITS && this.#writer.isWritable;
   }
 
-  /** A user of the Socket.IO server may want to see each event, or to encode it otherwise. */
+  #wakeLater(): void {
+    if (this.#willWake) return;
+    this.#willWake = true;
+    this.write();
+    this.#writer.onWritable(() => this.#wake());
+  }
+
+  #wake(): void {
+    this.#willWake = false;
+    const waiting = this.#waiting;
+    if (waiting === undefined || waiting.size === 0) return;
+    if (!this.#isWritable()) return this.#wakeLater();
+    // A reader that has to wait again goes to the end of the set.
+    for (const reader of waiting) {
+      waiting.delete(reader);
+      reader.flush();
+      if (this.#willWake) return;
+    }
+  }
+
+  /** False if a user of the Socket.IO server sees each event, or encodes it otherwise. */
   #isPlain(): boolean {
-    return this.#writesJson && this.#socket.listenersAnyOutgoing().length === 0;
+    return this.#prefix !== undefined && this.#socket.listenersAnyOutgoing().length === 0;
   }
 
   #emitNow(event: string, args: unknown[]): void {
@@ -89,59 +114,4 @@ export class Outbox {
     this.#units += packet.length;
     if (this.#packets.push(packet) === 1) process.nextTick(this.write);
   }
-}
-
-/** The readers that wait for a transport. It listens only while there are some. */
-class Waiting {
-  readonly #readers = new Set<Flushable>();
-  readonly #conn: Connection;
-  readonly #isWritable: () => boolean;
-  #transport: Connection['transport'] | undefined;
-
-  constructor(conn: Connection, isWritable: () => boolean) {
-    this.#conn = conn;
-    this.#isWritable = isWritable;
-  }
-
-  add(reader: Flushable): void {
-    this.#readers.add(reader);
-    if (this.#transport === undefined) this.#listen();
-  }
-
-  delete(reader: Flushable): void {
-    this.#readers.delete(reader);
-  }
-
-  close(): void {
-    this.#readers.clear();
-    this.#wake();
-  }
-
-  #listen(): void {
-    // Engine.IO's `drain` fires when a packet is handed over; the transport's `ready` when it has left.
-    this.#transport = this.#conn.transport.on('ready', this.#wake);
-    this.#conn.on('upgrade', this.#followUpgrade);
-  }
-
-  #stopListening(): void {
-    this.#conn.off('upgrade', this.#followUpgrade);
-    this.#transport?.off('ready', this.#wake);
-    this.#transport = undefined;
-  }
-
-  readonly #wake = (): void => {
-    // A reader that has to wait again goes to the end of the set, which this loop still reaches.
-    for (const reader of this.#readers) {
-      if (!this.#isWritable()) return;
-      this.#readers.delete(reader);
-      reader.flush();
-    }
-    this.#stopListening();
-  };
-
-  readonly #followUpgrade = (): void => {
-    this.#stopListening();
-    this.#listen();
-    this.#wake();
-  };
 }

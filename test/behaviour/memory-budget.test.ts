@@ -9,7 +9,7 @@ import type { Socket } from 'socket.io-client';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createGeneration } from '../../packages/server/src/deliver/generation.js';
 import { createMemoryBudget } from '../../packages/server/src/deliver/memory-budget.js';
-import { createStreams, type Streams } from '../../packages/server/src/deliver/streams.js';
+import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
 import { Subscriptions } from '../../packages/server/src/socket/subscriptions.js';
 import { heldBytes } from '../harness/heap.js';
 import { collect, connect, next } from '../harness/plain-client.js';
@@ -183,8 +183,8 @@ describe('a closed reader of a connection that takes nothing', () => {
     finishedRetentionMs: 60_000,
   };
 
-  function open(id: string): { streams: Streams; socket: ServerSocket; read: () => void } {
-    const streams = createStreams(async function* () {
+  function open(id: string): { streams: StreamRegistry; socket: ServerSocket; read: () => void } {
+    const streams = new StreamRegistry(async function* () {
       yield { type: 'text', text: '河'.repeat(UNITS) };
       yield { type: 'error', code: 'cancelled', message: 'unable to go on' };
     }, LIMITS_OF_STREAMS);

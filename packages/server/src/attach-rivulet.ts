@@ -1,4 +1,4 @@
-import { createStreams } from './deliver/streams.js';
+import { StreamRegistry } from './deliver/stream-registry.js';
 import type { LlmService } from './generate/service.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
 import { ConfigError, resolve } from './settings/resolve-settings.js';
@@ -92,7 +92,7 @@ export function attach(
   { namespace = '/', authenticate, logger }: SocketOptions & { logger: Logger },
   ledger: Ledger,
 ): AttachedRivulet {
-  const streams = createStreams(
+  const streams = new StreamRegistry(
     (request, signal, preemption, mayRestart) =>
       llm.generateResponseStream(request, { signal, preemption, mayRestart }),
     limits,

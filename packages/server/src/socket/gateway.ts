@@ -1,6 +1,6 @@
 import { EVENT, PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import type { Namespace, Socket } from 'socket.io';
-import type { Streams } from '../deliver/streams.js';
+import type { StreamRegistry } from '../deliver/stream-registry.js';
 import type { Logger } from '../observe/logger.js';
 import { releaseHandshake } from './connection.js';
 import { hangUpWhenExpired } from './expiry.js';
@@ -11,7 +11,7 @@ import { refusalOf } from './refusal.js';
 import { serveSocket } from './serve-socket.js';
 
 export interface GatewayOptions {
-  streams: Streams;
+  streams: StreamRegistry;
   guard: Guard;
   ledger: Ledger;
   limits: RateLimits;

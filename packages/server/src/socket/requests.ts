@@ -17,7 +17,7 @@ import {
   toolReplySchema,
 } from '@rivulet/protocol/schema';
 import type { Stream } from '../deliver/stream.js';
-import type { Streams } from '../deliver/streams.js';
+import type { StreamRegistry } from '../deliver/stream-registry.js';
 import { envelopeOf } from './encode.js';
 import { parse } from './parse.js';
 import type { Requester, RateLimits } from './rate-limits.js';
@@ -26,13 +26,13 @@ import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 /** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
 export class Requests {
   readonly #requester: Requester;
-  readonly #streams: Streams;
+  readonly #streams: StreamRegistry;
   readonly #subscriptions: Subscriptions;
   readonly #limits: RateLimits;
 
   constructor(
     requester: Requester,
-    streams: Streams,
+    streams: StreamRegistry,
     subscriptions: Subscriptions,
     limits: RateLimits,
   ) {

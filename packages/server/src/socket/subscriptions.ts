@@ -30,7 +30,7 @@ const DROPPED: ErrorEntry = {
 export class Subscriptions {
   readonly outbox: Outbox;
   readonly #byStream = new Map<Stream, Subscription>();
-  /** Streams whose subscription here ended because the same reader subscribed on another connection. */
+  /** StreamRegistry whose subscription here ended because the same reader subscribed on another connection. */
   #takenOver: WeakSet<Stream> | undefined;
   #lastRef = 0;
 
@@ -39,10 +39,7 @@ export class Subscriptions {
   }
 
   /** Sends the stream from `offset` on. @returns the `ref` of short chunks; undefined for a plain reader. */
-  subscribe(
-    stream: Stream,
-    { offset, window, readerId }: SubscribeOptions,
-  ): number | undefined {
+  subscribe(stream: Stream, { offset, window, readerId }: SubscribeOptions): number | undefined {
     const { log } = stream;
     const before = this.#byStream.get(stream);
     const ref = window === undefined ? undefined : ++this.#lastRef;

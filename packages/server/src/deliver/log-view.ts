@@ -9,48 +9,48 @@ interface End {
 }
 
 /**
- * A view of another log, the trunk, until the view gets an end of its own. Streams that share one
+ * A view of another log, the source, until the view gets an end of its own. StreamRegistry that share one
  * generation share its text, and each of them can be cancelled separately. A view stores only its end.
  */
-export function createBranch(trunk: Log): Log {
-  return new Branch(trunk);
+export function createLogView(source: Log): Log {
+  return new LogView(source);
 }
 
-class Branch implements Log {
-  readonly #trunk: Log;
+class LogView implements Log {
+  readonly #source: Log;
   #listeners: readonly LogListener[] = [];
   #end: End | undefined;
 
-  constructor(trunk: Log) {
-    this.#trunk = trunk;
+  constructor(source: Log) {
+    this.#source = source;
   }
 
   get head(): number {
-    return this.#end === undefined ? this.#trunk.head : this.#end.offset + 1;
+    return this.#end === undefined ? this.#source.head : this.#end.offset + 1;
   }
 
   get done(): boolean {
-    return this.#end !== undefined || this.#trunk.done;
+    return this.#end !== undefined || this.#source.done;
   }
 
-  /** The bytes of the trunk, which all its views share. */
+  /** The bytes of the source, which all its views share. */
   get bytes(): number {
-    return this.#trunk.bytes;
+    return this.#source.bytes;
   }
 
   get start(): Log['start'] {
-    return (this.#end ?? this.#trunk).start;
+    return (this.#end ?? this.#source).start;
   }
 
   get textLength(): number {
-    return (this.#end ?? this.#trunk).textLength;
+    return (this.#end ?? this.#source).textLength;
   }
 
   append(entry: Entry): boolean {
     if (this.done) return false;
-    const { head, textLength, start } = this.#trunk;
-    // The trunk may hold back half of a surrogate pair, which is then no part of the view.
-    const held = head > 0 && this.#trunk.read(head - 1, 1) === undefined ? 1 : 0;
+    const { head, textLength, start } = this.#source;
+    // The source may hold back half of a surrogate pair, which is then no part of the view.
+    const held = head > 0 && this.#source.read(head - 1, 1) === undefined ? 1 : 0;
     this.#end = { offset: head - held, textLength: textLength - held, start, entry };
     for (const listener of this.#listeners) listener.onAppend();
     return true;
@@ -58,20 +58,20 @@ class Branch implements Log {
 
   read(offset: number, max: number): Frame | undefined {
     const end = this.#end;
-    if (end === undefined || max <= 0) return this.#trunk.read(offset, max);
+    if (end === undefined || max <= 0) return this.#source.read(offset, max);
     if (offset === end.offset) return { offset, size: 1, entry: end.entry };
     const rest = end.offset - offset;
-    const frame = this.#trunk.read(offset, Math.min(max, rest));
+    const frame = this.#source.read(offset, Math.min(max, rest));
     return frame && cut(frame, rest);
   }
 
   addListener(listener: LogListener): void {
-    this.#trunk.addListener(listener);
+    this.#source.addListener(listener);
     this.#listeners = [...this.#listeners, listener];
   }
 
   removeListener(listener: LogListener): void {
-    this.#trunk.removeListener(listener);
+    this.#source.removeListener(listener);
     this.#listeners = this.#listeners.filter((one) => one !== listener);
   }
 }

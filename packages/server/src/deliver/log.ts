@@ -64,8 +64,10 @@ const SHORT_UNITS = 32;
 const BYTES_PER_UNIT = 2;
 /** A part, its string's header and its place in the array. */
 const PART_BYTES = 80;
-/** The tail of a log with its two objects in the heap. */
-const TAIL_BYTES = SEGMENT_UNITS * BYTES_PER_UNIT + 320;
+/** The first tail of a log is smaller: most streams wait, or have just begun. */
+const FIRST_TAIL_UNITS = 128;
+/** The two objects of a tail in the heap. */
+const TAIL_BYTES = 320;
 /** A log without entries. */
 const LOG_BYTES = 448;
 
@@ -157,7 +159,7 @@ class SegmentedLog implements Log {
 
   /** Adds to the tail, which has room for `text`. */
   #write(text: string): void {
-    const tail = (this.#tail ??= this.#openTail());
+    const tail = this.#tailFor(this.head - this.#sealed + text.length);
     let at = (this.head - this.#sealed) * BYTES_PER_UNIT;
     if (text.length > SHORT_UNITS) tail.write(text, at, 'utf16le');
     else {
@@ -188,15 +190,22 @@ class SegmentedLog implements Log {
     this.#sealed = this.head;
   }
 
-  #openTail(): Buffer {
-    this.bytes += TAIL_BYTES;
-    return Buffer.allocUnsafeSlow(SEGMENT_UNITS * BYTES_PER_UNIT);
+  /** @returns the tail, with room for `units`. */
+  #tailFor(units: number): Buffer {
+    const before = this.#tail;
+    if (before !== undefined && units * BYTES_PER_UNIT <= before.length) return before;
+    const capacity = units <= FIRST_TAIL_UNITS ? FIRST_TAIL_UNITS : SEGMENT_UNITS;
+    const tail = Buffer.allocUnsafeSlow(capacity * BYTES_PER_UNIT);
+    before?.copy(tail);
+    this.bytes += tail.length - (before === undefined ? -TAIL_BYTES : before.length);
+    this.#tail = tail;
+    return tail;
   }
 
   #closeTail(): void {
     if (this.#tail === undefined) return;
+    this.bytes -= TAIL_BYTES + this.#tail.length;
     this.#tail = undefined;
-    this.bytes -= TAIL_BYTES;
   }
 
   /** The units of the tail in `[from, to)`, which may end after its last unit. */

@@ -58,6 +58,14 @@ export class ConnectionWriter {
     conn.on('upgrade', wake);
   }
 
+  /** Has everything that `write` writes leave in one write of the TCP socket. */
+  together(write: () => void): void {
+    const tcp = this.#tcpSocket();
+    tcp?.cork();
+    write();
+    tcp?.uncork();
+  }
+
   write(packets: readonly string[]): void {
     const tcp = this.#conn['writeBuffer'].length === 0 ? this.#tcpSocket() : undefined;
     if (tcp === undefined) {

@@ -24,6 +24,8 @@ export class Outbox {
   readonly #prefix: string | undefined;
   #packets: string[] = [];
   #units = 0;
+  /** A reply that precedes the packets. */
+  #reply: (() => void) | undefined;
   #waiting: Set<Flushable> | undefined;
   /** True while the connection is to call `#wake()`. */
   #willWake = false;
@@ -61,17 +63,39 @@ export class Outbox {
     else this.#emitNow(EVENT.shortChunk, encodeShort(ref, frame) ?? []);
   }
 
-  /** Writes what was emitted. To be called before anything else writes to the socket. */
-  write = (): void => {
+  /**
+   * Sends a reply of Socket.IO, which `send` writes. What the request has readers send in this turn of the
+   * event loop leaves in the same write.
+   */
+  reply(send: () => void): void {
+    // Replies are not held back, because unread ones are counted when the next request is carried out.
+    this.#write();
+    this.#reply = send;
+    process.nextTick(this.#write);
+  }
+
+  readonly #write = (): void => {
     const packets = this.#packets;
-    if (packets.length === 0) return;
+    const reply = this.#reply;
+    if (packets.length === 0 && reply === undefined) return;
     this.#packets = [];
     this.#units = 0;
-    if (this.#socket.connected) this.#writer.write(packets);
+    this.#reply = undefined;
+    if (reply === undefined) this.#writePackets(packets);
+    else {
+      this.#writer.together(() => {
+        reply();
+        this.#writePackets(packets);
+      });
+    }
   };
 
+  #writePackets(packets: readonly string[]): void {
+    if (packets.length > 0 && this.#socket.connected) this.#writer.write(packets);
+  }
+
   close(): void {
-    this.write();
+    this.#write();
     this.#waiting = undefined;
   }
 
@@ -82,7 +106,7 @@ export class Outbox {
   #wakeLater(): void {
     if (this.#willWake) return;
     this.#willWake = true;
-    this.write();
+    this.#write();
     this.#writer.onWritable(() => this.#wake());
   }
 
@@ -105,13 +129,13 @@ export class Outbox {
   }
 
   #emitNow(event: string, args: unknown[]): void {
-    this.write();
+    this.#write();
     this.#socket.emit(event, ...args);
   }
 
   #push(json: string): void {
     const packet = this.#prefix + json;
     this.#units += packet.length;
-    if (this.#packets.push(packet) === 1) process.nextTick(this.write);
+    if (this.#packets.push(packet) === 1 && this.#reply === undefined) process.nextTick(this.#write);
   }
 }

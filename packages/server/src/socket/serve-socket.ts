@@ -77,8 +77,7 @@ class SocketRequests {
     this.#carryOutInTurn(name, raw, (result) => {
       const { outbox } = this.#subscriptions;
       if (typeof reply === 'function') {
-        outbox.write();
-        (reply as Settle)(result);
+        outbox.reply(() => (reply as Settle)(result));
       } else if (!result.ok && (name === 'start' || name === 'resume')) {
         // A client that asked for no reply.
         outbox.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...result.error });

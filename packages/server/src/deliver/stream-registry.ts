@@ -26,6 +26,13 @@ interface Owned {
   fingerprint: string;
 }
 
+/** The streams of one principal. */
+interface Owner {
+  readonly streams: Map<string, Owned>;
+  /** Those that have ended. */
+  finished: number;
+}
+
 const CANCELLED: ErrorEntry = {
   type: 'error',
   code: 'cancelled',
@@ -45,7 +52,7 @@ export class StreamRegistry {
   readonly #generate: Generate;
   readonly #limits: StreamLimits;
   readonly #pace = new Pace();
-  readonly #byPrincipal = new Map<string, Map<string, Owned>>();
+  readonly #byPrincipal = new Map<string, Owner>();
   readonly #finished = new Map<Stream, NodeJS.Timeout>();
   readonly #singleFlight = new SingleFlight();
   readonly #budget = createMemoryBudget();
@@ -81,7 +88,7 @@ export class StreamRegistry {
     const { principal, id } = identity;
     const body = JSON.stringify(request);
     const fingerprint = fingerprintOf(body);
-    const known = this.#byPrincipal.get(principal)?.get(id);
+    const known = this.#byPrincipal.get(principal)?.streams.get(id);
     if (known !== undefined) {
       if (known.fingerprint === fingerprint) return known.stream;
       throw new StreamError(
@@ -98,8 +105,7 @@ export class StreamRegistry {
     const log = createLogView(generation.log);
     const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener);
     stream.setAhead(generation.ahead);
-    const own = this.#byPrincipal.get(principal) ?? new Map<string, Owned>();
-    this.#byPrincipal.set(principal, own.set(id, { stream, generation, fingerprint }));
+    this.#ownerOf(principal).streams.set(id, { stream, generation, fingerprint });
     generation.streams.add(stream);
     generation.updatePreemption();
     this.#budget.hold(generation, principal);
@@ -112,13 +118,13 @@ export class StreamRegistry {
 
   /** @throws {StreamError} not_found. */
   get(principal: string, id: string): Stream {
-    const owned = this.#byPrincipal.get(principal)?.get(id);
+    const owned = this.#byPrincipal.get(principal)?.streams.get(id);
     if (owned !== undefined) return owned.stream;
     throw new StreamError('not_found', 'unable to find the stream: it is unknown or was dropped');
   }
 
   has(principal: string, id: string): boolean {
-    return this.#byPrincipal.get(principal)?.has(id) ?? false;
+    return this.#byPrincipal.get(principal)?.streams.has(id) ?? false;
   }
 
   /** @returns true if the principal has a stream here, running or kept. */
@@ -197,7 +203,9 @@ export class StreamRegistry {
 
   #admit(principal: string, requestBytes: number): void {
     if (this.#isDraining) throw overloaded('the server is being shut down');
-    if (this.running(principal).length >= this.#limits.maxStreamsPerPrincipal) {
+    const owner = this.#byPrincipal.get(principal);
+    const running = owner === undefined ? 0 : owner.streams.size - owner.finished;
+    if (running >= this.#limits.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }
     this.#eviction.admit(principal, requestBytes);
@@ -217,6 +225,7 @@ export class StreamRegistry {
 
   #finish(stream: Stream): void {
     if (this.#finished.has(stream) || this.#ownedOf(stream) === undefined) return;
+    this.#ownerOf(stream.principal).finished += 1;
     const { finishedRetentionMs } = this.#limits;
     const timer = setTimeout(() => this.#forget(stream), finishedRetentionMs).unref();
     this.#finished.set(stream, timer);
@@ -225,22 +234,32 @@ export class StreamRegistry {
   #forget(stream: Stream, reason?: ErrorEntry): void {
     const owned = this.#ownedOf(stream);
     clearTimeout(this.#finished.get(stream));
-    this.#finished.delete(stream);
+    const wasFinished = this.#finished.delete(stream);
     stream.dispose(reason);
     if (owned === undefined) return;
     this.#budget.release(owned.generation, stream.principal);
-    const own = this.#byPrincipal.get(stream.principal);
-    own?.delete(stream.id);
-    if (own?.size === 0) this.#byPrincipal.delete(stream.principal);
+    const owner = this.#ownerOf(stream.principal);
+    if (wasFinished) owner.finished -= 1;
+    owner.streams.delete(stream.id);
+    if (owner.streams.size === 0) this.#byPrincipal.delete(stream.principal);
+  }
+
+  #ownerOf(principal: string): Owner {
+    let owner = this.#byPrincipal.get(principal);
+    if (owner === undefined) {
+      owner = { streams: new Map(), finished: 0 };
+      this.#byPrincipal.set(principal, owner);
+    }
+    return owner;
   }
 
   #ownedOf(stream: Stream): Owned | undefined {
-    const owned = this.#byPrincipal.get(stream.principal)?.get(stream.id);
+    const owned = this.#byPrincipal.get(stream.principal)?.streams.get(stream.id);
     return owned?.stream === stream ? owned : undefined;
   }
 
   #streamsOf(principal: string): Stream[] {
-    const own = [...(this.#byPrincipal.get(principal)?.values() ?? [])];
+    const own = [...(this.#byPrincipal.get(principal)?.streams.values() ?? [])];
     return own.map(({ stream }) => stream);
   }
 
@@ -250,7 +269,7 @@ export class StreamRegistry {
 
   #largestRunning(principal: string): Stream | undefined {
     let largest: Owned | undefined;
-    for (const owned of this.#byPrincipal.get(principal)?.values() ?? []) {
+    for (const owned of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
       if (owned.stream.log.done) continue;
       if (largest === undefined || bytesOf(owned) > bytesOf(largest)) largest = owned;
     }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry } from '../entry.js';
 import type { Log } from './log.js';
@@ -30,8 +30,6 @@ export interface Subscription {
   leave(how: Leaving): void;
 }
 
-const EPOCH_BYTES = 9;
-
 export interface StreamListener {
   /** `isDetached` has changed. */
   onDetachedChange(stream: Stream): void;
@@ -47,7 +45,7 @@ export class Stream implements StreamIdentity, Source {
   readonly query: string;
   readonly log: Log;
   /** The log's random id, by which a reader notices that a log was created again. */
-  readonly epoch: string = randomBytes(EPOCH_BYTES).toString('base64url');
+  readonly epoch: string = randomUUID();
   readonly #timeouts: StreamTimeouts;
   readonly #pace: Pace;
   readonly #listener: StreamListener;

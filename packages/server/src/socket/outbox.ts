@@ -136,6 +136,7 @@ export class Outbox {
   #push(json: string): void {
     const packet = this.#prefix + json;
     this.#units += packet.length;
-    if (this.#packets.push(packet) === 1 && this.#reply === undefined) process.nextTick(this.#write);
+    if (this.#packets.push(packet) === 1 && this.#reply === undefined)
+      process.nextTick(this.#write);
   }
 }

@@ -6,7 +6,7 @@ import {
   receive,
   type Received,
 } from '../../packages/client/src/receive.js';
-import { createBranch } from '../../packages/server/src/deliver/branch.js';
+import { createLogView } from '../../packages/server/src/deliver/log-view.js';
 import { createLog, type Log } from '../../packages/server/src/deliver/log.js';
 import type { Entry } from '../../packages/server/src/entry.js';
 import { schedules, text } from '../harness/delivery/steps.js';
@@ -69,7 +69,7 @@ describe('a branch that is cut at any moment', () => {
   it('is what the log was at that moment, and its own end, for any appetite', () => {
     const property = fc.property(entries, fc.nat(10), appetites, (all, cutAfter, sizes) => {
       const trunk = createLog();
-      const branch = createBranch(trunk);
+      const branch = createLogView(trunk);
       let truth = EMPTY;
       let whole = EMPTY;
       for (const [i, entry] of all.entries()) {

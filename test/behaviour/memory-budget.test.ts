@@ -9,8 +9,8 @@ import type { Socket } from 'socket.io-client';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createGeneration } from '../../packages/server/src/deliver/generation.js';
 import { createMemoryBudget } from '../../packages/server/src/deliver/memory-budget.js';
-import { createStreams, type Streams } from '../../packages/server/src/deliver/streams.js';
-import { createSubscriptions } from '../../packages/server/src/socket/subscriptions.js';
+import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
+import { Subscriptions } from '../../packages/server/src/socket/subscriptions.js';
 import { heldBytes } from '../harness/heap.js';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
@@ -170,7 +170,8 @@ describe('the count of a generation that two principals share', () => {
 function stoppedSocket(): ServerSocket {
   const transport = Object.assign(new EventEmitter(), { writable: false });
   const conn = Object.assign(new EventEmitter(), { transport });
-  return { conn, emit() {} } as unknown as ServerSocket;
+  const nsp = { name: '/', server: { _opts: {} } };
+  return { conn, nsp, listenersAnyOutgoing: () => [] } as unknown as ServerSocket;
 }
 
 describe('a closed reader of a connection that takes nothing', () => {
@@ -183,8 +184,8 @@ describe('a closed reader of a connection that takes nothing', () => {
     finishedRetentionMs: 60_000,
   };
 
-  function open(id: string): { streams: Streams; socket: ServerSocket; read: () => void } {
-    const streams = createStreams(
+  function open(id: string): { streams: StreamRegistry; socket: ServerSocket; read: () => void } {
+    const streams = new StreamRegistry(
       generateFrom(async function* () {
         yield { type: 'text', text: '河'.repeat(UNITS) };
         yield { type: 'error', code: 'cancelled', message: 'unable to go on' };
@@ -195,7 +196,7 @@ describe('a closed reader of a connection that takes nothing', () => {
     const identity = { principal: 'me', id, sessionId: undefined, query: id };
     streams.start(identity, { query: id });
     const socket = stoppedSocket();
-    const subscriptions = createSubscriptions(socket);
+    const subscriptions = new Subscriptions(socket);
     // Keeps the subscriptions alive as the connection would.
     Object.assign(socket, { subscriptions });
     const read = () => {
@@ -221,7 +222,7 @@ describe('a closed reader of a connection that takes nothing', () => {
     const { streams, socket, read } = open('A');
     read();
     await vi.waitFor(() => expect(streams.running('me')).toHaveLength(0));
-    const other = createSubscriptions(stoppedSocket());
+    const other = new Subscriptions(stoppedSocket());
     const options = { offset: 0, window: undefined, readerId: 'the reader' };
     other.subscribe(streams.get('me', 'A'), options);
     other.disconnect();

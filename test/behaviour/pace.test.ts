@@ -1,30 +1,22 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createPace, type Pace } from '../../packages/server/src/deliver/pace.js';
+import { type Flushable, Pace } from '../../packages/server/src/deliver/pace.js';
 
 /** A reader that counts its flushes. */
-function reader(isFresh = false) {
-  const flush = vi.fn<() => void>();
-  return { isFresh, flush };
+function reader(isFresh = false): Flushable & { flush: ReturnType<typeof vi.fn<() => void>> } {
+  return { isFresh, isScheduled: false, flush: vi.fn<() => void>() };
 }
 
 const turn = () => new Promise<void>((resolve) => process.nextTick(resolve));
 
 describe('pace', () => {
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   });
   afterEach(() => void vi.useRealTimers());
 
-  /** Has the loop stand still for `lagMs` in each of `times` measurements. */
-  function lag(pace: Pace, lagMs: number, times = 20): void {
-    for (let i = 0; i < times; i++) {
-      pace.soon(reader());
-      const now = performance.now();
-      vi.spyOn(performance, 'now').mockReturnValue(now + 1 + lagMs);
-      vi.advanceTimersByTime(1);
-      vi.mocked(performance.now).mockRestore();
-      vi.advanceTimersByTime(200);
-    }
+  /** Has the process measure the same load several times. */
+  function load(pace: Pace, utilization: number, lagMs: number, times = 30): void {
+    for (let i = 0; i < times; i++) pace.measured({ utilization, lagMs });
   }
 
   async function waitOf(pace: Pace): Promise<number> {
@@ -37,36 +29,54 @@ describe('pace', () => {
   }
 
   it('flushes a reader once for all that one turn of the loop appends', async () => {
-    const pace = createPace();
+    const pace = new Pace();
     const one = reader();
     pace.soon(one);
     pace.soon(one);
     expect(one.flush).not.toHaveBeenCalled();
     await turn();
     expect(one.flush).toHaveBeenCalledTimes(1);
+    pace.soon(one);
+    await turn();
+    expect(one.flush).toHaveBeenCalledTimes(2);
   });
 
-  it('writes less often the further behind the loop is, and at once again when it is not', async () => {
-    const pace = createPace();
-    lag(pace, 3);
+  it('writes at once while the process keeps up, however late one timer was', async () => {
+    const pace = new Pace();
+    load(pace, 0.85, 2);
     expect(await waitOf(pace)).toBe(0);
-    lag(pace, 20);
-    expect(await waitOf(pace)).toBeCloseTo(40, -1);
-    lag(pace, 1_000);
+    load(pace, 0.6, 200, 1);
+    expect(await waitOf(pace)).toBe(0);
+    load(pace, 1, 200, 1);
+    expect(await waitOf(pace)).toBe(0);
+  });
+
+  it('writes once a frame while the process is busy, and less often the longer it is late', async () => {
+    const pace = new Pace();
+    load(pace, 1, 1);
+    expect(await waitOf(pace)).toBe(16);
+    load(pace, 1, 50, 3);
+    const first = await waitOf(pace);
+    load(pace, 1, 50, 3);
+    expect(await waitOf(pace)).toBeGreaterThan(first);
+    load(pace, 1, 50);
     expect(await waitOf(pace)).toBe(160);
-    lag(pace, 0, 40);
-    expect(await waitOf(pace)).toBe(0);
   });
 
-  it('does not take one late timer for load', async () => {
-    const pace = createPace();
-    lag(pace, 12, 1);
+  it('shortens the interval step by step to none when the process keeps up again', async () => {
+    const pace = new Pace();
+    load(pace, 1, 50);
+    load(pace, 0.5, 0, 4);
+    const later = await waitOf(pace);
+    expect(later).toBeGreaterThan(0);
+    expect(later).toBeLessThan(160);
+    load(pace, 0.5, 0);
     expect(await waitOf(pace)).toBe(0);
   });
 
   it('keeps nobody waiting for the first text', async () => {
-    const pace = createPace();
-    lag(pace, 50);
+    const pace = new Pace();
+    load(pace, 1, 50);
     const late = reader();
     const fresh = reader(true);
     pace.soon(late);

@@ -3,7 +3,7 @@ import { EVENT, type StreamQueuedMessage } from '@rivulet/protocol';
 import { Subject, switchMap } from 'rxjs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Leaving } from '../../packages/server/src/deliver/stream.js';
-import { createStreams, type Streams } from '../../packages/server/src/deliver/streams.js';
+import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
 import { answer, queryOf } from '../harness/ask.js';
 import { ownClock, settled } from '../harness/clock.js';
 import { connect, next } from '../harness/plain-client.js';
@@ -17,14 +17,14 @@ import { held } from '../harness/tools.js';
 const AGES_MS = 1_000_000;
 
 describe('a stream in its detach timeout', () => {
-  let streams: Streams | undefined;
+  let streams: StreamRegistry | undefined;
 
-  /** Streams of a provider with so many slots. A query's first letter is the principal. */
+  /** StreamRegistry of a provider with so many slots. A query's first letter is the principal. */
   function serve(concurrency: number, options: Parameters<typeof serviceOf>[1] = {}) {
     const { provider, calls, nextCall } = stage('model');
     const providers = [providerConfigOf(provider, { concurrency })] as const;
     const llm = serviceOf(provider, { cache: undefined, providers, ...options });
-    const own = createStreams(
+    const own = new StreamRegistry(
       (request, sink, { signal, preemption }) =>
         llm.writeResponse(request, sink, { signal, preemption }),
       resolveSettings({ env: {} }).limits,
@@ -47,12 +47,12 @@ describe('a stream in its detach timeout', () => {
         forget() {},
       };
       const read = () => stream.read({ offset: 0, window: undefined, readerId: 'reader' }, sink);
-      let seat = read();
+      let subscription = read();
       return {
         stream,
         places,
-        leave: (how: Leaving = 'detached') => seat.leave(how),
-        comeBack: () => void (seat = read()),
+        leave: (how: Leaving = 'detached') => subscription.leave(how),
+        comeBack: () => void (subscription = read()),
         get end() {
           const { log } = stream;
           return log.done ? log.read(log.head - 1, 1)?.entry : undefined;

@@ -9,7 +9,7 @@ import { ProviderError, resolveSettings } from '@rivulet/server';
 import { firstValueFrom, toArray } from 'rxjs';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it } from 'vitest';
-import { createStreams } from '../../packages/server/src/deliver/streams.js';
+import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
 import type { Frame } from '../../packages/server/src/deliver/log.js';
 import { queryOf } from '../harness/ask.js';
 import { settled } from '../harness/clock.js';
@@ -158,7 +158,7 @@ describe('a stream that waits', () => {
   it('has it over with its next entry, and may wait again at the same place', async () => {
     const turns: (() => void)[] = [];
     const turn = () => new Promise<void>((resolve) => turns.push(resolve));
-    const streams = createStreams(
+    const streams = new StreamRegistry(
       generateFrom(async function* () {
         yield { type: 'queued', ahead: 1 };
         await turn();

@@ -1,7 +1,7 @@
 import { EVENT } from '@rivulet/protocol';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it } from 'vitest';
-import { createBranch } from '../../packages/server/src/deliver/branch.js';
+import { createLogView } from '../../packages/server/src/deliver/log-view.js';
 import { createLog } from '../../packages/server/src/deliver/log.js';
 import { type Collected, collect, connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
@@ -88,7 +88,7 @@ describe('who asks the same at the same time', () => {
 describe('a branch of a log', () => {
   it('ends where it was cut, while the log goes on', () => {
     const trunk = createLog();
-    const branch = createBranch(trunk);
+    const branch = createLogView(trunk);
     trunk.append(START);
     trunk.append({ type: 'text', text: 'Hello' });
     branch.append(CANCELLED);
@@ -104,7 +104,7 @@ describe('a branch of a log', () => {
 
   it('leaves out half a surrogate pair whose other half had not come', () => {
     const trunk = createLog();
-    const branch = createBranch(trunk);
+    const branch = createLogView(trunk);
     trunk.append({ type: 'text', text: `a${'🦊'.slice(0, 1)}` });
     branch.append(CANCELLED);
     trunk.append({ type: 'text', text: '🦊'.slice(1) });
@@ -114,7 +114,7 @@ describe('a branch of a log', () => {
 
   it('ends with the log where it has no end of its own', () => {
     const trunk = createLog();
-    const branch = createBranch(trunk);
+    const branch = createLogView(trunk);
     trunk.append({ type: 'text', text: 'Hello' });
     trunk.append(CANCELLED);
     expect(branch.done).toBe(true);

@@ -7,7 +7,7 @@ import {
   createLogger,
   type Provider,
 } from '@rivulet/server';
-import { Server } from 'socket.io';
+import { Server, type ServerOptions } from 'socket.io';
 import { onTestFinished } from 'vitest';
 import { providersOf } from './providers.js';
 
@@ -21,9 +21,10 @@ export interface AttachedServer {
 export async function attachedServer(
   provider: Provider,
   options: AttachOptions = {},
+  serverOptions: Partial<ServerOptions> = {},
 ): Promise<AttachedServer> {
   const http = createServer();
-  const io = new Server(http);
+  const io = new Server(http, serverOptions);
   const logger = createLogger('silent');
   const llm = await createLlmService({
     env: {},

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createBranch } from '../../packages/server/src/deliver/branch.js';
+import { createLogView } from '../../packages/server/src/deliver/log-view.js';
 import { createLog, type Log } from '../../packages/server/src/deliver/log.js';
-import { createStreams } from '../../packages/server/src/deliver/streams.js';
+import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
 import type { Entry, ErrorEntry } from '../../packages/server/src/entry.js';
 import { generateFrom } from './generate.js';
 
@@ -61,7 +61,7 @@ const SHAPES = {
 function logs(count: number, fill: (log: Log, i: number) => void): Held {
   const content = Array.from({ length: count }, (_, i) => {
     const log = createLog();
-    const view = createBranch(log);
+    const view = createLogView(log);
     fill(log, i);
     return view;
   });
@@ -124,7 +124,7 @@ function toolResults(count: number, rows: number, text = ''): Held {
 
 /** Starts `count` streams that end at once; older ones leave when `maxLogBytes` are reached. */
 async function streams(count: number, maxLogBytes: number): Promise<Held> {
-  const registry = createStreams(
+  const registry = new StreamRegistry(
     generateFrom(async function* ({ query }) {
       yield START;
       yield { type: 'text', text: query };

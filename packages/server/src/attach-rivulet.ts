@@ -1,5 +1,5 @@
 import type { Generate } from './deliver/generation.js';
-import { createStreams } from './deliver/streams.js';
+import { StreamRegistry } from './deliver/stream-registry.js';
 import type { CacheScope } from './generate/cache.js';
 import type { LlmService } from './generate/service.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
@@ -102,7 +102,7 @@ export function attach(
   ledger: Ledger,
 ): AttachedRivulet {
   const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
-  const streams = createStreams(generateOf(llm, defaultCacheScope), limits);
+  const streams = new StreamRegistry(generateOf(llm, defaultCacheScope), limits);
   const guard = createGuard(
     {
       checkOrigin: createOriginCheck(allowedOrigins),

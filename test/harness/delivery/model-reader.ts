@@ -12,7 +12,7 @@ import {
 import type { Frame } from '../../../packages/server/src/deliver/log.js';
 import type { Flushable } from '../../../packages/server/src/deliver/pace.js';
 import type { Sink } from '../../../packages/server/src/deliver/reader.js';
-import type { Seat, Stream } from '../../../packages/server/src/deliver/stream.js';
+import type { Stream, Subscription } from '../../../packages/server/src/deliver/stream.js';
 import { type ErrorEntry, isTerminal } from '../../../packages/server/src/entry.js';
 import { encode, encodeShort } from '../../../packages/server/src/socket/encode.js';
 import { partsPair, toldBy, toldTo, type Truth, upTo, withEntry } from './truth.js';
@@ -36,7 +36,7 @@ export class ModelReader {
   stream: ModelStream;
   readonly #name: string;
   readonly #window: number | undefined;
-  #seat: Seat | undefined;
+  #subscription: Subscription | undefined;
   #wire: OnTheWay[] = [];
   /** Frames of a connection that is gone, which may still come, at any time and in any order. */
   #late: ReceivedFrame[] = [];
@@ -60,12 +60,12 @@ export class ModelReader {
   }
 
   get isConnected(): boolean {
-    return this.#seat !== undefined || this.#awaitsReply;
+    return this.#subscription !== undefined || this.#awaitsReply;
   }
 
   /** It has no window, and the server sends to it. */
   get isReadingPlain(): boolean {
-    return this.#window === undefined && this.#seat !== undefined;
+    return this.#window === undefined && this.#subscription !== undefined;
   }
 
   /** It has, or will have, from an earlier connection what this one did not send yet. */
@@ -93,18 +93,18 @@ export class ModelReader {
     }
     const { offset } = this.received;
     assert.ok(offset <= stream.log.head, 'a log never shrinks');
-    const before = this.#seat;
+    const before = this.#subscription;
     this.#sent = offset;
     this.#acked = offset;
     this.#toldAhead = 0;
     this.#awaitsReply = true;
     this.#wire.push('opened');
     const place = { offset, window: this.#window, readerId: this.#name };
-    const seat = stream.read(
+    const subscription = stream.read(
       place,
-      this.#sink(() => this.#seat === seat),
+      this.#sink(() => this.#subscription === subscription),
     );
-    this.#seat = seat;
+    this.#subscription = subscription;
     before?.leave('detached');
   }
 
@@ -120,18 +120,18 @@ export class ModelReader {
 
   /** The connection breaks; the last `late` frames on their way are not lost but late. */
   cut(late: number): void {
-    this.#seat?.leave('lost');
+    this.#subscription?.leave('lost');
     this.#disconnect(late);
   }
 
   /** The server is gone, and with it the log. */
   crash(late: number): void {
-    this.#seat?.leave('lost');
+    this.#subscription?.leave('lost');
     this.#disconnect(late);
   }
 
   #disconnect(late: number): void {
-    this.#seat = undefined;
+    this.#subscription = undefined;
     this.#late.push(...this.#wire.filter(isFrame).slice(-late - 1, -1));
     this.#wire = [];
     this.#awaitsReply = false;
@@ -175,7 +175,7 @@ export class ModelReader {
 
   ack(offset: number): void {
     if (offset > this.#acked && offset <= this.#sent) this.#acked = offset;
-    this.#seat?.reader.ack(offset);
+    this.#subscription?.reader.ack(offset);
   }
 
   /** The transport takes nothing for now. */
@@ -211,7 +211,7 @@ export class ModelReader {
     this.#last = frame;
     const next = receive(this.received, frame);
     if (next !== 'gap') this.received = next;
-    else if (!this.#awaitsReply && this.#seat !== undefined) this.resume(find);
+    else if (!this.#awaitsReply && this.#subscription !== undefined) this.resume(find);
     this.check();
   }
 
@@ -251,7 +251,7 @@ export class ModelReader {
     const bound = this.#acked + (this.#window ?? Infinity) + 1;
     assert.ok(this.#sent <= bound, 'no more is sent than the window holds');
     this.#wire.push(this.#overTheWire(frame));
-    if (isTerminal(frame.entry)) this.#seat?.leave('detached');
+    if (isTerminal(frame.entry)) this.#subscription?.leave('detached');
   }
 
   #overTheWire(frame: Frame): ReceivedFrame {

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { resolveSettings } from '@rivulet/server';
 import type { ErrorEntry } from '../../../packages/server/src/entry.js';
 import type { Stream } from '../../../packages/server/src/deliver/stream.js';
-import { createStreams } from '../../../packages/server/src/deliver/streams.js';
+import { StreamRegistry } from '../../../packages/server/src/deliver/stream-registry.js';
 import { FAILURE, Generation } from './generation.js';
 import { ModelReader, type ModelStream } from './model-reader.js';
 import type { WorldClock } from './world-clock.js';
@@ -156,7 +156,7 @@ export class World {
   }
 
   #createServer() {
-    return createStreams(
+    return new StreamRegistry(
       generateFrom(({ query }, { signal, mayRestart }) => {
         const generation = new Generation(query, signal, (restarting) => {
           const may = this.#expectRestart(restarting);

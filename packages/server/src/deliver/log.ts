@@ -5,6 +5,8 @@ export interface Frame {
   offset: number;
   size: number;
   entry: Entry;
+  /** The text as JSON, once a reader has needed it. */
+  json?: string;
 }
 
 /**
@@ -38,8 +40,13 @@ export interface Log {
    * @returns undefined if there is nothing to read yet.
    */
   read(offset: number, max: number): Frame | undefined;
-  /** Calls `listener` after each append until the returned function is called. */
-  onAppend(listener: () => void): () => void;
+  /** Calls `listener` after each append. */
+  addListener(listener: LogListener): void;
+  removeListener(listener: LogListener): void;
+}
+
+export interface LogListener {
+  onAppend(): void;
 }
 
 /** Sealed text, or another entry as JSON. Its content is a flat string that no other string shares. */
@@ -49,6 +56,7 @@ interface Part {
   content: string;
 }
 
+const NO_LISTENERS: readonly LogListener[] = [];
 const SEGMENT_UNITS = 1_024;
 /** `Buffer.write` has a fixed cost; a loop is faster for texts up to this length. */
 const SHORT_UNITS = 32;
@@ -56,8 +64,10 @@ const SHORT_UNITS = 32;
 const BYTES_PER_UNIT = 2;
 /** A part, its string's header and its place in the array. */
 const PART_BYTES = 80;
-/** The tail of a log with its two objects in the heap. */
-const TAIL_BYTES = SEGMENT_UNITS * BYTES_PER_UNIT + 320;
+/** The first tail of a log is smaller: most streams wait, or have just begun. */
+const FIRST_TAIL_UNITS = 128;
+/** The two objects of a tail in the heap. */
+const TAIL_BYTES = 320;
 /** A log without entries. */
 const LOG_BYTES = 448;
 
@@ -80,7 +90,9 @@ class SegmentedLog implements Log {
   textLength = 0;
   start: Log['start'];
   readonly #parts: Part[] = [];
-  readonly #listeners = new Set<() => void>();
+  #listeners: readonly LogListener[] = NO_LISTENERS;
+  /** The text that was read last, for the other readers that have it next; undefined once more is appended. */
+  #newest: Frame | undefined;
   #tail: Buffer | undefined;
   /** The offset where the tail begins. */
   #sealed = 0;
@@ -89,7 +101,8 @@ class SegmentedLog implements Log {
     if (this.done) return false;
     if (entry.type === 'text') this.#appendText(entry.text);
     else this.#appendOther(entry);
-    for (const listener of this.#listeners) listener();
+    this.#newest = undefined;
+    for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
@@ -99,12 +112,21 @@ class SegmentedLog implements Log {
       const { content } = this.#parts[this.#find(offset)]!;
       return { offset, size: 1, entry: JSON.parse(content) as Entry };
     }
-    return this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
+    const newest = this.#newest;
+    if (newest?.offset === offset && newest.size <= max) return newest;
+    const frame = this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
+    if (this.#listeners.length > 1 && frame !== undefined && !this.done) {
+      if (offset + frame.size === this.head) this.#newest = frame;
+    }
+    return frame;
   }
 
-  onAppend(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  addListener(listener: LogListener): void {
+    this.#listeners = [...this.#listeners, listener];
+  }
+
+  removeListener(listener: LogListener): void {
+    this.#listeners = this.#listeners.filter((one) => one !== listener);
   }
 
   #appendText(text: string): void {
@@ -137,7 +159,7 @@ class SegmentedLog implements Log {
 
   /** Adds to the tail, which has room for `text`. */
   #write(text: string): void {
-    const tail = (this.#tail ??= this.#openTail());
+    const tail = this.#tailFor(this.head - this.#sealed + text.length);
     let at = (this.head - this.#sealed) * BYTES_PER_UNIT;
     if (text.length > SHORT_UNITS) tail.write(text, at, 'utf16le');
     else {
@@ -168,15 +190,22 @@ class SegmentedLog implements Log {
     this.#sealed = this.head;
   }
 
-  #openTail(): Buffer {
-    this.bytes += TAIL_BYTES;
-    return Buffer.allocUnsafeSlow(SEGMENT_UNITS * BYTES_PER_UNIT);
+  /** @returns the tail, with room for `units`. */
+  #tailFor(units: number): Buffer {
+    const before = this.#tail;
+    if (before !== undefined && units * BYTES_PER_UNIT <= before.length) return before;
+    const capacity = units <= FIRST_TAIL_UNITS ? FIRST_TAIL_UNITS : SEGMENT_UNITS;
+    const tail = Buffer.allocUnsafeSlow(capacity * BYTES_PER_UNIT);
+    before?.copy(tail);
+    this.bytes += tail.length - (before === undefined ? -TAIL_BYTES : before.length);
+    this.#tail = tail;
+    return tail;
   }
 
   #closeTail(): void {
     if (this.#tail === undefined) return;
+    this.bytes -= TAIL_BYTES + this.#tail.length;
     this.#tail = undefined;
-    this.bytes -= TAIL_BYTES;
   }
 
   /** The units of the tail in `[from, to)`, which may end after its last unit. */

@@ -1,17 +1,17 @@
 import type { ErrorEntry } from '../entry.js';
-import type { Frame, Log } from './log.js';
+import type { Frame, Log, LogListener } from './log.js';
 import type { Flushable, Pace } from './pace.js';
 
 /** What a reader reads. */
 export interface Source {
-  log: Log;
+  readonly log: Log;
   /** How many are ahead in a queue, 0 once it has left that; undefined when it was in none. */
-  ahead(): number | undefined;
+  readonly ahead: number | undefined;
 }
 
 /** Where a reader's frames go. */
 export interface Sink {
-  /** Whether it takes a frame now. A sink that does not is to call the reader's `flush` when it does. */
+  /** @returns true if it takes a frame now. If not, it calls the reader's `flush` when it does. */
   writable(reader: Flushable): boolean;
   /** Called once, before anything else is sent. */
   begin?(): void;
@@ -23,7 +23,7 @@ export interface Sink {
   drop(offset: number, reason: ErrorEntry | undefined): void;
   /** The reader is closed. The sink must not hold it any more, because the reader holds its log. */
   forget(reader: Flushable): void;
-  /** How many are ahead of the stream, as far as it goes: only the newest is said. */
+  /** How many are ahead of the stream. Only the newest number is sent. */
   sendAhead(ahead: number): void;
 }
 
@@ -34,90 +34,113 @@ export interface ReaderOptions {
   window: number | undefined;
 }
 
-/** A cursor on a log: two numbers, sent and acknowledged. */
-export interface Reader extends Flushable {
-  /** The reader has everything below `offset`. Going back, or beyond what was sent, changes nothing. */
-  ack(offset: number): void;
-  /** True if no window bounds what is sent: the client may only concatenate. */
-  readonly isPlain: boolean;
-  /** Nothing is sent any more. */
-  close(): void;
-  /** The log is gone: the sink hears so, and nothing is sent any more. */
-  drop(reason?: ErrorEntry): void;
-}
-
 /**
- * So that a late reader of a long text does not get it in one message: on a slow line other streams
- * and signs of life wait behind each.
+ * A late reader of a long text does not get it in one message: on a slow line other streams and signs of
+ * life would wait behind it.
  */
 const MAX_FRAME_UNITS = 4_096;
 
-export function createReader(
-  { log, ahead }: Source,
-  options: ReaderOptions,
-  sink: Sink,
-  pace: Pace,
-): Reader {
-  let sent = options.offset;
-  let acked = options.offset;
+/** A cursor on a log: two numbers, sent and acknowledged. */
+export class Reader implements Flushable, LogListener {
+  isScheduled = false;
+  readonly #source: Source;
+  readonly #sink: Sink;
+  readonly #pace: Pace;
+  /** Infinity where no window bounds what is sent. */
+  readonly #window: number;
+  #sent: number;
+  #acked: number;
   /** What the other end takes `ahead` to be: each frame says that the wait is over. */
-  let told = 0;
-  let closed = false;
-  let begun = sink.begin === undefined;
-  const stopListening = log.onAppend(() => pace.soon(reader));
+  #toldAhead = 0;
+  #isClosed = false;
+  #hasBegun: boolean;
+  #isFresh = true;
 
-  function credit(): number {
-    if (options.window === undefined) return MAX_FRAME_UNITS;
-    return Math.min(MAX_FRAME_UNITS, acked + options.window - sent);
+  constructor(source: Source, options: ReaderOptions, sink: Sink, pace: Pace) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#pace = pace;
+    this.#window = options.window ?? Infinity;
+    this.#sent = options.offset;
+    this.#acked = options.offset;
+    this.#hasBegun = sink.begin === undefined;
+    source.log.addListener(this);
+    pace.soon(this);
   }
 
-  function tellAhead(): void {
-    const now = ahead();
-    if (now === undefined || now === told || !sink.writable(reader)) return;
-    told = now;
-    sink.sendAhead(now);
+  get isFresh(): boolean {
+    return this.#isFresh;
   }
 
-  const reader: Reader = {
-    isPlain: options.window === undefined,
-    get isFresh() {
-      return sent === options.offset;
-    },
-    flush() {
-      if (!begun && !closed) {
-        if (!sink.writable(reader)) return;
-        begun = true;
-        sink.begin?.();
-      }
-      for (;;) {
-        if (closed || sent >= log.head || credit() <= 0) break;
-        // Before the read, which costs what it gives: a reader that is stopped is asked at each append.
-        if (!sink.writable(reader)) return;
-        const frame = log.read(sent, credit());
-        if (frame === undefined) break;
-        sent += frame.size;
-        told = 0;
-        sink.send(frame);
-      }
-      // Not before what the log still has, which would say that the wait is over.
-      if (!closed && sent === log.head) tellAhead();
-    },
-    ack(offset) {
-      if (offset <= acked || offset > sent) return;
-      acked = offset;
-      reader.flush();
-    },
-    close() {
-      closed = true;
-      stopListening();
-      sink.forget(reader);
-    },
-    drop(reason) {
-      if (!begun && !closed) sink.begin?.();
-      reader.close();
-      sink.drop(sent, reason);
-    },
-  };
-  pace.soon(reader);
-  return reader;
+  /** True if no window bounds what is sent: the client may only concatenate. */
+  get isPlain(): boolean {
+    return this.#window === Infinity;
+  }
+
+  onAppend(): void {
+    this.#pace.soon(this);
+  }
+
+  flush(): void {
+    if (this.#isClosed) return;
+    const sink = this.#sink;
+    const { log } = this.#source;
+    if (!this.#hasBegun) {
+      if (!sink.writable(this)) return;
+      this.#hasBegun = true;
+      sink.begin?.();
+    }
+    while (this.#sent < log.head) {
+      const credit = this.#credit();
+      if (credit <= 0) break;
+      // Before the read, which costs what it gives: a reader that is stopped is asked at each append.
+      if (!sink.writable(this)) return;
+      const frame = log.read(this.#sent, credit);
+      if (frame === undefined) break;
+      this.#sent += frame.size;
+      if (frame.entry.type === 'text') this.#isFresh = false;
+      this.#toldAhead = 0;
+      sink.send(frame);
+      if (this.#isClosed) return;
+    }
+    // Not before what the log still has, which would say that the wait is over.
+    if (this.#sent === log.head) this.#tellAhead();
+  }
+
+  /** The reader has everything below `offset`. Going back, or beyond what was sent, changes nothing. */
+  ack(offset: number): void {
+    if (offset <= this.#acked || offset > this.#sent) return;
+    this.#acked = offset;
+    this.flush();
+  }
+
+  /** The number of requests ahead has changed. */
+  onAheadChange(): void {
+    this.#pace.soon(this);
+  }
+
+  /** Nothing is sent any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#source.log.removeListener(this);
+    this.#sink.forget(this);
+  }
+
+  /** The log is gone: the sink hears so, and nothing is sent any more. */
+  drop(reason?: ErrorEntry): void {
+    if (!this.#hasBegun && !this.#isClosed) this.#sink.begin?.();
+    this.close();
+    this.#sink.drop(this.#sent, reason);
+  }
+
+  #credit(): number {
+    return Math.min(MAX_FRAME_UNITS, this.#acked + this.#window - this.#sent);
+  }
+
+  #tellAhead(): void {
+    const { ahead } = this.#source;
+    if (ahead === undefined || ahead === this.#toldAhead || !this.#sink.writable(this)) return;
+    this.#toldAhead = ahead;
+    this.#sink.sendAhead(ahead);
+  }
 }

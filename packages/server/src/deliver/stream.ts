@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry } from '../entry.js';
 import type { Log } from './log.js';
 import type { Pace } from './pace.js';
-import { createReader, type Reader, type ReaderOptions, type Sink } from './reader.js';
+import { Reader, type ReaderOptions, type Sink, type Source } from './reader.js';
 
 /** What a principal asked, and under which name. */
 export interface StreamIdentity {
@@ -15,146 +15,165 @@ export interface StreamIdentity {
 }
 
 export interface StreamTimeouts {
-  /** How long a stream goes on whose last reader said that it left. */
+  /** How long a stream goes on after its last reader said that it left. */
   detachTimeoutMs: number;
   /** How long a stream goes on for a reader that was cut off, and may come back. */
   disconnectTimeoutMs: number;
 }
 
-/** How a reader went: it said so, or its connection broke. */
+/** How a reader left: it said so, or its connection broke. */
 export type Leaving = 'detached' | 'lost';
 
-/** A reader's place on a stream. */
-export interface Seat {
+/** A reader of a stream. */
+export interface Subscription {
   readonly reader: Reader;
   leave(how: Leaving): void;
 }
 
-/** A log, who asked for it, and who reads it. */
-export interface Stream extends StreamIdentity {
-  readonly log: Log;
-  /** The log's random id, by which a reader notices that a log was created again. */
-  readonly epoch: string;
-  readonly status: StreamStatus;
-  readonly hasReaders: boolean;
-  /** True if a reader without a window reads it: it cannot be told that the text begins again. */
-  readonly hasPlainReader: boolean;
-  /** True while the stream goes on only because a reader that said it left may come back. */
-  readonly isDetached: boolean;
-  /** How many are ahead of it in a queue, 0 when it has left that; undefined when it was in none. */
-  setAhead(ahead: number | undefined): void;
-  /** `readerId` is the reader's own name, by which it is known when it comes back. */
-  read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Seat;
-  /** A reader that was cut off says that it will not come back. */
-  giveUp(readerId: string | undefined): void;
-  /** The log is being dropped: its readers are told `reason` or the usual error, and no timer is left. */
-  dispose(reason?: ErrorEntry): void;
-}
-
-const EPOCH_BYTES = 9;
-
 export interface StreamListener {
   /** `isDetached` has changed. */
-  onDetachedChange(): void;
+  onDetachedChange(stream: Stream): void;
   /** No reader is left, and the time in which one could come back is over. */
-  onAbandoned(): void;
+  onAbandoned(stream: Stream): void;
 }
 
-export function createStream(
-  identity: StreamIdentity,
-  log: Log,
-  graces: StreamTimeouts,
-  pace: Pace,
-  { onDetachedChange, onAbandoned }: StreamListener,
-): Stream {
-  const readers = new Map<Reader, string | symbol>();
+/** A log, who asked for it, and who reads it. */
+export class Stream implements StreamIdentity, Source {
+  readonly principal: string;
+  readonly id: string;
+  readonly sessionId: string | undefined;
+  readonly query: string;
+  readonly log: Log;
+  /** The log's random id, by which a reader notices that a log was created again. */
+  readonly epoch: string = randomUUID();
+  readonly #timeouts: StreamTimeouts;
+  readonly #pace: Pace;
+  readonly #listener: StreamListener;
+  readonly #readers = new Map<Reader, string | symbol>();
   /** Until when each reader that was cut off is waited for. */
-  const lostUntil = new Map<string | symbol, number>();
-  let detachedUntil = 0;
-  let isDetached = false;
-  let ahead: number | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let detaching: NodeJS.Immediate | undefined;
+  #lostUntil: Map<string | symbol, number> | undefined;
+  #detachedUntil = 0;
+  #isDetached = false;
+  #ahead: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #detaching: NodeJS.Immediate | undefined;
 
-  function setDetached(value: boolean): void {
-    if (value === isDetached) return;
-    isDetached = value;
-    onDetachedChange();
+  constructor(
+    identity: StreamIdentity,
+    log: Log,
+    timeouts: StreamTimeouts,
+    pace: Pace,
+    listener: StreamListener,
+  ) {
+    this.principal = identity.principal;
+    this.id = identity.id;
+    this.sessionId = identity.sessionId;
+    this.query = identity.query;
+    this.log = log;
+    this.#timeouts = timeouts;
+    this.#pace = pace;
+    this.#listener = listener;
   }
 
-  function abandonInTime(): void {
-    clearTimeout(timer);
-    clearImmediate(detaching);
-    if (readers.size > 0 || log.done) return setDetached(false);
+  get status(): StreamStatus {
+    if (this.log.done) return 'ended';
+    if (this.#ahead !== undefined && this.#ahead > 0) return 'queued';
+    return this.log.head === 0 ? 'waiting' : 'streaming';
+  }
+
+  get hasReaders(): boolean {
+    return this.#readers.size > 0;
+  }
+
+  /** True if a reader without a window reads it: it cannot be told that the text begins again. */
+  get hasPlainReader(): boolean {
+    for (const reader of this.#readers.keys()) if (reader.isPlain) return true;
+    return false;
+  }
+
+  /** True while the stream goes on only because a reader that said it left may come back. */
+  get isDetached(): boolean {
+    return this.#isDetached;
+  }
+
+  /** How many are ahead of it in a queue, 0 when it has left that; undefined when it was in none. */
+  get ahead(): number | undefined {
+    return this.#ahead;
+  }
+
+  setAhead(ahead: number | undefined): void {
+    if (ahead === this.#ahead) return;
+    this.#ahead = ahead;
+    for (const reader of this.#readers.keys()) reader.onAheadChange();
+  }
+
+  /** `readerId` is the reader's own name, by which it is known when it comes back. */
+  read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Subscription {
+    const id = options.readerId ?? Symbol('a reader without a name');
+    this.#lostUntil?.delete(id);
+    const reader = new Reader(this, options, sink, this.#pace);
+    this.#leaveAll(id);
+    this.#readers.set(reader, id);
+    this.#abandonInTime();
+    return { reader, leave: (how) => this.#leave(reader, id, how) };
+  }
+
+  /** A reader that was cut off says that it will not come back. */
+  giveUp(readerId: string | undefined): void {
+    if (readerId === undefined) return;
+    this.#leaveAll(readerId);
+    if (this.#lostUntil?.delete(readerId) !== true) return;
+    this.#detachedUntil = performance.now() + this.#timeouts.detachTimeoutMs;
+    this.#abandonInTime();
+  }
+
+  /** The log is being dropped: its readers are told `reason` or the usual error, and no timer is left. */
+  dispose(reason?: ErrorEntry): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#detaching);
+    for (const reader of this.#readers.keys()) reader.drop(reason);
+    this.#readers.clear();
+  }
+
+  #setDetached(value: boolean): void {
+    if (value === this.#isDetached) return;
+    this.#isDetached = value;
+    this.#listener.onDetachedChange(this);
+  }
+
+  #abandonInTime(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#detaching);
+    if (this.#readers.size > 0 || this.log.done) return this.#setDetached(false);
     const now = performance.now();
-    for (const [id, until] of lostUntil) if (until <= now) lostUntil.delete(id);
-    const until = Math.max(now, detachedUntil, ...lostUntil.values());
-    timer = setTimeout(onAbandoned, until - now).unref();
+    let until = Math.max(now, this.#detachedUntil);
+    const lostUntil = this.#lostUntil ?? new Map<string, number>();
+    for (const [id, lostUntilMs] of lostUntil) {
+      if (lostUntilMs <= now) lostUntil.delete(id);
+      else until = Math.max(until, lostUntilMs);
+    }
+    this.#timer = setTimeout(() => this.#listener.onAbandoned(this), until - now).unref();
     // A reader that was cut off said nothing, so the stream waits for it whatever the others said.
-    if (lostUntil.size > 0) return setDetached(false);
+    if (lostUntil.size > 0) return this.#setDetached(false);
     // A view that replaces another leaves and reads again at once; both messages come in one turn.
-    detaching = setImmediate(() => setDetached(true));
+    this.#detaching = setImmediate(() => this.#setDetached(true));
   }
 
-  function leave(reader: Reader, id: string | symbol, how: Leaving): void {
-    if (!readers.delete(reader)) return;
+  #leave(reader: Reader, id: string | symbol, how: Leaving): void {
+    if (!this.#readers.delete(reader)) return;
     reader.close();
     const now = performance.now();
-    if (how === 'lost') lostUntil.set(id, now + graces.disconnectTimeoutMs);
-    else detachedUntil = now + graces.detachTimeoutMs;
-    abandonInTime();
+    if (how === 'lost') {
+      this.#lostUntil ??= new Map();
+      this.#lostUntil.set(id, now + this.#timeouts.disconnectTimeoutMs);
+    } else this.#detachedUntil = now + this.#timeouts.detachTimeoutMs;
+    this.#abandonInTime();
   }
 
   /** Ends the readers of a connection that is dead but does not look so yet. */
-  function leaveAll(id: string | symbol): void {
-    for (const [reader, own] of readers) if (own === id) leave(reader, id, 'detached');
+  #leaveAll(id: string | symbol): void {
+    for (const [reader, own] of this.#readers) {
+      if (own === id) this.#leave(reader, id, 'detached');
+    }
   }
-
-  return {
-    ...identity,
-    log,
-    epoch: randomBytes(EPOCH_BYTES).toString('base64url'),
-    get status() {
-      if (log.done) return 'ended';
-      if (ahead !== undefined && ahead > 0) return 'queued';
-      return log.head === 0 ? 'waiting' : 'streaming';
-    },
-    get hasPlainReader() {
-      for (const reader of readers.keys()) if (reader.isPlain) return true;
-      return false;
-    },
-    get hasReaders() {
-      return readers.size > 0;
-    },
-    get isDetached() {
-      return isDetached;
-    },
-    setAhead(now) {
-      if (now === ahead) return;
-      ahead = now;
-      for (const reader of readers.keys()) pace.soon(reader);
-    },
-    read({ readerId, ...options }, sink) {
-      const id = readerId ?? Symbol('a reader without a name');
-      lostUntil.delete(id);
-      const reader = createReader({ log, ahead: () => ahead }, options, sink, pace);
-      leaveAll(id);
-      readers.set(reader, id);
-      abandonInTime();
-      return { reader, leave: (how) => leave(reader, id, how) };
-    },
-    giveUp(readerId) {
-      if (readerId === undefined) return;
-      leaveAll(readerId);
-      if (!lostUntil.delete(readerId)) return;
-      detachedUntil = performance.now() + graces.detachTimeoutMs;
-      abandonInTime();
-    },
-    dispose(reason) {
-      clearTimeout(timer);
-      clearImmediate(detaching);
-      for (const reader of readers.keys()) reader.drop(reason);
-      readers.clear();
-    },
-  };
 }

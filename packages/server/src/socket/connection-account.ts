@@ -39,19 +39,11 @@ export interface SocketAccount {
   admit(principal: string): void;
   /** The socket was refused, or has left the namespace. */
   leave(): void;
-  /** Counts a request that waits for its turn. Call the returned function when its turn has come. */
-  request(): () => void;
+  /** Counts a request that waits for its turn, until `endWaiting()`. */
+  beginWaiting(): void;
+  endWaiting(): void;
   /** Ends the socket if its client does not read its replies. @returns false if so. */
   checkReads(): boolean;
-}
-
-/** The socket that is in the namespace, or wants to enter. */
-interface Current extends SocketAccount {
-  readonly socket: Socket;
-  /** True if another middleware may have refused it. */
-  readonly mayBeRefused: boolean;
-  /** Ends it, with the reason. */
-  end(refusal: StreamError): void;
 }
 
 /** A connection that used less of its own budget is not closed for what its neighbours send. */
@@ -75,41 +67,103 @@ export function openAccount(
   counts: Counts,
   reserved: Address | undefined,
 ): ConnectionAccount {
-  const { limits, namespace } = counts;
-  const ownsConnection = namespace === undefined;
-  const messages = counts.bucket(limits.maxMessagesPerSecond);
-  const bytes = counts.bucket(limits.maxBytesPerSecond);
-  const connects = new TokenBucket(CONNECTS.perSecond, CONNECTS.burst);
-  let address = reserved;
-  let counted: 'handshakes' | 'connections' | undefined = reserved && 'handshakes';
-  let hasConnected = false;
-  let isClosing = false;
-  let isCutOff = false;
-  let isGone = false;
-  /** True if attachments that come next are of Rivulet's namespace. */
-  let isOurs = ownsConnection;
-  let current: Current | undefined;
+  return new Account(connection, counts, reserved);
+}
 
-  function addressName(): string {
+class Account implements ConnectionAccount {
+  readonly connection: Connection;
+  readonly counts: Counts;
+  current: Entered | undefined;
+  isClosing = false;
+  /** True if it is being closed because it went past a limit. */
+  isCutOff = false;
+  isGone = false;
+  readonly #messages: TokenBucket;
+  readonly #bytes: TokenBucket;
+  #connects: TokenBucket | undefined;
+  #address: Address | undefined;
+  #counted: 'handshakes' | 'connections' | undefined;
+  #hasConnected = false;
+  /** True if attachments that come next are of Rivulet's namespace. */
+  #isOurs: boolean;
+
+  constructor(connection: Connection, counts: Counts, reserved: Address | undefined) {
+    const { limits } = counts;
+    this.connection = connection;
+    this.counts = counts;
+    this.#messages = counts.bucket(limits.maxMessagesPerSecond);
+    this.#bytes = counts.bucket(limits.maxBytesPerSecond);
+    this.#address = reserved;
+    this.#counted = reserved && 'handshakes';
+    this.#isOurs = this.ownsConnection;
+    connection.on('packet', (packet: Packet) => this.#receive(packet));
+    connection.once('close', () => this.#end());
+  }
+
+  get ownsConnection(): boolean {
+    return this.counts.namespace === undefined;
+  }
+
+  get address(): Address {
+    this.#address ??= this.counts.addresses.hold(this.#addressName());
+    return this.#address;
+  }
+
+  enter(socket: Socket): SocketAccount {
+    const { limits } = this.counts;
+    if (this.isGone || this.isClosing) throw overloaded('the connection is being closed');
+    if (this.current?.mayBeRefused === true) this.current.leave();
+    if (this.current !== undefined) throw badRequest('it is in the namespace already');
+    const { connections, handshakes } = this.address;
+    if (connections >= limits.maxConnectionsPerAddress) throw crowded();
+    if (!this.ownsConnection) {
+      if (handshakes >= limits.maxHandshakesPerAddress) throw crowded();
+      this.count('handshakes');
+    }
+    this.current = new Entered(this, socket);
+    return this.current;
+  }
+
+  close(refusal?: StreamError): void {
+    if (this.isClosing) return;
+    this.isClosing = true;
+    if (refusal !== undefined) {
+      this.isCutOff = true;
+      this.#tell(refusal);
+    }
+    // Socket.IO sends the refusal of a middleware in the next tick.
+    setImmediate(() => this.connection.close());
+    setTimeout(terminate, CLOSING_MS, this.connection).unref();
+  }
+
+  /** Counts the connection as one of its address. */
+  count(as: 'handshakes' | 'connections' | undefined): void {
+    if (this.#counted !== undefined) this.counts.count(this.address, this.#counted, -1);
+    if (as !== undefined) this.counts.count(this.address, as, 1);
+    this.#counted = as;
+  }
+
+  #end(): void {
+    this.isGone = true;
+    this.current?.leave();
+    const address = this.#address;
+    if (address === undefined) return;
+    this.counts.asked(address, this.connection);
+    this.count(undefined);
+    this.counts.addresses.release(address);
+  }
+
+  #addressName(): string {
+    const { connection, counts } = this;
     // WebTransport has no request, and a user's server may have dropped it to save memory.
     const request = connection.request as IncomingMessage | null;
     return request === null ? (connection.remoteAddress ?? 'unknown') : counts.addressOf(request);
   }
 
-  function addressHere(): Address {
-    address ??= counts.addresses.hold(addressName());
-    return address;
-  }
-
-  function count(as: 'handshakes' | 'connections' | undefined): void {
-    if (counted !== undefined) counts.count(addressHere(), counted, -1);
-    if (as !== undefined) counts.count(addressHere(), as, 1);
-    counted = as;
-  }
-
   /** @returns false if it is too much. */
-  function charge(size: number): boolean {
-    const own = addressHere();
+  #charge(size: number): boolean {
+    const own = this.address;
+    const [messages, bytes] = [this.#messages, this.#bytes];
     const isWithin = [messages.take(1), bytes.take(size)].every(Boolean);
     const isAddressWithin = [own.messages.take(1), own.bytes.take(size)].every(Boolean);
     const isHeavy = messages.usedShare() > HEAVY_SHARE || bytes.usedShare() > HEAVY_SHARE;
@@ -117,44 +171,46 @@ export function openAccount(
   }
 
   /** Runs before Socket.IO reads the packet; one payload of polling may have 20,000. */
-  function received(packet: Packet): void {
+  #receive(packet: Packet): void {
     const { type, data } = packet;
-    if (ownsConnection) return receivedHere(packet);
+    if (this.ownsConnection) return this.#receiveHere(packet);
     if (type !== 'message') return;
-    if (typeof data === 'string') isOurs = namespaceOf(data) === namespace;
-    if (isOurs) receivedInNamespace(packet);
+    if (typeof data === 'string') this.#isOurs = namespaceOf(data) === this.counts.namespace;
+    if (this.#isOurs) this.#receiveInNamespace(packet);
   }
 
-  function receivedHere(packet: Packet): void {
+  #receiveHere(packet: Packet): void {
     const { data } = packet;
-    if (isClosing) return drop(packet);
-    if (!charge(sizeOf(data))) {
+    if (this.isClosing) return drop(packet);
+    if (!this.#charge(sizeOf(data))) {
       drop(packet);
-      return close(rateLimited('it sent too much in a short time'));
+      return this.close(rateLimited('it sent too much in a short time'));
     }
     if (!isConnect(data)) return;
-    counts.asked(addressHere(), connection);
-    if (hasConnected) {
+    this.counts.asked(this.address, this.connection);
+    if (this.#hasConnected) {
       drop(packet);
-      return close(badRequest('a connection enters one namespace, once'));
+      return this.close(badRequest('a connection enters one namespace, once'));
     }
-    hasConnected = true;
+    this.#hasConnected = true;
   }
 
-  function receivedInNamespace(packet: Packet): void {
+  #receiveInNamespace(packet: Packet): void {
     const { data } = packet;
-    const isWithin = charge(sizeOf(data));
+    const { current } = this;
+    const isWithin = this.#charge(sizeOf(data));
     if (isBinary(data)) {
       // Rivulet takes none. Socket.IO would wait for the attachments that are dropped.
       drop(packet);
       current?.end(badRequest('it sent a binary packet'));
     } else if (isConnect(data)) {
+      this.#connects ??= new TokenBucket(CONNECTS.perSecond, CONNECTS.burst);
       if (current?.socket.connected === true) {
         drop(packet);
         current.end(badRequest('it is in the namespace already'));
-      } else if (!connects.take(1) || !isWithin) {
+      } else if (!this.#connects.take(1) || !isWithin) {
         drop(packet);
-        refuseConnect(rateLimited('it connected too often in a short time'));
+        this.#refuseConnect(rateLimited('it connected too often in a short time'));
       }
     } else if (current?.socket.connected !== true) {
       // Socket.IO would close the connection, and the user's namespaces with it.
@@ -165,127 +221,112 @@ export function openAccount(
     }
   }
 
-  function refuseConnect(refusal: StreamError): void {
-    if (unreadOf(connection, namespace).packets >= MAX_UNREAD_MESSAGES) return;
+  #refuseConnect(refusal: StreamError): void {
+    const { namespace } = this.counts;
+    if (unreadOf(this.connection, namespace).packets >= MAX_UNREAD_MESSAGES) return;
     const data = wireError(refusal);
     const inNamespace = namespace === undefined || namespace === '/' ? '' : `${namespace},`;
     const body = JSON.stringify({ message: data.message, data });
-    connection.write(`${CONNECT_ERROR}${inNamespace}${body}`);
+    this.connection.write(`${CONNECT_ERROR}${inNamespace}${body}`);
   }
 
-  function close(refusal?: StreamError): void {
-    if (isClosing) return;
-    isClosing = true;
-    if (refusal !== undefined) {
-      isCutOff = true;
-      tell(refusal);
+  #tell(refusal: StreamError): void {
+    if (this.current?.socket.connected === true) emitRefusal(this.current.socket, refusal);
+    else this.#refuseConnect(refusal);
+  }
+}
+
+/** The account of the socket that is in the namespace, or wants to enter. */
+class Entered implements SocketAccount {
+  readonly socket: Socket;
+  readonly address: string;
+  readonly #account: Account;
+  /** Aborts when the socket leaves; undefined if its credentials are not checked. */
+  #leaving: AbortController | undefined;
+  #refusal: StreamError | undefined;
+  #isWithinLimits = true;
+  #waiting = 0;
+  #principal: string | undefined;
+
+  constructor(account: Account, socket: Socket) {
+    this.#account = account;
+    this.socket = socket;
+    this.address = account.address.name;
+  }
+
+  get isWithinLimits(): boolean {
+    return this.#isWithinLimits && !this.#account.isCutOff;
+  }
+
+  /** True if another middleware may have refused it. */
+  get mayBeRefused(): boolean {
+    return this.#principal !== undefined && !this.socket.connected;
+  }
+
+  authenticate<T>(check: () => Promise<T>): Promise<T> {
+    this.#leaving = new AbortController();
+    const { authentications } = this.#account.counts;
+    return authentications.run(this.address, this.#leaving.signal, check);
+  }
+
+  admit(principal: string): void {
+    const account = this.#account;
+    if (this.#refusal !== undefined) throw this.#refusal;
+    if (account.isGone || account.isClosing || account.current !== this) {
+      throw overloaded('the connection has ended');
     }
-    // Socket.IO sends the refusal of a middleware in the next tick.
-    setImmediate(() => connection.close());
-    setTimeout(terminate, CLOSING_MS, connection).unref();
+    const { connections } = account.address;
+    if (connections >= account.counts.limits.maxConnectionsPerAddress) throw crowded();
+    account.counts.admit(principal);
+    this.#principal = principal;
+    account.count('connections');
   }
 
-  function tell(refusal: StreamError): void {
-    if (current?.socket.connected === true) emitRefusal(current.socket, refusal);
-    else refuseConnect(refusal);
+  leave(): void {
+    const account = this.#account;
+    this.#leaving?.abort();
+    if (account.current === this) {
+      account.current = undefined;
+      if (!account.ownsConnection) account.count(undefined);
+    }
+    if (this.#principal !== undefined) account.counts.leave(this.#principal);
+    this.#principal = undefined;
   }
 
-  function openSocketAccount(socket: Socket): Current {
-    const { name } = addressHere();
-    const leaving = new AbortController();
-    let refusal: StreamError | undefined;
-    let isWithinLimits = true;
-    let waiting = 0;
-    let principal: string | undefined;
-
-    const account: Current = {
-      socket,
-      address: name,
-      get isWithinLimits() {
-        return isWithinLimits && !isCutOff;
-      },
-      get mayBeRefused() {
-        return principal !== undefined && !socket.connected;
-      },
-      authenticate: (check) => counts.authentications.run(name, leaving.signal, check),
-      admit(id) {
-        if (refusal !== undefined) throw refusal;
-        if (isGone || isClosing || current !== account) {
-          throw overloaded('the connection has ended');
-        }
-        if (addressHere().connections >= limits.maxConnectionsPerAddress) throw crowded();
-        counts.admit(id);
-        principal = id;
-        count('connections');
-      },
-      leave() {
-        leaving.abort();
-        if (current === account) {
-          current = undefined;
-          if (!ownsConnection) count(undefined);
-        }
-        if (principal !== undefined) counts.leave(principal);
-        principal = undefined;
-      },
-      request() {
-        if (waiting >= MAX_WAITING_REQUESTS) {
-          const tooMany = rateLimited('too many of its requests wait for their turn');
-          account.end(tooMany);
-          throw tooMany;
-        }
-        waiting += 1;
-        return () => {
-          waiting -= 1;
-        };
-      },
-      checkReads() {
-        const { packets, units } = unreadOf(connection, namespace);
-        if (packets <= MAX_UNREAD_MESSAGES && units <= MAX_UNREAD_UNITS) return true;
-        isWithinLimits = false;
-        // An orderly close would wait for the client to read.
-        if (ownsConnection) terminate(connection);
-        else socket.disconnect();
-        return false;
-      },
-      end(reason) {
-        if (!isWithinLimits) return;
-        isWithinLimits = false;
-        if (ownsConnection) return close(reason);
-        refusal = reason;
-        if (!socket.connected) return;
-        emitRefusal(socket, reason);
-        socket.disconnect();
-      },
-    };
-    return account;
+  beginWaiting(): void {
+    if (this.#waiting >= MAX_WAITING_REQUESTS) {
+      const tooMany = rateLimited('too many of its requests wait for their turn');
+      this.end(tooMany);
+      throw tooMany;
+    }
+    this.#waiting += 1;
   }
 
-  connection.on('packet', received);
-  connection.once('close', () => {
-    isGone = true;
-    current?.leave();
-    if (address === undefined) return;
-    counts.asked(address, connection);
-    count(undefined);
-    counts.addresses.release(address);
-  });
+  endWaiting(): void {
+    this.#waiting -= 1;
+  }
 
-  return {
-    enter(socket) {
-      if (isGone || isClosing) throw overloaded('the connection is being closed');
-      if (current?.mayBeRefused === true) current.leave();
-      if (current !== undefined) throw badRequest('it is in the namespace already');
-      const { connections, handshakes } = addressHere();
-      if (connections >= limits.maxConnectionsPerAddress) throw crowded();
-      if (!ownsConnection) {
-        if (handshakes >= limits.maxHandshakesPerAddress) throw crowded();
-        count('handshakes');
-      }
-      current = openSocketAccount(socket);
-      return current;
-    },
-    close: () => close(),
-  };
+  checkReads(): boolean {
+    const { connection, counts, ownsConnection } = this.#account;
+    const { packets, units } = unreadOf(connection, counts.namespace);
+    if (packets <= MAX_UNREAD_MESSAGES && units <= MAX_UNREAD_UNITS) return true;
+    this.#isWithinLimits = false;
+    // An orderly close would wait for the client to read.
+    if (ownsConnection) terminate(connection);
+    else this.socket.disconnect();
+    return false;
+  }
+
+  /** Ends the socket, with the reason. */
+  end(reason: StreamError): void {
+    if (!this.#isWithinLimits) return;
+    this.#isWithinLimits = false;
+    if (this.#account.ownsConnection) return this.#account.close(reason);
+    this.#refusal = reason;
+    if (!this.socket.connected) return;
+    emitRefusal(this.socket, reason);
+    this.socket.disconnect();
+  }
 }
 
 function isConnect(data: unknown): boolean {

@@ -27,6 +27,17 @@ export function sizeOf(data: unknown): number {
   return data instanceof Uint8Array ? data.byteLength : 0;
 }
 
+/**
+ * Drops what opened a connection of ours, several kilobytes of headers, which Engine.IO and Socket.IO would
+ * keep as long as the connection lasts. Neither reads it after a socket has entered its only namespace.
+ */
+export function releaseHandshake({ conn, handshake }: Socket): void {
+  (conn as { request: unknown }).request = null;
+  handshake.headers = {};
+  handshake.query = {};
+  handshake.auth = {};
+}
+
 /** Packets that wait for the transport, of one namespace if given. */
 export function unreadOf(
   connection: Connection,

@@ -78,6 +78,13 @@ export function encodeShort(ref: number, { offset, entry }: Frame): ShortChunk |
   return entry.type === 'text' ? [ref, offset, entry.text] : undefined;
 }
 
+/** The event of `encodeShort()` as JSON. The text is encoded once for all readers of the frame. */
+export function shortJson(ref: number, frame: Frame): string {
+  const { offset, entry } = frame;
+  frame.json ??= JSON.stringify(entry.type === 'text' ? entry.text : undefined);
+  return `["${EVENT.shortChunk}",${ref},${offset},${frame.json}]`;
+}
+
 export function wireError(
   error: Pick<StreamError, 'code' | 'message'> & { retryAfterMs?: number | undefined },
 ): WireError {

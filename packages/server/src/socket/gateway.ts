@@ -1,7 +1,8 @@
 import { EVENT, PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import type { Namespace, Socket } from 'socket.io';
-import type { Streams } from '../deliver/streams.js';
+import type { StreamRegistry } from '../deliver/stream-registry.js';
 import type { Logger } from '../observe/logger.js';
+import { releaseHandshake } from './connection.js';
 import { hangUpWhenExpired } from './expiry.js';
 import type { Admission, Guard } from './guard.js';
 import type { Ledger } from './ledger.js';
@@ -10,7 +11,7 @@ import { refusalOf } from './refusal.js';
 import { serveSocket } from './serve-socket.js';
 
 export interface GatewayOptions {
-  streams: Streams;
+  streams: StreamRegistry;
   guard: Guard;
   ledger: Ledger;
   limits: RateLimits;
@@ -65,6 +66,7 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       socket.emit(EVENT.hello, { type: EVENT.hello, protocol: PROTOCOL_VERSION.newest });
     }
     serveSocket(socket, admission, options);
+    if (ledger.ownsConnections) releaseHandshake(socket);
     hangUpWhenExpired(socket, admission.expiresAt);
     if (closesAt !== undefined) sendClosing(socket, closesAt);
   });

@@ -17,35 +17,113 @@ import {
   toolReplySchema,
 } from '@rivulet/protocol/schema';
 import type { Stream } from '../deliver/stream.js';
-import type { Streams } from '../deliver/streams.js';
+import type { StreamRegistry } from '../deliver/stream-registry.js';
 import { envelopeOf } from './encode.js';
 import { parse } from './parse.js';
 import type { Requester, RateLimits } from './rate-limits.js';
 import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 
 /** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
-export interface Requests {
-  start(raw: unknown): Promise<StreamReply>;
-  resume(raw: unknown): Promise<StreamReply>;
-  ack(raw: unknown): DoneReply;
-  cancel(raw: unknown): DoneReply;
-  detach(raw: unknown): DoneReply;
-  toolReply(raw: unknown): DoneReply;
-  list(raw: unknown): StreamListReply;
-}
+export class Requests {
+  readonly #requester: Requester;
+  readonly #streams: StreamRegistry;
+  readonly #subscriptions: Subscriptions;
+  readonly #limits: RateLimits;
 
-export function createRequests(
-  requester: Requester,
-  streams: Streams,
-  subscriptions: Subscriptions,
-  limits: RateLimits,
-): Requests {
-  const { principal } = requester;
+  constructor(
+    requester: Requester,
+    streams: StreamRegistry,
+    subscriptions: Subscriptions,
+    limits: RateLimits,
+  ) {
+    this.#requester = requester;
+    this.#streams = streams;
+    this.#subscriptions = subscriptions;
+    this.#limits = limits;
+  }
 
-  function read(stream: Stream, options: SubscribeOptions): StreamReply {
+  async start(raw: unknown): Promise<StreamReply> {
+    refuseParts(raw);
+    const message = parse(startSchema, raw);
+    refuseDrafts(message);
+    const { principal } = this.#requester;
+    const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
+    const { query, intent, context, options, window } = message;
+    const request = {
+      query,
+      ...(intent && { intent }),
+      ...(context && { context }),
+      ...(options && { options }),
+      principal,
+    };
+    const identity = { principal, id, sessionId, query: flatSlice(query, LIMITS.listedQueryUnits) };
+    if (!this.#streams.has(principal, id)) await this.#limits.start(this.#requester);
+    const stream = this.#streams.start(identity, request);
+    return this.#read(stream, { offset: 0, window, readerId });
+  }
+
+  async resume(raw: unknown): Promise<StreamReply> {
+    const message = parse(resumeSchema, raw);
+    const { stream_id, offset, epoch, window, reader_id: readerId } = message;
+    await this.#limits.resume(this.#requester);
+    const stream = this.#find(stream_id);
+    const { log } = stream;
+    // A plain reader counts its StreamAcceptedMessage, also where the log has no start.
+    const isShifted = window === undefined && log.start === undefined;
+    const head = isShifted ? log.head + 1 : log.head;
+    if (epoch !== undefined && (epoch !== stream.epoch || offset > head)) {
+      return { ...this.#read(stream, { offset: 0, window, readerId }), reset: true };
+    }
+    if (offset > head) {
+      throw new StreamError(
+        'bad_request',
+        `unable to read from offset ${offset}: the stream ends at ${head} so far`,
+      );
+    }
+    return this.#read(stream, { offset, window, readerId });
+  }
+
+  ack(raw: unknown): DoneReply {
+    const { stream_id, offset } = parse(ackSchema, raw);
+    this.#subscriptions.ack(this.#find(stream_id), offset);
+    return { ok: true };
+  }
+
+  cancel(raw: unknown): DoneReply {
+    this.#streams.cancel(this.#find(parse(cancelSchema, raw).stream_id));
+    return { ok: true };
+  }
+
+  detach(raw: unknown): DoneReply {
+    const { stream_id, reader_id: readerId } = parse(detachSchema, raw);
+    this.#subscriptions.unsubscribe(this.#find(stream_id), readerId);
+    return { ok: true };
+  }
+
+  toolReply(raw: unknown): DoneReply {
+    this.#find(parse(toolReplySchema, raw).stream_id);
+    throw unsupported('this server has no tools that wait for a client');
+  }
+
+  list(raw: unknown): StreamListReply {
+    parse(listSchema, raw ?? {});
+    const summaries = this.#streams.running(this.#requester.principal).map((stream) => ({
+      ...envelopeOf(stream),
+      query: stream.query,
+      status: stream.status,
+      offset: stream.log.head,
+    }));
+    return { ok: true, streams: summaries };
+  }
+
+  #find(id: string): Stream {
+    return this.#streams.get(this.#requester.principal, id);
+  }
+
+  #read(stream: Stream, options: SubscribeOptions): StreamReply {
     const { status, log, epoch } = stream;
     const attempt = log.start?.attempt ?? 0;
-    const ref = subscriptions.subscribe(stream, options);
+    const ref = this.#subscriptions.subscribe(stream, options);
     return {
       ok: true,
       stream_id: stream.id,
@@ -55,80 +133,6 @@ export function createRequests(
       ...(ref !== undefined && { ref }),
     };
   }
-
-  return {
-    async start(raw) {
-      refuseParts(raw);
-      const message = parse(startSchema, raw);
-      refuseDrafts(message);
-      const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
-      const { query, intent, context, options, window } = message;
-      const request = {
-        query,
-        ...(intent && { intent }),
-        ...(context && { context }),
-        ...(options && { options }),
-        principal,
-      };
-      const identity = {
-        principal,
-        id,
-        sessionId,
-        query: flatSlice(query, LIMITS.listedQueryUnits),
-      };
-      if (!streams.has(principal, id)) await limits.start(requester);
-      return read(streams.start(identity, request), { offset: 0, window, readerId });
-    },
-    async resume(raw) {
-      const message = parse(resumeSchema, raw);
-      const { stream_id, offset, epoch, window, reader_id: readerId } = message;
-      await limits.resume(requester);
-      const stream = streams.get(principal, stream_id);
-      const { log } = stream;
-      // A plain reader counts its StreamAcceptedMessage, also where the log has no start.
-      const isShifted = window === undefined && log.start === undefined;
-      const head = isShifted ? log.head + 1 : log.head;
-      if (epoch !== undefined && (epoch !== stream.epoch || offset > head)) {
-        return { ...read(stream, { offset: 0, window, readerId }), reset: true };
-      }
-      if (offset > head) {
-        throw new StreamError(
-          'bad_request',
-          `unable to read from offset ${offset}: the stream ends at ${head} so far`,
-        );
-      }
-      return read(stream, { offset, window, readerId });
-    },
-    ack(raw) {
-      const { stream_id, offset } = parse(ackSchema, raw);
-      subscriptions.ack(streams.get(principal, stream_id), offset);
-      return { ok: true };
-    },
-    cancel(raw) {
-      streams.cancel(streams.get(principal, parse(cancelSchema, raw).stream_id));
-      return { ok: true };
-    },
-    detach(raw) {
-      const { stream_id, reader_id: readerId } = parse(detachSchema, raw);
-      subscriptions.unsubscribe(streams.get(principal, stream_id), readerId);
-      return { ok: true };
-    },
-    toolReply(raw) {
-      const { stream_id } = parse(toolReplySchema, raw);
-      streams.get(principal, stream_id);
-      throw unsupported('this server has no tools that wait for a client');
-    },
-    list(raw) {
-      parse(listSchema, raw ?? {});
-      const summaries = streams.running(principal).map((stream) => ({
-        ...envelopeOf(stream),
-        query: stream.query,
-        status: stream.status,
-        offset: stream.log.head,
-      }));
-      return { ok: true, streams: summaries };
-    },
-  };
 }
 
 /** Copies the beginning of a text: V8's own slice would keep the whole text in memory. */

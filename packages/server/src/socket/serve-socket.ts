@@ -7,95 +7,135 @@ import {
   type StreamReply,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
-import type { Streams } from '../deliver/streams.js';
+import type { StreamRegistry } from '../deliver/stream-registry.js';
 import type { Logger } from '../observe/logger.js';
 import type { Envelope } from './encode.js';
 import type { Admission } from './guard.js';
 import type { RateLimits } from './rate-limits.js';
 import { refusalOf } from './refusal.js';
-import { createRequests } from './requests.js';
-import { createSubscriptions } from './subscriptions.js';
+import { Requests } from './requests.js';
+import { Subscriptions } from './subscriptions.js';
 
 type Reply = StreamReply | StreamListReply | DoneReply;
-type CarryOut = (raw: unknown) => Reply | Promise<Reply>;
+type RequestName = keyof typeof REQUESTS;
 type Settle = (reply: Reply | ErrorReply) => void;
 
-/** Carries out what one connection asks for. */
-export function serveSocket(
-  socket: Socket,
-  admission: Admission,
-  { streams, limits, logger }: { streams: Streams; limits: RateLimits; logger: Logger },
-): void {
-  const { account } = admission;
-  const subscriptions = createSubscriptions(socket);
-  const requests = createRequests(admission, streams, subscriptions, limits);
-  // What a client sends is carried out in its order, though some of it waits for a limit to be asked.
-  let turn: Promise<void> = Promise.resolve();
+const REQUESTS = {
+  start: EVENT.start,
+  resume: EVENT.resume,
+  ack: EVENT.ack,
+  cancel: EVENT.cancel,
+  detach: EVENT.detach,
+  toolReply: EVENT.toolReply,
+  list: EVENT.list,
+} as const satisfies Partial<Record<keyof Requests, string>>;
+const REQUEST_NAMES = Object.keys(REQUESTS) as RequestName[];
 
-  function inTurn(step: () => Promise<void> | void): void {
-    turn = turn.then(step).catch((cause: unknown) => void refusalOf(cause, logger));
+interface Served {
+  streams: StreamRegistry;
+  limits: RateLimits;
+  logger: Logger;
+}
+
+/** Carries out what one connection asks for. */
+export function serveSocket(socket: Socket, admission: Admission, served: Served): void {
+  const server = new SocketRequests(socket, admission, served);
+  for (const raw of admission.requests.splice(0)) server.carryOutOfHandshake(raw);
+}
+
+/** The requests of one socket, which are carried out in the order in which they came. */
+class SocketRequests {
+  readonly #admission: Admission;
+  readonly #served: Served;
+  readonly #subscriptions: Subscriptions;
+  readonly #requests: Requests;
+  /** Steps that wait for the one that is being carried out. */
+  readonly #waiting: (() => void | Promise<void>)[] = [];
+  #isBusy = false;
+
+  constructor(socket: Socket, admission: Admission, served: Served) {
+    this.#admission = admission;
+    this.#served = served;
+    this.#subscriptions = new Subscriptions(socket);
+    this.#requests = new Requests(admission, served.streams, this.#subscriptions, served.limits);
+    for (const name of REQUEST_NAMES) {
+      socket.on(REQUESTS[name], (raw: unknown, reply: unknown) => this.#receive(name, raw, reply));
+    }
+    socket.on('disconnect', () => this.#disconnect());
   }
 
-  function carryOutInTurn(carryOut: CarryOut, raw: unknown, settle: Settle): void {
-    const refuse = (cause: unknown): void => settle({ ok: false, error: refusalOf(cause, logger) });
-    let begin: () => void;
+  carryOutOfHandshake(raw: unknown): void {
+    this.#carryOutInTurn(isResume(raw) ? 'resume' : 'start', raw, (reply) => {
+      const id = 'stream_id' in reply ? reply.stream_id : claimedEnvelope(raw).stream_id;
+      const stream_id = id !== undefined && { stream_id: id };
+      this.#subscriptions.outbox.emit(EVENT.reply, { type: EVENT.reply, ...stream_id, reply });
+    });
+  }
+
+  #receive(name: RequestName, raw: unknown, reply: unknown): void {
+    if (!this.#admission.account.isWithinLimits) return;
+    this.#carryOutInTurn(name, raw, (result) => {
+      const { outbox } = this.#subscriptions;
+      if (typeof reply === 'function') {
+        outbox.reply(() => (reply as Settle)(result));
+      } else if (!result.ok && (name === 'start' || name === 'resume')) {
+        // A client that asked for no reply.
+        outbox.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...result.error });
+      }
+    });
+  }
+
+  #carryOutInTurn(name: RequestName, raw: unknown, settle: Settle): void {
+    const { account } = this.#admission;
+    const refuse = (cause: unknown): void =>
+      settle({ ok: false, error: refusalOf(cause, this.#served.logger) });
     try {
-      begin = account.request();
+      account.beginWaiting();
     } catch (cause) {
       return refuse(cause);
     }
-    inTurn(async () => {
-      begin();
+    this.#inTurn(async () => {
+      account.endWaiting();
       if (!account.isWithinLimits || !account.checkReads()) return;
       try {
-        settle(await carryOut(raw));
+        settle(await this.#requests[name](raw));
       } catch (cause) {
         refuse(cause);
       }
     });
   }
 
-  /** `tellRefusal` is how one reaches a client that asked for no reply. */
-  function on(event: string, carryOut: CarryOut, tellRefusal?: (raw: unknown) => Settle): void {
-    socket.on(event, (raw: unknown, reply: unknown) => {
-      if (!account.isWithinLimits) return;
-      const settle = typeof reply === 'function' ? (reply as Settle) : tellRefusal?.(raw);
-      carryOutInTurn(carryOut, raw, settle ?? (() => {}));
-    });
-  }
-
-  const tellRefusal =
-    (raw: unknown): Settle =>
-    (reply) => {
-      if (reply.ok) return;
-      socket.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...reply.error });
-    };
-
-  for (const raw of admission.requests.splice(0)) {
-    const carryOut = isAttach(raw) ? requests.resume : requests.start;
-    carryOutInTurn(carryOut, raw, (reply) => {
-      const id = 'stream_id' in reply ? reply.stream_id : claimedEnvelope(raw).stream_id;
-      const stream_id = id !== undefined && { stream_id: id };
-      socket.emit(EVENT.reply, { type: EVENT.reply, ...stream_id, reply });
-    });
-  }
-  on(EVENT.start, requests.start, tellRefusal);
-  on(EVENT.resume, requests.resume, tellRefusal);
-  on(EVENT.ack, requests.ack);
-  on(EVENT.cancel, requests.cancel);
-  on(EVENT.detach, requests.detach);
-  on(EVENT.toolReply, requests.toolReply);
-  on(EVENT.list, requests.list);
-  socket.on('disconnect', () => {
+  #disconnect(): void {
+    const { account, returns, principal } = this.#admission;
     account.leave();
-    inTurn(() => {
-      subscriptions.disconnect();
-      if (!admission.returns) streams.forgetPrincipal(admission.principal);
+    this.#inTurn(() => {
+      this.#subscriptions.disconnect();
+      if (!returns) this.#served.streams.forgetPrincipal(principal);
     });
-  });
+  }
+
+  /** Runs a step now, or once the earlier ones are done. */
+  #inTurn(step: () => void | Promise<void>): void {
+    this.#waiting.push(step);
+    if (!this.#isBusy) void this.#carryOutWaiting();
+  }
+
+  async #carryOutWaiting(): Promise<void> {
+    this.#isBusy = true;
+    // What a request has a reader send in the next tick comes after the reply, which a microtask sends.
+    await undefined;
+    for (let step = this.#waiting.shift(); step !== undefined; step = this.#waiting.shift()) {
+      try {
+        await step();
+      } catch (cause) {
+        refusalOf(cause, this.#served.logger);
+      }
+    }
+    this.#isBusy = false;
+  }
 }
 
-function isAttach(raw: unknown): boolean {
+function isResume(raw: unknown): boolean {
   return typeof raw === 'object' && raw !== null && 'type' in raw && raw.type === EVENT.resume;
 }
 

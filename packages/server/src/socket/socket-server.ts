@@ -54,8 +54,8 @@ export function createSocketServer(
     logOriginRefused(refusal, logger);
     refused.set(conn, refusal);
     conn.once('close', () => refused.delete(conn));
-    const { close } = ledger.accountOf(conn);
-    setTimeout(close, REFUSED_CONNECT_TIMEOUT_MS).unref();
+    const account = ledger.accountOf(conn);
+    setTimeout(() => account.close(), REFUSED_CONNECT_TIMEOUT_MS).unref();
   }
 
   // Engine.IO calls `allowRequest` at the handshake only, and this for every request. A browser omits the

@@ -1,0 +1,134 @@
+import { StreamError } from '@rivulet/protocol';
+import type { ErrorEntry } from '../entry.js';
+import type { Generation } from './generation.js';
+import type { MemoryBudget } from './memory-budget.js';
+import type { Stream } from './stream.js';
+
+/** The streams that can be dropped. */
+export interface EvictionTarget {
+  /** StreamRegistry that have ended and can still be read, oldest first. */
+  finished(): Iterable<Stream>;
+  finishedOf(principal: string): Stream[];
+  /** @returns the principal's running stream that holds the most bytes. */
+  largestRunning(principal: string): Stream | undefined;
+  /** Ends a stream with `entry`; nothing happens if it has ended. */
+  end(stream: Stream, entry: ErrorEntry): void;
+  /** Drops a stream. Its readers are told `reason`, or the usual error. */
+  forget(stream: Stream, reason?: ErrorEntry): void;
+}
+
+const OWN_MEMORY_USED: ErrorEntry = {
+  type: 'error',
+  code: 'overloaded',
+  message:
+    'unable to finish the answer: your answers use all the memory that one user may; ask again once others have ended',
+  retryAfterMs: 1_000,
+};
+const MEMORY_USED: ErrorEntry = {
+  type: 'error',
+  code: 'overloaded',
+  message: 'unable to finish the answer: the server is full; ask again soon',
+  retryAfterMs: 1_000,
+};
+/** One principal may use this part of the memory budget. */
+const PRINCIPAL_SHARE = 1 / 8;
+
+/**
+ * Keeps streams within the memory budget. Past it, or past the share of one principal, finished streams
+ * are dropped. Then new streams are refused, and running streams end: those of the principal that is past
+ * its share, or of the one that uses the most.
+ */
+export class Eviction {
+  readonly #budget: MemoryBudget;
+  readonly #maxBytes: number;
+  readonly #target: EvictionTarget;
+
+  constructor(budget: MemoryBudget, maxBytes: number, target: EvictionTarget) {
+    this.#budget = budget;
+    this.#maxBytes = maxBytes;
+    this.#target = target;
+  }
+
+  /**
+   * Makes room for a request of a new stream.
+   *
+   * @throws {StreamError} overloaded, if there is no room.
+   */
+  admit(principal: string, requestBytes: number): void {
+    if (!this.#makeOwnRoom(principal, requestBytes)) {
+      throw overloaded(
+        'your answers use all the memory that one user may; try again once others have ended',
+      );
+    }
+    const ownBytes = this.#budget.heldBy(principal) + requestBytes;
+    if (!this.#makeRoom(requestBytes, ownBytes)) {
+      throw overloaded('the server is full; try again soon');
+    }
+  }
+
+  /** Counts what the generation's log has grown by, and ends streams where there is no room for it. */
+  makeRoomFor(generation: Generation): void {
+    this.#budget.update(generation);
+    for (const stream of generation.streams) {
+      if (!this.#makeOwnRoom(stream.principal, 0)) this.#target.end(stream, OWN_MEMORY_USED);
+    }
+    this.#makeRoom(0, 0);
+  }
+
+  /**
+   * Drops finished streams of the principal, those with readers last, until it has room for `moreBytes`.
+   * @returns false if there is no room.
+   */
+  #makeOwnRoom(principal: string, moreBytes: number): boolean {
+    const maxBytes = this.#maxBytes * PRINCIPAL_SHARE;
+    const hasRoom = (): boolean => this.#budget.heldBy(principal) + moreBytes <= maxBytes;
+    if (hasRoom()) return true;
+    const target = this.#target;
+    return (
+      this.#drop(unread(target.finishedOf(principal)), hasRoom) ||
+      this.#drop(target.finishedOf(principal), hasRoom)
+    );
+  }
+
+  /**
+   * Drops finished streams without readers until there is room for `moreBytes`. If that is not enough, it
+   * drops other streams of the principal that uses the most, as long as that is more than `ownBytes`.
+   * Those of a smaller principal stay, so that a client that stops reading does not cost others theirs.
+   * @returns false if there is no room.
+   */
+  #makeRoom(moreBytes: number, ownBytes: number): boolean {
+    const budget = this.#budget;
+    const target = this.#target;
+    const hasRoom = (): boolean => budget.held + moreBytes <= this.#maxBytes;
+    if (hasRoom() || this.#drop(unread(target.finished()), hasRoom)) return true;
+    for (;;) {
+      const heaviest = budget.heaviest();
+      if (heaviest === undefined || budget.heldBy(heaviest) <= ownBytes) return false;
+      const stream = target.finishedOf(heaviest)[0] ?? target.largestRunning(heaviest);
+      if (stream === undefined) return false;
+      const isRunning = !stream.log.done;
+      target.end(stream, MEMORY_USED);
+      target.forget(stream, isRunning ? MEMORY_USED : undefined);
+      if (hasRoom()) return true;
+    }
+  }
+
+  /** Drops streams in the order given. @returns true once there is room. */
+  #drop(streams: Iterable<Stream>, hasRoom: () => boolean): boolean {
+    for (const stream of streams) {
+      this.#target.forget(stream);
+      if (hasRoom()) return true;
+    }
+    return false;
+  }
+}
+
+function* unread(streams: Iterable<Stream>): Generator<Stream> {
+  for (const stream of streams) if (!stream.hasReaders) yield stream;
+}
+
+export function overloaded(reason: string): StreamError {
+  return new StreamError('overloaded', `unable to start the stream: ${reason}`, {
+    retryAfterMs: 1_000,
+  });
+}

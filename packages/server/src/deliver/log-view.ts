@@ -1,0 +1,83 @@
+import type { Entry } from '../entry.js';
+import type { Frame, Log, LogListener } from './log.js';
+
+interface End {
+  offset: number;
+  textLength: number;
+  start: Log['start'];
+  entry: Entry;
+}
+
+/**
+ * A view of another log, the source, until the view gets an end of its own. StreamRegistry that share one
+ * generation share its text, and each of them can be cancelled separately. A view stores only its end.
+ */
+export function createLogView(source: Log): Log {
+  return new LogView(source);
+}
+
+class LogView implements Log {
+  readonly #source: Log;
+  #listeners: readonly LogListener[] = [];
+  #end: End | undefined;
+
+  constructor(source: Log) {
+    this.#source = source;
+  }
+
+  get head(): number {
+    return this.#end === undefined ? this.#source.head : this.#end.offset + 1;
+  }
+
+  get done(): boolean {
+    return this.#end !== undefined || this.#source.done;
+  }
+
+  /** The bytes of the source, which all its views share. */
+  get bytes(): number {
+    return this.#source.bytes;
+  }
+
+  get start(): Log['start'] {
+    return (this.#end ?? this.#source).start;
+  }
+
+  get textLength(): number {
+    return (this.#end ?? this.#source).textLength;
+  }
+
+  append(entry: Entry): boolean {
+    if (this.done) return false;
+    const { head, textLength, start } = this.#source;
+    // The source may hold back half of a surrogate pair, which is then no part of the view.
+    const held = head > 0 && this.#source.read(head - 1, 1) === undefined ? 1 : 0;
+    this.#end = { offset: head - held, textLength: textLength - held, start, entry };
+    for (const listener of this.#listeners) listener.onAppend();
+    return true;
+  }
+
+  read(offset: number, max: number): Frame | undefined {
+    const end = this.#end;
+    if (end === undefined || max <= 0) return this.#source.read(offset, max);
+    if (offset === end.offset) return { offset, size: 1, entry: end.entry };
+    const rest = end.offset - offset;
+    const frame = this.#source.read(offset, Math.min(max, rest));
+    return frame && cut(frame, rest);
+  }
+
+  addListener(listener: LogListener): void {
+    this.#source.addListener(listener);
+    this.#listeners = [...this.#listeners, listener];
+  }
+
+  removeListener(listener: LogListener): void {
+    this.#source.removeListener(listener);
+    this.#listeners = this.#listeners.filter((one) => one !== listener);
+  }
+}
+
+function cut(frame: Frame, length: number): Frame {
+  const { offset, size, entry } = frame;
+  if (entry.type !== 'text' || size <= length) return frame;
+  return { offset, size: length, entry: { type: 'text', text: entry.text.slice(0, length) } };
+}

@@ -1,0 +1,34 @@
+import { createHash } from 'node:crypto';
+import type { GenerateRequest } from '../request.js';
+import type { Generation } from './generation.js';
+
+/** Lets identical requests at the same time share one generation, unless their cache mode says otherwise. */
+export class SingleFlight {
+  /** Running generations by the fingerprint of their request, which names the principal. */
+  readonly #generations = new Map<string, Generation>();
+
+  /** @returns the running generation that the request shares; undefined if it needs its own. */
+  find(request: GenerateRequest, fingerprint: string): Generation | undefined {
+    const generation = isShared(request) ? this.#generations.get(fingerprint) : undefined;
+    return generation?.log.done === true ? undefined : generation;
+  }
+
+  /** Identical requests share `generation` from now on. */
+  add(request: GenerateRequest, fingerprint: string, generation: Generation): void {
+    if (isShared(request)) this.#generations.set(fingerprint, generation);
+  }
+
+  /** Later identical requests start a new generation. */
+  remove(fingerprint: string, generation: Generation): void {
+    if (this.#generations.get(fingerprint) === generation) this.#generations.delete(fingerprint);
+  }
+}
+
+/** @param body the request as JSON. @returns equal strings for identical requests only. */
+export function fingerprintOf(body: string): string {
+  return createHash('sha256').update(body).digest('base64');
+}
+
+function isShared({ options }: GenerateRequest): boolean {
+  return (options?.cache ?? 'default') === 'default';
+}

@@ -1,0 +1,291 @@
+import { setInterval } from 'node:timers/promises';
+import { StreamError } from '@rivulet/protocol';
+import type { ErrorEntry } from '../entry.js';
+import type { GenerateRequest } from '../request.js';
+import { Eviction, type EvictionTarget, overloaded } from './eviction.js';
+import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
+import { createLogView } from './log-view.js';
+import { createMemoryBudget } from './memory-budget.js';
+import { Pace } from './pace.js';
+import { fingerprintOf, SingleFlight } from './single-flight.js';
+import { type StreamTimeouts, Stream, type StreamIdentity } from './stream.js';
+
+export interface StreamLimits extends StreamTimeouts {
+  /** A finished stream can be read for this long. */
+  finishedRetentionMs: number;
+  /** The memory budget of all streams; one principal may use an eighth of it. */
+  maxLogBytes: number;
+  /** Active streams of one principal. */
+  maxStreamsPerPrincipal: number;
+}
+
+interface Owned {
+  stream: Stream;
+  generation: Generation;
+  /** Of the request, by which a repeated start is known; the request itself goes with its end. */
+  fingerprint: string;
+}
+
+/** The streams of one principal. */
+interface Owner {
+  readonly streams: Map<string, Owned>;
+  /** Those that have ended. */
+  finished: number;
+}
+
+const CANCELLED: ErrorEntry = {
+  type: 'error',
+  code: 'cancelled',
+  message: 'unable to finish the answer: it was cancelled',
+};
+const SHUT_DOWN: ErrorEntry = {
+  type: 'error',
+  code: 'interrupted',
+  message: 'unable to finish the answer: the server is being shut down; ask again',
+};
+const DRAIN_CHECK_MS = 50;
+/** Gives readers time to receive the final entry. */
+const FINAL_ENTRY_MS = 1_000;
+
+/** All streams. Ids live inside a principal: another principal's stream is not found. */
+export class StreamRegistry {
+  readonly #generate: Generate;
+  readonly #limits: StreamLimits;
+  readonly #pace = new Pace();
+  readonly #byPrincipal = new Map<string, Owner>();
+  readonly #finished = new Map<Stream, NodeJS.Timeout>();
+  readonly #singleFlight = new SingleFlight();
+  readonly #budget = createMemoryBudget();
+  readonly #eviction: Eviction;
+  readonly #streamListener = {
+    onDetachedChange: (stream: Stream): void =>
+      this.#ownedOf(stream)?.generation.updatePreemption(),
+    onAbandoned: (stream: Stream): void => this.cancel(stream),
+  };
+  #isDraining = false;
+
+  constructor(generate: Generate, limits: StreamLimits) {
+    this.#generate = generate;
+    this.#limits = limits;
+    const target: EvictionTarget = {
+      finished: () => this.#finished.keys(),
+      finishedOf: (principal) =>
+        this.#streamsOf(principal).filter((stream) => this.#finished.has(stream)),
+      largestRunning: (principal) => this.#largestRunning(principal),
+      end: (stream, entry) => this.#end(stream, entry),
+      forget: (stream, reason) => this.#forget(stream, reason),
+    };
+    this.#eviction = new Eviction(this.#budget, limits.maxLogBytes, target);
+  }
+
+  /**
+   * Starts a stream, or gives the one that this principal started with the same id and request. Identical
+   * requests at the same time share one generation, unless their cache mode says otherwise.
+   *
+   * @throws {StreamError} conflict, if the request differs; overloaded, past a bound.
+   */
+  start(identity: StreamIdentity, request: GenerateRequest): Stream {
+    const { principal, id } = identity;
+    const body = JSON.stringify(request);
+    const fingerprint = fingerprintOf(body);
+    const known = this.#byPrincipal.get(principal)?.streams.get(id);
+    if (known !== undefined) {
+      if (known.fingerprint === fingerprint) return known.stream;
+      throw new StreamError(
+        'conflict',
+        'unable to start the stream: its id is taken by another request; give each a new id',
+      );
+    }
+    const requestBytes = 2 * body.length;
+    this.#admit(principal, requestBytes);
+
+    const shared = this.#singleFlight.find(request, fingerprint);
+    const generation =
+      shared ?? createGeneration(requestBytes, (stream) => this.#end(stream, CANCELLED));
+    const log = createLogView(generation.log);
+    const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener);
+    stream.setAhead(generation.ahead);
+    this.#ownerOf(principal).streams.set(id, { stream, generation, fingerprint });
+    generation.streams.add(stream);
+    generation.updatePreemption();
+    this.#budget.hold(generation, principal);
+    if (shared === undefined) {
+      this.#singleFlight.add(request, fingerprint, generation);
+      void this.#run(generation, request, fingerprint);
+    }
+    return stream;
+  }
+
+  /** @throws {StreamError} not_found. */
+  get(principal: string, id: string): Stream {
+    const owned = this.#byPrincipal.get(principal)?.streams.get(id);
+    if (owned !== undefined) return owned.stream;
+    throw new StreamError('not_found', 'unable to find the stream: it is unknown or was dropped');
+  }
+
+  has(principal: string, id: string): boolean {
+    return this.#byPrincipal.get(principal)?.streams.has(id) ?? false;
+  }
+
+  /** @returns true if the principal has a stream here, running or kept. */
+  hasAny(principal: string): boolean {
+    return this.#byPrincipal.has(principal);
+  }
+
+  /**
+   * Ends a stream with `cancelled` for all its readers, and the generation unless another stream shares
+   * it; the text stays.
+   */
+  cancel(stream: Stream): void {
+    this.#end(stream, CANCELLED);
+  }
+
+  /** The principal's streams that have not ended, oldest first. */
+  running(principal: string): Stream[] {
+    return this.#streamsOf(principal).filter((stream) => stream.status !== 'ended');
+  }
+
+  /** Ends and forgets the streams of a principal that cannot come back. */
+  forgetPrincipal(principal: string): void {
+    for (const stream of this.#streamsOf(principal)) {
+      this.#end(stream, CANCELLED);
+      this.#forget(stream);
+    }
+  }
+
+  /**
+   * Takes no new stream from now on, and resolves when all have ended and were read; after `drainMs`
+   * what still runs ends with `interrupted`.
+   */
+  async drain(drainMs: number): Promise<void> {
+    this.#isDraining = true;
+    await this.#untilRead(drainMs);
+    for (const stream of this.#all()) this.#end(stream, SHUT_DOWN);
+    await this.#untilRead(FINAL_ENTRY_MS);
+  }
+
+  /** Ends every stream, and takes no new one. */
+  close(): void {
+    this.#isDraining = true;
+    for (const stream of this.#all()) this.#end(stream, SHUT_DOWN);
+    // The readers flush first, which they do in this turn of the event loop.
+    setImmediate(() => {
+      for (const principal of this.#byPrincipal.keys()) this.forgetPrincipal(principal);
+    });
+  }
+
+  async #run(generation: Generation, request: GenerateRequest, fingerprint: string): Promise<void> {
+    await runGeneration(
+      generation,
+      this.#generate,
+      request,
+      () => this.#eviction.makeRoomFor(generation),
+      (failure) => this.#mayRestart(generation, failure),
+    );
+    this.#budget.update(generation);
+    this.#singleFlight.remove(fingerprint, generation);
+    for (const stream of generation.streams) this.#finish(stream);
+  }
+
+  /**
+   * A plain reader only concatenates, so a stream with one cannot begin its text again: it ends with the
+   * failure and the text so far. @returns false if no other stream is left for a further attempt.
+   */
+  #mayRestart({ log, streams }: Generation, failure: StreamError): boolean {
+    if (log.textLength === 0) return true;
+    const plain = [...streams].filter((stream) => stream.hasPlainReader);
+    if (plain.length === streams.size) return false;
+    const { code, message, retryAfterMs } = failure;
+    const retry = retryAfterMs !== undefined && { retryAfterMs };
+    for (const stream of plain) this.#end(stream, { type: 'error', code, message, ...retry });
+    return true;
+  }
+
+  #admit(principal: string, requestBytes: number): void {
+    if (this.#isDraining) throw overloaded('the server is being shut down');
+    const owner = this.#byPrincipal.get(principal);
+    const running = owner === undefined ? 0 : owner.streams.size - owner.finished;
+    if (running >= this.#limits.maxStreamsPerPrincipal) {
+      throw overloaded('too many of your answers are under way; wait for one to end');
+    }
+    this.#eviction.admit(principal, requestBytes);
+  }
+
+  #end(stream: Stream, entry: ErrorEntry): void {
+    const owned = this.#ownedOf(stream);
+    const ended = stream.log.append(entry);
+    if (!ended || owned === undefined) return;
+    const { generation, fingerprint } = owned;
+    this.#finish(stream);
+    generation.streams.delete(stream);
+    if (generation.streams.size > 0) return generation.updatePreemption();
+    this.#singleFlight.remove(fingerprint, generation);
+    generation.controller.abort();
+  }
+
+  #finish(stream: Stream): void {
+    if (this.#finished.has(stream) || this.#ownedOf(stream) === undefined) return;
+    this.#ownerOf(stream.principal).finished += 1;
+    const { finishedRetentionMs } = this.#limits;
+    const timer = setTimeout(() => this.#forget(stream), finishedRetentionMs).unref();
+    this.#finished.set(stream, timer);
+  }
+
+  #forget(stream: Stream, reason?: ErrorEntry): void {
+    const owned = this.#ownedOf(stream);
+    clearTimeout(this.#finished.get(stream));
+    const wasFinished = this.#finished.delete(stream);
+    stream.dispose(reason);
+    if (owned === undefined) return;
+    this.#budget.release(owned.generation, stream.principal);
+    const owner = this.#ownerOf(stream.principal);
+    if (wasFinished) owner.finished -= 1;
+    owner.streams.delete(stream.id);
+    if (owner.streams.size === 0) this.#byPrincipal.delete(stream.principal);
+  }
+
+  #ownerOf(principal: string): Owner {
+    let owner = this.#byPrincipal.get(principal);
+    if (owner === undefined) {
+      owner = { streams: new Map(), finished: 0 };
+      this.#byPrincipal.set(principal, owner);
+    }
+    return owner;
+  }
+
+  #ownedOf(stream: Stream): Owned | undefined {
+    const owned = this.#byPrincipal.get(stream.principal)?.streams.get(stream.id);
+    return owned?.stream === stream ? owned : undefined;
+  }
+
+  #streamsOf(principal: string): Stream[] {
+    const own = [...(this.#byPrincipal.get(principal)?.streams.values() ?? [])];
+    return own.map(({ stream }) => stream);
+  }
+
+  #all(): Stream[] {
+    return [...this.#byPrincipal.keys()].flatMap((principal) => this.#streamsOf(principal));
+  }
+
+  #largestRunning(principal: string): Stream | undefined {
+    let largest: Owned | undefined;
+    for (const owned of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
+      if (owned.stream.log.done) continue;
+      if (largest === undefined || bytesOf(owned) > bytesOf(largest)) largest = owned;
+    }
+    return largest?.stream;
+  }
+
+  async #untilRead(timeoutMs: number): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    const isOver = (): boolean =>
+      performance.now() >= until ||
+      this.#all().every((stream) => stream.log.done && !stream.hasReaders);
+    if (isOver()) return;
+    for await (const _ of setInterval(DRAIN_CHECK_MS)) if (isOver()) return;
+  }
+}
+
+function bytesOf({ generation: { log, requestBytes } }: Owned): number {
+  return log.bytes + requestBytes;
+}

@@ -1,0 +1,119 @@
+import type { Socket as TcpSocket } from 'node:net';
+import type { Connection } from './connection.js';
+
+/** A message of Engine.IO. */
+const MESSAGE_TYPE = '4';
+/** The first byte of a WebSocket frame that is a whole text message, as a Latin-1 character. */
+const FINAL_TEXT = '\x81';
+const OPEN = 1;
+// oxlint-disable-next-line no-control-regex
+const ASCII = /^[\0-\x7f]*$/;
+
+/** What `ws` has of a WebSocket; `_socket` is no public API. Another WebSocket server has none. */
+interface WebSocket {
+  readonly readyState?: number;
+  readonly extensions?: string;
+  readonly _socket?: TcpSocket;
+}
+
+/**
+ * Writes packets of Socket.IO to one connection, in order with what Engine.IO writes.
+ *
+ * Where the transport is a WebSocket of `ws` without extensions and Engine.IO has nothing to write,
+ * frames go straight to the TCP socket: the way through Engine.IO and `ws` costs as much as the write.
+ * Everywhere else, packets go through Engine.IO.
+ */
+export class ConnectionWriter {
+  readonly #conn: Connection;
+  /** The transport that `#webSocket` belongs to. An upgrade replaces it. */
+  #transport: Connection['transport'] | undefined;
+  /** Undefined if frames have to go through Engine.IO. */
+  #webSocket: WebSocket | undefined;
+
+  constructor(conn: Connection) {
+    this.#conn = conn;
+  }
+
+  /** True if what is written now leaves now. */
+  get isWritable(): boolean {
+    const tcp = this.#tcpSocket();
+    if (tcp === undefined) return this.#conn.transport.writable;
+    return tcp.writableLength === 0 && this.#conn['writeBuffer'].length === 0;
+  }
+
+  /** Calls `listener` once, when the connection may have become writable. */
+  onWritable(listener: () => void): void {
+    const tcp = this.#tcpSocket();
+    // The callback of an empty write comes after those of everything that was written before.
+    if (tcp !== undefined) return void tcp.write('', listener);
+    const conn = this.#conn;
+    const { transport } = conn;
+    function wake(): void {
+      transport.off('ready', wake);
+      conn.off('upgrade', wake);
+      listener();
+    }
+    // Engine.IO's `drain` fires when a packet is handed over; the transport's `ready` when it has left.
+    transport.on('ready', wake);
+    conn.on('upgrade', wake);
+  }
+
+  /** Has everything that `write` writes leave in one write of the TCP socket. */
+  together(write: () => void): void {
+    const tcp = this.#tcpSocket();
+    tcp?.cork();
+    write();
+    tcp?.uncork();
+  }
+
+  write(packets: readonly string[]): void {
+    const tcp = this.#conn['writeBuffer'].length === 0 ? this.#tcpSocket() : undefined;
+    if (tcp === undefined) {
+      for (const packet of packets) this.#conn.write(packet, { compress: true });
+      return;
+    }
+    let frames = '';
+    for (const packet of packets) {
+      if (packet.length > 65_534 || !ASCII.test(packet)) return writeUtf8(tcp, packets);
+      frames += headerOf(packet.length + 1) + MESSAGE_TYPE + packet;
+    }
+    tcp.write(frames, 'latin1');
+  }
+
+  #tcpSocket(): TcpSocket | undefined {
+    const { transport, readyState } = this.#conn;
+    if (transport !== this.#transport) {
+      this.#transport = transport;
+      this.#webSocket = directSocketOf(transport);
+    }
+    const webSocket = this.#webSocket;
+    return webSocket?.readyState === OPEN && readyState === 'open' ? webSocket._socket : undefined;
+  }
+}
+
+function directSocketOf(transport: Connection['transport']): WebSocket | undefined {
+  if (transport.name !== 'websocket' || !('socket' in transport)) return undefined;
+  const webSocket = transport.socket as WebSocket;
+  return webSocket.extensions === '' && webSocket._socket !== undefined ? webSocket : undefined;
+}
+
+function writeUtf8(tcp: TcpSocket, packets: readonly string[]): void {
+  const frames = packets.map((packet) => {
+    const text = MESSAGE_TYPE + packet;
+    const size = Buffer.byteLength(text);
+    const header = headerOf(size);
+    const frame = Buffer.allocUnsafe(header.length + size);
+    frame.write(header, 'latin1');
+    frame.write(text, header.length);
+    return frame;
+  });
+  tcp.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));
+}
+
+/** @returns the header of a frame of so many bytes, one character a byte. */
+function headerOf(size: number): string {
+  if (size < 126) return FINAL_TEXT + String.fromCharCode(size);
+  if (size < 65_536) return FINAL_TEXT + String.fromCharCode(126, size >> 8, size & 0xff);
+  const bytes = [24, 16, 8, 0].map((shift) => (size >>> shift) & 0xff);
+  return FINAL_TEXT + String.fromCharCode(127, 0, 0, 0, 0, ...bytes);
+}

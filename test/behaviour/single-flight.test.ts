@@ -70,7 +70,6 @@ describe('who asks the same at the same time', () => {
   });
 
   it.each([
-    ['another principal asks', OTHER, {}],
     ['it asks for a new answer', ME, { options: { cache: 'reload' } }],
     ['nothing of it may be kept', ME, { options: { cache: 'no-store' } }],
     ['the question differs', ME, { query: 'q?' }],
@@ -120,5 +119,50 @@ describe('a branch of a log', () => {
     expect(branch.done).toBe(true);
     expect(branch.append(CANCELLED)).toBe(false);
     expect(branch.read(5, 1)).toMatchObject({ entry: CANCELLED });
+  });
+});
+
+describe('two users who ask the same at the same time', () => {
+  const tool = { name: 't', description: 'Does.', parameters: {}, call: async () => 'done' };
+
+  it.each<[string, Parameters<typeof startServer>[1], boolean]>([
+    ['without `authenticate`', {}, true],
+    ['with `authenticate`', { authenticate: ({ token }) => ({ principal: token! }) }, false],
+    [
+      'with `authenticate` and the scope `shared`',
+      { authenticate: ({ token }) => ({ principal: token! }), cache: { scope: 'shared' } },
+      true,
+    ],
+    ['with the scope `principal`', { cache: { scope: 'principal' } }, false],
+    ['where the model may call tools', { tools: [tool] }, false],
+  ])('%s', async (_, options, isShared) => {
+    const { provider, calls, nextCall } = stage();
+    const { url } = await startServer(provider, options);
+    const [one, two] = ['one', 'two'].map((name) =>
+      connect(url, { token: name, browser_id: `the-browser-of-visitor-${name}` }),
+    ) as [Socket, Socket];
+    const ends = [collect(one), collect(two)];
+    await ask(one, 'A');
+    await ask(two, 'A');
+    const asked = isShared ? [await nextCall()] : [await nextCall(), await nextCall()];
+    for (const call of asked) {
+      call.say('Where a river ends.');
+      call.finish();
+    }
+    for (const { text } of await Promise.all(ends)) expect(text).toBe('Where a river ends.');
+    expect(calls).toHaveLength(asked.length);
+
+    const third = connect(url, { token: 'three', browser_id: 'the-browser-of-visitor-three' });
+    const again = collect(third);
+    // An answer that used no tool is cached for all, also where a flight is not shared.
+    const isCached = isShared || options?.tools !== undefined;
+    await ask(third, 'A');
+    if (!isCached) {
+      const call = await nextCall();
+      call.say('Where a river ends.');
+      call.finish();
+    }
+    await again;
+    expect(calls).toHaveLength(asked.length + (isCached ? 0 : 1));
   });
 });

@@ -102,7 +102,11 @@ export function attach(
   ledger: Ledger,
 ): AttachedRivulet {
   const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
-  const streams = new StreamRegistry(generateOf(llm, defaultCacheScope), limits);
+  const { hasTools = true, cacheScope = defaultCacheScope } = llm;
+  const streams = new StreamRegistry(generateOf(llm, defaultCacheScope), limits, {
+    // A tool runs for the principal that asked, so its result may be for that principal alone.
+    isShared: cacheScope === 'shared' && !hasTools,
+  });
   const guard = createGuard(
     {
       checkOrigin: createOriginCheck(allowedOrigins),

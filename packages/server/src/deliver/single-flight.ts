@@ -4,7 +4,7 @@ import type { Generation } from './generation.js';
 
 /** Lets identical requests at the same time share one generation, unless their cache mode says otherwise. */
 export class SingleFlight {
-  /** Running generations by the fingerprint of their request, which names the principal. */
+  /** Running generations by the fingerprint of their request. */
   readonly #generations = new Map<string, Generation>();
 
   /** @returns the running generation that the request shares; undefined if it needs its own. */

@@ -51,6 +51,7 @@ const FINAL_ENTRY_MS = 1_000;
 export class StreamRegistry {
   readonly #generate: Generate;
   readonly #limits: StreamLimits;
+  readonly #isShared: boolean;
   readonly #pace = new Pace();
   readonly #byPrincipal = new Map<string, Owner>();
   readonly #finished = new Map<Stream, NodeJS.Timeout>();
@@ -64,9 +65,15 @@ export class StreamRegistry {
   };
   #isDraining = false;
 
-  constructor(generate: Generate, limits: StreamLimits) {
+  /** With `isShared`, identical requests of different principals share a generation, too. */
+  constructor(
+    generate: Generate,
+    limits: StreamLimits,
+    { isShared = false }: { isShared?: boolean } = {},
+  ) {
     this.#generate = generate;
     this.#limits = limits;
+    this.#isShared = isShared;
     const target: EvictionTarget = {
       finished: () => this.#finished.keys(),
       finishedOf: (principal) =>
@@ -86,7 +93,7 @@ export class StreamRegistry {
    */
   start(identity: StreamIdentity, request: GenerateRequest): Stream {
     const { principal, id } = identity;
-    const body = JSON.stringify(request);
+    const body = JSON.stringify(this.#isShared ? { ...request, principal: undefined } : request);
     const fingerprint = fingerprintOf(body);
     const known = this.#byPrincipal.get(principal)?.streams.get(id);
     if (known !== undefined) {

@@ -8,7 +8,6 @@ import { startServer } from '../harness/rivulet.js';
 import { stage } from '../harness/stage.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
-const OTHER = { browser_id: 'the-browser-of-someone-else' };
 const START = { type: 'start', attempt: 1, source: 'model', provider: 'p', model: 'm' } as const;
 const CANCELLED = { type: 'error', code: 'cancelled', message: 'unable to' } as const;
 

@@ -1,12 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { meterForeignCpu } from './foreign-cpu.js';
+import { meterForeignCpu } from './processes/foreign-cpu.js';
 import type { Figures, Measurement } from './measurements/measurement.js';
-import { parseOptions } from './options.js';
-import { createPlan } from './plan.js';
-import { summarizeProfile } from './profile.js';
-import { report } from './report.js';
-import type { Result } from './results.js';
+import { type Options, parseOptions } from './options.js';
+import { summarizeProfile } from './report/profile.js';
+import { report } from './report/report.js';
+import type { Result } from './report/results.js';
 import { startSession } from './session.js';
 import type { StackName } from './stacks/stack.js';
 
@@ -16,13 +16,12 @@ import type { StackName } from './stacks/stack.js';
 const QUIET_CORES = 0.6;
 const FOLDER = fileURLToPath(new URL('../.artifacts/bench/', import.meta.url));
 
-const options = parseOptions(process.argv.slice(2));
-const plan = createPlan(options.quick).filter(options.includes);
+const options = optionsOrExit();
 await mkdir(FOLDER, { recursive: true });
 
 const startedAt = performance.now();
 const results: Result[] = [];
-for (const measurement of plan) {
+for (const measurement of options.plan) {
   const stacks = measurement.stacks.filter((name) => options.stacks.includes(name));
   // A B C A B C: what disturbs the machine for a while disturbs all stacks.
   for (let round = 0; round < options.rounds; round++) {
@@ -39,6 +38,15 @@ console.log(`${minutes.toFixed(1)} minutes; written to ${FOLDER}results.md and r
 const failed = results.some(({ figures }) => figures === undefined || figures.wrong > 0);
 process.exit(failed ? 1 : 0);
 
+function optionsOrExit(): Options {
+  try {
+    return parseOptions(process.argv.slice(2));
+  } catch (error) {
+    console.error(`rivulet: unable to run the benchmark: ${(error as Error).message}`);
+    process.exit(1);
+  }
+}
+
 async function measureQuietly(
   measurement: Measurement,
   stack: StackName,
@@ -53,8 +61,9 @@ async function measureQuietly(
 async function measure(measurement: Measurement, stack: StackName, round: number): Promise<Result> {
   const { id } = measurement;
   const profilePath = options.profiled ? `${FOLDER}${id}-${stack}.cpuprofile` : undefined;
-  const session = await startSession(stack, measurement.serve ?? {}, profilePath);
-  const foreignCores = meterForeignCpu(session.pids);
+  if (profilePath !== undefined) await rm(profilePath, { force: true });
+  const session = await startSession(stack, { ...measurement, profilePath });
+  const foreignCores = meterForeignCpu(() => session.pids);
   let figures: Figures | undefined;
   let error: string | undefined;
   try {
@@ -65,7 +74,7 @@ async function measure(measurement: Measurement, stack: StackName, round: number
   const result = { measurement: id, stack, round, figures, error, foreignCores: foreignCores() };
   await session.stop();
   console.log(`${id} ${stack} ${error ?? oneLine(figures ?? {})}`);
-  if (profilePath !== undefined && error === undefined) {
+  if (profilePath !== undefined && existsSync(profilePath)) {
     console.log(`${await summarizeProfile(profilePath)}\n${profilePath}\n`);
   }
   return result;

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Measurement } from './measurements/measurement.js';
+import { createPlan } from './plan.js';
 import { type StackName, STACKS } from './stacks/stack.js';
 
 export interface Options {
@@ -8,8 +9,7 @@ export interface Options {
   profiled: boolean;
   rounds: number;
   stacks: readonly StackName[];
-  /** @returns true if the measurement was chosen. */
-  includes(measurement: Measurement): boolean;
+  plan: readonly Measurement[];
 }
 
 /** @throws {Error} an option is unknown or has a wrong value. */
@@ -24,21 +24,33 @@ export function parseOptions(args: readonly string[]): Options {
       only: { type: 'string' },
     },
   });
-  const { quick, prof, rounds = quick ? '1' : '3' } = values;
+  const { quick, prof, rounds = quick ? '1' : '3', stacks, only } = values;
   if (!/^[1-9]\d?$/.test(rounds)) throw new Error(`--rounds is ${rounds}; it must be 1 to 99`);
-  const only = values.only?.split(',');
   return {
     quick,
     profiled: prof,
     rounds: Number(rounds),
-    stacks: values.stacks === undefined ? STACKS : values.stacks.split(',').map(stackOf),
-    includes: ({ id }) =>
-      only === undefined || only.some((name) => id === name || id.startsWith(`${name}-`)),
+    stacks: stacks === undefined ? STACKS : stacks.split(',').map(stackOf),
+    plan: choose(createPlan(quick), only?.split(',')),
   };
 }
 
 function stackOf(name: string): StackName {
   const stack = STACKS.find((known) => known === name);
-  if (stack === undefined) throw new Error(`--stacks has ${name}; it may have ${STACKS.join(',')}`);
+  if (stack === undefined)
+    throw new Error(`--stacks has ${name}; it may have ${STACKS.join(', ')}`);
   return stack;
+}
+
+/** The measurements that have one of the names, or one before a `-`. */
+function choose(plan: readonly Measurement[], names: readonly string[] | undefined) {
+  if (names === undefined) return plan;
+  const has = ({ id }: Measurement, name: string): boolean =>
+    id === name || id.startsWith(`${name}-`);
+  for (const name of names) {
+    if (plan.some((measurement) => has(measurement, name))) continue;
+    const ids = plan.map(({ id }) => id).join(', ');
+    throw new Error(`--only has ${name}; it may have ${ids}`);
+  }
+  return plan.filter((measurement) => names.some((name) => has(measurement, name)));
 }

@@ -1,28 +1,51 @@
+import { answerLength } from './measurements/answer-length.js';
+import { besideStopped } from './measurements/beside-stopped.js';
 import { cacheHit } from './measurements/cache-hit.js';
+import { churn } from './measurements/churn.js';
 import { firstText } from './measurements/first-text.js';
 import { fullSpeed } from './measurements/full-speed.js';
 import { idle } from './measurements/idle.js';
 import type { Measurement } from './measurements/measurement.js';
 import { paced } from './measurements/paced.js';
 import { stoppedReader } from './measurements/stopped-reader.js';
+import { watchers } from './measurements/watchers.js';
 import { STACKS } from './stacks/stack.js';
 
 const COMPARED = ['ws', 'sio', 'rivulet'] as const;
 
 /** Everything that is measured, in its order. A quick run has shorter windows and fewer stacks. */
 export function createPlan(quick: boolean): Measurement[] {
-  const seconds = quick ? 3 : 7;
-  const all = quick ? COMPARED : STACKS;
+  const seconds = quick ? 2.5 : 7;
+  const most = quick ? COMPARED : STACKS;
+  /** Tokens in all, for answers of each length. */
+  const lengthTokens = quick ? 40_000 : 200_000;
   return [
     paced('paced-1000', STACKS, { streams: 1_000, burst: 1, seconds }),
-    paced('paced-2000', all, { streams: 2_000, burst: 1, seconds }),
+    paced('paced-2000', most, { streams: 2_000, burst: 1, seconds }),
     paced('paced-4000', ['ws', 'rivulet'], { streams: 4_000, burst: 1, seconds }),
-    paced('bursts-5', all, { streams: 1_000, burst: 5, seconds }),
+    paced('bursts-5', most, { streams: 1_000, burst: 5, seconds }),
     fullSpeed('full-100', STACKS, { streams: 100, tokens: quick ? 1_000 : 3_000 }),
     fullSpeed('full-1', STACKS, { streams: 1, tokens: quick ? 50_000 : 150_000 }),
     firstText('first-text', STACKS, { questions: quick ? 100 : 250 }),
     cacheHit('cache-hit', { questions: quick ? 100 : 250 }),
     idle('idle', COMPARED, { connections: 1_000 }),
     stoppedReader('stopped-reader', COMPARED, { tokens: 400_000 }),
+    ...(['ollama', 'gemini'] as const).map((api) =>
+      fullSpeed(`relay-${api}`, COMPARED, { streams: 20, tokens: quick ? 1_000 : 5_000, api }),
+    ),
+    besideStopped('beside-stopped', { seconds }),
+    churn('churn', { streams: quick ? 2_000 : 10_000 }),
+    ...[1, 10, 100].map((streams) =>
+      paced(`paced-${streams}`, COMPARED, { streams, burst: 1, seconds }),
+    ),
+    ...[1, 10, 100, 1_000].map((kilobytes) =>
+      answerLength(`length-${kilobytes}`, COMPARED, {
+        units: kilobytes * 1_000,
+        answers: Math.max(1, lengthTokens / (200 * kilobytes)),
+      }),
+    ),
+    ...[1, 10, 100].map((readers) =>
+      watchers(`watchers-${readers}`, COMPARED, { readers, seconds: quick ? 2 : 5 }),
+    ),
   ];
 }

@@ -1,8 +1,9 @@
 import type { ClientCommands } from './processes/clients.js';
 import { type Remote, startRemote } from './processes/remote.js';
 import type { ServerCommands } from './processes/server.js';
-import type { ServeOptions, StackName } from './stacks/stack.js';
-import type { StreamRequest } from './upstream.js';
+import type { ModelCommands } from './processes/model.js';
+import type { Model, ServeOptions, StackName } from './stacks/stack.js';
+import type { StreamRequest } from './tokens/upstream.js';
 
 /** What both processes used, and the upstream did, while something was measured. */
 export interface Used {
@@ -23,33 +24,52 @@ export interface Session {
   readonly server: Remote<ServerCommands>;
   readonly clients: Remote<ClientCommands>;
   readonly pids: readonly number[];
-  connect(count: number): Promise<void>;
+  connect(count: number, clients?: Remote<ClientCommands>): Promise<void>;
+  /** Starts one more process with clients of the same server. */
+  startClients(): Promise<Remote<ClientCommands>>;
   /** Lets both processes compile what they run often, and their heaps grow. */
   warm(tokens: number): Promise<void>;
   measure(work: () => Promise<unknown>): Promise<Used>;
   stop(): Promise<void>;
 }
 
+export interface SessionOptions {
+  serve?: Omit<ServeOptions, 'tokens' | 'model'>;
+  api?: Model['api'];
+  /** Where to write a CPU profile of the server while it is measured. */
+  profilePath?: string | undefined;
+}
+
 export async function startSession(
   stack: StackName,
-  options: Omit<ServeOptions, 'tokens'>,
-  profilePath: string | undefined,
+  { serve = {}, api, profilePath }: SessionOptions,
 ): Promise<Session> {
-  const [server, clients] = await Promise.all([
+  const startClients = () => startRemote<ClientCommands>('./clients.ts', [stack]);
+  const [server, clients, model] = await Promise.all([
     startRemote<ServerCommands>('./server.ts', [stack]),
-    startRemote<ClientCommands>('./clients.ts', [stack]),
+    startClients(),
+    api && startRemote<ModelCommands>('./model.ts', []),
   ]);
-  const url = `http://127.0.0.1:${await server.call('serve', options)}`;
-  const connect = (count: number): Promise<void> =>
-    clients.call('connect', url, count, { oneUser: options.oneUser === true });
+  const remotes: Remote<unknown>[] = [server, clients, ...(model ? [model] : [])];
+  const upstream = api && model && { api, url: await model.call('serve') };
+  const url = `http://127.0.0.1:${await server.call('serve', { ...serve, model: upstream })}`;
+  const connect = (count: number, from = clients): Promise<void> =>
+    from.call('connect', url, count, { oneUser: serve.oneUser === true });
   const usages = () => Promise.all([server.call('usage'), clients.call('usage')]);
 
   return {
     stack,
     server,
     clients,
-    pids: [server.pid, clients.pid],
+    get pids() {
+      return remotes.map(({ pid }) => pid);
+    },
     connect,
+    async startClients() {
+      const more = await startClients();
+      remotes.push(more);
+      return more;
+    },
     async warm(tokens) {
       await connect(1);
       await clients.call('run', [requestOf({ id: -1, tokens, burst: 16 })], 20_000);
@@ -72,7 +92,7 @@ export async function startSession(
       };
     },
     async stop() {
-      await Promise.all([server.kill(), clients.kill()]);
+      await Promise.all(remotes.map((remote) => remote.kill()));
     },
   };
 }

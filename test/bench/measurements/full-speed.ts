@@ -1,6 +1,6 @@
 import { requestOf } from '../session.js';
 import type { Outcome } from '../processes/clients.js';
-import type { StackName } from '../stacks/stack.js';
+import type { Model, StackName } from '../stacks/stack.js';
 import type { Measurement } from './measurement.js';
 
 const DEADLINE_MS = 60_000;
@@ -9,12 +9,12 @@ const DEADLINE_MS = 60_000;
 export function fullSpeed(
   id: string,
   stacks: readonly StackName[],
-  { streams, tokens, fromOllama }: { streams: number; tokens: number; fromOllama?: true },
+  { streams, tokens, api }: { streams: number; tokens: number; api?: Model['api'] },
 ): Measurement {
   return {
     id,
     stacks,
-    ...(fromOllama && { fromOllama }),
+    ...(api && { api }),
     async run(session) {
       await session.warm(20_000);
       await session.connect(streams);

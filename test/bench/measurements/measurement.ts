@@ -1,5 +1,5 @@
 import type { Session } from '../session.js';
-import type { ServeOptions, StackName } from '../stacks/stack.js';
+import type { Model, ServeOptions, StackName } from '../stacks/stack.js';
 
 /** Something that is measured of each stack. */
 export interface Measurement {
@@ -7,9 +7,9 @@ export interface Measurement {
   id: string;
   stacks: readonly StackName[];
   /** How the server is started. */
-  serve?: Omit<ServeOptions, 'tokens' | 'ollamaUrl'>;
-  /** The server's tokens come from an Ollama, which is a process of its own. */
-  fromOllama?: true;
+  serve?: Omit<ServeOptions, 'tokens' | 'model'>;
+  /** The server gets its tokens from a model's server with this API, which is a process of its own. */
+  api?: Model['api'];
   run(session: Session): Promise<Figures>;
 }
 

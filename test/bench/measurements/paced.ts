@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { latenciesMs } from '../tokens/latencies.js';
 import { requestOf } from '../session.js';
 import type { StackName } from '../stacks/stack.js';
 import { percentile } from '../statistics.js';
@@ -48,20 +49,16 @@ export function paced(id: string, stacks: readonly StackName[], pace: Pace): Mea
       const yieldedAt = await session.server.call('times');
 
       const settled = Math.ceil(SETTLING_MS / EVERY_MS) * burst;
-      const latenciesMs: number[] = [];
-      for (const [stream, arrivals] of arrivedAt) {
+      const latencies = [...arrivedAt].flatMap(([stream, arrivals]) => {
         const yields = yieldedAt.get(stream);
-        if (yields === undefined) continue;
-        for (let i = settled; i < tokens; i++) {
-          if (arrivals[i]! > 0 && yields[i]! > 0) latenciesMs.push(arrivals[i]! - yields[i]!);
-        }
-      }
+        return yields === undefined ? [] : latenciesMs(yields, arrivals, settled);
+      });
       return {
         wrong,
         serverCpu: used.serverCpu / used.emitted,
         clientCpu: used.clientCpu / used.emitted,
-        p50: percentile(latenciesMs, 0.5),
-        p99: percentile(latenciesMs, 0.99),
+        p50: percentile(latencies, 0.5),
+        p99: percentile(latencies, 0.99),
         delivered: (100 * arrived) / (streams * tokens),
         serverBusy: used.serverBusy,
         clientBusy: used.clientBusy,

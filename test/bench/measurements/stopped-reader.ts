@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { requestOf } from '../session.js';
 import type { StackName } from '../stacks/stack.js';
-import { unitsOf } from '../text.js';
+import { unitsOf } from '../tokens/text.js';
 import type { Measurement } from './measurement.js';
 
 const POLLING_MS = 250;

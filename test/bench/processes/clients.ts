@@ -1,13 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { monotonicMs } from '../clock.js';
-import { createRecorder, type Recorder } from '../recorder.js';
+import { monotonicMs } from '../tokens/clock.js';
+import { createRecorder, type Recorder } from '../tokens/recorder.js';
 import {
   type ConnectOptions,
   type Connection,
   loadStack,
   type StackName,
 } from '../stacks/stack.js';
-import type { StreamRequest } from '../upstream.js';
+import type { StreamRequest } from '../tokens/upstream.js';
 import { answerCalls } from './remote.js';
 import { usage } from './usage.js';
 

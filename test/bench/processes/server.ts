@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { Session } from 'node:inspector/promises';
 import { loadStack, type ServeOptions, type StackName } from '../stacks/stack.js';
-import { scriptedTokens, upstream, yieldedAt } from '../upstream.js';
-import { ollamaTokens } from '../ollama-tokens.js';
+import { scriptedTokens, upstream, yieldedAt } from '../tokens/upstream.js';
+import { relay } from '../tokens/relay.js';
 import { answerCalls } from './remote.js';
 import { usage, usageAfterCollection } from './usage.js';
 
@@ -13,14 +13,12 @@ const inspector = new Session();
 let peakRss = 0;
 
 const commands = {
-  serve: ({ ollamaUrl, ...rest }: Omit<ServeOptions, 'tokens'>) =>
-    stack.serve({
-      ...rest,
-      ollamaUrl,
-      tokens: ollamaUrl === undefined ? scriptedTokens : ollamaTokens(ollamaUrl),
-    }),
+  serve: (options: Omit<ServeOptions, 'tokens'>) =>
+    stack.serve({ ...options, tokens: options.model ? relay(options.model) : scriptedTokens }),
   usage: () => ({ ...usage(), ...upstream }),
   usageAfterCollection: () => ({ ...usageAfterCollection(), ...upstream }),
+  /** Timers, handles and requests that keep the process alive. */
+  resources: () => process.getActiveResourcesInfo().length,
   /** When each token of each timed stream was yielded, since the last call. */
   times() {
     const times = new Map(yieldedAt);

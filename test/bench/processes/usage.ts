@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { monotonicMs } from '../clock.js';
+import { monotonicMs } from '../tokens/clock.js';
 
 /** What a process has used so far. */
 export interface Usage {

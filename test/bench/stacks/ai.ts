@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { ReadableStream } from 'node:stream/web';
 import { DefaultChatTransport, type LanguageModel, streamText } from 'ai';
-import type { StreamRequest, TokenSource } from '../upstream.js';
+import type { StreamRequest, TokenSource } from '../tokens/upstream.js';
 import type { Connection, ServeOptions } from './stack.js';
 
 // The AI SDK as its users get it: `streamText` piped to a response, and its own transport, which parses and

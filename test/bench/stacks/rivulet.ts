@@ -1,7 +1,14 @@
 import { type Answer, createClient } from '@rivulet/client';
-import { createLogger, createServer, ollama, type Provider, questionOf } from '@rivulet/server';
+import {
+  createLogger,
+  createServer,
+  gemini,
+  ollama,
+  type Provider,
+  questionOf,
+} from '@rivulet/server';
 import { filter, firstValueFrom } from 'rxjs';
-import type { StreamRequest, TokenSource } from '../upstream.js';
+import type { StreamRequest, TokenSource } from '../tokens/upstream.js';
 import type { ConnectOptions, Connection, ServeOptions } from './stack.js';
 
 // Rivulet as its users get it: the whole server and the client, with nothing turned off but the caches.
@@ -10,22 +17,14 @@ const MANY = 1_000_000;
 const DEADLINES = { firstChunkMs: 120_000, stallMs: 120_000, totalMs: 300_000 };
 
 export async function serve(options: ServeOptions): Promise<number> {
-  const { ollamaUrl, retentionMs, oneUser = false, cache = false } = options;
+  const { retentionMs, oneUser = false, cache = false } = options;
   const server = await createServer({
     env: {},
     host: '127.0.0.1',
     port: 0,
     logger: createLogger('silent'),
     cache: { enabled: cache },
-    providers: [
-      {
-        provider:
-          ollamaUrl === undefined
-            ? scriptedProvider(options.tokens)
-            : ollama({ host: ollamaUrl, model: 'bench' }),
-        deadlines: DEADLINES,
-      },
-    ],
+    providers: [{ provider: providerOf(options), deadlines: DEADLINES }],
     // All clients have one address here.
     rateLimit: { requests: MANY },
     limits: {
@@ -41,6 +40,17 @@ export async function serve(options: ServeOptions): Promise<number> {
     ...(oneUser && { authenticate: () => ({ principal: 'user' }) }),
   });
   return Number(new URL(await server.listen()).port);
+}
+
+function providerOf({ tokens, model }: ServeOptions): Provider {
+  switch (model?.api) {
+    case 'ollama':
+      return ollama({ host: model.url, model: 'bench' });
+    case 'gemini':
+      return gemini({ apiKey: 'key', model: 'bench', baseUrl: model.url });
+    case undefined:
+      return scriptedProvider(tokens);
+  }
 }
 
 function scriptedProvider(tokens: TokenSource): Provider {

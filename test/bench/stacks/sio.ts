@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
-import type { StreamRequest } from '../upstream.js';
+import type { StreamRequest } from '../tokens/upstream.js';
 import type { Connection, ServeOptions } from './stack.js';
 
 // Plain Socket.IO over WebSocket: an `emit` for each token; watchers are a room.

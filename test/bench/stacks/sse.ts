@@ -8,7 +8,7 @@ import {
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import type { StreamRequest } from '../upstream.js';
+import type { StreamRequest } from '../tokens/upstream.js';
 import type { Connection, ServeOptions } from './stack.js';
 
 // Server-sent events by Node.js alone: a `data:` line for each token; the end of the response is the end.

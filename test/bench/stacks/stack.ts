@@ -1,4 +1,4 @@
-import type { StreamRequest, TokenSource } from '../upstream.js';
+import type { StreamRequest, TokenSource } from '../tokens/upstream.js';
 
 export const STACKS = ['ws', 'sse', 'sio', 'ai', 'rivulet'] as const;
 export type StackName = (typeof STACKS)[number];
@@ -11,11 +11,17 @@ export interface Stack {
   connect(url: string, options: ConnectOptions): Promise<Connection>;
 }
 
+/** A model's server. */
+export interface Model {
+  api: 'ollama' | 'gemini';
+  url: string;
+}
+
 export interface ServeOptions {
   /** The tokens for a request. */
   tokens: TokenSource;
-  /** Where the tokens come from an Ollama: its URL, for a stack that has its own client. */
-  ollamaUrl?: string | undefined;
+  /** Where the tokens come from, for a stack that has its own client of it; else a script. */
+  model?: Model | undefined;
   /** Repeated requests are answered from the server's cache, where there is one. */
   cache?: boolean;
   /** All connections are those of one user. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { type RawData, WebSocket, WebSocketServer } from 'ws';
-import type { StreamRequest } from '../upstream.js';
+import type { StreamRequest } from '../tokens/upstream.js';
 import type { Connection, ServeOptions } from './stack.js';
 
 // `ws` alone: a frame for each token, an empty one at the end. All ratios are to this stack.

@@ -1,7 +1,9 @@
 import { cpus } from 'node:os';
+import { type Curve, CURVES } from './curves.js';
 import { medianOf, type Result } from './results.js';
 import { type Goal, ROWS } from './rows.js';
-import { type StackName, STACKS } from './stacks/stack.js';
+import { table } from './table.js';
+import { type StackName, STACKS } from '../stacks/stack.js';
 
 const NAMES: Record<StackName, string> = {
   ws: '`ws`',
@@ -19,6 +21,7 @@ export function report(results: readonly Result[]): string {
     '# Benchmark',
     `${rounds(results)}, medians; ${cpus().length} x ${cpu?.model ?? 'unknown CPU'}, Node.js ${process.version}.`,
     rowTable(results, stacks),
+    ...CURVES.flatMap((curve) => curveTable(curve, results, stacks)),
     notes(results),
   ].join('\n\n');
 }
@@ -55,44 +58,54 @@ function verdict(goal: Goal | undefined, measured: number | undefined): string {
   return isMet ? 'yes' : '**no**';
 }
 
-/** What makes figures doubtful, and what failed. */
-function notes(results: readonly Result[]): string {
-  const wrong = results.filter(({ figures }) => figures !== undefined && figures.wrong > 0);
-  const lines = [
-    ...results.flatMap(({ measurement, stack, round, error }) =>
-      error === undefined
-        ? []
-        : [`**Failed**: ${measurement}, ${stack}, round ${round + 1}: ${error}`],
+function curveTable(
+  { title, points, figures }: Curve,
+  results: readonly Result[],
+  stacks: readonly StackName[],
+): string[] {
+  const columns = figures.flatMap(({ figure, title: name, unit }) =>
+    stacks.map((stack) => ({ figure, unit, stack, head: `${NAMES[stack]} ${name}` })),
+  );
+  const rows = points.map(({ label, measurement }) => [
+    label,
+    ...columns.map(({ figure, unit, stack }) =>
+      format(medianOf(results, measurement, stack, figure), unit),
     ),
-    ...wrong.map(
-      ({ measurement, stack, round, figures }) =>
-        `**Wrong text**: ${measurement}, ${stack}, round ${round + 1}: ${figures?.wrong} streams`,
-    ),
-    ...results.flatMap(({ measurement, stack, round, foreignCores = 0 }) =>
-      foreignCores < NOTABLE_CORES
-        ? []
-        : [
-            `Other processes used ${foreignCores.toFixed(1)} cores: ${measurement}, ${stack}, round ${round + 1}`,
-          ],
-    ),
-    ...results.flatMap(({ measurement, stack, round, figures }) =>
-      (figures?.['clientBusy'] ?? 0) < SATURATED
-        ? []
-        : [
-            `The clients' process was saturated, so latencies are partly its own: ${measurement}, ${stack}, round ${round + 1}`,
-          ],
-    ),
-  ];
-  if (wrong.length === 0) lines.unshift('All text was exact.');
-  return lines.map((line) => `- ${line}`).join('\n');
+  ]);
+  const filled = columns.map((_, i) => rows.some((cells) => cells[i + 1] !== ''));
+  const shown = (cells: readonly string[]) => cells.filter((__, i) => i === 0 || filled[i - 1]);
+  const shownRows = rows.map(shown).filter((cells) => cells.some((cell, i) => i > 0 && cell));
+  if (shownRows.length === 0) return [];
+  return [`## ${title}`, table(shown(['', ...columns.map(({ head }) => head)]), shownRows)];
 }
 
+/** Less is usual on a machine that does nothing else. */
 const NOTABLE_CORES = 0.2;
+/** With less to spare, latencies are partly those of the clients. */
 const SATURATED = 0.95;
 
-function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
-  const rule = heads.map(() => '---');
-  return [heads, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+/** What failed, and what makes figures doubtful. */
+function notes(results: readonly Result[]): string {
+  const lines = results.flatMap((result) => {
+    const { measurement, stack, round, error, figures } = result;
+    const where = `${measurement}, ${stack}, round ${round + 1}`;
+    if (figures === undefined) return [`**Failed**: ${where}: ${error}`];
+    return [
+      ...(figures.wrong > 0 ? [`**Wrong text**: ${where}: ${figures.wrong} streams`] : []),
+      ...((figures['clientBusy'] ?? 0) > SATURATED
+        ? [`The clients were saturated, and their latencies are partly their own: ${where}`]
+        : []),
+    ];
+  });
+  if (results.every(({ figures }) => figures?.wrong === 0)) lines.unshift('All text was exact.');
+  const foreign = results.map(({ foreignCores = 0 }) => foreignCores);
+  const noisy = foreign.filter((cores) => cores > NOTABLE_CORES);
+  if (noisy.length > 0) {
+    lines.push(
+      `Other processes used ${NOTABLE_CORES} to ${Math.max(...noisy).toFixed(1)} cores during ${noisy.length} of ${foreign.length} measurements. Latencies and CPU times of those are too high.`,
+    );
+  }
+  return lines.map((line) => `- ${line}`).join('\n');
 }
 
 function format(value: number | undefined, unit: string): string {

@@ -1,6 +1,6 @@
-import { median } from './measure.js';
-import type { Figures } from './measurements/measurement.js';
-import type { StackName } from './stacks/stack.js';
+import { median } from '../statistics.js';
+import type { Figures } from '../measurements/measurement.js';
+import type { StackName } from '../stacks/stack.js';
 
 /** One measurement of one stack in one round. */
 export interface Result {

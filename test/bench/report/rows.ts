@@ -1,4 +1,4 @@
-import type { StackName } from './stacks/stack.js';
+import type { StackName } from '../stacks/stack.js';
 
 /** A line of the table: one figure of a measurement, and what Rivulet should reach. */
 export interface Row {
@@ -171,9 +171,39 @@ export const ROWS: readonly Row[] = [
   },
   {
     title: 'Server CPU a token, relay of an Ollama at full speed',
-    measurement: 'relay',
+    measurement: 'relay-ollama',
     figure: 'serverCpu',
     unit: CPU,
     goal: { atMost: 1.15, timesThatOf: 'sio' },
+  },
+  {
+    title: 'Server CPU a token, relay of Gemini at full speed',
+    measurement: 'relay-gemini',
+    figure: 'serverCpu',
+    unit: CPU,
+  },
+  {
+    title: 'Added latency of a reader, p99',
+    measurement: 'beside-stopped',
+    figure: 'aloneP99',
+    unit: 'ms',
+  },
+  {
+    title: 'The same beside 1,000 stopped readers',
+    measurement: 'beside-stopped',
+    figure: 'p99',
+    unit: 'ms',
+  },
+  {
+    title: 'Stopped reader of a shared stream, RSS',
+    measurement: 'beside-stopped',
+    figure: 'readerRss',
+    unit: 'KB',
+  },
+  {
+    title: 'Heap left of a stream that came and went',
+    measurement: 'churn',
+    figure: 'heapBytes',
+    unit: 'B',
   },
 ];

@@ -24,9 +24,7 @@ export interface Session {
   readonly server: Remote<ServerCommands>;
   readonly clients: Remote<ClientCommands>;
   readonly pids: readonly number[];
-  connect(count: number, clients?: Remote<ClientCommands>): Promise<void>;
-  /** Starts one more process with clients of the same server. */
-  startClients(): Promise<Remote<ClientCommands>>;
+  connect(count: number): Promise<void>;
   /** Lets both processes compile what they run often, and their heaps grow. */
   warm(tokens: number): Promise<void>;
   measure(work: () => Promise<unknown>): Promise<Used>;
@@ -44,32 +42,24 @@ export async function startSession(
   stack: StackName,
   { serve = {}, api, profilePath }: SessionOptions,
 ): Promise<Session> {
-  const startClients = () => startRemote<ClientCommands>('./clients.ts', [stack]);
   const [server, clients, model] = await Promise.all([
     startRemote<ServerCommands>('./server.ts', [stack]),
-    startClients(),
+    startRemote<ClientCommands>('./clients.ts', [stack]),
     api && startRemote<ModelCommands>('./model.ts', []),
   ]);
   const remotes: Remote<unknown>[] = [server, clients, ...(model ? [model] : [])];
   const upstream = api && model && { api, url: await model.call('serve') };
   const url = `http://127.0.0.1:${await server.call('serve', { ...serve, model: upstream })}`;
-  const connect = (count: number, from = clients): Promise<void> =>
-    from.call('connect', url, count, { oneUser: serve.oneUser === true });
+  const connect = (count: number): Promise<void> =>
+    clients.call('connect', url, count, { oneUser: serve.oneUser === true });
   const usages = () => Promise.all([server.call('usage'), clients.call('usage')]);
 
   return {
     stack,
     server,
     clients,
-    get pids() {
-      return remotes.map(({ pid }) => pid);
-    },
+    pids: remotes.map(({ pid }) => pid),
     connect,
-    async startClients() {
-      const more = await startClients();
-      remotes.push(more);
-      return more;
-    },
     async warm(tokens) {
       await connect(1);
       await clients.call('run', [requestOf({ id: -1, tokens, burst: 16 })], 20_000);

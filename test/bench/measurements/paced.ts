@@ -7,8 +7,6 @@ import type { Measurement } from './measurement.js';
 
 /** Later tokens are not waited for. */
 const LATE_MS = 2_000;
-/** The start of all streams at once is not part of what is measured. */
-const SETTLING_MS = 1_200;
 /** The time that streams have to begin, each at a moment of its own. */
 const FIRST_MS = 300;
 
@@ -17,13 +15,15 @@ export interface Pace {
   /** Tokens that arrive together, every 50 ms. */
   burst: number;
   seconds: number;
+  /** The first part of the time is not measured: all streams start in it. */
+  settlingMs: number;
 }
 
 const EVERY_MS = 50;
 
 /** Many streams at the pace of a model: what a token costs the server, and how late it comes. */
 export function paced(id: string, stacks: readonly StackName[], pace: Pace): Measurement {
-  const { streams, burst, seconds } = pace;
+  const { streams, burst, seconds, settlingMs } = pace;
   const tokens = Math.round((seconds * 1000) / EVERY_MS) * burst;
   return {
     id,
@@ -43,12 +43,12 @@ export function paced(id: string, stacks: readonly StackName[], pace: Pace): Mea
         }),
       );
       const running = session.clients.call('run', requests, FIRST_MS + seconds * 1000 + LATE_MS);
-      await wait(SETTLING_MS);
-      const used = await session.measure(() => wait(seconds * 1000 - SETTLING_MS));
+      await wait(settlingMs);
+      const used = await session.measure(() => wait(seconds * 1000 - settlingMs));
       const { wrong, tokens: arrived, arrivedAt } = await running;
       const yieldedAt = await session.server.call('times');
 
-      const settled = Math.ceil(SETTLING_MS / EVERY_MS) * burst;
+      const settled = Math.ceil(settlingMs / EVERY_MS) * burst;
       const latencies = [...arrivedAt].flatMap(([stream, arrivals]) => {
         const yields = yieldedAt.get(stream);
         return yields === undefined ? [] : latenciesMs(yields, arrivals, settled);

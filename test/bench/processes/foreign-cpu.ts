@@ -26,9 +26,9 @@ function processSeconds(pid: number): number {
 }
 
 /** @returns a function that gives the cores that other processes have used since, undefined if unknown. */
-export function meterForeignCpu(pids: () => readonly number[]): () => number | undefined {
+export function meterForeignCpu(pids: readonly number[]): () => number | undefined {
   const ours = (): number =>
-    [process.pid, ...pids()].reduce((sum, pid) => sum + processSeconds(pid), 0);
+    [process.pid, ...pids].reduce((sum, pid) => sum + processSeconds(pid), 0);
   const machine = machineSeconds();
   if (machine === undefined) return () => undefined;
   const before = machine - ours();

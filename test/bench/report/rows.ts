@@ -183,24 +183,6 @@ export const ROWS: readonly Row[] = [
     unit: CPU,
   },
   {
-    title: 'Added latency of a reader, p99',
-    measurement: 'beside-stopped',
-    figure: 'aloneP99',
-    unit: 'ms',
-  },
-  {
-    title: 'The same beside 1,000 stopped readers',
-    measurement: 'beside-stopped',
-    figure: 'p99',
-    unit: 'ms',
-  },
-  {
-    title: 'Stopped reader of a shared stream, RSS',
-    measurement: 'beside-stopped',
-    figure: 'readerRss',
-    unit: 'KB',
-  },
-  {
     title: 'Heap left of a stream that came and went',
     measurement: 'churn',
     figure: 'heapBytes',

@@ -1,14 +1,14 @@
 /**
- * `performance.now()` is cheap and begins at a time of its own in each process. The difference to
- * CLOCK_MONOTONIC is smallest where nothing interrupted the two reads.
+ * `performance.now()` is cheap and begins at a time of its own in each process. An interruption between
+ * the two reads makes their difference smaller, never larger.
  */
 function offsetMs(): number {
-  let smallest = Infinity;
+  let largest = -Infinity;
   for (let i = 0; i < 1_000; i++) {
     const readMs = Number(process.hrtime.bigint()) / 1e6;
-    smallest = Math.min(smallest, readMs - performance.now());
+    largest = Math.max(largest, readMs - performance.now());
   }
-  return smallest;
+  return largest;
 }
 
 const offset = offsetMs();

@@ -2,6 +2,7 @@ import { createServer, currentTime, resolveSettings, searchDocs } from '@rivulet
 import { isPortTaken } from '../packages/server/src/listen.js';
 import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
+import { serveDocument } from './documents.js';
 import { createHostCheck, refuseHost } from './hosts.js';
 import { createPages } from './pages.js';
 
@@ -15,8 +16,8 @@ await runProcess(async () => {
     tools: [searchDocs(), currentTime()],
     metrics: metricsEnabled ? exposePrometheus() : undefined,
     page: (request, response) => {
-      if (hosts.isAllowed(request.headers.host)) vite.middlewares(request, response);
-      else refuseHost(request, response);
+      if (!hosts.isAllowed(request.headers.host)) refuseHost(request, response);
+      else if (!serveDocument(request, response)) vite.middlewares(request, response);
     },
   });
   const vite = await createPages({ http: server.http, allowedHosts: hosts.forVite });

@@ -1,5 +1,5 @@
 import { copyFileSync, mkdirSync } from 'node:fs';
-import { DOCUMENTS } from '../packages/server/dist/generate/providers/docs-sections.js';
+import { DOCUMENTS } from '../packages/server/dist/providers/docs/sections.js';
 
 // The docs provider answers from these; in a published package there is no repository to read.
 const root = new URL('../', import.meta.url);

@@ -120,6 +120,8 @@ function unixLines(text: string): string {
 function createMarked(stage: 'draft' | 'finished'): Marked {
   return new Marked({
     gfm: true,
+    // HTML in an answer is text: structure comes from Markdown alone. `undefined` means "no such token".
+    tokenizer: { html: () => undefined, tag: () => undefined },
     renderer: {
       code({ text, lang, raw }) {
         const language = /^[\w+#.-]+/.exec(lang ?? '')?.[0]?.toLowerCase() ?? '';

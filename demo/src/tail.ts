@@ -10,6 +10,7 @@ export function drawableTail(tail: string): string {
   return remend(closeCodeSpan(dropUncertainEnd(certain)), {
     linkMode: 'text-only',
     // These change the text itself, so the block would look different once it is complete.
+    htmlTags: false,
     setextHeadings: false,
     comparisonOperators: false,
     singleTilde: false,

@@ -268,3 +268,28 @@ describe('a provider that was left alone', () => {
     expect(state.calls).toBe(6);
   });
 });
+
+describe('a provider that keeps sending', () => {
+  it.each<[string, MockStep]>([
+    ['text', { text: 'word ' }],
+    ['thoughts', { thought: 'hm ' }],
+  ])('%s is not found dead for a limit in all', async (_, step) => {
+    const provider = mockProvider(
+      async function* () {
+        for (;;) {
+          yield step;
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      },
+      { name: 'api' },
+    );
+    const deadlines = { firstChunkMs: 1_000, stallMs: 1_000, totalMs: 9_950 };
+    const { ask, breaker } = coreOf(providerConfigOf(provider, { deadlines }));
+    for (let i = 0; i < 8; i++) {
+      const answer = ask();
+      await vi.advanceTimersByTimeAsync(10_100);
+      expect((await answer).at(-1)).toMatchObject({ code: 'provider_timeout' });
+    }
+    expect(breaker()).toBe('closed');
+  });
+});

@@ -35,12 +35,15 @@ describe('an answer that is left', () => {
     left.release();
     const other = client.start({ query: 'other' });
     const call = await nextCall();
+    call.say('Here.');
     call.finish();
     await other.result;
     expect(calls).toHaveLength(1);
 
     left.resume();
-    (await nextCall()).finish();
+    const second = await nextCall();
+    second.say('There.');
+    second.finish();
     expect(await left.result).toMatchObject({ status: 'done' });
     expect(calls).toHaveLength(2);
   });

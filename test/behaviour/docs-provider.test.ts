@@ -1,9 +1,6 @@
 import { docs, type Prompt } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
-import {
-  readSections,
-  splitSections,
-} from '../../packages/server/src/generate/providers/docs-sections.js';
+import { readSections, splitSections } from '../../packages/server/src/providers/docs/sections.js';
 
 async function ask(question: string, wordMs = 0): Promise<string[]> {
   const prompt: Prompt = {

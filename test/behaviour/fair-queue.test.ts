@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createQueue, type Slot } from '../../packages/server/src/generate/queue.js';
+import { createQueue, type Slot } from '../../packages/server/src/upstream/queue.js';
 import { answer, ask, queryOf } from '../harness/ask.js';
 import { ownClock, settled } from '../harness/clock.js';
 import { providerConfigOf } from '../harness/providers.js';

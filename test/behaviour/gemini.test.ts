@@ -2,8 +2,8 @@ import { inspect } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { gemini } from '../../packages/server/src/generate/providers/gemini.js';
-import type { Prompt, Provider } from '../../packages/server/src/generate/providers/provider.js';
+import { gemini } from '../../packages/server/src/providers/gemini/gemini.js';
+import type { Prompt, Provider } from '../../packages/server/src/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
 import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
 import { describeLeaving } from '../harness/leaving.js';
@@ -12,6 +12,9 @@ const KEY = 'AIza-key-that-stays-here';
 const MODEL = 'gemini-2.5-flash';
 const SECRET = 'xyzzy plugh';
 const BEGUN = 'This is how it begins. ';
+
+/** The sentence that a visitor may read: no name of a host, model or setting, and no words of upstream. */
+const FOR_VISITORS = /^unable to [a-z ]+: [a-z ;]+$/;
 
 let fake: RunningFake;
 let provider: Provider;
@@ -50,6 +53,8 @@ describe('an answer of gemini', () => {
       topP: 0.5,
       topK: 3,
       maxTokens: 64,
+      stop: ['1', '2', '3', '4', '5', '6'],
+      seed: 7,
     });
 
     expect(JSON.parse(text)).toMatchObject({
@@ -59,12 +64,20 @@ describe('an answer of gemini', () => {
         { role: 'model', parts: [{ text: 'hello' }] },
         { role: 'user', parts: [{ text: 'echo' }] },
       ],
-      generationConfig: { temperature: 0, topP: 0.5, topK: 3, maxOutputTokens: 64 },
+      generationConfig: {
+        temperature: 0,
+        topP: 0.5,
+        topK: 3,
+        maxOutputTokens: 64,
+        stopSequences: ['1', '2', '3', '4', '5'],
+        seed: 7,
+      },
     });
   });
 
   it('is asked for without what the prompt leaves open', async () => {
-    const { text } = await hear(provider, 'echo');
+    const silent = gemini({ apiKey: KEY, model: 'gemini-2.0-flash', baseUrl: fake.url });
+    const { text } = await hear(silent, 'echo');
     const body: unknown = JSON.parse(text);
 
     expect(body).toMatchObject({ contents: [{ role: 'user', parts: [{ text: 'echo' }] }] });
@@ -181,7 +194,8 @@ describe('a failure of gemini', () => {
     expect(deltas.every(({ type }) => type === 'text')).toBe(true);
     expect(error).toMatchObject({
       failure: 'content_filter',
-      message: `unable to answer: the safety rules of gemini refuse the answer (${reason})`,
+      message: 'unable to answer: the safety rules of the model do not allow it',
+      detail: `the safety rules of gemini refuse the answer (${reason})`,
     });
   });
 
@@ -190,28 +204,29 @@ describe('a failure of gemini', () => {
 
     expect(error).toMatchObject({
       failure: 'content_filter',
-      message: 'unable to answer: the safety rules of gemini refuse the prompt (SAFETY)',
+      detail: 'the safety rules of gemini refuse the prompt (SAFETY)',
     });
   });
 
   it.each([
-    ['400', 'bad_request', /HTTP 400, Request contains an invalid argument\.$/],
+    ['400', 'bad_request', /HTTP 400: Request contains an invalid argument\.$/],
     ['400-key', 'misconfigured', /API key not valid.*Check GEMINI_API_KEY$/],
     ['400-location', 'misconfigured', /User location is not supported/],
     ['401', 'misconfigured', /Check GEMINI_API_KEY$/],
-    ['403', 'misconfigured', /Check GEMINI_API_KEY$/],
+    ['403', 'misconfigured', /project 123456789012 .*Check GEMINI_API_KEY$/],
     ['404', 'misconfigured', /models\/unknown is not found.*Check GEMINI_MODEL$/],
-    ['503', 'unavailable', /HTTP 503, The model is overloaded/],
+    ['503', 'unavailable', /HTTP 503: The model is overloaded/],
     ['html', 'unavailable', /HTTP 502$/],
-    ['html-200', 'unavailable', /nothing of its protocol came$/],
-    ['cut-first', 'unavailable', /^unable to reach gemini: /],
-  ])('answering %s is "%s" and says why', async (fault, failure, message) => {
+    ['html-200', 'unavailable', /nothing of its protocol came\. Check .*GEMINI_BASE_URL/],
+    ['cut-first', 'unavailable', /^unable to reach gemini: connection closed\./],
+    ['cut-open', 'unavailable', /^unable to reach gemini: connection closed\./],
+  ])('answering %s is "%s" and says why to the operator alone', async (fault, failure, detail) => {
     const { deltas, error } = await hear(provider, fault);
 
     expect(deltas).toEqual([]);
     expect(error).toMatchObject({ name: 'ProviderError', failure });
-    expect(error).toHaveProperty('message', expect.stringMatching(message));
-    expect(error).toHaveProperty('message', expect.stringMatching(/^unable to /));
+    expect(error).toHaveProperty('detail', expect.stringMatching(detail));
+    expect(error).toHaveProperty('message', expect.stringMatching(FOR_VISITORS));
   });
 
   it('is "busy" on 429, and says when to come back', async () => {
@@ -232,7 +247,7 @@ describe('a failure of gemini', () => {
 
     expect(text).toBe(BEGUN);
     expect(error).toMatchObject({ failure: 'unavailable' });
-    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 503, The model is over/));
+    expect(error).toHaveProperty('detail', expect.stringMatching(/HTTP 503: The model is over/));
   });
 
   it('has the delay of an error frame to the millisecond', async () => {
@@ -263,13 +278,13 @@ describe('a failure of gemini', () => {
   it('quotes at most 200 characters of what gemini says', async () => {
     const { error } = await hear(provider, 'long-words');
 
-    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 400, (Too long\. ){20}$/));
+    expect(error).toHaveProperty('detail', expect.stringMatching(/HTTP 400: (Too long\. ){20}$/));
   });
 
   it('quotes no markup', async () => {
     const { error } = await hear(provider, 'markup-words');
 
-    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 500$/));
+    expect(error).toHaveProperty('detail', expect.stringMatching(/HTTP 500$/));
   });
 
   it.each(
@@ -297,16 +312,47 @@ describe('a failure of gemini', () => {
 });
 
 describe('the thinking of gemini', () => {
-  it('is asked for only where it is wanted', async () => {
-    const askedFor = async (prompt: Prompt): Promise<unknown> => {
-      const body = JSON.parse((await hear(provider, prompt)).text);
-      return body.generationConfig.thinkingConfig;
-    };
-    expect(await askedFor(toPrompt('echo'))).toBeUndefined();
-    expect(await askedFor({ ...toPrompt('echo'), thoughts: true })).toEqual({
+  const askedFor = async (model: string, prompt: Prompt): Promise<unknown> => {
+    const own = gemini({ apiKey: KEY, model, baseUrl: fake.url });
+    const body = JSON.parse((await hear(own, prompt)).text);
+    return body.generationConfig.thinkingConfig;
+  };
+
+  it.each([
+    'gemini-2.5-flash',
+    'gemini-2.5-pro-preview-06-05',
+    'models/gemini-2.5-pro',
+    'gemini-3-pro-preview',
+    'gemini-3.1-flash-lite',
+  ])('is asked of %s always, which would be silent meanwhile', async (model) => {
+    expect(await askedFor(model, toPrompt('echo'))).toEqual({ includeThoughts: true });
+  });
+
+  it.each([
+    'gemini-2.0-flash',
+    'gemini-2.5-flash-lite',
+    'gemini-2.5-flash-image',
+    'gemini-2.5-pro-preview-tts',
+    'gemma-3-27b-it',
+  ])('is asked of %s only where it is wanted', async (model) => {
+    expect(await askedFor(model, toPrompt('echo'))).toBeUndefined();
+    expect(await askedFor(model, { ...toPrompt('echo'), thoughts: true })).toEqual({
       includeThoughts: true,
     });
   });
+
+  it.each(['no-thinking', 'no-thinking-config'])(
+    'is not asked again of a model that refuses it (%s)',
+    async (question) => {
+      const own = gemini({ apiKey: KEY, model: MODEL, baseUrl: fake.url });
+      const { requests } = await fake.stats();
+      const both = await Promise.all([hear(own, question), hear(own, question)]);
+      expect(both.map(({ text }) => text)).toEqual(['I do not think.', 'I do not think.']);
+      expect(await fake.stats()).toMatchObject({ requests: requests + 4 });
+      expect((await hear(own, question)).text).toBe('I do not think.');
+      expect(await fake.stats()).toMatchObject({ requests: requests + 5 });
+    },
+  );
 });
 
 describeLeaving(

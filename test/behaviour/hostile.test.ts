@@ -236,10 +236,8 @@ describe('a hostile message', () => {
 
   it.each([
     'GET // HTTP/1.1\r\nHost: x\r\n\r\n',
-    'GET /docs/../package.json HTTP/1.1\r\nHost: x\r\n\r\n',
-    'GET /docs/constructor HTTP/1.1\r\nHost: x\r\n\r\n',
-    'GET /docs/__proto__ HTTP/1.1\r\nHost: x\r\n\r\n',
-    'GET /docs/nothing.md HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET /../package.json HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET /constructor HTTP/1.1\r\nHost: x\r\n\r\n',
   ])('over HTTP (%j) is not found', async (request) => {
     const { server, stillFine } = await busyServer();
     const socket = connectTcp(Number(new URL(server.url).port), '127.0.0.1');

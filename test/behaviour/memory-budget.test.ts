@@ -16,6 +16,7 @@ import { collect, connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
 import { entriesOf, serviceOf } from '../harness/service.js';
 import { type Call, stage } from '../harness/stage.js';
+import { generateFrom } from '../harness/generate.js';
 
 const BUDGET = 1_600_000;
 /** Units of text that fill most of the eighth of one principal. */
@@ -183,10 +184,13 @@ describe('a closed reader of a connection that takes nothing', () => {
   };
 
   function open(id: string): { streams: Streams; socket: ServerSocket; read: () => void } {
-    const streams = createStreams(async function* () {
-      yield { type: 'text', text: '河'.repeat(UNITS) };
-      yield { type: 'error', code: 'cancelled', message: 'unable to go on' };
-    }, LIMITS_OF_STREAMS);
+    const streams = createStreams(
+      generateFrom(async function* () {
+        yield { type: 'text', text: '河'.repeat(UNITS) };
+        yield { type: 'error', code: 'cancelled', message: 'unable to go on' };
+      }),
+      LIMITS_OF_STREAMS,
+    );
     onTestFinished(() => streams.close());
     const identity = { principal: 'me', id, sessionId: undefined, query: id };
     streams.start(identity, { query: id });

@@ -136,7 +136,7 @@ describe('no prompt, answer, key or id is in the log', () => {
       time: expect.any(Number),
       event: 'OLLAMA_NOT_FOUND',
       host: '127.0.0.1:9',
-      err: { type: 'ProviderError', failure: 'unavailable' },
+      err: { type: 'ProviderError', failure: 'unavailable', detail: expect.any(String) },
     });
     expectNoSecret(written());
   });

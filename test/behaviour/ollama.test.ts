@@ -2,8 +2,8 @@ import { inspect } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
-import { ollama, ollamaModels } from '../../packages/server/src/generate/providers/ollama.js';
-import type { Prompt, Provider } from '../../packages/server/src/generate/providers/provider.js';
+import { ollama, ollamaModels } from '../../packages/server/src/providers/ollama/ollama.js';
+import type { Prompt, Provider } from '../../packages/server/src/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
 import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
 import { describeLeaving } from '../harness/leaving.js';
@@ -11,6 +11,9 @@ import { describeLeaving } from '../harness/leaving.js';
 const MODEL = 'llama3.2';
 const SECRET = 'xyzzy plugh';
 const BEGUN = 'This is how it begins. ';
+
+/** The sentence that a visitor may read: no name of a host, model or setting, and no words of upstream. */
+const FOR_VISITORS = /^unable to [a-z ]+: [a-z ;]+$/;
 
 let fake: RunningFake;
 let provider: Provider;
@@ -49,18 +52,29 @@ describe('an answer of ollama', () => {
       topP: 0.5,
       topK: 3,
       maxTokens: 64,
+      stop: ['END', '\n\n'],
+      seed: 7,
     });
 
     expect(JSON.parse(text)).toEqual({
       model: MODEL,
       stream: true,
+      truncate: false,
+      shift: false,
       messages: [
         { role: 'system', content: 'Be brief.' },
         { role: 'user', content: 'hi' },
         { role: 'assistant', content: 'hello' },
         { role: 'user', content: 'echo' },
       ],
-      options: { temperature: 0, top_p: 0.5, top_k: 3, num_predict: 64 },
+      options: {
+        temperature: 0,
+        top_p: 0.5,
+        top_k: 3,
+        num_predict: 64,
+        stop: ['END', '\n\n'],
+        seed: 7,
+      },
     });
   });
 
@@ -70,9 +84,25 @@ describe('an answer of ollama', () => {
     expect(JSON.parse(text)).toEqual({
       model: MODEL,
       stream: true,
+      truncate: false,
+      shift: false,
       messages: [{ role: 'user', content: 'echo' }],
       options: {},
     });
+  });
+
+  it('is asked for with the context and the time in memory that the operator set', async () => {
+    const own = ollama({ host: fake.url, model: MODEL, numCtx: 8192, keepAlive: '10m' });
+    const { text } = await hear(own, 'echo');
+
+    expect(JSON.parse(text)).toMatchObject({ keep_alive: '10m', options: { num_ctx: 8192 } });
+  });
+
+  it('is asked for with the login of the host', async () => {
+    const host = fake.url.replace('http://', 'http://me:p%40ss%C3%A9@');
+    const { text } = await hear(ollama({ host, model: MODEL }), 'echo-authorization');
+
+    expect(text).toBe(`Basic ${Buffer.from('me:p@ssé').toString('base64')}`);
   });
 
   it('has every line of a packet with several, in order', async () => {
@@ -161,24 +191,38 @@ describe('an answer of ollama', () => {
 
 describe('a failure of ollama', () => {
   it.each([
-    ['400', 'bad_request', /HTTP 400, invalid options: temperature$/],
-    ['401', 'misconfigured', /HTTP 401, unauthorized$/],
-    ['403', 'misconfigured', /HTTP 403, forbidden$/],
-    ['404', 'misconfigured', /'llama3\.2' not found\. Install it with `ollama pull llama3\.2`$/],
-    ['429', 'busy', /HTTP 429, too many requests$/],
-    ['500', 'unavailable', /HTTP 500, model requires more system memory/],
-    ['503', 'busy', /HTTP 503, server busy, please try again\. maximum pending/],
+    ['400', 'bad_request', /HTTP 400: invalid options: temperature$/],
+    ['401', 'misconfigured', /HTTP 401: unauthorized\. Check the login in OLLAMA_HOST$/],
+    ['403', 'misconfigured', /HTTP 403: forbidden\. Check the login in OLLAMA_HOST$/],
+    [
+      '404',
+      'misconfigured',
+      /'llama3\.2' not found\. Install the model with `ollama pull llama3\.2`/,
+    ],
+    ['404-path', 'misconfigured', /HTTP 404\. No Ollama answers at this URL\. Check OLLAMA_HOST$/],
+    [
+      'no-chat',
+      'misconfigured',
+      /does not support chat\. Set OLLAMA_MODEL to a model that can chat$/,
+    ],
+    ['429', 'busy', /HTTP 429: too many requests$/],
+    ['500', 'unavailable', /HTTP 500: model requires more system memory/],
+    ['500-option', 'bad_request', /HTTP 500: option "num_ctx" must be of type integer$/],
+    ['500-format', 'bad_request', /HTTP 500: invalid format: "nonsense"/],
+    ['503', 'busy', /HTTP 503: server busy, please try again\. maximum pending/],
     ['html', 'unavailable', /HTTP 502$/],
     ['html-503', 'unavailable', /HTTP 503$/],
-    ['html-200', 'unavailable', /nothing of its protocol came\. Check OLLAMA_HOST$/],
+    ['html-200', 'unavailable', /nothing of its protocol came\. Check .* OLLAMA_HOST$/],
     ['cut-first', 'unavailable', /^unable to reach ollama: connection closed\./],
-  ])('answering %s is "%s" and says why', async (fault, failure, message) => {
+    ['cut-open', 'unavailable', /^unable to reach ollama: connection closed\./],
+    ['error-first', 'unavailable', /^ollama failed while it answered: llama runner process/],
+  ])('answering %s is "%s" and says why to the operator alone', async (fault, failure, detail) => {
     const { deltas, error } = await hear(provider, fault);
 
     expect(deltas).toEqual([]);
     expect(error).toMatchObject({ name: 'ProviderError', failure });
-    expect(error).toHaveProperty('message', expect.stringMatching(message));
-    expect(error).toHaveProperty('message', expect.stringMatching(/^unable to /));
+    expect(error).toHaveProperty('detail', expect.stringMatching(detail));
+    expect(error).toHaveProperty('message', expect.stringMatching(FOR_VISITORS));
   });
 
   it('is "unavailable" when nothing listens there, and says what to do', async () => {
@@ -187,8 +231,8 @@ describe('a failure of ollama', () => {
 
     expect(error).toMatchObject({
       failure: 'unavailable',
-      message:
-        'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
+      detail:
+        'unable to reach ollama: connection refused. Check that it is running (`ollama serve`), and OLLAMA_HOST',
     });
   });
 
@@ -198,7 +242,7 @@ describe('a failure of ollama', () => {
     expect(text).toBe(BEGUN);
     expect(error).toMatchObject({
       failure: 'unavailable',
-      message: `unable to get an answer from ${MODEL}: it failed, an error was encountered while running the model`,
+      detail: 'ollama failed while it answered: an error was encountered while running the model',
     });
   });
 
@@ -226,16 +270,13 @@ describe('a failure of ollama', () => {
     const { error } = await hear(provider, 'long-words');
     const words = 'too long '.repeat(23).slice(0, 200);
 
-    expect(error).toHaveProperty(
-      'message',
-      `unable to get an answer from ${MODEL}: HTTP 400, ${words}`,
-    );
+    expect(error).toHaveProperty('detail', `ollama answered HTTP 400: ${words}`);
   });
 
   it('quotes no markup', async () => {
     const { error } = await hear(provider, 'markup-words');
 
-    expect(error).toHaveProperty('message', expect.stringMatching(/HTTP 500$/));
+    expect(error).toHaveProperty('detail', expect.stringMatching(/HTTP 500$/));
   });
 
   it.each(
@@ -251,12 +292,12 @@ describe('a failure of ollama', () => {
     expect(shown).not.toContain('This is');
   });
 
-  it('does not repeat a password that stands in the host', async () => {
-    const host = fake.url.replace('http://', 'http://me:open-sesame@');
+  it('does not repeat a login that stands in the host', async () => {
+    const host = (await unusedUrl()).replace('http://', 'http://zoe:open-sesame@');
     const { error } = await hear(ollama({ host, model: MODEL }), 'hello');
 
     expect(error).toMatchObject({ failure: 'unavailable' });
-    expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('open-sesame');
+    expect(inspect(error, { depth: 10, showHidden: true })).not.toMatch(/open-sesame|zoe/);
   });
 
   it('writes nothing to the console when a proxy refuses in HTML', async () => {
@@ -299,11 +340,16 @@ describe('the models of ollama', () => {
   const signal = new AbortController().signal;
 
   it('are listed by name', async () => {
-    expect(await ollamaModels(fake.url, signal)).toEqual(['llama3.2:latest', 'qwen3:0.6b']);
+    expect(await ollamaModels(fake.url, signal)).toEqual([
+      'llama3.2:latest',
+      'qwen3:0.6b',
+      'nomic-embed-text:latest',
+      'stories:latest',
+    ]);
   });
 
   it('are found at a host without a scheme', async () => {
-    expect(await ollamaModels(fake.url.replace('http://', ''), signal)).toHaveLength(2);
+    expect(await ollamaModels(fake.url.replace('http://', ''), signal)).toHaveLength(4);
   });
 
   it('are "unavailable" when nothing listens there, and the message says what to do', async () => {
@@ -311,8 +357,8 @@ describe('the models of ollama', () => {
 
     await expect(ollamaModels(host, signal)).rejects.toMatchObject({
       failure: 'unavailable',
-      message:
-        'unable to reach ollama: connection refused. Is it running (`ollama serve`), and OLLAMA_HOST right?',
+      detail:
+        'unable to reach ollama: connection refused. Check that it is running (`ollama serve`), and OLLAMA_HOST',
     });
   });
 

@@ -1,6 +1,6 @@
 import { createLogger, resolveSettings } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
-import { chooseProviders } from '../../packages/server/src/generate/choose-providers.js';
+import { chooseProviders } from '../../packages/server/src/upstream/choose-providers.js';
 import { answerTo } from '../fakes/shared.js';
 import { startFake } from '../harness/fakes.js';
 import { startServer } from '../harness/rivulet.js';

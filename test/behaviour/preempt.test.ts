@@ -25,7 +25,8 @@ describe('a stream in its detach timeout', () => {
     const providers = [providerConfigOf(provider, { concurrency })] as const;
     const llm = serviceOf(provider, { cache: undefined, providers, ...options });
     const own = createStreams(
-      (request, signal, preemption) => llm.generateResponseStream(request, { signal, preemption }),
+      (request, sink, { signal, preemption }) =>
+        llm.writeResponse(request, sink, { signal, preemption }),
       resolveSettings({ env: {} }).limits,
     );
     streams = own;

@@ -178,6 +178,8 @@ describe('a full queue', () => {
         await vi.advanceTimersByTimeAsync(answerMs);
         answer(call);
         await one.ended;
+        // The slot is released a turn after the last entry.
+        await settled();
       }
       const busy = ask(llm);
       const call = await nextCall();

@@ -18,7 +18,8 @@ import { connect, next } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
 import { providerConfigOf, providersOf } from '../harness/providers.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
-import { stage } from '../harness/stage.js';
+import { type Call, stage } from '../harness/stage.js';
+import { generateFrom } from '../harness/generate.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
 const OTHER = { browser_id: 'the-browser-of-someone-else' };
@@ -158,14 +159,14 @@ describe('a stream that waits', () => {
     const turns: (() => void)[] = [];
     const turn = () => new Promise<void>((resolve) => turns.push(resolve));
     const streams = createStreams(
-      async function* () {
+      generateFrom(async function* () {
         yield { type: 'queued', ahead: 1 };
         await turn();
         yield { type: 'text', text: 'Lon' };
         await turn();
         yield { type: 'queued', ahead: 1 };
         await turn();
-      },
+      }),
       resolveSettings({ env: {} }).limits,
     );
     const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };
@@ -254,6 +255,11 @@ describe('a server', () => {
   });
 });
 
+function answerOne(call: Call): void {
+  call.say('Yes.');
+  call.finish();
+}
+
 describe('an answer that waits', () => {
   it('is `queued` with how many are ahead, then `waiting`, then as ever', async () => {
     const { url, nextCall } = await oneAtATime();
@@ -263,9 +269,9 @@ describe('an answer that waits', () => {
     const states = firstValueFrom(c.state$.pipe(toArray()));
     const events = firstValueFrom(c.events$.pipe(toArray()));
     await snapshotWhen(c, ({ ahead }) => ahead === 2);
-    (await nextCall()).finish();
+    answerOne(await nextCall());
     await snapshotWhen(c, ({ ahead }) => ahead === 1);
-    (await nextCall()).finish();
+    answerOne(await nextCall());
     const call = await nextCall();
     await snapshotWhen(c, ({ status }) => status === 'waiting');
     call.say('At last.');
@@ -343,6 +349,7 @@ describe('an answer that waits', () => {
       ahead: 1,
       text: 'Lon',
     });
+    busy.say('Yes.');
     busy.finish();
     const second = await local.nextCall();
     second.say('Paris.');

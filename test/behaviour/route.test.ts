@@ -5,7 +5,7 @@ import {
   mockProvider,
   type MockStep,
 } from '@rivulet/server';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ownClock, settled } from '../harness/clock.js';
 import { recorded } from '../harness/log.js';
 import { providerConfigOf } from '../harness/providers.js';
@@ -251,5 +251,67 @@ describe('the one retry of the api', () => {
           'unable to get an answer: unable to reach api: unavailable; unable to reach local: busy',
       },
     ]);
+  });
+});
+
+describe('an answer without text', () => {
+  const blanks: [string, MockStep[]][] = [
+    ['nothing', []],
+    ['white space', [{ text: ' \n' }, { text: '\t\u{a0}' }]],
+    ['characters that cannot be seen', [{ text: '\u{200b}' }, { text: '\u{feff}' }]],
+    ['thoughts', [{ thought: 'Hm.' }]],
+  ];
+
+  it.each(blanks)('of %s is retried, and then the next provider answers', async (_, steps) => {
+    let calls = 0;
+    const api = mockProvider(
+      () => {
+        calls += 1;
+        return [...steps, { finish: 'stop' as const }];
+      },
+      { name: 'api' },
+    );
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+    onTestFinished(() => void vi.restoreAllMocks());
+    const llm = serviceOf(api, { providers: [providerConfigOf(api, { retries: true }), local] });
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(calls).toBe(2);
+    expect(entries[0]).toMatchObject({ type: 'start', attempt: 1, provider: 'local' });
+    expect(textOf(entries)).toBe('Paris.');
+  });
+
+  it.each(blanks)('of %s is a failure, and is not cached', async (_, steps) => {
+    const answers: MockStep[][] = [
+      [...steps, { finish: 'stop' }],
+      [{ text: 'A' }, { finish: 'stop' }],
+    ];
+    const llm = serviceOf(mockProvider(() => answers.shift()!));
+    expect(await entriesOf(llm.generateResponseStream(ASK))).toMatchObject([
+      { type: 'error', code: 'provider_unavailable', message: expect.stringContaining('empty') },
+    ]);
+    expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('A');
+  });
+
+  it('that used all its tokens is an error of its own, which no other provider is asked for', async () => {
+    const api = mockProvider(() => [{ thought: 'Hm.' }, { finish: 'length' }], { name: 'api' });
+    const llm = serviceOf(api, { providers: [providerConfigOf(api, { retries: true }), local] });
+    expect(await entriesOf(llm.generateResponseStream(ASK))).toMatchObject([
+      { type: 'error', code: 'too_large', message: expect.stringContaining('tokens') },
+    ]);
+  });
+
+  it('until its first visible character keeps the white space before it', async () => {
+    const steps: MockStep[] = [{ text: '\n' }, { text: '  ' }, { text: 'code' }, { text: ' ' }];
+    const llm = serviceOf(mockProvider(() => [...steps, { finish: 'stop' }]));
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'text', 'text', 'end']);
+    expect(textOf(entries)).toBe('\n  code ');
+  });
+
+  it('waits for an emoji whose halves come separately', async () => {
+    const [first, second] = ['🦊'.slice(0, 1), '🦊'.slice(1)];
+    const steps: MockStep[] = [{ text: first }, { text: second }, { finish: 'stop' }];
+    const llm = serviceOf(mockProvider(() => steps));
+    expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('🦊');
   });
 });

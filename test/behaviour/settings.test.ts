@@ -66,6 +66,13 @@ const oneOf = (first: string, second: string, allowed: string): Example => ({
   allowed: `one of ${allowed}`,
 });
 
+const deadlines = <P extends 'gemini' | 'ollama'>(provider: P) =>
+  ({
+    [`${provider}.firstChunkSeconds`]: whole(86_400, 0, 'seconds'),
+    [`${provider}.stallSeconds`]: whole(86_400, 0, 'seconds'),
+    [`${provider}.totalSeconds`]: whole(86_400, 0, 'seconds'),
+  }) as Record<`${P}.${'firstChunk' | 'stall' | 'total'}Seconds`, Example>;
+
 const DAY_MS = 86_400_000;
 const TIB = 1024 ** 4;
 
@@ -118,6 +125,7 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
     wrongOption: 'proxy',
     allowed: 'an http or https URL, such as https://proxy.example/gemini',
   },
+  ...deadlines('gemini'),
   'gemini.concurrency': whole(10_000),
   'ollama.host': {
     variable: ['http://127.0.0.1:2', 'http://127.0.0.1:2'],
@@ -127,6 +135,7 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
     allowed: 'a URL or a host, such as http://127.0.0.1:11434',
   },
   'ollama.model': name,
+  ...deadlines('ollama'),
   'ollama.concurrency': whole(10_000),
   onMidstreamFailure: oneOf('fail', 'restart', 'restart, fail'),
   systemPrompt: { variable: ['', ''], option: ' as it is ', wrongOption: 1, allowed: 'text' },
@@ -147,6 +156,7 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   topK: whole(1000),
   maxTokens: whole(1_000_000, 1, 'tokens'),
   'cache.enabled': boolean,
+  'cache.scope': oneOf('shared', 'principal', 'shared, principal'),
   'cache.ttlSeconds': whole(31_536_000, 1, 'seconds'),
   'cache.maxBytes': whole(TIB, 1, 'bytes'),
   'limits.maxQueued': whole(1_000_000, 0),
@@ -255,15 +265,30 @@ describe('the settings', () => {
         model: 'gemini-2.5-flash',
         baseUrl: undefined,
         concurrency: 32,
+        firstChunkSeconds: 30,
+        stallSeconds: 60,
+        totalSeconds: 0,
       },
-      ollama: { host: 'http://127.0.0.1:11434', model: undefined, concurrency: 1 },
+      ollama: {
+        host: 'http://127.0.0.1:11434',
+        model: undefined,
+        concurrency: 1,
+        firstChunkSeconds: 300,
+        stallSeconds: 60,
+        totalSeconds: 0,
+      },
       onMidstreamFailure: 'restart',
       systemPrompt: 'You are a helpful assistant. Answer in Markdown.',
       temperature: undefined,
       topP: undefined,
       topK: undefined,
       maxTokens: undefined,
-      cache: { enabled: true, ttlSeconds: 3600, maxBytes: Math.floor(HEAP_BYTES / 64) },
+      cache: {
+        enabled: true,
+        scope: undefined,
+        ttlSeconds: 3600,
+        maxBytes: Math.floor(HEAP_BYTES / 64),
+      },
       logLevel: 'info',
     });
   });
@@ -312,18 +337,40 @@ describe('the settings', () => {
   it('are refused without a key that stands where a group belongs, and without long text', () => {
     const options: object = { gemini: 'AIza-key' };
     expect(refusalOf(() => resolveSettings({ ...options, env: {} }))).toBe(
-      'gemini must be an object with the fields apiKey, model, baseUrl, concurrency',
+      'gemini must be an object with the fields apiKey, model, baseUrl, concurrency, firstChunkSeconds, stallSeconds, totalSeconds',
     );
     const env = { LLM_MODE: 'x'.repeat(5000) };
     expect(refusalOf(() => resolveSettings({ env })).length).toBeLessThan(200);
   });
 
   it.each([
-    ['localhost', 'http://localhost:11434/'],
-    ['0.0.0.0', 'http://0.0.0.0:11434/'],
-    ['127.0.0.1:1', 'http://127.0.0.1:1/'],
-    [':1234', 'http://127.0.0.1:1234/'],
-    ['[::1]', 'http://[::1]:11434/'],
+    ['localhost', 'http://localhost:11434'],
+    ['localhost:80', 'http://localhost'],
+    ['ollama.example/models/', 'http://ollama.example:11434/models'],
+    ['0.0.0.0', 'http://127.0.0.1:11434'],
+    ['0.0.0.0:1234', 'http://127.0.0.1:1234'],
+    ['http://0.0.0.0:1234', 'http://127.0.0.1:1234'],
+    ['127.0.0.1:1', 'http://127.0.0.1:1'],
+    [':1234', 'http://127.0.0.1:1234'],
+    [':1234/models', 'http://127.0.0.1:1234/models'],
+    ['::1', 'http://[::1]:11434'],
+    ['[::1]', 'http://[::1]:11434'],
+    ['[::1]:1234', 'http://[::1]:1234'],
+    ['fe80::7', 'http://[fe80::7]:11434'],
+    ['::', 'http://[::1]:11434'],
+    ['[::]', 'http://[::1]:11434'],
+    ['[::]:1234', 'http://[::1]:1234'],
+    ['http://[::]:1234', 'http://[::1]:1234'],
+    ['http://ollama.example', 'http://ollama.example'],
+    ['http://ollama.example:11434/models/', 'http://ollama.example:11434/models'],
+    ['HTTPS://ollama.example', 'https://ollama.example'],
+    ['https://ollama.example:11434', 'https://ollama.example:11434'],
+    ['  localhost:1234\n', 'http://localhost:1234'],
+    ['"localhost:1234"', 'http://localhost:1234'],
+    [" ' http://localhost:1234 ' ", 'http://localhost:1234'],
+    ['""', 'http://127.0.0.1:11434'],
+    ['me:p%40ss@localhost', 'http://me:p%40ss@localhost:11434'],
+    ['https://me:pass@ollama.example/x', 'https://me:pass@ollama.example/x'],
   ])('take OLLAMA_HOST=%s as Ollama does', (host, url) => {
     expect(resolveSettings({ env: { OLLAMA_HOST: host } }).ollama.host).toBe(url);
   });
@@ -366,7 +413,7 @@ describe('an option that does not exist', () => {
     [{ tool: [] }, 'tool is not an option of createServer; did you mean tools?'],
     [
       { cache: { whatever: 1 } },
-      'cache.whatever is not an option of createServer; the options are cache.enabled, cache.ttlSeconds, cache.maxBytes',
+      'cache.whatever is not an option of createServer; the options are cache.enabled, cache.scope, cache.ttlSeconds, cache.maxBytes',
     ],
   ])('is refused: %j', async (options, message) => {
     const error: unknown = await createServer({ ...options, env: {} }).catch((e: unknown) => e);
@@ -447,7 +494,7 @@ describe('the server process', () => {
 
   it('prints one line with its URL when it accepts connections, and exits with 0 on SIGTERM', async () => {
     const child = await startWith({});
-    expect((await fetch(`${child.match[1]}/docs/README.md`)).status).toBe(200);
+    expect((await fetch(`${child.match[1]}/readyz`)).status).toBe(200);
     expect(await child.stop('SIGTERM')).toBe(0);
     expect(child.output()).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
   });

@@ -107,6 +107,7 @@ describe('two providers, the first of which is busy', () => {
     expect(llm.providerStatus()).toMatchObject([{ waiting: 0 }, { waiting: 0 }]);
     for (const one of all) one.cancel();
     await Promise.all(all.map(({ ended }) => ended));
+    await settled();
     expect(llm.providerStatus()).toMatchObject([{ running: 0 }, { running: 0 }]);
   });
 
@@ -175,11 +176,12 @@ describe('an answer under way', () => {
 
   it('that has called a tool goes before those that wait, too', async () => {
     const { provider, nextCall } = stage('model');
+    let found = (): void => {};
     const find: Tool = {
       name: 'find',
       description: 'Finds.',
       parameters: { type: 'object' },
-      call: async () => 'found',
+      call: () => new Promise((resolve) => (found = () => resolve('found'))),
     };
     const llm = serviceOf(provider, {
       providers: [providerConfigOf(provider, { concurrency: 1 })],
@@ -195,6 +197,7 @@ describe('an answer under way', () => {
     // The model is free while the tool runs, so the one that waits has its turn.
     const other = await nextCall();
     expect(queryOf(other)).toBe('waits');
+    found();
     const late = ask(llm, 'late');
     await settled();
     expect(late.places.at(-1)).toBe(2);

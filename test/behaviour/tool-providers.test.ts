@@ -16,7 +16,7 @@ import {
 } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { toContents } from '../../packages/server/src/generate/providers/gemini-contents.js';
+import { toContents } from '../../packages/server/src/providers/gemini/contents.js';
 import { hear, type RunningFake, startFake, toPrompt } from '../harness/fakes.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { toolEntries } from '../harness/tools.js';
@@ -172,7 +172,7 @@ describe('gemini', () => {
     expect((await goOn((part) => part)).error).toBeUndefined();
     const without = await goOn((part) => ({ ...part, thoughtSignature: undefined }));
     expect(without.error).toMatchObject({ failure: 'bad_request' });
-    expect(without.error).toHaveProperty('message', expect.stringContaining('thought_signature'));
+    expect(without.error).toHaveProperty('detail', expect.stringContaining('thought_signature'));
     const other = await goOn((part) => ({ ...part, thoughtSignature: 'b3RoZXI=' }));
     expect(other.error).toMatchObject({ failure: 'bad_request' });
   });

@@ -46,21 +46,6 @@ describe('Drafts of requests', () => {
         { client_tools: Array.from({ length: LIMITS.clientTools + 1 }, () => weather) },
       ],
     ],
-    [
-      'stop',
-      { options: { stop: ['END', units(LIMITS.stopUnits)] } },
-      [
-        { options: { stop: 'END' } },
-        { options: { stop: [''] } },
-        { options: { stop: [units(LIMITS.stopUnits + 1)] } },
-        { options: { stop: Array.from({ length: LIMITS.stopSequences + 1 }, String) } },
-      ],
-    ],
-    [
-      'seed',
-      { options: { seed: 0 } },
-      [{ options: { seed: 1.5 } }, { options: { seed: -1 } }, { options: { seed: 2 ** 31 } }],
-    ],
     ['thoughts', { options: { thoughts: true } }, [{ options: { thoughts: 'yes' } }]],
     [
       'response_schema',
@@ -90,8 +75,6 @@ describe('Drafts of requests', () => {
     for (const draft of [
       { continue_text: 'So far' },
       { client_tools: [weather] },
-      { options: { stop: ['END'] } },
-      { options: { seed: 1 } },
       { options: { response_schema: { type: 'object' } } },
     ]) {
       const error = await peer.refused(EVENT.start, { query: PLAIN, ...draft });

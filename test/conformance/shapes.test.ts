@@ -58,6 +58,13 @@ const REFUSED: Record<string, [event: string, body: unknown][]> = {
     { top_p: -1 },
     { top_k: 1.5 },
     { max_tokens: 'many' },
+    { stop: 'END' },
+    { stop: [''] },
+    { stop: [units(LIMITS.stopUnits + 1)] },
+    { stop: Array.from({ length: LIMITS.stopSequences + 1 }, String) },
+    { seed: 1.5 },
+    { seed: -1 },
+    { seed: 2 ** 31 },
     { cache: 'never' },
   ].map((options) => start({ options })),
 };

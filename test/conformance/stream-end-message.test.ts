@@ -14,7 +14,7 @@ describe('StreamEndMessage', () => {
       total_length: text.length,
       digest: digestOf(text),
       offset: units.length - 1,
-      source: 'model',
+      source: expect.stringMatching(/^(?:model|cache)$/),
       provider: expect.any(String),
       model: expect.any(String),
     });
@@ -47,9 +47,14 @@ describe('StreamEndMessage', () => {
     expect(await peer.inbox.ended(reading)).toMatchObject({ finish_reason: finish });
   });
 
-  it('ends an answer without text', async ({ player }) => {
-    const peer = await connect();
-    const reading = await peer.start({ query: player.script({ finish: 'stop' }) });
-    expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end, total_length: 0 });
+  it('does not end an answer without a visible character', async ({ player }) => {
+    for (const steps of [[], [{ text: ' \n' }]]) {
+      const peer = await connect();
+      const reading = await peer.start({ query: player.script(...steps, { finish: 'stop' }) });
+      expect(await peer.inbox.ended(reading)).toMatchObject({
+        type: EVENT.error,
+        code: expect.stringMatching(/^(?:provider_unavailable|all_providers_failed)$/),
+      });
+    }
   });
 });

@@ -41,7 +41,15 @@ describe('StreamStartRequest', () => {
         { role: 'user', content: PLAIN },
         { role: 'assistant', content: 'By its offset.' },
       ],
-      options: { temperature: 0.5, top_p: 0.9, top_k: 40, max_tokens: 200, cache: 'no-store' },
+      options: {
+        temperature: 0.5,
+        top_p: 0.9,
+        top_k: 40,
+        max_tokens: 200,
+        stop: ['END'],
+        seed: 7,
+        cache: 'no-store',
+      },
       window: LIMITS.windowUnits,
     });
     expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end });

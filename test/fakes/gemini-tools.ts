@@ -62,11 +62,24 @@ function aboutSchema(schema: Schema, at: string): string | undefined {
   if (unknown !== undefined) {
     return `Invalid JSON payload received. Unknown name "${unknown}" at '${at}': Cannot find field.`;
   }
-  const { type, items, anyOf, properties = {}, enum: values = [] } = schema;
+  const { type, items, anyOf, properties = {}, enum: values, required } = schema;
+  if (anyOf !== undefined && Object.keys(schema).length > 1) {
+    return `${at}: schema specified other fields alongside any_of. When using any_of, it must be the only field set.`;
+  }
+  if (Array.isArray(anyOf) && anyOf.length === 0) return `${at}.any_of: should be non-empty`;
   if (typeof type !== 'string' && anyOf === undefined) return `${at}.type: must be specified`;
   if (type === 'array' && items === undefined) return `${at}.items: missing field.`;
-  const number = (values as unknown[]).findIndex((value) => typeof value !== 'string');
-  if (number !== -1) return `Invalid value at '${at}.enum[${number}]' (TYPE_STRING)`;
+  if (Array.isArray(values)) {
+    if (values.length === 0) return `${at}.enum: should be non-empty`;
+    if (type !== 'string') return `${at}.enum: only allowed for STRING type`;
+    const wrong = values.findIndex((value) => typeof value !== 'string' || value === '');
+    if (wrong !== -1) return `${at}.enum[${wrong}]: cannot be empty`;
+  }
+  if (Array.isArray(required)) {
+    if (type !== 'object') return `${at}.required: only allowed for OBJECT type`;
+    const missing = required.find((name) => !Object.hasOwn(properties as object, String(name)));
+    if (missing !== undefined) return `${at}.required: property ${missing} is not defined`;
+  }
   const inner: [string, Schema][] = [
     ...Object.entries(properties as Record<string, Schema>),
     ...((anyOf as Schema[] | undefined) ?? []).map((each, i): [string, Schema] => [`${i}`, each]),

@@ -1,17 +1,20 @@
 import type { IncomingMessage } from 'node:http';
 
 import { complaint, type GeminiContent, type GeminiTools, sign } from './gemini-tools.js';
-import { run, toPieces, type Conversation, type Fault } from './shared.js';
+import { run, toPieces, type Conversation, type Fault, type Reply } from './shared.js';
 import { nextTurn, TOOL_WORDS } from './tools.js';
 
 /** Google's `streamGenerateContent` with `alt=sse`, as far as a client of it can tell. */
 
 interface Body extends GeminiTools {
   toolConfig?: { functionCallingConfig?: { mode?: string } };
+  systemInstruction?: unknown;
+  generationConfig?: { thinkingConfig?: object; maxOutputTokens?: number };
 }
 
 interface GeminiConversation extends Conversation {
   apiKey: string;
+  model: string;
   body: Body;
   /** A frame whose one candidate has these parts. */
   parts(parts: unknown[], candidate?: object): string;
@@ -52,6 +55,7 @@ function converse(request: IncomingMessage, body: unknown): GeminiConversation |
   };
   return {
     question,
+    model,
     body: asked,
     apiKey: String(request.headers['x-goog-api-key'] ?? ''),
     contentType: 'text/event-stream',
@@ -117,6 +121,17 @@ const useTools: Fault<GeminiConversation> = async (exchange) => {
   await exchange.finish();
 };
 
+/** Refuses to give thoughts, as a model that does not think. */
+function withoutThinking(words: string): Fault<GeminiConversation> {
+  return async (exchange) => {
+    if (exchange.talk.body.generationConfig?.thinkingConfig !== undefined) {
+      return exchange.refuse(400, toError(400, 'INVALID_ARGUMENT', words));
+    }
+    await exchange.say(['I do ', 'not think.']);
+    await exchange.finish();
+  };
+}
+
 const overloaded = toError(503, 'UNAVAILABLE', 'The model is overloaded. Please try again later.');
 const google = 'type.googleapis.com/google.rpc';
 
@@ -132,13 +147,21 @@ const faults: Readonly<Record<string, Fault<GeminiConversation>>> = {
     'User location is not supported for the API use.',
   ),
   401: refuse(401, 'UNAUTHENTICATED', 'Request had invalid authentication credentials.'),
-  403: refuse(403, 'PERMISSION_DENIED', 'The caller does not have permission.'),
+  403: refuse(
+    403,
+    'PERMISSION_DENIED',
+    'Generative Language API has not been used in project 123456789012 before or it is disabled.',
+  ),
   404: refuse(404, 'NOT_FOUND', 'models/unknown is not found for API version v1beta.'),
   429: refuse(429, 'RESOURCE_EXHAUSTED', 'You exceeded your current quota.', [
     { '@type': `${google}.QuotaFailure`, violations: [{ quotaId: 'PerMinute' }] },
     { '@type': `${google}.RetryInfo`, retryDelay: '37s' },
   ]),
   503: (exchange) => exchange.refuse(503, overloaded),
+  'no-thinking': withoutThinking('Thinking is not enabled for models/gemini-2.0-flash'),
+  'no-thinking-config': withoutThinking(
+    'Unable to submit request because thinking_config.include_thoughts is only enabled when thinking is enabled.',
+  ),
   'long-words': refuse(400, 'INVALID_ARGUMENT', 'Too long. '.repeat(500)),
   'markup-words': refuse(500, 'INTERNAL', '<b>Something</b> {"went": "wrong"}'),
   leak: (exchange) => {
@@ -212,4 +235,13 @@ const faults: Readonly<Record<string, Fault<GeminiConversation>>> = {
   echo: send((talk) => [talk.text(JSON.stringify(talk.body)), talk.finish()]),
 };
 
-run({ name: 'gemini', converse, pages: {}, faults });
+/** A model named `…-tiny` reads 512 tokens, of 4 characters each. */
+function refusePrompt({ body, model }: GeminiConversation): Reply | undefined {
+  const { contents = [], systemInstruction } = body;
+  const tokens = Math.ceil(JSON.stringify([contents, systemInstruction]).length / 4);
+  if (!model.endsWith('-tiny') || tokens <= 512) return undefined;
+  const words = `The input token count (${tokens}) exceeds the maximum number of tokens allowed (512).`;
+  return { status: 400, body: toError(400, 'INVALID_ARGUMENT', words) };
+}
+
+run({ name: 'gemini', converse, pages: {}, refuse: refusePrompt, faults });

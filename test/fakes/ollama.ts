@@ -1,14 +1,18 @@
 import type { IncomingMessage } from 'node:http';
+import { setTimeout as wait } from 'node:timers/promises';
 
-import { run, toPieces, type Conversation, type Fault } from './shared.js';
+import { run, toPieces, type Conversation, type Fault, type Reply } from './shared.js';
 import { nextTurn, TOOL_WORDS } from './tools.js';
 
-/** Ollama's `/api/chat`, `/api/tags` and `/api/version`, as far as a client of it can tell. */
+/** Ollama's `/api/chat`, `tags`, `show`, `ps` and `version`, as far as a client of it can tell. */
 
 interface Body {
   model?: string;
   messages?: Message[];
   tools?: unknown[];
+  think?: boolean;
+  truncate?: boolean;
+  keep_alive?: string | number;
 }
 
 interface Message {
@@ -21,13 +25,59 @@ interface Message {
 
 interface OllamaConversation extends Conversation {
   body: Body;
+  /** The header. */
+  authorization: string;
   /** A line with this message. */
   message(message: object): string;
   /** The last line: with this message and, unless undefined, this reason. */
   done(message: object, reason: string | undefined): string;
 }
 
-const MODELS = ['llama3.2:latest', 'qwen3:0.6b'];
+interface Model {
+  capabilities: readonly string[];
+  contextLength: number;
+}
+
+/** Newest first. A model that is not here can do everything. */
+const MODELS: Readonly<Record<string, Model>> = {
+  'llama3.2:latest': { capabilities: ['completion', 'tools', 'thinking'], contextLength: 131_072 },
+  'qwen3:0.6b': { capabilities: ['completion', 'tools', 'thinking'], contextLength: 40_960 },
+  'nomic-embed-text:latest': { capabilities: ['embedding'], contextLength: 2_048 },
+  'stories:latest': { capabilities: ['completion'], contextLength: 512 },
+};
+const CHARACTERS_PER_TOKEN = 4;
+/** How long a model takes to load, before its first answer. */
+const LOAD_MS = Number(process.env['FAKE_LOAD_MS'] ?? 0);
+const loaded = new Map<string, Promise<void>>();
+const ready = new Set<string>();
+
+function withTag(name = ''): string {
+  return name.includes(':') ? name : `${name}:latest`;
+}
+
+/** Loads the model, which `/api/ps` lists as soon as it is there. */
+function load(name: string | undefined): Promise<void> {
+  const model = withTag(name);
+  const loading = loaded.get(model) ?? wait(LOAD_MS).then(() => void ready.add(model));
+  loaded.set(model, loading);
+  return loading;
+}
+
+function refuseModel({ body }: OllamaConversation): Reply | undefined {
+  const { model = '', messages = [], tools, think, truncate } = body;
+  const known = MODELS[withTag(model)];
+  if (known === undefined) return undefined;
+  const has = (capability: string): boolean => known.capabilities.includes(capability);
+  const refusal = (error: string): Reply => ({ status: 400, body: { error } });
+  if (!has('completion')) return refusal(`"${model}" does not support chat`);
+  if (think === true && !has('thinking')) return refusal(`"${model}" does not support thinking`);
+  if (tools !== undefined && !has('tools')) {
+    return refusal(`registry.ollama.ai/library/${withTag(model)} does not support tools`);
+  }
+  const tokens = JSON.stringify(messages).length / CHARACTERS_PER_TOKEN;
+  if (truncate !== false || tokens <= known.contextLength) return undefined;
+  return refusal('the input length exceeds the context length');
+}
 
 function toLine(value: unknown): string {
   return `${JSON.stringify(value)}\n`;
@@ -60,8 +110,9 @@ function converse(request: IncomingMessage, body: unknown): OllamaConversation |
       eval_duration: 4_535_599_000,
     });
   return {
-    question: asked.messages?.findLast(({ role }) => role === 'user')?.content ?? '',
+    question: asked.messages?.length === 0 ? 'load' : questionOf(asked),
     body: asked,
+    authorization: request.headers.authorization ?? '',
     contentType: 'application/x-ndjson',
     message,
     done,
@@ -69,6 +120,22 @@ function converse(request: IncomingMessage, body: unknown): OllamaConversation |
     finish: (reason = 'stop') => done({}, reason),
   };
 }
+
+function questionOf({ messages = [] }: Body): string {
+  return messages.findLast(({ role }) => role === 'user')?.content ?? '';
+}
+
+/** What a request without messages is for. */
+const loadOnly: Fault<OllamaConversation> = (exchange) => {
+  const { body, message } = exchange.talk;
+  const isUnload = body.keep_alive === 0;
+  if (isUnload) {
+    ready.delete(withTag(body.model));
+    loaded.delete(withTag(body.model));
+  }
+  const line = JSON.parse(message({})) as object;
+  exchange.json({ ...line, done: true, done_reason: isUnload ? 'unload' : 'load' });
+};
 
 function refuse(status: number, error: string): Fault<OllamaConversation> {
   return (exchange) => exchange.refuse(status, { error });
@@ -129,6 +196,7 @@ function complaint(messages: readonly Message[]): string | undefined {
 
 const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
   ...Object.fromEntries(TOOL_WORDS.map((word) => [word, useTools])),
+  load: loadOnly,
   'no-tools': async (exchange) => {
     const { model, tools } = exchange.talk.body;
     if (tools !== undefined) {
@@ -143,6 +211,14 @@ const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
   403: refuse(403, 'forbidden'),
   404: (exchange) =>
     exchange.refuse(404, { error: `model '${exchange.talk.body.model}' not found` }),
+  '404-path': (exchange) => exchange.plain(404, '404 page not found'),
+  'no-chat': (exchange) =>
+    exchange.refuse(400, { error: `"${exchange.talk.body.model}" does not support chat` }),
+  '500-option': refuse(500, 'option "num_ctx" must be of type integer'),
+  '500-format': refuse(
+    500,
+    'invalid format: "nonsense"; expected "json" or a valid JSON Schema object',
+  ),
   429: refuse(429, 'too many requests'),
   500: refuse(500, 'model requires more system memory (5.6 GiB) than is available (2.1 GiB)'),
   503: refuse(503, 'server busy, please try again.  maximum pending requests exceeded'),
@@ -155,6 +231,8 @@ const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
     await exchange.send(toLine({ error: 'an error was encountered while running the model' }));
     exchange.end();
   },
+  'error-first': send(() => [toLine({ error: 'llama runner process has terminated' })]),
+  'echo-authorization': send((talk) => [talk.text(talk.authorization), talk.finish()]),
   'junk-frame': async (exchange) => {
     await exchange.begin();
     await exchange.send('17\n');
@@ -197,19 +275,71 @@ const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
   echo: send((talk) => [talk.text(JSON.stringify(talk.body)), talk.finish()]),
 };
 
-const pages = {
-  '/api/version': { version: '0.5.1' },
-  '/other-server/api/tags': { tags: ['no', 'ollama'] },
-  '/api/tags': {
-    models: MODELS.map((name) => ({
-      name,
-      model: name,
-      modified_at: '2026-01-01T00:00:00Z',
-      size: 2_019_393_189,
-      digest: 'a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72',
-      details: { format: 'gguf', family: 'llama', parameter_size: '3.2B' },
-    })),
-  },
+const DETAILS = {
+  parent_model: '',
+  format: 'gguf',
+  family: 'llama',
+  families: ['llama'],
+  parameter_size: '3.2B',
+  quantization_level: 'Q4_K_M',
 };
 
-run({ name: 'ollama', converse, pages, faults });
+function listed(name: string): object {
+  return {
+    name,
+    model: name,
+    size: 2_019_393_189,
+    digest: 'a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72',
+    details: DETAILS,
+  };
+}
+
+const pages = {
+  '/api/version': () => ({ version: '0.24.0' }),
+  '/other-server/api/tags': () => ({ tags: ['no', 'ollama'] }),
+  '/other-server/api/version': () => ({ name: 'no ollama' }),
+  '/api/tags': () => ({
+    models: Object.keys(MODELS).map((name) => ({
+      ...listed(name),
+      modified_at: '2026-01-01T00:00:00Z',
+    })),
+  }),
+  '/api/ps': () => ({
+    models: [...ready].map((name) => ({
+      ...listed(name),
+      expires_at: '2030-01-01T00:00:00Z',
+      size_vram: 0,
+      context_length: MODELS[name]?.contextLength ?? 4_096,
+    })),
+  }),
+};
+
+function show(body: unknown): Reply {
+  const { model } = body as Body;
+  const known = MODELS[withTag(model)];
+  if (known === undefined) return { status: 404, body: { error: `model '${model}' not found` } };
+  return {
+    status: 200,
+    body: {
+      parameters: `num_ctx                        ${known.contextLength}`,
+      template: '{{ .Prompt }}',
+      details: DETAILS,
+      model_info: {
+        'general.architecture': 'llama',
+        'llama.context_length': known.contextLength,
+      },
+      capabilities: known.capabilities,
+      modified_at: '2026-01-01T00:00:00Z',
+    },
+  };
+}
+
+run({
+  name: 'ollama',
+  converse,
+  pages,
+  posts: { '/api/show': show },
+  refuse: refuseModel,
+  load: ({ body }) => load(body.model),
+  faults,
+});

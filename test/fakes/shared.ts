@@ -15,13 +15,24 @@ export interface Conversation {
 
 export type Fault<Talk extends Conversation> = (exchange: Exchange<Talk>) => Promise<void> | void;
 
+export interface Reply {
+  status: number;
+  body: unknown;
+}
+
 /** What a fake is made of, beside what all fakes share. */
 export interface Fake<Talk extends Conversation> {
   name: 'gemini' | 'ollama';
   /** Reads a question; undefined where the request is none. */
   converse(request: IncomingMessage, body: unknown): Talk | undefined;
   /** JSON that a GET of the path answers. */
-  pages: Readonly<Record<string, unknown>>;
+  pages: Readonly<Record<string, () => unknown>>;
+  /** JSON that a POST to the path answers, other than an answer of the model. */
+  posts?: Readonly<Record<string, (body: unknown) => Reply>>;
+  /** Why the model refuses the question; asked before a fault is looked for. */
+  refuse?: (talk: Talk) => Reply | undefined;
+  /** Resolves when the model is ready to answer. */
+  load?: (talk: Talk) => Promise<void>;
   faults: Readonly<Record<string, Fault<Talk>>>;
 }
 
@@ -119,9 +130,17 @@ export class Exchange<Talk extends Conversation> {
     this.#respond(status, 'application/json; charset=UTF-8', JSON.stringify(body, null, 2));
   }
 
+  json(body: unknown): void {
+    this.#respond(200, 'application/json; charset=utf-8', JSON.stringify(body));
+  }
+
   page(status: number): void {
     const body = `<!doctype html><html><body><h1>${status} from a proxy</h1></body></html>\n`;
     this.#respond(status, 'text/html', body);
+  }
+
+  plain(status: number, body: string): void {
+    this.#respond(status, 'text/plain', body);
   }
 
   end(): void {
@@ -174,12 +193,23 @@ const sharedFaults: Readonly<Record<string, Fault<Conversation>>> = {
     exchange.cut();
   },
   'cut-first': (exchange) => exchange.cut(),
+  'cut-open': async (exchange) => {
+    exchange.open();
+    await exchange.send('');
+    exchange.cut();
+  },
   'split-utf8': sendSplit,
   burst: async (exchange) => {
     const tokens = Array.from({ length: 16 }, (_, index) => exchange.talk.text(`${index} `));
     exchange.open();
     await exchange.send(tokens.join(''));
     await exchange.finish();
+  },
+  'burst-stall': async (exchange) => {
+    const tokens = Array.from({ length: 16 }, (_, index) => exchange.talk.text(`${index} `));
+    exchange.open();
+    await exchange.send(tokens.join(''));
+    await exchange.stall();
   },
   tokens: async (exchange) => {
     await exchange.say(Array.from({ length: 10_000 }, (_, i) => `word${i} `));
@@ -262,12 +292,18 @@ async function receive<Talk extends Conversation>(
 ): Promise<void> {
   const path = (request.url ?? '').split('?', 1)[0] ?? '';
   const page = request.method === 'GET' ? fake.pages[path] : undefined;
-  if (page !== undefined) return sendJson(response, page);
+  if (page !== undefined) return sendJson(response, page());
 
   const gone = new AbortController();
   try {
-    const talk = fake.converse(request, await readJson(request));
-    if (!talk) return void response.writeHead(404).end();
+    const body = await readJson(request);
+    const reply = request.method === 'POST' ? fake.posts?.[path]?.(body) : undefined;
+    if (reply !== undefined) return sendJson(response, reply.body, reply.status);
+    const talk = fake.converse(request, body);
+    if (!talk) {
+      response.writeHead(404, { 'content-type': 'text/plain' });
+      return void response.end('404 page not found');
+    }
     const exchange = new Exchange(talk, response, gone.signal);
     stats.requests++;
     stats.active++;
@@ -276,6 +312,9 @@ async function receive<Talk extends Conversation>(
       if (!response.writableFinished && !exchange.wasCut) stats.aborted++;
       gone.abort();
     });
+    const refusal = fake.refuse?.(talk);
+    if (refusal !== undefined) return exchange.refuse(refusal.status, refusal.body);
+    await fake.load?.(talk);
     await pickFault(fake, talk.question)(exchange);
   } catch (error) {
     if (!gone.signal.aborted && !request.socket.destroyed) throw error;
@@ -288,7 +327,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   return body === '' ? undefined : JSON.parse(body);
 }
 
-function sendJson(response: ServerResponse, body: unknown): void {
-  response.writeHead(200, { 'content-type': 'application/json; charset=utf-8' });
+function sendJson(response: ServerResponse, body: unknown, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
   response.end(JSON.stringify(body));
 }

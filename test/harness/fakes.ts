@@ -3,11 +3,7 @@ import { get } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
-import type {
-  Delta,
-  Prompt,
-  Provider,
-} from '../../packages/server/src/generate/providers/provider.js';
+import type { Delta, Prompt, Provider } from '../../packages/server/src/providers/provider.js';
 import type { FakeStats } from '../fakes/shared.js';
 import { startChild } from './child.js';
 
@@ -19,9 +15,12 @@ export interface RunningFake {
 }
 
 /** Starts a fake without delays, or with those that `FAKE_PACE` asks for. */
-export async function startFake(name: 'gemini' | 'ollama'): Promise<RunningFake> {
+export async function startFake(
+  name: 'gemini' | 'ollama',
+  env: Record<string, string> = {},
+): Promise<RunningFake> {
   const child = await startChild(process.execPath, ['--import', 'tsx', `test/fakes/${name}.ts`], {
-    env: { PORT: '0', FAKE_PACE: process.env['FAKE_PACE'] ?? '0' },
+    env: { PORT: '0', FAKE_PACE: process.env['FAKE_PACE'] ?? '0', ...env },
     ready: /^fake \w+: (http:\S+)$/,
   });
   const url = child.match[1] ?? '';

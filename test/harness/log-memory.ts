@@ -3,6 +3,7 @@ import { createBranch } from '../../packages/server/src/deliver/branch.js';
 import { createLog, type Log } from '../../packages/server/src/deliver/log.js';
 import { createStreams } from '../../packages/server/src/deliver/streams.js';
 import type { Entry, ErrorEntry } from '../../packages/server/src/entry.js';
+import { generateFrom } from './generate.js';
 
 // Runs in a process of its own: `node --expose-gc log-memory.mjs <shape>`. The process fills logs with
 // entries of one shape and writes a `LogMemory` to stdout as JSON.
@@ -124,11 +125,11 @@ function toolResults(count: number, rows: number, text = ''): Held {
 /** Starts `count` streams that end at once; older ones leave when `maxLogBytes` are reached. */
 async function streams(count: number, maxLogBytes: number): Promise<Held> {
   const registry = createStreams(
-    async function* ({ query }) {
+    generateFrom(async function* ({ query }) {
       yield START;
       yield { type: 'text', text: query };
       yield CANCELLED;
-    },
+    }),
     { ...LIMITS, maxLogBytes },
   );
   for (let i = 0; i < count; i++) {

@@ -187,6 +187,38 @@ describe('the Markdown of a growing answer', () => {
     expect(differing).toEqual([]);
   });
 
+  it.each([
+    'It says <s> and goes on, <br> and </s> too.',
+    '<s> at the beginning',
+    'List<String> names, cd <folder>, a<b and c>d, 1 < 2',
+    '<script>window.hostileRan = true</script>',
+    '<div class="x">\n\n**bold** in it\n\n</div>',
+    '- an item with <b>tags</b>\n- <details> another',
+    '| a | b |\n|---|---|\n| <i>x</i> | <img src=x onerror=alert(1)> |',
+    'before\n<!-- a comment -->\nafter <?php echo 1 ?> <![CDATA[x]]> <!DOCTYPE html>',
+    'an entity: &lt;b&gt; and <b',
+    '<think>hm</think> <tool_call>{"name": "x"}</tool_call>',
+  ])('shows HTML as text, while it grows and at its end: %j', async (source) => {
+    const { texts, tags } = await page.evaluate((text) => {
+      const container = document.createElement('div');
+      const view = window.createMarkdownView(container);
+      for (let end = 1; end <= text.length; end++) view.draw(text.slice(0, end));
+      const drawn = container.textContent;
+      view.finish(text);
+      return {
+        texts: [drawn, container.textContent],
+        tags: [...container.querySelectorAll('*')].map(({ tagName }) => tagName.toLowerCase()),
+      };
+    }, source);
+    const markup = /\*\*|^- |\||---|\n/gm;
+    const plain = (text: string | null) => (text ?? '').replace(markup, '').replace(/\s+/g, '');
+    const expected = plain(source.replaceAll('&lt;', '<').replaceAll('&gt;', '>'));
+    expect(texts.map(plain)).toEqual([expected, expected]);
+    const fromMarkdown = 'p strong ul li table thead tbody tr th td'.split(' ');
+    expect(tags.filter((tag) => !fromMarkdown.includes(tag))).toEqual([]);
+    expect(await page.evaluate(() => 'hostileRan' in window)).toBe(false);
+  });
+
   it('ends as one full parse does when the answer is stopped at any character', async () => {
     const differing = await page.evaluate((text) => {
       const wrong: number[] = [];

@@ -48,6 +48,8 @@ function wireOptions({
   topP,
   topK,
   maxTokens,
+  stop,
+  seed,
   cache,
 }: AnswerOptions): GenerateOptions {
   const toServer = cache === 'reload' || cache === 'no-store' ? cache : undefined;
@@ -56,6 +58,8 @@ function wireOptions({
     ...(topP !== undefined && { top_p: topP }),
     ...(topK !== undefined && { top_k: topK }),
     ...(maxTokens !== undefined && { max_tokens: maxTokens }),
+    ...(stop !== undefined && { stop: [...stop] }),
+    ...(seed !== undefined && { seed }),
     ...(toServer !== undefined && { cache: toServer }),
   };
 }

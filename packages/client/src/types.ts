@@ -20,6 +20,10 @@ export interface AnswerOptions {
   topK?: number;
   /** Tokens; the server's own limit holds when it is smaller. */
   maxTokens?: number;
+  /** The answer ends before the first of these texts. */
+  stop?: readonly string[];
+  /** The same request gives the same answer, where the model can do that. */
+  seed?: number;
   /**
    * - `default`: a kept answer if there is one, else the model
    * - `reload`: the model, and its answer replaces the kept one

@@ -1,4 +1,6 @@
+import type { Generate } from './deliver/generation.js';
 import { createStreams } from './deliver/streams.js';
+import type { CacheScope } from './generate/cache.js';
 import type { LlmService } from './generate/service.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
 import { ConfigError, resolve } from './settings/resolve-settings.js';
@@ -41,6 +43,13 @@ const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
 };
 
 /**
+ * Gives the answers: an `LlmService`, or an object with its `generateResponseStream`. A method
+ * `writeResponse` is used instead where there is one, because it costs less for each token.
+ */
+export type ResponseSource = Pick<LlmService, 'generateResponseStream'> &
+  Partial<Pick<LlmService, 'writeResponse' | 'cacheScope' | 'hasTools'>>;
+
+/**
  * Adds Rivulet to an existing Socket.IO server. Reads no environment.
  *
  * @throws {ConfigError} an option is unknown, or has a value that is not allowed; or the Socket.IO server
@@ -48,7 +57,7 @@ const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
  */
 export function attachRivulet(
   io: SocketServer,
-  llm: Pick<LlmService, 'generateResponseStream'>,
+  llm: ResponseSource,
   options: AttachOptions = {},
 ): AttachedRivulet {
   const caller = { name: 'attachRivulet', otherOptions: Object.keys(OTHER_OPTIONS) };
@@ -87,16 +96,13 @@ function watchConnections(io: SocketServer, namespace: string, ledger: Ledger): 
 /** Adds Rivulet to a Socket.IO server, with settings that were checked. */
 export function attach(
   io: SocketServer,
-  llm: Pick<LlmService, 'generateResponseStream'>,
+  llm: ResponseSource,
   { allowedOrigins, rateLimit, limits }: SocketSettings,
   { namespace = '/', authenticate, logger }: SocketOptions & { logger: Logger },
   ledger: Ledger,
 ): AttachedRivulet {
-  const streams = createStreams(
-    (request, signal, preemption, mayRestart) =>
-      llm.generateResponseStream(request, { signal, preemption, mayRestart }),
-    limits,
-  );
+  const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
+  const streams = createStreams(generateOf(llm, defaultCacheScope), limits);
   const guard = createGuard(
     {
       checkOrigin: createOriginCheck(allowedOrigins),
@@ -119,5 +125,23 @@ export function attach(
       await streams.drain(drainMs);
     },
     close: () => streams.close(),
+  };
+}
+
+function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
+  const { writeResponse } = llm;
+  if (writeResponse !== undefined) {
+    return (request, sink, options) =>
+      writeResponse.call(llm, request, sink, { ...options, defaultCacheScope });
+  }
+  return async (request, sink, options) => {
+    for await (const entry of llm.generateResponseStream(request, {
+      ...options,
+      defaultCacheScope,
+    })) {
+      if (options.signal.aborted) return;
+      await sink.write(entry);
+      if (entry.type === 'end' || entry.type === 'error') return;
+    }
   };
 }

@@ -1,7 +1,7 @@
 import type { MeterProvider } from '@opentelemetry/api';
 import { createResponseCache } from './generate/cache.js';
-import { chooseProviders } from './generate/choose-providers.js';
-import type { Providers } from './generate/route.js';
+import { chooseProviders } from './upstream/choose-providers.js';
+import type { Providers } from './upstream/failover.js';
 import { LlmService } from './generate/service.js';
 import type { Tool } from './generate/tools/tool.js';
 import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
@@ -55,6 +55,7 @@ export async function llmServiceOf(
     onMidstreamFailure: settings.onMidstreamFailure,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },
     cache: cache.enabled ? createResponseCache(cache) : undefined,
+    cacheScope: cache.scope,
     tools: options.tools ?? [],
     limits,
     logger,

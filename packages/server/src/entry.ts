@@ -11,6 +11,8 @@ export interface StartEntry {
   /** Why there is another attempt, in plain words and as a code; absent for the first. */
   reason?: string;
   reasonCode?: ErrorCode;
+  /** The oldest messages of the context that did not fit the model and were left out; absent for none. */
+  omittedMessages?: number;
 }
 
 /** A piece of the answer, never empty. */
@@ -89,6 +91,18 @@ export interface ThoughtEntry {
 
 /** All that `generateResponseStream` yields; the log holds what is an `Entry`. */
 export type StreamedEntry = Entry | QueuedEntry | ThoughtEntry;
+
+/** Receives the entries of one answer as they are made. */
+export interface EntrySink {
+  /**
+   * Takes an entry.
+   *
+   * @returns a promise if the sink is full: the next text is to be written once it resolves.
+   */
+  write(entry: StreamedEntry): Promise<void> | undefined;
+  /** @returns the text since the newest `start` entry. */
+  readText(): string;
+}
 
 export function isTerminal(entry: Entry): entry is EndEntry | ErrorEntry {
   return entry.type === 'end' || entry.type === 'error';

@@ -1,8 +1,4 @@
-import { readFile } from 'node:fs/promises';
 import type { RequestListener, ServerResponse } from 'node:http';
-import { documentPath } from './generate/providers/docs-sections.js';
-
-const DOCS = '/docs/';
 
 export interface HttpRoutes {
   /** Why no new stream is taken; undefined when one is. */
@@ -13,7 +9,7 @@ export interface HttpRoutes {
   page: RequestListener | undefined;
 }
 
-/** The server's own paths: `/healthz`, `/readyz`, `/metrics`, and `/docs/NAME` for the documentation. */
+/** The server's own paths: `/healthz`, `/readyz` and `/metrics`. */
 export function createHttpRoutes({
   unready,
   metrics,
@@ -24,7 +20,6 @@ export function createHttpRoutes({
     if (path === '/healthz') send(response, 200, 'up');
     else if (path === '/readyz') sendReadiness(response, unready());
     else if (path === '/metrics' && metrics) metrics(request, response);
-    else if (path.startsWith(DOCS)) sendDocument(response, documentPath(path.slice(DOCS.length)));
     else page(request, response);
   };
 }
@@ -38,18 +33,8 @@ function sendReadiness(response: ServerResponse, reason: string | undefined): vo
   else send(response, 503, `not ready: ${reason}`);
 }
 
-/** One of the documents that answers of the docs provider link to. */
-function sendDocument(response: ServerResponse, file: string | undefined): void {
-  if (file === undefined) return notFound(undefined, response);
-  readFile(file, 'utf8').then(
-    (markdown) => send(response, 200, markdown),
-    () => send(response, 500, 'unable to read the document'),
-  );
-}
-
 function send(response: ServerResponse, status: number, text: string): void {
-  const body = text.endsWith('\n') ? text : `${text}\n`;
   response
     .writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-cache' })
-    .end(body);
+    .end(`${text}\n`);
 }

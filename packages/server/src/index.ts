@@ -1,5 +1,10 @@
 export { StreamError } from '@rivulet/protocol';
-export { attachRivulet, type AttachedRivulet, type AttachOptions } from './attach-rivulet.js';
+export {
+  attachRivulet,
+  type AttachedRivulet,
+  type AttachOptions,
+  type ResponseSource,
+} from './attach-rivulet.js';
 export { createLlmService, type CreateLlmServiceOptions } from './create-llm-service.js';
 export type {
   EndEntry,
@@ -15,15 +20,16 @@ export type {
 } from './entry.js';
 export {
   type CachedAnswer,
+  type CacheScope,
   createResponseCache,
   type ResponseCache,
   type ResponseCacheOptions,
 } from './generate/cache.js';
-export type { Deadlines } from './generate/deadline.js';
+export type { Deadlines } from './upstream/provider-call.js';
 export type { PromptDefaults } from './generate/prompt.js';
-export { docs, type DocsOptions } from './generate/providers/docs.js';
-export { gemini, type GeminiOptions } from './generate/providers/gemini.js';
-export { ollama, type OllamaOptions } from './generate/providers/ollama.js';
+export { docs, type DocsOptions } from './providers/docs/docs.js';
+export { gemini, type GeminiOptions } from './providers/gemini/gemini.js';
+export { ollama, type OllamaOptions } from './providers/ollama/ollama.js';
 export {
   type AssistantMessage,
   type Delta,
@@ -41,9 +47,14 @@ export {
   type ToolOutcome,
   type ToolResult,
   type UserMessage,
-} from './generate/providers/provider.js';
-export { mockProvider, type MockStep } from './generate/providers/mock.js';
-export type { ProviderStatus, Providers, RouterOptions } from './generate/route.js';
+} from './providers/provider.js';
+export { mockProvider, type MockStep } from './providers/mock.js';
+export type {
+  FailoverOptions,
+  ProviderConfig,
+  ProviderStatus,
+  Providers,
+} from './upstream/failover.js';
 export {
   type GenerateCallOptions,
   LlmService,
@@ -61,7 +72,6 @@ export {
   type ToolSchema,
 } from './generate/tools/tool.js';
 export type { ToolLimits } from './generate/tools/toolbox.js';
-export type { ProviderConfig } from './generate/upstream.js';
 export type { BreakerState, Gauges } from './observe/gauges.js';
 export { createLogger, type LogFields, type Logger } from './observe/logger.js';
 export { createMetrics, type StreamMetrics } from './observe/metrics.js';

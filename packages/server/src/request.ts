@@ -7,6 +7,6 @@ export interface GenerateRequest {
   /** Earlier messages of the conversation, oldest first. */
   context?: readonly ContextMessage[];
   options?: GenerateOptions;
-  /** Who asks; answers are cached apart for each. Absent is a principal of its own. */
+  /** Who asks. Absent is a principal of its own. */
   principal?: string;
 }

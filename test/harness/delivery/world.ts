@@ -8,6 +8,7 @@ import { FAILURE, Generation } from './generation.js';
 import { ModelReader, type ModelStream } from './model-reader.js';
 import type { WorldClock } from './world-clock.js';
 import { hasEnded, readable, toldBy, upTo, withEntry } from './truth.js';
+import { generateFrom } from '../generate.js';
 
 const PRINCIPAL = 'p';
 const AGES_MS = 1e9;
@@ -155,19 +156,22 @@ export class World {
   }
 
   #createServer() {
-    return createStreams(({ query }, signal, _, mayRestart) => {
-      const generation = new Generation(query, signal, (restarting) => {
-        const may = this.#expectRestart(restarting);
-        assert.equal(
-          mayRestart(FAILURE),
-          may,
-          'text begins again only where every reader can tell',
-        );
-        return may;
-      });
-      this.generations.push(generation);
-      return generation.entries();
-    }, LIMITS);
+    return createStreams(
+      generateFrom(({ query }, { signal, mayRestart }) => {
+        const generation = new Generation(query, signal, (restarting) => {
+          const may = this.#expectRestart(restarting);
+          assert.equal(
+            mayRestart(FAILURE),
+            may,
+            'text begins again only where every reader can tell',
+          );
+          return may;
+        });
+        this.generations.push(generation);
+        return generation.entries();
+      }),
+      LIMITS,
+    );
   }
 
   /** Ends the streams that plain readers read, unless they are all there are. */

@@ -11,7 +11,7 @@ export async function cacheKey(
 ): Promise<string> {
   const turns = context?.map(({ role, content }) => [role, content]) ?? [];
   const parameters = Object.entries(intent?.parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
-  const { temperature, top_p, top_k, max_tokens } = options ?? {};
+  const { temperature, top_p, top_k, max_tokens, stop, seed } = options ?? {};
   const parts = [
     url,
     query,
@@ -22,6 +22,8 @@ export async function cacheKey(
     top_p,
     top_k,
     max_tokens,
+    stop,
+    seed,
   ];
   const canonical = JSON.stringify(parts.map((part) => part ?? null));
   return (await sha256(canonical)) ?? canonical;

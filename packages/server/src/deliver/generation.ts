@@ -1,17 +1,21 @@
 import type { StreamError } from '@rivulet/protocol';
-import type { StreamedEntry } from '../entry.js';
+import type { EntrySink } from '../entry.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
 import type { Stream } from './stream.js';
 
-/** Makes the entries of one response; it ends with a terminal entry and does not throw. */
+/** Writes the entries of one response to `sink`. It ends with a terminal entry and does not reject. */
 export type Generate = (
   request: GenerateRequest,
-  signal: AbortSignal,
-  preemption: Preemption,
-  mayRestart: (failure: StreamError) => boolean,
-) => AsyncIterable<StreamedEntry>;
+  sink: EntrySink,
+  options: {
+    signal: AbortSignal;
+    preemption: Preemption;
+    /** Called before an answer that was shown begins again. @returns false if it ends instead. */
+    mayRestart(failure: StreamError): boolean;
+  },
+) => Promise<void>;
 
 /** One run of `Generate`, and the streams that read along. */
 export interface Generation {
@@ -76,29 +80,50 @@ export async function runGeneration(
   mayRestart: (failure: StreamError) => boolean,
 ): Promise<void> {
   const { log, controller, streams, preemption } = generation;
+  const { signal } = controller;
   let bytes = log.bytes;
-  try {
-    for await (const entry of generate(request, controller.signal, preemption, mayRestart)) {
-      if (controller.signal.aborted) break;
-      if (entry.type === 'thought') continue;
-      const ahead = entry.type === 'queued' ? entry.ahead : undefined;
-      if (ahead !== generation.ahead) {
-        generation.ahead = ahead;
-        for (const stream of streams) stream.setAhead(ahead);
+
+  function setAhead(ahead: number | undefined): void {
+    if (ahead === generation.ahead) return;
+    generation.ahead = ahead;
+    for (const stream of streams) stream.setAhead(ahead);
+  }
+
+  const sink: EntrySink = {
+    write(entry) {
+      if (entry.type === 'thought' || signal.aborted) return undefined;
+      if (entry.type === 'queued') {
+        setAhead(entry.ahead);
+        return undefined;
       }
-      if (entry.type === 'queued') continue;
-      if (!log.append(entry) || log.done) break;
-      if (log.bytes === bytes) continue;
+      if (generation.ahead !== undefined) setAhead(undefined);
+      log.append(entry);
+      if (log.bytes === bytes) return undefined;
       bytes = log.bytes;
       onGrowth();
-      if (controller.signal.aborted) break;
-    }
+      return undefined;
+    },
+    readText: () => textOf(log),
+  };
+  try {
+    await generate(request, sink, { signal, preemption, mayRestart });
   } catch {
-    // `Generate` promises not to throw; a reader must hear of an end all the same.
+    // `Generate` promises not to reject; readers must receive an end all the same.
   }
   log.append({
     type: 'error',
     code: 'internal',
     message: 'unable to finish the answer: the server failed',
   });
+}
+
+/** The text since the newest `start` entry. */
+function textOf(log: Log): string {
+  let text = '';
+  for (let offset = log.start?.offset ?? 0; ;) {
+    const frame = log.read(offset, Infinity);
+    if (frame === undefined) return text;
+    if (frame.entry.type === 'text') text += frame.entry.text;
+    offset += frame.size;
+  }
 }

@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Usage } from '@rivulet/protocol';
 import { LRUCache } from 'lru-cache';
-import type { Prompt, Provider } from './providers/provider.js';
+import type { Prompt, Provider } from '../providers/provider.js';
+
+/** Who gets a cached answer: everybody who asks the same, or the same principal only. */
+export type CacheScope = 'shared' | 'principal';
 
 /** A complete answer. */
 export interface CachedAnswer {
@@ -39,7 +42,10 @@ const BYTES_PER_UNIT = 2;
 /** One answer may take this part of the cache. Until an answer ends, its text is held for the cache. */
 const LARGEST_SHARE = 1 / 8;
 
-/** An answer is one principal's, and of the provider and model that gave it. */
+/**
+ * The key of an answer of a provider. It covers all that the model is told. `principal` is undefined if
+ * the answer is for everybody who asks the same.
+ */
 export function cacheKey(
   principal: string | undefined,
   { name, model }: Provider,

@@ -10,52 +10,24 @@ export class FlatText {
   length = 0;
   #segments: string[] | undefined = [];
   #pending = '';
-  readonly #onSegment: (segment: string) => void;
-
-  /** `onSegment` receives each segment in order, the last ones when the text is read. */
-  constructor(onSegment: (segment: string) => void = () => {}) {
-    this.#onSegment = onSegment;
-  }
 
   add(text: string): void {
     this.length += text.length;
+    if (this.#segments === undefined) return;
     this.#pending += text;
-    if (this.#pending.length >= SEGMENT_UNITS) this.#flush();
+    if (this.#pending.length < SEGMENT_UNITS) return;
+    this.#segments.push(Buffer.from(this.#pending, 'utf16le').toString('utf16le'));
+    this.#pending = '';
   }
 
-  /** Stops keeping the text. `length` and `onSegment` go on. */
+  /** Stops keeping the text; `length` goes on. */
   discard(): void {
     this.#segments = undefined;
+    this.#pending = '';
   }
 
   /** @returns the whole text; undefined if it was discarded. */
   read(): string | undefined {
-    this.end();
-    return this.#segments?.join('');
+    return this.#segments && this.#segments.join('') + this.#pending;
   }
-
-  /** Gives what is pending to `onSegment`. */
-  end(): void {
-    if (this.#pending !== '') this.#seal(this.#pending);
-    this.#pending = '';
-  }
-
-  #flush(): void {
-    const text = this.#pending;
-    // A surrogate pair that is split over two segments could not be encoded.
-    const end = text.length - (endsInHighSurrogate(text) ? 1 : 0);
-    this.#pending = text.slice(end);
-    this.#seal(text.slice(0, end));
-  }
-
-  #seal(text: string): void {
-    const segment = Buffer.from(text, 'utf16le').toString('utf16le');
-    this.#segments?.push(segment);
-    this.#onSegment(segment);
-  }
-}
-
-function endsInHighSurrogate(text: string): boolean {
-  const last = text.charCodeAt(text.length - 1);
-  return last >= 0xd800 && last <= 0xdbff;
 }

@@ -1,6 +1,6 @@
 import type { GenerateOptions, Intent } from '@rivulet/protocol';
 import type { GenerateRequest } from '../request.js';
-import type { Prompt, ToolDeclaration } from './providers/provider.js';
+import type { Prompt, ToolDeclaration } from '../providers/provider.js';
 
 /** What the operator set for every answer; undefined leaves a value to the model. */
 export interface PromptDefaults {
@@ -12,7 +12,10 @@ export interface PromptDefaults {
   maxTokens?: number | undefined;
 }
 
-/** The system prompt with the intent under it, the history, the question last; what may be called. */
+/**
+ * The system prompt, the history, the question last, and the tools that may be called. Nothing that a
+ * client sends becomes a part of the system prompt.
+ */
 export function buildPrompt(
   request: GenerateRequest,
   defaults: PromptDefaults,
@@ -21,13 +24,18 @@ export function buildPrompt(
   const { query, intent, context = [], options = {} } = request;
   const history = context.map(({ role, content }) => ({ role, text: content }));
   return {
-    system: [defaults.systemPrompt, intent && describe(intent)].filter(Boolean).join('\n\n'),
-    messages: [...history, { role: 'user', text: query }],
+    system: defaults.systemPrompt,
+    messages: [
+      ...history,
+      { role: 'user', text: query, ...(intent && { intent: toLine(intent) }) },
+    ],
     ...(tools.length > 0 && { tools: tools.map(declarationOf) }),
     temperature: options.temperature ?? defaults.temperature,
     topP: options.top_p ?? defaults.topP,
     topK: options.top_k ?? defaults.topK,
     maxTokens: maxTokens(options, defaults),
+    ...(options.stop && options.stop.length > 0 && { stop: options.stop }),
+    ...(options.seed !== undefined && { seed: options.seed }),
   };
 }
 
@@ -36,9 +44,15 @@ function declarationOf({ name, description, parameters }: ToolDeclaration): Tool
   return { name, description, parameters };
 }
 
-function describe({ name, parameters = {} }: Intent): string {
-  const values = Object.entries(parameters).map(([key, value]) => `${key}: ${value}`);
-  return [`The user's intent: ${name}.`, ...values].join('\n');
+/** JSON escapes line feeds, but not the other characters that end a line. */
+function toLine({ name, parameters = {} }: Intent): string {
+  return JSON.stringify({
+    name,
+    ...(Object.keys(parameters).length > 0 && { parameters }),
+  }).replace(
+    /[\u0085\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function maxTokens(options: GenerateOptions, defaults: PromptDefaults): number | undefined {

@@ -1,37 +1,41 @@
+import { addAbortListener } from 'node:events';
 import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
-import type { Entry, StartEntry, StreamedEntry } from '../entry.js';
+import type { EndEntry, EntrySink, ErrorEntry, StartEntry, StreamedEntry } from '../entry.js';
 import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { Preemption } from '../preemption.js';
+import type { Prompt, Provider } from '../providers/provider.js';
 import type { GenerateRequest } from '../request.js';
 import { resolveSettings } from '../settings/resolve-settings.js';
 import type { CoreLimits } from '../settings/settings.js';
-import { type CachedAnswer, cacheKey, type ResponseCache } from './cache.js';
-import { FlatText } from './flat-text.js';
-import { buildPrompt, type PromptDefaults } from './prompt.js';
-import type { Prompt, Provider } from './providers/provider.js';
-import type { Requester } from './queue.js';
 import {
-  createRouter,
+  createFailover,
+  type Failover,
+  type FailoverOptions,
   type ProviderStatus,
   type Providers,
-  type Router,
-  type RouterOptions,
-} from './route.js';
-import { Run, unitsOf } from './run.js';
+  type UpstreamEvents,
+} from '../upstream/failover.js';
+import type { Requester } from '../upstream/queue.js';
+import { Answer } from './answer.js';
+import { type CachedAnswer, cacheKey, type CacheScope, type ResponseCache } from './cache.js';
+import { EntryQueue } from './entry-queue.js';
+import { FlatText } from './flat-text.js';
+import { buildPrompt, type PromptDefaults } from './prompt.js';
 import { answerWithTools } from './tool-loop.js';
 import type { Tool } from './tools/tool.js';
 import { createToolbox, type Toolbox } from './tools/toolbox.js';
-import type { UpstreamEvents } from './upstream.js';
 
 export interface LlmServiceOptions {
   providers: Providers;
   prompt: PromptDefaults;
   cache: ResponseCache | undefined;
+  /** See `cache.scope` in `Settings`. */
+  cacheScope?: CacheScope | undefined;
   /** What the model may call; nothing unless given. */
   tools?: readonly Tool[];
   /** `restart` unless given; see `Settings`. */
-  onMidstreamFailure?: RouterOptions['onMidstreamFailure'];
+  onMidstreamFailure?: FailoverOptions['onMidstreamFailure'];
   /** The defaults of the settings unless given. */
   limits?: Partial<CoreLimits>;
   logger: Logger;
@@ -49,6 +53,8 @@ export interface GenerateCallOptions {
    * end the answer with the failure; it begins again unless given.
    */
   mayRestart?: (failure: StreamError) => boolean;
+  /** The scope of the cache where the service has none of its own; `principal` unless given. */
+  defaultCacheScope?: CacheScope;
 }
 
 /** A complete answer, and who gave it. */
@@ -65,7 +71,7 @@ export interface CompleteResponse {
 export class LlmService {
   readonly #options: LlmServiceOptions;
   readonly #limits: CoreLimits;
-  readonly #router: Router;
+  readonly #failover: Failover;
   readonly #toolbox: Toolbox;
 
   /** Throws a `TypeError` when two tools have one name. */
@@ -75,96 +81,112 @@ export class LlmService {
     this.#options = { ...options, logger };
     this.#limits = { ...resolveSettings({ env: {} }).limits, ...options.limits };
     this.#toolbox = createToolbox(tools, this.#limits, logger);
-    this.#router = createRouter(
+    this.#failover = createFailover(
       providers,
       { onMidstreamFailure, maxQueued: this.#limits.maxQueued },
       upstreamEvents(logger, metrics),
     );
-    for (const { name } of this.#router.status()) {
-      const status = (): ProviderStatus => this.#router.status().find((s) => s.name === name)!;
+    for (const { name } of this.#failover.status()) {
+      const status = (): ProviderStatus => this.#failover.status().find((s) => s.name === name)!;
       metrics.gauges.queueLength(name, () => status().waiting);
       metrics.gauges.breakerState(name, () => status().breaker);
     }
   }
 
+  /** Undefined if the operator has not set it. */
+  get cacheScope(): CacheScope | undefined {
+    return this.#options.cacheScope;
+  }
+
+  /** True if the model may call tools, which run for the principal that asked. */
+  get hasTools(): boolean {
+    return this.#toolbox.tools.length > 0;
+  }
+
   /** The current status of each provider, in the order in which they are asked. */
   providerStatus(): ProviderStatus[] {
-    return this.#router.status();
+    return this.#failover.status();
   }
 
   /**
    * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
    * entry. Before an attempt, and before it goes on after tools, a `queued` comes whenever its place in
    * the queue changes, if it has to wait; `thought`s come only when asked for. It does not throw;
-   * aborting `signal` ends it with the error `cancelled`.
+   * aborting `signal` ends it with the error `cancelled`. The provider waits while the consumer is behind.
    */
   async *generateResponseStream(
     request: GenerateRequest,
+    options: GenerateCallOptions = {},
+  ): AsyncGenerator<StreamedEntry, void, undefined> {
+    const { signal } = options;
+    const controller = new AbortController();
+    const link = signal && addAbortListener(signal, () => controller.abort(signal.reason));
+    if (signal?.aborted) controller.abort(signal.reason);
+    const entries = new EntryQueue(
+      this.#toolbox.tools.length > 0 ? Infinity : this.#maxKeptUnits(request),
+    );
+    const written = this.writeResponse(request, entries, { ...options, signal: controller.signal });
+    void written.then(() => entries.end());
+    try {
+      for (let taken; (taken = await entries.take()).length > 0;) {
+        for (const entry of taken) yield entry;
+      }
+    } finally {
+      link?.[Symbol.dispose]();
+      controller.abort();
+      await written;
+    }
+  }
+
+  /**
+   * Writes one answer to `sink`: the entries of `generateResponseStream`, each by a plain call. Resolves
+   * after the last entry, and does not reject.
+   */
+  async writeResponse(
+    request: GenerateRequest,
+    sink: EntrySink,
     {
-      signal = new AbortController().signal,
+      signal,
       thoughts = false,
       preemption,
       mayRestart,
+      defaultCacheScope = 'principal',
     }: GenerateCallOptions = {},
-  ): AsyncGenerator<StreamedEntry, void, undefined> {
-    const { providers, logger, metrics, cache } = this.#options;
-    const mode = request.options?.cache ?? 'default';
-    const maxCachedUnits = mode === 'no-store' ? 0 : (cache?.maxAnswerUnits ?? Infinity);
-    const run = new Run(logger, metrics, cache === undefined ? 0 : maxCachedUnits);
-    const { maxResponseUnits } = this.#limits;
+  ): Promise<void> {
+    const { logger, metrics } = this.#options;
+    const { cache: mode = 'default' } = request.options ?? {};
+    const scope = this.cacheScope ?? defaultCacheScope;
+    const keyOf = (provider: Provider): string =>
+      cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
+    const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
+    const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
+    const answer = new Answer({
+      sink,
+      signal,
+      thoughts,
+      lookUp: (provider) => (mode === 'default' ? this.#lookUp(() => keyOf(provider)) : undefined),
+      maxUnits: this.#limits.maxResponseUnits,
+      logger,
+      metrics,
+    });
     try {
-      const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
-      const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
-      const keyOf = (provider: Provider): string => cacheKey(request.principal, provider, prompt);
-
-      const first = providers[0].provider;
-      const hit = mode === 'default' ? this.#lookUp(keyOf(first)) : undefined;
-      if (hit !== undefined) {
-        run.cacheHit = true;
-        yield run.note(startEntry(1, 'cache', first));
-        yield run.note({ type: 'text', text: hit.text });
-        yield run.note(run.end('stop', hit.usage));
-        return;
-      }
-
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
-        signal,
+        signal: answer.signal,
         preemption,
       };
-      // One loop for all that an entry goes through here: each generator more costs every token.
-      const steps = answerWithTools(this.#router, prompt, this.#toolbox, requester, run.fallback);
-      for await (const step of steps) {
-        switch (step.type) {
-          case 'queued':
-            yield step;
-            break;
-          case 'thought':
-            if (thoughts) yield step;
-            break;
-          case 'attempt':
-            yield run.note(startEntry(run.attempt + 1, 'model', step.provider, step.failure));
-            break;
-          case 'text':
-          case 'tool_call':
-          case 'tool_result':
-            if (run.units + unitsOf(step) > maxResponseUnits) throw tooLarge(maxResponseUnits);
-            yield run.note(step);
-            break;
-          case 'finish':
-            // What a tool found may be another thing tomorrow, and what it did was done for this request.
-            if (step.reason === 'stop' && !run.usedTools) {
-              const { text = '' } = run;
-              if (text !== '') this.#keep(keyOf(step.provider), { text, usage: step.usage });
-            }
-            yield run.note(run.end(step.reason, step.usage));
-        }
-      }
+      const turn = await answerWithTools(this.#failover, prompt, this.#toolbox, requester, answer);
+      if (turn === undefined) return;
+      // A tool may find something else tomorrow, and what it did was done for this request.
+      const isKept = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
+      if (isKept && answer.length <= this.#maxKeptUnits(request))
+        this.#keep(keyOf(turn.provider), { text: sink.readText(), usage: turn.usage });
+      answer.end(turn.reason, turn.usage);
     } catch (error) {
-      yield run.note(run.failure(error, signal));
+      answer.fail(error);
     } finally {
-      run.report();
+      answer.report();
     }
   }
 
@@ -176,32 +198,23 @@ export class LlmService {
     request: GenerateRequest,
     { signal }: { signal?: AbortSignal } = {},
   ): Promise<CompleteResponse> {
-    let start: StartEntry | undefined;
-    let text = new FlatText();
-    for await (const entry of this.generateResponseStream(request, { ...(signal && { signal }) })) {
-      if (entry.type === 'start') [start, text] = [entry, new FlatText()];
-      else if (entry.type === 'text') text.add(entry.text);
-      else if (entry.type === 'error') {
-        const { code, message, retryAfterMs } = entry;
-        throw new StreamError(code, message, { retryAfterMs, partialText: text.read() ?? '' });
-      } else if (entry.type === 'end' && start !== undefined) {
-        const { source, provider, model } = start;
-        return {
-          text: text.read() ?? '',
-          source,
-          provider,
-          model,
-          finishReason: entry.finishReason,
-          usage: entry.usage,
-        };
-      }
-    }
-    throw new StreamError('internal', 'unable to finish the answer: it had no end');
+    const whole = new WholeResponse();
+    await this.writeResponse(request, whole, { ...(signal && { signal }) });
+    return whole.read();
   }
 
-  #lookUp(key: string): CachedAnswer | undefined {
+  /** UTF-16 units of the longest answer to this request that the cache is given. */
+  #maxKeptUnits({ options }: GenerateRequest): number {
+    const { cache } = this.#options;
+    if (cache === undefined || options?.cache === 'no-store') return 0;
+    return cache.maxAnswerUnits ?? Infinity;
+  }
+
+  #lookUp(keyOf: () => string): CachedAnswer | undefined {
+    const { cache } = this.#options;
+    if (cache === undefined) return undefined;
     try {
-      return this.#options.cache?.get(key);
+      return cache.get(keyOf());
     } catch (error) {
       this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
       return undefined;
@@ -227,25 +240,43 @@ function upstreamEvents(logger: Logger, metrics: StreamMetrics): UpstreamEvents 
   };
 }
 
-function startEntry(
-  attempt: number,
-  source: 'model' | 'cache',
-  { name, model }: Provider,
-  failure?: StreamError,
-): Entry {
-  return {
-    type: 'start',
-    attempt,
-    source,
-    provider: name,
-    model,
-    ...(failure && { reason: failure.message, reasonCode: failure.code }),
-  };
-}
+/** Keeps an answer until it is whole. */
+class WholeResponse implements EntrySink {
+  #text = new FlatText();
+  #start: StartEntry | undefined;
+  #end: EndEntry | ErrorEntry | undefined;
 
-function tooLarge(units: number): StreamError {
-  return new StreamError(
-    'too_large',
-    `unable to finish the answer: it passed ${units} UTF-16 units; ask for less at a time`,
-  );
+  write(entry: StreamedEntry): undefined {
+    switch (entry.type) {
+      case 'start':
+        this.#start = entry;
+        this.#text = new FlatText();
+        break;
+      case 'text':
+        this.#text.add(entry.text);
+        break;
+      case 'end':
+      case 'error':
+        this.#end = entry;
+        break;
+      default:
+    }
+  }
+
+  readText(): string {
+    return this.#text.read() ?? '';
+  }
+
+  /** @throws {StreamError} the answer ended with an error. */
+  read(): CompleteResponse {
+    const text = this.readText();
+    if (this.#end?.type === 'end' && this.#start !== undefined) {
+      const { source, provider, model } = this.#start;
+      const { finishReason, usage } = this.#end;
+      return { text, source, provider, model, finishReason, usage };
+    }
+    if (this.#end?.type !== 'error') throw new Error('an answer has an end');
+    const { code, message, retryAfterMs } = this.#end;
+    throw new StreamError(code, message, { retryAfterMs, partialText: text });
+  }
 }

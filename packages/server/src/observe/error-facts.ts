@@ -1,8 +1,9 @@
 import { ERRORS } from '@rivulet/protocol';
 
 /**
- * What a log may hold of an error: its class, its codes and where in the code it was thrown. Never its
- * words: a provider's may quote the prompt, the answer or the key, and its properties the request.
+ * What a log may hold of an error: its class, its codes, where in the code it was thrown and what a
+ * provider wrote for the log. Never its message: it may quote the prompt, the answer or the key. Never
+ * its other properties: they may hold the request.
  */
 export interface ErrorFacts {
   /** The class, such as `TypeError`; of what is no `Error`, what `typeof` says. */
@@ -11,6 +12,8 @@ export interface ErrorFacts {
   code?: string;
   /** Which `ProviderFailure` it was. */
   failure?: string;
+  /** The text for the operator in a `ProviderError`, without keys, prompts and answers. */
+  detail?: string;
   /** HTTP. */
   status?: number;
   /** Where a fault was thrown. Failures that are expected have none. */
@@ -22,6 +25,7 @@ export interface ErrorFacts {
 interface Properties {
   code?: unknown;
   failure?: unknown;
+  detail?: unknown;
   status?: unknown;
   errors?: unknown;
 }
@@ -29,6 +33,7 @@ interface Properties {
 const MAX_DEPTH = 4;
 const MAX_ERRORS = 8;
 const MAX_FRAMES = 12;
+const MAX_DETAIL_CHARACTERS = 500;
 
 const CLASS = /^[A-Z][A-Za-z]{0,40}(?:Error|Exception)$/;
 const NODE_CODE = /^(?:E[A-Z]{2,15}|EAI_[A-Z]{2,15}|(?:ERR|UND_ERR)_[A-Z_]{2,50})$/;
@@ -51,7 +56,7 @@ function factsAt(error: unknown, depth: number): ErrorFacts {
 
 function read(error: Error, depth: number): ErrorFacts {
   const { name, cause } = error;
-  const { code, failure, status, errors } = error as Error & Properties;
+  const { code, failure, detail, status, errors } = error as Error & Properties;
   const type = CLASS.test(name) ? name : 'Error';
   const stack = EXPECTED.has(type) ? [] : frames(error);
   const deeper = depth < MAX_DEPTH;
@@ -59,6 +64,8 @@ function read(error: Error, depth: number): ErrorFacts {
     type,
     ...(isKnownCode(code) && { code }),
     ...(type === 'ProviderError' && isFailure(failure) && { failure }),
+    ...(type === 'ProviderError' &&
+      typeof detail === 'string' && { detail: detail.slice(0, MAX_DETAIL_CHARACTERS) }),
     ...(isHttpStatus(status) && { status }),
     ...(stack.length > 0 && { stack }),
     ...(deeper && cause !== undefined && { cause: factsAt(cause, depth + 1) }),

@@ -10,7 +10,7 @@ export interface GenAiMetrics {
   tokenUsage: Histogram;
   /** Seconds. */
   timeToFirstChunk: Histogram;
-  /** Seconds. */
+  /** Seconds; the mean of a call, recorded once, because a record for each chunk costs more than its text. */
   timePerOutputChunk: Histogram;
 }
 
@@ -42,7 +42,7 @@ export function createGenAiMetrics(meter: Meter): GenAiMetrics {
   return {
     duration: seconds('duration', 'GenAI operation duration.'),
     timeToFirstChunk: seconds('time_to_first_chunk', 'Time to receive the first chunk.'),
-    timePerOutputChunk: seconds('time_per_output_chunk', 'Time per chunk after the first.'),
+    timePerOutputChunk: seconds('time_per_output_chunk', 'Mean time per chunk after the first.'),
     tokenUsage: meter.createHistogram('gen_ai.client.token.usage', {
       unit: '{token}',
       description: 'Number of input and output tokens used.',

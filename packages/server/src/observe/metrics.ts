@@ -27,6 +27,8 @@ export interface StreamMetrics {
   active: UpDownCounter;
   /** Providers that were given up for the next. */
   fallback: Counter;
+  /** Messages of the context that were left out because a prompt did not fit its model. */
+  omittedMessages: Counter;
   gauges: Gauges;
   /** A request goes to a model; to be ended, however it goes. */
   beginModelCall(provider: string, model: string): ModelCall;
@@ -85,6 +87,9 @@ export function createMetrics(provider: MeterProvider = metrics.getMeterProvider
     }),
     fallback: meter.createCounter('llm_stream_fallback', {
       description: 'Providers that were given up for the next.',
+    }),
+    omittedMessages: meter.createCounter('llm_stream_omitted_messages', {
+      description: 'Messages of the context that were left out because they did not fit the model.',
     }),
     gauges: createGauges(meter),
     beginModelCall: (name, model) => beginModelCall(genAi, tokensPerSecond, name, model),

@@ -4,8 +4,11 @@ import { GEN_AI, genAiAttributes, type GenAiMetrics } from './gen-ai.js';
 
 /** One request to a model, being measured. */
 export interface ModelCall {
-  /** A piece came, of text or of thought, this many UTF-16 units long; 0 for the call of a tool. */
-  chunk(units: number): void;
+  /**
+   * A piece of text or of thought came at `now` (`performance.now()`), this many UTF-16 units long; 0 for
+   * the call of a tool.
+   */
+  chunk(units: number, now: number): void;
   /** The model said that it is done, what it counted, and where it did, which model it was. */
   finish(usage: Usage, responseModel: string | undefined): void;
   /** The call is over; `errorType` is the class of the failure if it was one. To be called once. */
@@ -28,6 +31,7 @@ export function beginModelCall(
   let lastAt = startedAt;
   let firstUnits = 0;
   let units = 0;
+  let chunks = 0;
 
   function recordTokens(type: 'input' | 'output', tokens: number | undefined): void {
     if (tokens === undefined) return;
@@ -42,17 +46,15 @@ export function beginModelCall(
   }
 
   return {
-    chunk(size) {
-      const now = performance.now();
+    chunk(size, now) {
       if (firstAt === undefined) {
         genAi.timeToFirstChunk.record((now - startedAt) / 1000, attributes);
         firstAt = now;
         firstUnits = size;
-      } else {
-        genAi.timePerOutputChunk.record((now - lastAt) / 1000, attributes);
       }
       lastAt = now;
       units += size;
+      chunks += 1;
     },
     finish(usage, responseModel) {
       if (responseModel !== undefined && MODEL_NAME.test(responseModel)) {
@@ -63,6 +65,8 @@ export function beginModelCall(
       recordSpeed(usage.output_tokens);
     },
     end(errorType) {
+      if (firstAt !== undefined && chunks > 1)
+        genAi.timePerOutputChunk.record((lastAt - firstAt) / 1000 / (chunks - 1), attributes);
       const failed = errorType !== undefined && { [GEN_AI.errorType]: errorType };
       genAi.duration.record((performance.now() - startedAt) / 1000, { ...answered, ...failed });
     },

@@ -62,11 +62,17 @@ export interface CoreSettings {
     model: string;
     baseUrl: string | undefined;
     concurrency: number;
+    firstChunkSeconds: number;
+    stallSeconds: number;
+    totalSeconds: number;
   };
   ollama: {
     host: string;
     model: string | undefined;
     concurrency: number;
+    firstChunkSeconds: number;
+    stallSeconds: number;
+    totalSeconds: number;
   };
   onMidstreamFailure: 'restart' | 'fail';
   systemPrompt: string;
@@ -75,7 +81,13 @@ export interface CoreSettings {
   topK: number | undefined;
   /** Tokens of one answer. */
   maxTokens: number | undefined;
-  cache: { enabled: boolean; ttlSeconds: number; maxBytes: number };
+  cache: {
+    enabled: boolean;
+    /** If undefined, `principal` with `authenticate`, and `shared` without. */
+    scope: 'shared' | 'principal' | undefined;
+    ttlSeconds: number;
+    maxBytes: number;
+  };
   limits: CoreLimits;
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 }
@@ -294,6 +306,35 @@ export const SOCKET_SETTINGS: SettingTable<SocketSettings> = {
   },
 };
 
+function firstChunkSeconds(provider: string, seconds: number): Setting<number> {
+  return {
+    env: `${provider}_FIRST_CHUNK_SECONDS`,
+    type: wholeNumber(0, DAY_SECONDS, 'seconds'),
+    default: seconds,
+    description:
+      'A call fails if nothing has come after this time, not even a thought; 0 for no limit. A second try has no time of its own.',
+  };
+}
+
+function stallSeconds(provider: string): Setting<number> {
+  return {
+    env: `${provider}_STALL_SECONDS`,
+    type: wholeNumber(0, DAY_SECONDS, 'seconds'),
+    default: 60,
+    description: 'A call fails if nothing more comes for this long before its end; 0 for no limit.',
+  };
+}
+
+function totalSeconds(provider: string): Setting<number> {
+  return {
+    env: `${provider}_TOTAL_SECONDS`,
+    type: wholeNumber(0, DAY_SECONDS, 'seconds'),
+    default: 0,
+    description:
+      'A call fails if it has not ended after this time, also while text comes; 0 for no limit.',
+  };
+}
+
 export const CORE_SETTINGS: SettingTable<CoreSettings> = {
   mode: {
     env: 'LLM_MODE',
@@ -328,6 +369,9 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     description:
       'Calls of Gemini at the same time, each on its own connection. Other requests wait in a queue.',
   },
+  'gemini.firstChunkSeconds': firstChunkSeconds('GEMINI', 30),
+  'gemini.stallSeconds': stallSeconds('GEMINI'),
+  'gemini.totalSeconds': totalSeconds('GEMINI'),
   'ollama.host': {
     env: 'OLLAMA_HOST',
     type: ollamaHost,
@@ -349,6 +393,10 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     description:
       'Calls of Ollama at the same time. Other requests wait in a queue. To raise it, set Ollama’s own `OLLAMA_NUM_PARALLEL` to the same number.',
   },
+  // A model may read a long prompt on a CPU.
+  'ollama.firstChunkSeconds': firstChunkSeconds('OLLAMA', 300),
+  'ollama.stallSeconds': stallSeconds('OLLAMA'),
+  'ollama.totalSeconds': totalSeconds('OLLAMA'),
   onMidstreamFailure: {
     env: 'LLM_ON_MIDSTREAM_FAILURE',
     type: oneOf('restart', 'fail'),
@@ -392,6 +440,13 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     default: true,
     description:
       'Keeps complete answers in the server’s memory and gives them to repeated requests.',
+  },
+  'cache.scope': {
+    env: 'LLM_CACHE_SCOPE',
+    type: oneOf('shared', 'principal'),
+    defaultText: '`principal` with `authenticate`, else `shared`',
+    description:
+      'Who gets a cached answer, or joins an answer that is being generated: `shared` means every user who asks exactly the same, with the same context and options; `principal` means the same user only.',
   },
   'cache.ttlSeconds': {
     env: 'LLM_CACHE_TTL',

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import proxyAddr from 'proxy-addr';
+import { parseOllamaHost } from './ollama-host.js';
 
 /** The values that a setting accepts, from a variable of the environment or from an option. */
 export interface ValueType<T> {
@@ -97,20 +98,10 @@ function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
-const OLLAMA_PORT = '11434';
-
-/** `OLLAMA_HOST` as Ollama reads it: a URL, or a host with or without a port. */
+/** `OLLAMA_HOST` as Ollama reads it. */
 export const ollamaHost: ValueType<string> = string(
   'a URL or a host, such as http://127.0.0.1:11434',
-  (text) => {
-    const host = text.trim();
-    if (host.includes('://')) return isHttpUrl(host) ? host : undefined;
-    const url = `http://${host.startsWith(':') ? '127.0.0.1' : ''}${host}`;
-    if (!isHttpUrl(url)) return undefined;
-    const parsed = new URL(url);
-    if (parsed.port === '') parsed.port = OLLAMA_PORT;
-    return parsed.href;
-  },
+  (text) => parseOllamaHost(text)?.href.replace(/\/$/, ''),
 );
 
 function list(

@@ -141,8 +141,6 @@ function refuseDrafts({ continue_text, client_tools, options = {} }: StreamStart
   const drafts = {
     continue_text,
     client_tools,
-    'options.stop': options.stop,
-    'options.seed': options.seed,
     'options.response_schema': options.response_schema,
   };
   for (const [name, value] of Object.entries(drafts)) {

@@ -1,5 +1,5 @@
 import { addAbortListener } from 'node:events';
-import type { ToolCall, ToolOutcome } from '../providers/provider.js';
+import type { ToolCall, ToolOutcome } from '../../providers/provider.js';
 import { type Tool, ToolError } from './tool.js';
 
 export interface ToolCallLimits {

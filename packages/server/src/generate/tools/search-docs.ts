@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { createDocsSearch } from '../providers/docs-search.js';
-import { type DocsSection, readSections } from '../providers/docs-sections.js';
+import { createDocsSearch } from '../../providers/docs/search.js';
+import { type DocsSection, readSections } from '../../providers/docs/sections.js';
 import { defineTool, type Tool } from './tool.js';
 
 const SECTIONS_GIVEN = 3;

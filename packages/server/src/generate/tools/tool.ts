@@ -1,6 +1,6 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from '@standard-schema/spec';
-import type { ToolDeclaration } from '../providers/provider.js';
-import { isSchema, withoutReferences } from './json-schema.js';
+import type { ToolDeclaration } from '../../providers/provider.js';
+import { isSchema, withoutReferences } from '../../providers/json-schema.js';
 
 /**
  * A schema of any library that speaks Standard Schema and Standard JSON Schema, such as zod from 4.2

@@ -1,0 +1,149 @@
+import { ProviderError, type ProviderFailure } from './provider.js';
+
+/** What a visitor reads of each failure. */
+const SENTENCES: Readonly<Record<ProviderFailure, string>> = {
+  unavailable: 'unable to get an answer: the model is not available at the moment',
+  busy: 'unable to get an answer: the model has too much to do at the moment',
+  misconfigured: 'unable to get an answer: the model is not set up correctly on this server',
+  bad_request: 'unable to get an answer: the model does not accept this request',
+  content_filter: 'unable to answer: the safety rules of the model do not allow it',
+  truncated: 'unable to finish the answer: the model broke it off',
+};
+
+interface FailureOptions {
+  status?: number | undefined;
+  retryAfterMs?: number | undefined;
+  cause?: unknown;
+  /** What a visitor reads, where the failure's usual sentence says too little. */
+  message?: string;
+}
+
+/** A failure with the sentence that visitors read, and `detail` for the operator. */
+export function providerError(
+  failure: ProviderFailure,
+  detail: string,
+  { message = SENTENCES[failure], ...options }: FailureOptions = {},
+): ProviderError {
+  return new ProviderError(failure, message, { detail, ...options });
+}
+
+/** The prompt is longer than the model's context. Asking again with fewer messages may help. */
+export class TooLongError extends ProviderError {
+  /** The part of the prompt that fits, from 0 to 1, if upstream says it. */
+  readonly fits: number | undefined;
+
+  constructor(detail: string, status: number, fits?: number) {
+    const message = 'unable to answer: the question is too long for the model';
+    super('bad_request', message, { detail, status });
+    this.fits = fits;
+  }
+}
+
+/**
+ * The answer ended with neither a visible character nor a call. Another try may help. The request itself
+ * may cause it, as with a stop text that the answer begins with.
+ */
+export class BlankAnswerError extends ProviderError {
+  constructor(provider: string, why: string) {
+    super('unavailable', 'unable to get an answer: the model gave an empty one', {
+      detail: `${provider} ended its answer without text (${why})`,
+    });
+  }
+}
+
+/** The limit of tokens was reached before the first visible character. Another try does not help. */
+export function onlyThoughts(provider: string): ProviderError {
+  return providerError(
+    'bad_request',
+    `${provider} reached the limit of tokens before the first text of its answer; raise LLM_MAX_TOKENS`,
+    {
+      message:
+        'unable to answer: the model reached its limit of tokens before the answer began; allow it more tokens',
+    },
+  );
+}
+
+/** The stream ended, or a part of it could not be read. */
+export function truncated(provider: string, why: string, cause?: unknown): ProviderError {
+  const options = cause === undefined ? {} : { cause };
+  return providerError('truncated', `${provider} broke off its answer: ${why}`, options);
+}
+
+/** Something answered that does not speak the provider's protocol. */
+export function notUnderstood(provider: string, advice: string): ProviderError {
+  return providerError(
+    'unavailable',
+    `unable to read the answer of ${provider}: nothing of its protocol came. ${advice}`,
+  );
+}
+
+const NETWORK_FAULTS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection closed',
+  UND_ERR_SOCKET: 'connection closed',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'no such host',
+  ETIMEDOUT: 'no connection in time',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
+};
+
+/** The request failed before the headers of a response came. */
+export function unreachable(provider: string, error: unknown, advice: string): ProviderError {
+  const code = networkCode(error);
+  const reason = NETWORK_FAULTS[code] ?? (code || 'the request failed');
+  return providerError(
+    'unavailable',
+    `unable to reach ${provider}: ${reason}. ${advice}`,
+    // An error without a code may quote the URL.
+    code === '' ? {} : { cause: error },
+  );
+}
+
+function networkCode(error: unknown): string {
+  if (!(error instanceof Error)) return '';
+  const { cause } = error;
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string'
+    ? cause.code
+    : '';
+}
+
+/** What a status of HTTP means at every provider. */
+export function failureOf(status: number): ProviderFailure {
+  switch (status) {
+    case 400:
+    case 413:
+    case 422:
+      return 'bad_request';
+    case 401:
+    case 403:
+    case 404:
+      return 'misconfigured';
+    case 429:
+      return 'busy';
+    default:
+      return 'unavailable';
+  }
+}
+
+export interface Refusal {
+  provider: string;
+  failure: ProviderFailure;
+  status: number;
+  /** Upstream's words, quoted. */
+  words: string;
+  /** What the operator can do. */
+  advice?: string;
+  retryAfterMs?: number | undefined;
+}
+
+/** The text for the operator: who refused, with which status, its words and what to do. */
+export function detailOf({ provider, status, words, advice }: Omit<Refusal, 'failure'>): string {
+  const said = `${provider} answered HTTP ${status}${words === '' ? '' : `: ${words}`}`;
+  return advice === undefined ? said : `${said.replace(/\.$/, '')}. ${advice}`;
+}
+
+/** A provider answered with a status other than 200, or with an error in the stream. */
+export function refused(refusal: Refusal): ProviderError {
+  const { failure, status, retryAfterMs } = refusal;
+  return providerError(failure, detailOf(refusal), { status, retryAfterMs });
+}

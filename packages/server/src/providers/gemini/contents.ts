@@ -1,0 +1,87 @@
+import {
+  type AssistantMessage,
+  type PromptMessage,
+  type ToolMessage,
+  type ToolResult,
+  userText,
+} from '../provider.js';
+
+/** A part as the wire has it; others than these are carried along unread. */
+export interface Part {
+  text?: string;
+  thought?: boolean;
+  functionCall?: { id?: string; name?: string; args?: unknown };
+  functionResponse?: { id?: string; name: string; response: object };
+}
+
+export interface Content {
+  role: 'user' | 'model';
+  parts: Part[];
+}
+
+/**
+ * The conversation in Gemini's words. A turn of `model` itself is given back part by part as it came:
+ * the parts are signed, and a call without its signature is refused. Turns without text are left out,
+ * such as an answer that was stopped before its first text: Gemini refuses them.
+ */
+export function toContents(messages: readonly PromptMessage[], model: string): Content[] {
+  return messages.flatMap((message, i) => {
+    switch (message.role) {
+      case 'user':
+        return toTextContent('user', userText(message));
+      case 'assistant':
+        return toModelContent(message, model);
+      case 'tool':
+        return toResponses(message, messages[i - 1], model);
+    }
+  });
+}
+
+function toTextContent(role: Content['role'], text: string): Content[] {
+  return text.trim() === '' ? [] : [{ role, parts: [{ text }] }];
+}
+
+function toModelContent(message: AssistantMessage, model: string): Content[] {
+  const own = ownParts(message, model);
+  return own === undefined
+    ? toTextContent('model', message.text)
+    : [{ role: 'model', parts: own.filter((part) => !isEmpty(part)) }];
+}
+
+/** A part with nothing but an empty text, and without a signature. */
+function isEmpty(part: Part): boolean {
+  return !part.text && Object.keys(part).every((key) => key === 'text' || key === 'thought');
+}
+
+function ownParts({ raw }: AssistantMessage, model: string): Part[] | undefined {
+  if (raw?.provider !== 'gemini' || raw.model !== model) return undefined;
+  return [...raw.parts] as Part[];
+}
+
+function toResponses(
+  { results }: ToolMessage,
+  before: PromptMessage | undefined,
+  model: string,
+): Content {
+  const turn = before?.role === 'assistant' ? before : undefined;
+  const isOwn = turn !== undefined && ownParts(turn, model) !== undefined;
+  const toPart = isOwn ? toResponse : tell;
+  return { role: 'user', parts: results.map((result) => toPart(result, turn)) };
+}
+
+function toResponse(given: ToolResult, turn: AssistantMessage | undefined): Part {
+  const id = callOf(given, turn)?.providerId;
+  const response = 'error' in given ? { error: given.error } : { output: given.result };
+  return { functionResponse: { ...(id !== undefined && { id }), name: given.name, response } };
+}
+
+/** What another model called bears no signature, so that it would be refused as a call. */
+function tell(given: ToolResult, turn: AssistantMessage | undefined): Part {
+  const asked = JSON.stringify(callOf(given, turn)?.arguments ?? {});
+  const came = 'error' in given ? `failed: ${given.error}` : `gave ${JSON.stringify(given.result)}`;
+  return { text: `The tool ${given.name}, called with ${asked}, ${came}` };
+}
+
+function callOf({ callId }: ToolResult, turn: AssistantMessage | undefined) {
+  return turn?.toolCalls?.find((call) => call.callId === callId);
+}

@@ -1,0 +1,77 @@
+import { GoogleGenerativeAI, GoogleGenerativeAIFetchError } from '@google/generative-ai';
+import { createGeminiParser, type GeminiRefusal } from './answer.js';
+import { explainRefusal, GEMINI_ADVICE, NoThoughtsError, readRefusal } from './errors.js';
+import { toRequest } from './request.js';
+import { responseOf } from './sdk-fetch.js';
+import { unreachable } from '../failure.js';
+import { request, type Response } from '../http.js';
+import type { Prompt, Provider, ProviderError } from '../provider.js';
+import { type ProviderApi, streamAnswer } from '../stream-answer.js';
+
+export interface GeminiOptions {
+  apiKey: string;
+  model: string;
+  /** Of another server that speaks Gemini's wire; Google's own when absent. */
+  baseUrl?: string | undefined;
+}
+
+/** Models that think, and are silent meanwhile unless they are asked for their thoughts. */
+const THINKING_MODEL =
+  /^(?:models\/)?gemini-(?:2\.5-(?:pro|flash(?!-lite))|3)(?!.*(?:image|tts|audio|live|embedding))/;
+
+/** Google's models, on the SDK that the project was asked to use. */
+export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
+  const url = baseUrl?.replace(/\/+$/, '');
+  const sdk = new GoogleGenerativeAI(apiKey).getGenerativeModel(
+    { model },
+    url ? { baseUrl: url } : {},
+  );
+  const thinks = THINKING_MODEL.test(model);
+  let givesThoughts = true;
+
+  async function send(
+    prompt: Prompt,
+    wantsThoughts: boolean,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    try {
+      return await responseOf(
+        () => sdk.generateContentStream(toRequest(prompt, model, wantsThoughts)),
+        (to, init) => request(to, { ...init, signal }),
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof GoogleGenerativeAIFetchError) {
+        throw explainRefusal(readRefusal(error), { apiKey, prompt });
+      }
+      throw unreachable('gemini', error, GEMINI_ADVICE);
+    }
+  }
+
+  const api: ProviderApi = {
+    name: 'gemini',
+    advice: GEMINI_ADVICE,
+    async ask(prompt, signal) {
+      const wantsThoughts = givesThoughts && (thinks || prompt.thoughts === true);
+      try {
+        return await send(prompt, wantsThoughts, signal);
+      } catch (error) {
+        if (!(error instanceof NoThoughtsError) || !wantsThoughts) throw error;
+        givesThoughts = false;
+        return send(prompt, false, signal);
+      }
+    },
+    createParser: (prompt) =>
+      createGeminiParser({
+        model,
+        hasTools: (prompt.tools ?? []).length > 0,
+        explain: (refusal: GeminiRefusal): ProviderError =>
+          explainRefusal(refusal, { apiKey, prompt }),
+      }),
+  };
+  return {
+    name: 'gemini',
+    model,
+    stream: (prompt, signal) => streamAnswer(api, prompt, signal),
+  };
+}

@@ -1,0 +1,50 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { FinishReason, Usage } from '@rivulet/protocol';
+import type { Delta, Prompt, Provider } from './provider.js';
+
+/** One step of a script. `stall` never ends; `fail` throws what it holds. */
+export type MockStep =
+  | { text: string }
+  | { thought: string }
+  | { call: string; arguments: unknown }
+  | { waitMs: number }
+  | { stall: true }
+  | { fail: Error }
+  | { finish: FinishReason; usage?: Usage };
+
+/** Plays what `script` gives for a prompt: for tests and load, where no model is wanted. */
+export function mockProvider(
+  script: (prompt: Prompt) => Iterable<MockStep> | AsyncIterable<MockStep>,
+  { name = 'scripted', model = 'script' }: { name?: string; model?: string } = {},
+): Provider {
+  return {
+    name,
+    model,
+    async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
+      signal.throwIfAborted();
+      for await (const step of script(prompt)) {
+        signal.throwIfAborted();
+        if ('text' in step) yield { type: 'text', text: step.text };
+        else if ('thought' in step) yield { type: 'thought', text: step.thought };
+        else if ('call' in step)
+          yield { type: 'tool_call', name: step.call, arguments: step.arguments };
+        else if ('waitMs' in step) await pause(step.waitMs, signal);
+        else if ('stall' in step) await pause(undefined, signal);
+        else if ('fail' in step) throw step.fail;
+        else yield { type: 'finish', reason: step.finish, usage: step.usage ?? {} };
+      }
+    },
+  };
+}
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Milliseconds, or without an end; throws `signal.reason` when aborted. */
+export async function pause(ms: number | undefined, signal: AbortSignal): Promise<void> {
+  try {
+    await wait(ms ?? LONGEST_TIMER_MS, undefined, { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}

@@ -1,0 +1,224 @@
+import { StreamError } from '@rivulet/protocol';
+import type { BreakerState } from '../observe/gauges.js';
+import type { Prompt, Provider } from '../providers/provider.js';
+import { acquireSlot } from './acquire-slot.js';
+import { type Breaker, createBreaker } from './breaker.js';
+import {
+  callProvider,
+  type Deadlines,
+  type ProviderCallEvents,
+  type Turn,
+  type TurnSink,
+} from './provider-call.js';
+import { createQueue, type Queue, type Requester } from './queue.js';
+
+/** A provider, and how it is to be used. */
+export interface ProviderConfig {
+  provider: Provider;
+  /** 30 s until something comes, 60 s of silence after that, and no limit in all, unless given. */
+  deadlines?: Partial<Deadlines>;
+  /** Answers that it gives at a time, further requests wait; no limit unless given. */
+  concurrency?: number;
+  /** True if a failure before the first text may be worth one more try. */
+  retries?: boolean;
+}
+
+/** The providers in the order in which they are asked: the first that can answers. */
+export type Providers = readonly [ProviderConfig, ...ProviderConfig[]];
+
+/** A provider with what all calls to it share. */
+export interface Upstream {
+  readonly provider: Provider;
+  readonly deadlines: Deadlines;
+  readonly retries: boolean;
+  readonly queue: Queue;
+  readonly breaker: Breaker;
+}
+
+/** What an operator should know of. */
+export interface UpstreamEvents extends ProviderCallEvents {
+  onBreakerChange(provider: Provider, state: BreakerState): void;
+}
+
+export interface FailoverOptions {
+  /** What a failure after text was shown leads to: the next provider's attempt, or the end. */
+  onMidstreamFailure: 'restart' | 'fail';
+  /** Requests that may wait for each provider. */
+  maxQueued: number;
+}
+
+/** Receives an answer of one provider or, after a failure, of the next. */
+export interface AnswerSink extends Omit<TurnSink, 'begin'> {
+  /** The request waits for a provider; `ahead` requests go before it. 0 when it is its turn. */
+  queued(ahead: number): void;
+  /** The text of `provider` comes next. With `failure`, it begins again after text that was shown. */
+  begin(provider: Provider, failure: StreamError | undefined): void;
+  /**
+   * The answer of `provider` may be known already. Called before it is asked for an answer that begins.
+   *
+   * @returns true if the sink has written the whole answer.
+   */
+  beginFromCache(provider: Provider, failure: StreamError | undefined): boolean;
+  /** `from` failed, and `to` is asked. */
+  fallback(from: Provider, to: Provider, error: StreamError): void;
+}
+
+/** The end of a turn, and the provider that gave it. */
+export interface AnsweredTurn extends Turn {
+  provider: Provider;
+}
+
+/** The status of a provider. */
+export interface ProviderStatus {
+  name: string;
+  model: string;
+  breaker: BreakerState;
+  /** Requests that it is answering. */
+  running: number;
+  /** Requests that wait for it; one that waits for two counts in both. */
+  waiting: number;
+}
+
+export interface Failover {
+  /**
+   * Asks the providers in turn. Before the first text, the next one takes over without a trace; after it,
+   * the answer begins again. With `after`, which has shown a part of the answer and called tools, the
+   * answer goes on with that provider.
+   *
+   * @returns undefined if the sink had the answer.
+   * @throws {StreamError} no provider answered.
+   * @throws `signal.reason` when the requester's signal aborts.
+   */
+  ask(
+    prompt: Prompt,
+    requester: Requester,
+    sink: AnswerSink,
+    after?: Provider,
+  ): Promise<AnsweredTurn | undefined>;
+  status(): ProviderStatus[];
+}
+
+const DEFAULT_DEADLINES: Deadlines = { firstChunkMs: 30_000, stallMs: 60_000, totalMs: 0 };
+
+export function createFailover(
+  [preferred, ...others]: Providers,
+  { onMidstreamFailure, maxQueued }: FailoverOptions,
+  events: UpstreamEvents,
+): Failover {
+  const upstreamOf = (config: ProviderConfig): Upstream => {
+    const { provider, deadlines, concurrency = Infinity, retries = false } = config;
+    const { name } = provider;
+    return {
+      provider,
+      deadlines: { ...DEFAULT_DEADLINES, ...deadlines },
+      retries,
+      queue: createQueue({ name, concurrency, maxQueued }),
+      breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),
+    };
+  };
+  const upstreams = [upstreamOf(preferred), ...others.map(upstreamOf)] as const;
+
+  async function ask(
+    prompt: Prompt,
+    requester: Requester,
+    sink: AnswerSink,
+    after?: Provider,
+  ): Promise<AnsweredTurn | undefined> {
+    const { signal } = requester;
+    const failures: StreamError[] = [];
+    let isShown = after !== undefined;
+
+    /** @returns the providers that are left when all up to `upstream` have failed. */
+    function giveUp(upstream: Upstream, failure: StreamError): Upstream[] {
+      failures.push(failure);
+      const rest = upstreams.slice(upstreams.indexOf(upstream) + 1);
+      if (rest[0]) sink.fallback(upstream.provider, rest[0].provider, failure);
+      return rest;
+    }
+
+    const first = upstreams.findIndex(({ provider }) => provider === after);
+    let rest: readonly Upstream[] = upstreams.slice(Math.max(0, first));
+    while (isSome(rest)) {
+      let asked = rest[0];
+      const lastFailure = isShown ? failures.at(-1) : undefined;
+      if (after === undefined && sink.beginFromCache(asked.provider, lastFailure)) return undefined;
+      try {
+        const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.queued(ahead));
+        const { upstream, slot } = 'then' in acquired ? await acquired : acquired;
+        for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
+        asked = upstream;
+        const { provider, deadlines, retries, breaker } = upstream;
+        const failure = isShown ? failures.at(-1) : undefined;
+        const turn = await callProvider(
+          { provider, deadlines, retries, breaker, slot, prompt, signal },
+          {
+            begin() {
+              isShown = true;
+              sink.begin(provider, failure);
+            },
+            omitted: (messages) => sink.omitted(messages),
+            text: (text) => sink.text(text),
+            thought: (text) => sink.thought(text),
+          },
+          events,
+        );
+        return { ...turn, provider };
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof StreamError)) throw error;
+        if (isFinal(error) || (isShown && onMidstreamFailure === 'fail')) throw error;
+        const hasNext = asked !== upstreams.at(-1);
+        if (isShown && hasNext && requester.mayRestart?.(error) === false) throw error;
+        rest = giveUp(asked, error);
+      }
+    }
+    throw failures.length === 1 ? failures[0]! : allFailed(failures);
+  }
+
+  return {
+    ask,
+    status: () =>
+      upstreams.map(({ provider: { name, model }, breaker, queue }) => ({
+        name,
+        model,
+        breaker: breaker.state,
+        running: queue.running,
+        waiting: queue.waiting,
+      })),
+  };
+}
+
+function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstream[]] {
+  return rest.length > 0;
+}
+
+/** Another provider does not undo a refusal on grounds of content, nor correct a wrong request. */
+function isFinal({ code }: StreamError): boolean {
+  return (
+    code === 'content_filter' ||
+    code === 'bad_request' ||
+    code === 'too_large' ||
+    code === 'cancelled'
+  );
+}
+
+function tooLong({ provider, deadlines }: Upstream): StreamError {
+  return new StreamError(
+    'overloaded',
+    `unable to get an answer from ${provider.name}: no slot was free within ${deadlines.firstChunkMs} ms`,
+  );
+}
+
+function allFailed(failures: readonly StreamError[]): StreamError {
+  const reasons = failures.map(({ message }) => message).join('; ');
+  const waits = failures.flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
+  const isFull = failures.every(({ code }) => code === 'overloaded');
+  return new StreamError(
+    isFull ? 'overloaded' : 'all_providers_failed',
+    `unable to get an answer: ${reasons}`,
+    {
+      retryAfterMs: waits.length > 0 ? Math.min(...waits) : undefined,
+      cause: new AggregateError(failures),
+    },
+  );
+}

@@ -1,0 +1,421 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
+import type { ModelCall } from '../observe/model-call.js';
+import {
+  type Delta,
+  type Prompt,
+  type Provider,
+  ProviderError,
+  type RawMessage,
+} from '../providers/provider.js';
+import type { Breaker, Permit } from './breaker.js';
+import { errorType } from './error-type.js';
+import type { Slot } from './queue.js';
+
+/** How long a call of a provider may take, in milliseconds; 0 for no limit. */
+export interface Deadlines {
+  /** Until the first text, thought or call of a tool. */
+  firstChunkMs: number;
+  /** Between two of them. */
+  stallMs: number;
+  /** In all, also while text comes. */
+  totalMs: number;
+}
+
+export type ToolCallDelta = Extract<Delta, { type: 'tool_call' }>;
+
+/** The end of a turn of the model. The tools that it called come with it: those of a turn that fails are not run. */
+export interface Turn {
+  reason: FinishReason;
+  usage: Usage;
+  calls: readonly ToolCallDelta[];
+  raw?: RawMessage;
+}
+
+/** Receives a turn of the model as it comes. A promise means that no more is wanted until it resolves. */
+export interface TurnSink {
+  /** Called once, before the first text, or before the turn ends if it has no text. */
+  begin(): void;
+  /** The provider left out so many of the oldest messages. Called before `begin`, if at all. */
+  omitted(messages: number): void;
+  text(text: string): Promise<void> | undefined;
+  thought(text: string): Promise<void> | undefined;
+}
+
+export interface ProviderCallOptions {
+  provider: Provider;
+  deadlines: Deadlines;
+  /** True if a failure before the first text may be worth one more try. */
+  retries: boolean;
+  breaker: Breaker;
+  /** The call releases it when the provider has stopped working. */
+  slot: Slot;
+  prompt: Prompt;
+  signal: AbortSignal;
+}
+
+export interface ProviderCallEvents {
+  /** A provider is called. @returns the measurement of the call. */
+  onCall(provider: Provider): ModelCall;
+  /** The provider refuses because of its configuration: its key, its model. */
+  onMisconfigured(provider: Provider, error: ProviderError): void;
+}
+
+type Status =
+  /** No delta has come. */
+  | 'connecting'
+  /** Waits for the next delta. */
+  | 'reading'
+  /** Waits for the reader of the answer. */
+  | 'paused'
+  | 'ended';
+
+const RETRY_WAIT_MS = 250;
+/** Keeps requests that failed together from coming back together. */
+const RETRY_JITTER_MS = 500;
+/** A provider that ignores its signal loses its slot after this time. */
+const ABORT_TIMEOUT_MS = 1_000;
+
+/**
+ * Calls a provider and gives the sink what comes, within the deadlines.
+ *
+ * @throws {StreamError} the provider failed.
+ * @throws `signal.reason`, as soon as the signal aborts, whatever the provider does.
+ */
+export function callProvider(
+  options: ProviderCallOptions,
+  sink: TurnSink,
+  events: ProviderCallEvents,
+): Promise<Turn> {
+  return new Promise((resolve, reject) => {
+    new ProviderCall(options, sink, events, { resolve, reject }).start();
+  });
+}
+
+interface Outcome {
+  resolve(turn: Turn): void;
+  reject(error: unknown): void;
+}
+
+class ProviderCall {
+  readonly #options: ProviderCallOptions;
+  readonly #sink: TurnSink;
+  readonly #events: ProviderCallEvents;
+  readonly #outcome: Outcome;
+  /** Aborts the work of the provider. */
+  readonly #controller = new AbortController();
+  readonly #startedAt = performance.now();
+  /** When the newest delta came, or the reader of the answer was ready again. */
+  #lastActiveAt = this.#startedAt;
+  #status: Status = 'connecting';
+  #hasBegun = false;
+  #leadingSpace = '';
+  #calls: ToolCallDelta[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #permit: Permit | undefined;
+  #measurement: ModelCall | undefined;
+
+  constructor(
+    options: ProviderCallOptions,
+    sink: TurnSink,
+    events: ProviderCallEvents,
+    outcome: Outcome,
+  ) {
+    this.#options = options;
+    this.#sink = sink;
+    this.#events = events;
+    this.#outcome = outcome;
+  }
+
+  start(): void {
+    const { signal, breaker, slot } = this.#options;
+    try {
+      signal.throwIfAborted();
+      this.#permit = breaker.acquirePermit();
+    } catch (error) {
+      slot.release();
+      return this.#outcome.reject(error);
+    }
+    signal.addEventListener('abort', this.#onAbort);
+    this.#checkDeadlines();
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#readWithRetry();
+      this.#fail(truncated(this.#options.provider));
+    } catch (error) {
+      this.#fail(error);
+    }
+    // Fetch has the connection ready a turn later; a request that came at once would open another.
+    await nextTurn();
+    clearTimeout(this.#timer);
+    this.#controller.abort();
+    this.#options.slot.release();
+  }
+
+  async #readWithRetry(): Promise<void> {
+    try {
+      await this.#read();
+    } catch (error) {
+      const waitMs = this.#retryWaitMs(error);
+      if (waitMs === undefined) throw error;
+      this.#endMeasurement(errorType(error));
+      this.#status = 'connecting';
+      this.#leadingSpace = '';
+      this.#calls = [];
+      await pause(waitMs, this.#controller.signal);
+      if (!this.#hasEnded()) await this.#read();
+    }
+  }
+
+  async #read(): Promise<void> {
+    const { provider, prompt } = this.#options;
+    this.#measurement = this.#events.onCall(provider);
+    for await (const delta of provider.stream(prompt, this.#controller.signal)) {
+      if (this.#status === 'ended') return;
+      const full = this.#take(delta);
+      if (full !== undefined) await this.#pauseUntil(full);
+      // A delta may end the call.
+      if (this.#hasEnded()) return;
+    }
+  }
+
+  #hasEnded(): boolean {
+    return this.#status === 'ended';
+  }
+
+  #take(delta: Delta): Promise<void> | undefined {
+    const now = performance.now();
+    this.#lastActiveAt = now;
+    if (this.#status === 'connecting') this.#answered();
+    switch (delta.type) {
+      case 'text':
+        this.#measurement?.chunk(delta.text.length, now);
+        return this.#hasBegun ? this.#sink.text(delta.text) : this.#firstText(delta.text);
+      case 'thought':
+        this.#measurement?.chunk(delta.text.length, now);
+        return this.#sink.thought(delta.text);
+      case 'tool_call':
+        this.#measurement?.chunk(0, now);
+        this.#calls.push(delta);
+        return undefined;
+      case 'omitted':
+        this.#sink.omitted(delta.messages);
+        return undefined;
+      case 'finish':
+        this.#finish(delta);
+        return undefined;
+    }
+  }
+
+  #answered(): void {
+    this.#status = 'reading';
+    this.#permit?.answered();
+    this.#checkDeadlines();
+  }
+
+  /** An answer without a visible character is a failure, so the turn begins with the first one. */
+  #firstText(text: string): Promise<void> | undefined {
+    const all = this.#leadingSpace + text;
+    if (!VISIBLE.test(all)) {
+      this.#leadingSpace = all.slice(-MAX_LEADING_UNITS);
+      return undefined;
+    }
+    this.#begin();
+    return this.#sink.text(all);
+  }
+
+  #begin(): void {
+    this.#hasBegun = true;
+    this.#sink.begin();
+  }
+
+  async #pauseUntil(full: Promise<void>): Promise<void> {
+    if (this.#status === 'ended') return;
+    this.#status = 'paused';
+    await full;
+    if (this.#hasEnded()) return;
+    this.#status = 'reading';
+    this.#lastActiveAt = performance.now();
+  }
+
+  #finish({ reason, usage, model, raw }: Extract<Delta, { type: 'finish' }>): void {
+    if (!this.#hasBegun) {
+      if (this.#calls.length === 0) throw blank(this.#options.provider, reason);
+      this.#begin();
+    }
+    this.#measurement?.finish(usage, model);
+    this.#permit?.succeeded();
+    this.#end(undefined);
+    this.#outcome.resolve({ reason, usage, calls: this.#calls, ...(raw && { raw }) });
+  }
+
+  readonly #onAbort = (): void => {
+    const { reason } = this.#options.signal;
+    this.#end(reason instanceof StreamError ? reason.code : 'cancelled');
+    this.#controller.abort(reason);
+    this.#outcome.reject(reason);
+  };
+
+  #fail(error: unknown): void {
+    if (this.#status === 'ended') return;
+    const { provider } = this.#options;
+    if (error instanceof ProviderError && error.failure === 'misconfigured')
+      this.#events.onMisconfigured(provider, error);
+    const failure = toStreamError(error, provider);
+    // A limit in all says nothing about a provider that kept sending.
+    const isSilent = this.#status === 'connecting' || failure.code !== 'provider_timeout';
+    if (isFaultOfProvider(failure) && isSilent) this.#permit?.failed(failure);
+    else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
+    this.#end(errorType(error));
+    this.#controller.abort(failure);
+    this.#outcome.reject(failure);
+  }
+
+  /** The slot stays taken until the provider has stopped, but for a bounded time. */
+  #end(failure: string | undefined): void {
+    this.#status = 'ended';
+    this.#options.signal.removeEventListener('abort', this.#onAbort);
+    this.#endMeasurement(failure);
+    this.#permit?.abandoned();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#options.slot.release(), ABORT_TIMEOUT_MS);
+  }
+
+  #endMeasurement(failure: string | undefined): void {
+    this.#measurement?.end(failure);
+    this.#measurement = undefined;
+  }
+
+  /** @returns undefined where a second try would end as the first one did. */
+  #retryWaitMs(error: unknown): number | undefined {
+    if (this.#hasBegun || this.#status === 'ended') return undefined;
+    if (!this.#options.retries || this.#permit?.isProbe) return undefined;
+    if (!(error instanceof ProviderError)) return undefined;
+    if (error.failure !== 'unavailable' && error.failure !== 'busy') return undefined;
+    const waitMs = (error.retryAfterMs ?? RETRY_WAIT_MS) + Math.random() * RETRY_JITTER_MS;
+    const { firstChunkMs } = this.#options.deadlines;
+    const endsAt = this.#startedAt + orNever(firstChunkMs);
+    return performance.now() + waitMs < endsAt ? waitMs : undefined;
+  }
+
+  /** When the call fails unless something comes. */
+  #deadline(): number {
+    const { firstChunkMs, stallMs, totalMs } = this.#options.deadlines;
+    const silence =
+      this.#status === 'connecting'
+        ? this.#startedAt + orNever(firstChunkMs)
+        : this.#lastActiveAt + orNever(stallMs);
+    return Math.min(silence, this.#startedAt + orNever(totalMs));
+  }
+
+  /** Sets one timer and not one for each delta: it looks at the clock when it fires. */
+  readonly #checkDeadlines = (): void => {
+    clearTimeout(this.#timer);
+    const remainingMs = this.#deadline() - performance.now();
+    if (remainingMs <= 0) return this.#fail(this.#expired());
+    if (remainingMs === Infinity) return;
+    const waitMs = Math.min(Math.ceil(remainingMs), LONGEST_TIMER_MS);
+    this.#timer = setTimeout(this.#checkDeadlines, waitMs);
+  };
+
+  #expired(): StreamError {
+    const { provider, deadlines } = this.#options;
+    const { firstChunkMs, stallMs, totalMs } = deadlines;
+    const fail = (code: 'provider_timeout' | 'stalled', reason: string): StreamError =>
+      new StreamError(code, `unable to get an answer from ${provider.name}: ${reason}`);
+    if (performance.now() - this.#startedAt >= orNever(totalMs))
+      return fail('provider_timeout', `it did not finish within ${totalMs} ms`);
+    switch (this.#status) {
+      case 'connecting':
+        return fail('provider_timeout', `it did not begin within ${firstChunkMs} ms`);
+      case 'paused':
+        return new StreamError(
+          'cancelled',
+          `unable to finish the answer: it was not read for ${stallMs} ms`,
+        );
+      default:
+        return fail('stalled', `no further text came within ${stallMs} ms`);
+    }
+  }
+}
+
+/** Neither white space nor a character that only controls others. */
+const VISIBLE = /[^\s\p{Cc}\p{Cf}\p{Cs}]/u;
+const MAX_LEADING_UNITS = 1_000;
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** 0 stands for no limit. */
+function orNever(ms: number): number {
+  return ms === 0 ? Infinity : ms;
+}
+
+/** Resolves after the time, or as soon as the signal aborts. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
+  });
+}
+
+/** The model ended its turn with neither text nor a call of a tool. */
+function blank({ name }: Provider, reason: FinishReason): Error {
+  if (reason === 'length') {
+    return new StreamError(
+      'too_large',
+      'unable to answer: the model used all the tokens of the answer before its first word; ask for less',
+    );
+  }
+  return new ProviderError('unavailable', `unable to get an answer from ${name}: it was empty`);
+}
+
+function truncated({ name }: Provider): ProviderError {
+  return new ProviderError(
+    'truncated',
+    `unable to finish the answer: ${name} stopped without an end`,
+  );
+}
+
+/** A wrong key counts as well: every call fails until an operator fixes it, and a probe finds that out. */
+function isFaultOfProvider({ code }: StreamError): boolean {
+  return (
+    code === 'provider_unavailable' ||
+    code === 'provider_timeout' ||
+    code === 'stalled' ||
+    code === 'truncated'
+  );
+}
+
+function toStreamError(error: unknown, provider: Provider): StreamError {
+  if (error instanceof StreamError) return error;
+  if (error instanceof ProviderError) {
+    return new StreamError(codeOf(error), error.message, {
+      retryAfterMs: error.retryAfterMs,
+      cause: error,
+    });
+  }
+  return new StreamError('internal', `unable to use ${provider.name}: the server failed`, {
+    cause: error,
+  });
+}
+
+function codeOf({ failure }: ProviderError): StreamError['code'] {
+  switch (failure) {
+    case 'bad_request':
+    case 'content_filter':
+    case 'truncated':
+      return failure;
+    case 'unavailable':
+    case 'busy':
+    case 'misconfigured':
+      return 'provider_unavailable';
+  }
+}

@@ -1,0 +1,225 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { gemini } from '../../packages/server/src/providers/gemini/gemini.js';
+import type { Provider } from '../../packages/server/src/providers/provider.js';
+import { hear, type Heard, toPrompt } from '../harness/fakes.js';
+import { sendPieces, startUpstream } from '../harness/upstream.js';
+
+const SSE = 'text/event-stream';
+const PIECES = ['Grüße ', '🌊 ', 'data: x\n\n', 'a\u2028b\u2029c\u0085 ', '日本'];
+
+const frame = (text: string, more: object = {}): string =>
+  JSON.stringify({
+    candidates: [{ content: { parts: [{ text }], role: 'model' }, ...more }],
+    usageMetadata: { promptTokenCount: 3, candidatesTokenCount: 1 },
+    modelVersion: 'gemini-2.0-flash-001',
+  });
+const FRAMES = [...PIECES.map((piece) => frame(piece)), frame('', { finishReason: 'STOP' })];
+const pretty = (data: string): string => JSON.stringify(JSON.parse(data), null, 1);
+
+const model = (url: string): Provider =>
+  gemini({ apiKey: 'k', model: 'gemini-2.0-flash', baseUrl: url });
+
+/** The answer to a body that comes in these pieces. */
+async function read(pieces: Iterable<string | Uint8Array>, isCut = false): Promise<Heard> {
+  const { url } = await startUpstream((_, response) => sendPieces(response, SSE, pieces, isCut));
+  return hear(model(url), 'hello');
+}
+
+/** Legal streams of server-sent events with the same frames. */
+const SHAPES: Readonly<Record<string, string>> = {
+  CRLF: FRAMES.map((data) => `data: ${data}\r\n\r\n`).join(''),
+  LF: FRAMES.map((data) => `data: ${data}\n\n`).join(''),
+  CR: FRAMES.map((data) => `data: ${data}\r\r`).join(''),
+  'mixed line ends': FRAMES.map((data) => `data: ${data}\r\n\n`).join(''),
+  'no space after the colon': FRAMES.map((data) => `data:${data}\n\n`).join(''),
+  'comments between events': FRAMES.map((data) => `: keep-alive\n\ndata: ${data}\n\n`).join(''),
+  'comments inside events': FRAMES.map((data) => `:\n: ping\ndata: ${data}\n: pong\n\n`).join(''),
+  'event and id': FRAMES.map((data, i) => `event: message\nid: ${i}\ndata: ${data}\n\n`).join(''),
+  'id after data': FRAMES.map((data, i) => `data: ${data}\nid: ${i}\nretry: 10\n\n`).join(''),
+  'unknown fields': FRAMES.map((data) => `x: y\nz\ndata: ${data}\n\n`).join(''),
+  'several data lines': FRAMES.map(
+    (data) => `data: ${pretty(data).split('\n').join('\ndata: ')}\n\n`,
+  ).join(''),
+  'blank lines first and between': `\n\r\n\n${FRAMES.map((data) => `data: ${data}\n\n\n\n`).join('')}`,
+  'a byte order mark': `\uFEFF${FRAMES.map((data) => `data: ${data}\n\n`).join('')}`,
+  '[DONE] at the end': `${FRAMES.map((data) => `data: ${data}\n\n`).join('')}data: [DONE]\n\n`,
+  'empty data': FRAMES.map((data) => `data\n\ndata:\n\ndata: ${data}\n\n`).join(''),
+  'a last event without its blank line': FRAMES.map((data) => `data: ${data}`).join('\n\n'),
+  'a last event with one line end': `${FRAMES.map((data) => `data: ${data}`).join('\r\n\r\n')}\r\n`,
+  'a last event with CR alone': `${FRAMES.map((data) => `data: ${data}`).join('\r\r')}\r`,
+};
+
+describe.each(Object.entries(SHAPES))('a stream of gemini with %s', (_, stream) => {
+  const whole = {
+    text: PIECES.join(''),
+    error: undefined,
+    last: {
+      type: 'finish',
+      reason: 'stop',
+      usage: { input_tokens: 3, output_tokens: 1 },
+      model: 'gemini-2.0-flash-001',
+    },
+  };
+  const facts = ({ text, error, deltas }: Heard) => ({ text, error, last: deltas.at(-1) });
+
+  it('is read in one packet', async () => {
+    expect(facts(await read([stream]))).toEqual(whole);
+  });
+
+  it('is read wherever its packets begin', async () => {
+    const bytes = Buffer.from(stream);
+    const cuts = fc.uniqueArray(fc.nat(bytes.length), { minLength: 1, maxLength: 40 });
+    for (const at of fc.sample(cuts, { numRuns: 12, seed: 7 })) {
+      const ends = [...at.toSorted((a, b) => a - b), bytes.length];
+      const pieces = ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end));
+      expect(facts(await read(pieces))).toEqual(whole);
+    }
+  });
+
+  it('is read byte by byte', async () => {
+    const bytes = Buffer.from(stream);
+    const pieces = Array.from({ length: bytes.length }, (__, i) => bytes.subarray(i, i + 1));
+    expect(facts(await read(pieces))).toEqual(whole);
+  });
+});
+
+describe('a stream of gemini that is broken', () => {
+  const events = FRAMES.map((data) => `data: ${data}\n\n`);
+  const begun = events.slice(0, 2).join('');
+  const text = PIECES.slice(0, 2).join('');
+
+  it.each([
+    ['in an event', `${begun}${events[2]!.slice(0, -20)}`],
+    ['between two events', begun],
+    [
+      'after a frame that is no JSON',
+      `${begun}data: {"candidates":\n\n${events.slice(2).join('')}`,
+    ],
+    ['after a frame that is no object', `${begun}data: 17\n\n${events.slice(2).join('')}`],
+  ])('%s gives the text so far and an error', async (_, stream) => {
+    const heard = await read([stream]);
+    expect(heard.text).toBe(text);
+    expect(heard.error).toMatchObject({ failure: 'truncated' });
+  });
+
+  it('by bytes that are no UTF-8 gives the text so far and an error', async () => {
+    const wrong = Buffer.concat([Buffer.from('data: {"a":"'), Buffer.from([0xff, 0xfe])]);
+    const heard = await read([begun, wrong, Buffer.from(`"}\n\n${events.slice(2).join('')}`)]);
+    expect(heard.text).toBe(text);
+    expect(heard.error).toMatchObject({ failure: 'truncated' });
+  });
+
+  it('by a cut connection gives the text so far and an error', async () => {
+    const heard = await read([begun], true);
+    expect(heard.text).toBe(text);
+    expect(heard.error).toMatchObject({ failure: 'truncated' });
+  });
+
+  it('by an event without an end gives an error before the memory is full', async () => {
+    const endless = (function* () {
+      yield `${begun}data: `;
+      for (let i = 0; i < 40; i++) yield 'x'.repeat(1024 * 1024);
+    })();
+    const heard = await read(endless);
+    expect(heard.text).toBe(text);
+    expect(heard.error).toMatchObject({ failure: 'truncated' });
+  });
+});
+
+describe('the global fetch', () => {
+  it('belongs to others while gemini is asked', async () => {
+    const other = await startUpstream((_, response) => response.end('other'));
+    const { url, requests } = await startUpstream((_, response) =>
+      sendPieces(response, SSE, [SHAPES['LF']!]),
+    );
+    const own = globalThis.fetch;
+    const provider = model(url);
+    const heard = Array.from({ length: 20 }, () => {
+      const answer = hear(provider, 'hello');
+      expect(globalThis.fetch).toBe(own);
+      return answer;
+    });
+    const fetched = Array.from({ length: 20 }, async (_, i) => {
+      for (let turn = 0; turn < i; turn++) await Promise.resolve();
+      return (await fetch(other.url)).text();
+    });
+    expect(await Promise.all(fetched)).toEqual(Array.from({ length: 20 }, () => 'other'));
+    const texts = (await Promise.all(heard)).map(({ text }) => text);
+    expect(texts).toEqual(Array.from({ length: 20 }, () => PIECES.join('')));
+    expect(requests).toHaveLength(20);
+    expect(other.requests).toHaveLength(20);
+  });
+
+  it.each([
+    ['a value', (replacement: unknown) => ({ value: replacement, writable: true })],
+    ['an accessor', (replacement: unknown) => ({ get: () => replacement })],
+  ])('may be replaced by others, by %s, and is as it was afterwards', async (_, describeFetch) => {
+    const { url } = await startUpstream((__, response) =>
+      sendPieces(response, SSE, [SHAPES['LF']!]),
+    );
+    const own = Object.getOwnPropertyDescriptor(globalThis, 'fetch')!;
+    const replaced = {
+      ...describeFetch(() => Promise.reject(new Error('called by the provider'))),
+      configurable: true,
+      enumerable: true,
+    };
+    Object.defineProperty(globalThis, 'fetch', replaced);
+    try {
+      expect((await hear(model(url), 'hello')).text).toBe(PIECES.join(''));
+      expect(Object.getOwnPropertyDescriptor(globalThis, 'fetch')).toMatchObject(replaced);
+    } finally {
+      Object.defineProperty(globalThis, 'fetch', own);
+    }
+  });
+});
+
+describe('the turns that gemini is sent', () => {
+  it('are those with text', async () => {
+    const { url, requests } = await startUpstream((_, response) =>
+      sendPieces(response, SSE, [SHAPES['LF']!]),
+    );
+    await hear(model(url), {
+      ...toPrompt(''),
+      messages: [
+        { role: 'user', text: '' },
+        { role: 'assistant', text: 'Welcome!' },
+        { role: 'user', text: 'a' },
+        { role: 'assistant', text: '' },
+        { role: 'user', text: 'b' },
+        { role: 'assistant', text: ' \n' },
+        { role: 'user', text: 'c' },
+      ],
+    });
+    expect(requests[0]!.body).toHaveProperty('contents', [
+      { role: 'model', parts: [{ text: 'Welcome!' }] },
+      { role: 'user', parts: [{ text: 'a' }] },
+      { role: 'user', parts: [{ text: 'b' }] },
+      { role: 'user', parts: [{ text: 'c' }] },
+    ]);
+  });
+
+  it('have no empty part, unless it is signed', async () => {
+    const { url, requests } = await startUpstream((_, response) =>
+      sendPieces(response, SSE, [SHAPES['LF']!]),
+    );
+    const functionCall = { name: 't', args: {} };
+    const parts = [
+      { text: '' },
+      { text: '', thoughtSignature: 'c2ln' },
+      { functionCall, thoughtSignature: 'c2ln' },
+      { text: '', thought: true },
+    ];
+    const raw = { provider: 'gemini', model: 'gemini-2.0-flash', parts };
+    const toolCalls = [{ callId: 'call-1', name: 't', arguments: {} }];
+    await hear(model(url), {
+      ...toPrompt(''),
+      messages: [
+        { role: 'user', text: 'a' },
+        { role: 'assistant', text: '', toolCalls, raw },
+        { role: 'tool', results: [{ callId: 'call-1', name: 't', result: 1 }] },
+      ],
+    });
+    expect(requests[0]!.body).toHaveProperty('contents[1].parts', [parts[1], parts[2]]);
+  });
+});

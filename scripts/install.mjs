@@ -1,24 +1,32 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const root = new URL('../', import.meta.url);
 
-/** Runs `npm ci` if there is no `node_modules`; warns if its packages are not those of package-lock.json. */
-export function ensureInstalled() {
-  if (!existsSync(new URL('node_modules', root))) {
-    console.log('rivulet: installing the packages in package-lock.json (once) …');
-    run('npm', ['ci', '--no-audit', '--no-fund']);
-  } else if (isStale()) {
-    console.warn('rivulet: node_modules does not match package-lock.json; run `npm ci`');
+/**
+ * Runs `npm ci` in `folder` if it has no `node_modules`; warns if its packages are not those of its
+ * package-lock.json.
+ */
+export function ensureInstalled(folder = root) {
+  const path = relative(fileURLToPath(root), fileURLToPath(folder));
+  if (!existsSync(new URL('node_modules', folder))) {
+    console.log(`rivulet: installing the packages in ${join(path, 'package-lock.json')} (once) …`);
+    run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: folder });
+  } else if (isStale(folder)) {
+    console.warn(
+      `rivulet: ${join(path, 'node_modules')} does not match package-lock.json; run \`npm ci\` there`,
+    );
   }
 }
 
 /** Compares versions with the record that npm keeps; a checkout changes the times of all files. */
-function isStale() {
-  const record = new URL('node_modules/.package-lock.json', root);
+function isStale(folder) {
+  const record = new URL('node_modules/.package-lock.json', folder);
   if (!existsSync(record)) return true;
   const { packages: installed } = readJson(record);
-  const { packages: locked } = readJson(new URL('package-lock.json', root));
+  const { packages: locked } = readJson(new URL('package-lock.json', folder));
   return Object.entries(locked).some(
     ([path, { version, optional }]) =>
       path.startsWith('node_modules/') && !optional && installed[path]?.version !== version,

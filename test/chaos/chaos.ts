@@ -1,4 +1,4 @@
-import { table } from '../bench/measure.js';
+import { table } from '../bench/report/table.js';
 import { runChaos, type Spread } from './run.js';
 
 // 200 streams at once whose connections are broken 5,000 times in all: `npm run chaos`.

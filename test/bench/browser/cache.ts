@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { launchChromium } from '../harness/chromium.js';
-import { sdkPage } from '../harness/sdk-page.js';
-import { median, table } from './measure.js';
+import { launchChromium } from '../../harness/chromium.js';
+import { sdkPage } from '../../harness/sdk-page.js';
+import { table } from '../report/table.js';
+import { median } from '../statistics.js';
 
 // What the browser's cache costs in a real Chromium when it is full.
 

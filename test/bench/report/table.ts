@@ -1,9 +1,3 @@
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
 /** Rows under their heads, in Markdown; numbers with three digits after the point. */
 export function table(heads: readonly string[], rows: readonly (string | number)[][]): string {
   const lines = [heads, heads.map(() => '---'), ...rows].map((row) =>

@@ -1,9 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { createLogger, createServer, type Provider } from '@rivulet/server';
-import { launchChromium } from '../harness/chromium.js';
-import { providersOf } from '../harness/providers.js';
-import { sdkPage } from '../harness/sdk-page.js';
-import { table } from './measure.js';
+import { launchChromium } from '../../harness/chromium.js';
+import { providersOf } from '../../harness/providers.js';
+import { sdkPage } from '../../harness/sdk-page.js';
+import { table } from '../report/table.js';
 
 // What twenty answers at once, of fifty pieces a second each, cost a page: tasks over 50 ms.
 

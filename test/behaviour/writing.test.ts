@@ -106,7 +106,9 @@ function serverSocket(io: Server): ServerSocket {
 }
 
 function tcpSocket({ conn }: ServerSocket): TcpSocket {
-  return (conn.transport as unknown as { socket: { _socket: TcpSocket } }).socket._socket;
+  const { socket } = conn.transport as unknown as { socket: { _socket: TcpSocket } };
+  const { _socket: tcp } = socket;
+  return tcp;
 }
 
 describe.each(Object.entries(SETUPS))('over %s', (_, setup) => {
@@ -162,9 +164,9 @@ describe('text for a client', () => {
       client: { transports: ['polling', 'websocket'] },
     });
     let upgrade = (): void => {};
-    io.engine.use((request: IncomingMessage, _: unknown, next: () => void) => {
-      if (request.url?.includes('transport=websocket') === true) upgrade = once(next);
-      else next();
+    io.engine.use((request: IncomingMessage, _: unknown, handle: () => void) => {
+      if (request.url?.includes('transport=websocket') === true) upgrade = once(handle);
+      else handle();
     });
     const { events, ended } = start(socket, 'A', 1_000_000);
     const call = await nextCall();
@@ -250,7 +252,7 @@ describe('a frame', () => {
     'of a packet of %i bytes is one that WebSockets can read',
     (size) => {
       const written: Buffer[] = [];
-      const _socket = {
+      const tcp = {
         writableLength: 0,
         write: (data: string | Buffer, encoding?: BufferEncoding) =>
           written.push(typeof data === 'string' ? Buffer.from(data, encoding) : data),
@@ -258,7 +260,7 @@ describe('a frame', () => {
       const transport = {
         name: 'websocket',
         writable: true,
-        socket: { readyState: 1, extensions: '', _socket },
+        socket: { readyState: 1, extensions: '', _socket: tcp },
       };
       const conn = { readyState: 'open', writeBuffer: [], transport } as unknown as Connection;
       const packets = ['x'.repeat(size), `${'x'.repeat(Math.max(0, size - 2))}é`];

@@ -86,15 +86,17 @@ export class ConnectionWriter {
       this.#transport = transport;
       this.#webSocket = directSocketOf(transport);
     }
-    const webSocket = this.#webSocket;
-    return webSocket?.readyState === OPEN && readyState === 'open' ? webSocket._socket : undefined;
+    if (this.#webSocket?.readyState !== OPEN || readyState !== 'open') return undefined;
+    const { _socket: tcp } = this.#webSocket;
+    return tcp;
   }
 }
 
 function directSocketOf(transport: Connection['transport']): WebSocket | undefined {
   if (transport.name !== 'websocket' || !('socket' in transport)) return undefined;
   const webSocket = transport.socket as WebSocket;
-  return webSocket.extensions === '' && webSocket._socket !== undefined ? webSocket : undefined;
+  const { extensions, _socket: tcp } = webSocket;
+  return extensions === '' && tcp !== undefined ? webSocket : undefined;
 }
 
 function writeUtf8(tcp: TcpSocket, packets: readonly string[]): void {

@@ -114,16 +114,16 @@ class SocketRequests {
     });
   }
 
-  /** Runs a step now, or once the earlier ones are done. */
+  /** Runs a step once the earlier ones are done. */
   #inTurn(step: () => void | Promise<void>): void {
     this.#waiting.push(step);
-    if (!this.#isBusy) void this.#carryOutWaiting();
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    // What a request has a reader send in the next tick comes after the reply, which a microtask sends.
+    queueMicrotask(() => void this.#carryOutWaiting());
   }
 
   async #carryOutWaiting(): Promise<void> {
-    this.#isBusy = true;
-    // What a request has a reader send in the next tick comes after the reply, which a microtask sends.
-    await undefined;
     for (let step = this.#waiting.shift(); step !== undefined; step = this.#waiting.shift()) {
       try {
         await step();

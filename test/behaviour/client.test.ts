@@ -179,7 +179,9 @@ describe('what a caller may give', () => {
     });
     const { prompt } = await nextCall();
     expect(prompt.messages[0]).toEqual({ role: 'user', text: 'Hello' });
-    expect(prompt.system).toContain('unit: river');
+    expect(prompt.messages[1]).toMatchObject({
+      intent: '{"name":"geography","parameters":{"unit":"river"}}',
+    });
   });
 
   it.each([

@@ -9,6 +9,7 @@ const POLLING_MS = 250;
 const STILL_POLLS = 4;
 const LIMIT_MS = 30_000;
 const FIRST_MS = 500;
+const SETTLING_MS = 1_000;
 const MIB = 1024 * 1024;
 
 /** Memory of the server for a stream whose reader has stopped: its process stands still. */
@@ -24,6 +25,9 @@ export function stoppedReader(
       // The heap grows to its usual size before, and not while it is measured.
       await warm(60_000);
       await connect(1);
+      await server.call('usageAfterCollection');
+      // V8 returns memory to the system some time after a collection.
+      await wait(SETTLING_MS);
       const before = await server.call('usageAfterCollection');
       await server.call('watchPeak');
       await clients.call('start', [requestOf({ id: 1, tokens, burst: 16, firstMs: FIRST_MS })]);

@@ -48,7 +48,7 @@ export interface FailoverOptions {
 }
 
 /** Receives an answer of one provider or, after a failure, of the next. */
-export interface AnswerSink extends Omit<TurnSink, 'begin'> {
+export interface AnswerSink extends TurnSink {
   /** The request waits for a provider; `ahead` requests go before it. 0 when it is its turn. */
   queued(ahead: number): void;
   /** The text of `provider` comes next. With `failure`, it begins again after text that was shown. */
@@ -149,17 +149,13 @@ export function createFailover(
         asked = upstream;
         const { provider, deadlines, retries, breaker } = upstream;
         const failure = isShown ? failures.at(-1) : undefined;
+        const onBegin = (): void => {
+          isShown = true;
+          sink.begin(provider, failure);
+        };
         const turn = await callProvider(
-          { provider, deadlines, retries, breaker, slot, prompt, signal },
-          {
-            begin() {
-              isShown = true;
-              sink.begin(provider, failure);
-            },
-            omitted: (messages) => sink.omitted(messages),
-            text: (text) => sink.text(text),
-            thought: (text) => sink.thought(text),
-          },
+          { provider, deadlines, retries, breaker, slot, prompt, signal, onBegin },
+          sink,
           events,
         );
         return { ...turn, provider };

@@ -34,9 +34,7 @@ export interface Turn {
 
 /** Receives a turn of the model as it comes. A promise means that no more is wanted until it resolves. */
 export interface TurnSink {
-  /** Called once, before the first text, or before the turn ends if it has no text. */
-  begin(): void;
-  /** The provider left out so many of the oldest messages. Called before `begin`, if at all. */
+  /** The provider left out so many of the oldest messages. Called before `onBegin`, if at all. */
   omitted(messages: number): void;
   text(text: string): Promise<void> | undefined;
   thought(text: string): Promise<void> | undefined;
@@ -52,6 +50,8 @@ export interface ProviderCallOptions {
   slot: Slot;
   prompt: Prompt;
   signal: AbortSignal;
+  /** Called once, before the first text, or before the turn ends if it has no text. */
+  onBegin(): void;
 }
 
 export interface ProviderCallEvents {
@@ -229,7 +229,7 @@ class ProviderCall {
 
   #begin(): void {
     this.#hasBegun = true;
-    this.#sink.begin();
+    this.#options.onBegin();
   }
 
   async #pauseUntil(full: Promise<void>): Promise<void> {

@@ -1,6 +1,6 @@
 import { createResponseCache, gemini, mockProvider, ollama, type Provider } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
-import { hear } from '../harness/fakes.js';
+import { recorded } from '../harness/log.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { sendPieces, startUpstream } from '../harness/upstream.js';
 
@@ -57,23 +57,25 @@ describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
   };
 
   describe.each(BLANK)('with %s', (_, parts) => {
-    it.each(['stop', 'other'] as const)('is a failure that shows no text (%s)', async (reason) => {
+    const answer = async (reason: 'stop' | 'other' | 'length') => {
       const { model } = await upstream(parts, reason);
-      const { text, deltas, error } = await hear(model, 'hello');
-      expect(text).toBe('');
-      expect(deltas.filter(({ type }) => type !== 'thought')).toEqual([]);
-      expect(error).toMatchObject({
-        failure: 'unavailable',
-        message: 'unable to get an answer: the model gave an empty one',
-      });
+      const log = recorded();
+      const llm = serviceOf(model, { logger: log.logger });
+      return { log, entries: await entriesOf(llm.generateResponseStream({ query: 'hello' })) };
+    };
+
+    it.each(['stop', 'other'] as const)('is a failure that shows no text (%s)', async (reason) => {
+      const { entries, log } = await answer(reason);
+      const message = 'unable to get an answer: the model gave an empty one';
+      expect(entries).toEqual([{ type: 'error', code: 'provider_unavailable', message }]);
+      expect(JSON.stringify(log.events)).toContain(`without text (${reason})`);
     });
 
     it('says so where the limit of tokens was reached, and another try would not help', async () => {
-      const { model } = await upstream(parts, 'length');
-      const { text, error } = await hear(model, 'hello');
-      expect(text).toBe('');
-      expect(error).toMatchObject({ failure: 'bad_request' });
-      expect(error).toHaveProperty('message', expect.stringMatching(/limit of tokens/));
+      const { entries, log } = await answer('length');
+      const message = expect.stringMatching(/limit of tokens/);
+      expect(entries).toEqual([{ type: 'error', code: 'too_large', message }]);
+      expect(JSON.stringify(log.events)).toContain('LLM_MAX_TOKENS');
     });
 
     it('is neither shown nor kept: the next provider answers', async () => {
@@ -92,12 +94,12 @@ describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
 
   it('keeps the white space before its first visible character', async () => {
     const { model } = await upstream([SPACE, THOUGHT, SPACE, { text: 'a' }, SPACE], 'stop');
-    const { deltas } = await hear(model, 'hello');
-    expect(deltas).toEqual([
-      { type: 'thought', text: 'Hm. ' },
+    const entries = await entriesOf(serviceOf(model).generateResponseStream({ query: 'hello' }));
+    expect(entries).toMatchObject([
+      { type: 'start' },
       { type: 'text', text: '\n  \n  a' },
       { type: 'text', text: '\n  ' },
-      expect.objectContaining({ type: 'finish', reason: 'stop' }),
+      { type: 'end', finishReason: 'stop' },
     ]);
   });
 
@@ -108,11 +110,7 @@ describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
       },
     };
     const { model } = await upstream(endless, 'stop');
-    const { deltas, error } = await hear(model, 'hello');
-    expect(deltas).toEqual([]);
-    expect(error).toMatchObject({
-      failure: 'unavailable',
-      detail: expect.stringMatching(/10000 characters of white space/),
-    });
+    const entries = await entriesOf(serviceOf(model).generateResponseStream({ query: 'hello' }));
+    expect(entries).toMatchObject([{ type: 'error', code: 'provider_unavailable' }]);
   });
 });

@@ -269,6 +269,16 @@ describe('a provider that was left alone', () => {
   });
 });
 
+describe('answers without text', () => {
+  it('leave the breaker closed: a client can cause them with a stop text', async () => {
+    const { provider } = api([{ text: ' ' }, { finish: 'stop' }]);
+    const { ask, askTimes, breaker } = coreOf(providerConfigOf(provider));
+    await askTimes(10);
+    expect(breaker()).toBe('closed');
+    expect((await ask()).at(-1)).toMatchObject({ message: expect.stringContaining('empty') });
+  });
+});
+
 describe('a provider that keeps sending', () => {
   it.each<[string, MockStep]>([
     ['text', { text: 'word ' }],

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { gemini } from '../../packages/server/src/providers/gemini/gemini.js';
@@ -6,7 +5,7 @@ import type { Provider } from '../../packages/server/src/providers/provider.js';
 import { hear, type Heard, toPrompt } from '../harness/fakes.js';
 import { heldBytes } from '../harness/heap.js';
 import { entriesOf, serviceOf } from '../harness/service.js';
-import { sendPieces, startUpstream } from '../harness/upstream.js';
+import { packetings, sendPieces, startUpstream } from '../harness/upstream.js';
 
 const SSE = 'text/event-stream';
 const PIECES = ['Grüße ', '🌊 ', 'data: x\n\n', 'a\u2028b\u2029c\u0085 ', '日本'];
@@ -66,24 +65,8 @@ describe.each(Object.entries(SHAPES))('a stream of gemini with %s', (_, stream) 
   };
   const facts = ({ text, error, deltas }: Heard) => ({ text, error, last: deltas.at(-1) });
 
-  it('is read in one packet', async () => {
-    expect(facts(await read([stream]))).toEqual(whole);
-  });
-
-  it('is read wherever its packets begin', async () => {
-    const bytes = Buffer.from(stream);
-    const cuts = fc.uniqueArray(fc.nat(bytes.length), { minLength: 1, maxLength: 40 });
-    for (const at of fc.sample(cuts, { numRuns: 12, seed: 7 })) {
-      const ends = [...at.toSorted((a, b) => a - b), bytes.length];
-      const pieces = ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end));
-      expect(facts(await read(pieces))).toEqual(whole);
-    }
-  });
-
-  it('is read byte by byte', async () => {
-    const bytes = Buffer.from(stream);
-    const pieces = Array.from({ length: bytes.length }, (__, i) => bytes.subarray(i, i + 1));
-    expect(facts(await read(pieces))).toEqual(whole);
+  it.each(packetings(stream))('is read %s', async (__, packets) => {
+    expect(facts(await read(packets))).toEqual(whole);
   });
 });
 

@@ -9,8 +9,9 @@ import {
 } from '../../packages/server/src/providers/ollama/inspect.js';
 import { ollama } from '../../packages/server/src/providers/ollama/ollama.js';
 import type { Delta, Prompt } from '../../packages/server/src/providers/provider.js';
-import { hear, type Heard, type RunningFake, startFake, toPrompt } from '../harness/fakes.js';
+import { hear, type RunningFake, startFake, toPrompt } from '../harness/fakes.js';
 import { contentOf, play, readRecordings } from '../harness/recordings.js';
+import { entriesOf, serviceOf } from '../harness/service.js';
 import { startUpstream } from '../harness/upstream.js';
 
 const RECORDINGS = readRecordings('ollama');
@@ -23,9 +24,6 @@ async function replay(name: string, prompt: Partial<Prompt> = {}) {
   const model = ollama({ host: url, model: 'stories' });
   return { ...(await hear(model, { ...toPrompt('Once upon a time'), ...prompt })), requests };
 }
-
-const thoughtsOf = ({ deltas }: Heard): string =>
-  deltas.map((delta) => (delta.type === 'thought' ? delta.text : '')).join('');
 
 const tools = [{ name: 'weather', description: 'Tells it.', parameters: { type: 'object' } }];
 
@@ -41,11 +39,11 @@ const ANSWERS: readonly (readonly [name: string, reason: string])[] = [
 ];
 
 const BLANK = [
-  ['chat-stop-at-once', 'unavailable', /gave an empty one/],
-  ['chat-thinking-length', 'bad_request', /limit of tokens before the answer began/],
-  ['chat-thinking-unasked', 'bad_request', /limit of tokens before the answer began/],
-  ['load', 'unavailable', /gave an empty one/],
-  ['unload', 'unavailable', /gave an empty one/],
+  ['chat-stop-at-once', 'provider_unavailable', /gave an empty one/],
+  ['chat-thinking-length', 'too_large', /limit of tokens before the answer began/],
+  ['chat-thinking-unasked', 'too_large', /limit of tokens before the answer began/],
+  ['load', 'provider_unavailable', /gave an empty one/],
+  ['unload', 'provider_unavailable', /gave an empty one/],
 ] as const;
 
 const REFUSALS = [
@@ -78,11 +76,17 @@ describe('a recorded answer of a real Ollama', () => {
     });
   });
 
-  it.each(BLANK)('%s has no text and is "%s"', async (name, failure, message) => {
-    const heard = await replay(name);
-    expect(heard.text).toBe('');
-    expect(thoughtsOf(heard)).toBe(contentOf(RECORDINGS[name]!).thoughts);
-    expect(heard.error).toMatchObject({ failure, message: expect.stringMatching(message) });
+  it.each(BLANK)('%s has no text and ends as `%s`', async (name, code, message) => {
+    const recording = RECORDINGS[name]!;
+    const { url } = await startUpstream((_, response) => play(recording, response));
+    const llm = serviceOf(ollama({ host: url, model: 'stories' }));
+    const request = { query: 'Once upon a time' };
+    const entries = await entriesOf(llm.generateResponseStream(request, { thoughts: true }));
+    const thoughts = entries.map((entry) => (entry.type === 'thought' ? entry.text : '')).join('');
+    expect(thoughts).toBe(contentOf(recording).thoughts);
+    expect(entries.filter(({ type }) => type !== 'thought')).toEqual([
+      { type: 'error', code, message: expect.stringMatching(message) },
+    ]);
   });
 
   it('chat-tool-call is one call with its id', async () => {

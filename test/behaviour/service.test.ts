@@ -75,6 +75,30 @@ describe('an answer', () => {
     expect(textOf(await entries)).toBe('Madrid.');
   });
 
+  it('ends as `internal` where the request cannot be made a prompt', async () => {
+    const parameters = { n: 1n as unknown as number };
+    const request = { query: 'Why?', intent: { name: 'x', parameters } };
+    const entries = await entriesOf(serviceOf(answers()).generateResponseStream(request));
+    expect(entries).toMatchObject([{ type: 'error', code: 'internal' }]);
+  });
+
+  it('says how many messages did not fit the model, also from the cache', async () => {
+    const provider: Provider = {
+      name: 'small',
+      model: 'm',
+      async *stream() {
+        yield { type: 'omitted', messages: 4 };
+        yield { type: 'text', text: 'Paris.' };
+        yield { type: 'finish', reason: 'stop', usage: {} };
+      },
+    };
+    const llm = serviceOf(provider);
+    for (const source of ['model', 'cache']) {
+      const [start] = await entriesOf(llm.generateResponseStream(ASK));
+      expect(start).toMatchObject({ type: 'start', source, omittedMessages: 4 });
+    }
+  });
+
   it('gives the model an intent as one line of data, which cannot forge others', async () => {
     const { provider, nextCall } = stage();
     const llm = serviceOf(provider);

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import fc from 'fast-check';
 import { onTestFinished } from 'vitest';
 
 export interface UpstreamRequest {
@@ -60,4 +61,21 @@ export async function sendPieces(
   }
   if (isCut) response.destroy();
   else response.end();
+}
+
+/** Ways in which a stream may arrive: in one packet, byte by byte, and cut anywhere. */
+export function packetings(stream: string): [name: string, packets: Uint8Array[]][] {
+  const bytes = Buffer.from(stream);
+  const cuts = fc.uniqueArray(fc.nat(bytes.length), { minLength: 1, maxLength: 40 });
+  const cutAt = (at: readonly number[]): Uint8Array[] => {
+    const ends = [...at.toSorted((a, b) => a - b), bytes.length];
+    return ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end));
+  };
+  return [
+    ['in one packet', [bytes]],
+    ['byte by byte', cutAt(Array.from(bytes.keys()))],
+    ...fc.sample(cuts, { numRuns: 12, seed: 7 }).map((at): [string, Uint8Array[]] => {
+      return [`in ${at.length + 1} packets`, cutAt(at)];
+    }),
+  ];
 }

@@ -6,7 +6,7 @@ import type { Stream } from './stream.js';
 
 /** The streams that can be dropped. */
 export interface EvictionTarget {
-  /** StreamRegistry that have ended and can still be read, oldest first. */
+  /** Streams that have ended and can still be read, oldest first. */
   finished(): Iterable<Stream>;
   finishedOf(principal: string): Stream[];
   /** @returns the principal's running stream that holds the most bytes. */

@@ -13,7 +13,7 @@ export interface Flushable {
 export interface Load {
   /** The share of the time in which the event loop was busy, from 0 to 1. */
   utilization: number;
-  /** How late a timer was. */
+  /** The delay of a timer beyond its time. */
   lagMs: number;
 }
 

@@ -2,14 +2,14 @@ import type { ErrorEntry } from '../entry.js';
 import type { Frame, Log, LogListener } from './log.js';
 import type { Flushable, Pace } from './pace.js';
 
-/** What a reader reads. */
+/** The log that a reader reads, and its place in a queue. */
 export interface Source {
   readonly log: Log;
-  /** How many are ahead in a queue, 0 once it has left that; undefined when it was in none. */
+  /** The number of requests ahead in a queue, 0 once the stream has left it; undefined if it was in none. */
   readonly ahead: number | undefined;
 }
 
-/** Where a reader's frames go. */
+/** Receives the frames of a reader. */
 export interface Sink {
   /** @returns true if it takes a frame now. If not, it calls the reader's `flush` when it does. */
   writable(reader: Flushable): boolean;
@@ -23,7 +23,7 @@ export interface Sink {
   drop(offset: number, reason: ErrorEntry | undefined): void;
   /** The reader is closed. The sink must not hold it any more, because the reader holds its log. */
   forget(reader: Flushable): void;
-  /** How many are ahead of the stream. Only the newest number is sent. */
+  /** Sends the number of requests ahead of the stream. A newer number replaces one that was not sent. */
   sendAhead(ahead: number): void;
 }
 

@@ -5,7 +5,7 @@ import type { Log } from './log.js';
 import type { Pace } from './pace.js';
 import { Reader, type ReaderOptions, type Sink, type Source } from './reader.js';
 
-/** What a principal asked, and under which name. */
+/** The names of a stream, and the question. */
 export interface StreamIdentity {
   principal: string;
   id: string;
@@ -15,13 +15,13 @@ export interface StreamIdentity {
 }
 
 export interface StreamTimeouts {
-  /** How long a stream goes on after its last reader said that it left. */
+  /** A stream is cancelled this long after its last reader said that it left. */
   detachTimeoutMs: number;
-  /** How long a stream goes on for a reader that was cut off, and may come back. */
+  /** A stream is cancelled this long after its last reader was cut off, unless that comes back. */
   disconnectTimeoutMs: number;
 }
 
-/** How a reader left: it said so, or its connection broke. */
+/** A reader said that it left, or its connection broke. */
 export type Leaving = 'detached' | 'lost';
 
 /** A reader of a stream. */
@@ -96,7 +96,7 @@ export class Stream implements StreamIdentity, Source {
     return this.#isDetached;
   }
 
-  /** How many are ahead of it in a queue, 0 when it has left that; undefined when it was in none. */
+  /** The number of requests ahead in a queue, 0 once the stream has left it; undefined if it was in none. */
   get ahead(): number | undefined {
     return this.#ahead;
   }

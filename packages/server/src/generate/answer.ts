@@ -5,7 +5,7 @@ import type { EntrySink, StartEntry, ToolCallEntry, ToolResultEntry } from '../e
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { Provider } from '../providers/provider.js';
-import { errorType } from '../upstream/error-type.js';
+import { errorType } from '../upstream/call-error.js';
 import type { AnswerSink } from '../upstream/failover.js';
 import type { CachedAnswer } from './cache.js';
 
@@ -14,8 +14,6 @@ export interface AnswerOptions {
   signal: AbortSignal | undefined;
   /** True if the sink is given the model's thoughts. */
   thoughts: boolean;
-  /** @returns the answer that the cache has of a provider. */
-  lookUp(provider: Provider): CachedAnswer | undefined;
   /** UTF-16 units of the longest answer, its tools included. */
   maxUnits: number;
   logger: Logger;
@@ -32,6 +30,8 @@ const HASHED_UNITS = 256;
 
 /** One answer: writes its entries, and reports it once it has ended. */
 export class Answer implements AnswerSink {
+  /** Gives the answer that the cache has of a provider; nothing until it is set. */
+  lookUp: (provider: Provider) => CachedAnswer | undefined = () => undefined;
   readonly #options: AnswerOptions;
   readonly #controller = new AbortController();
   readonly #unlink: Disposable | undefined;
@@ -68,6 +68,10 @@ export class Answer implements AnswerSink {
 
   get length(): number {
     return this.#length;
+  }
+
+  get omittedMessages(): number {
+    return this.#omittedMessages;
   }
 
   get usedTools(): boolean {
@@ -149,8 +153,9 @@ export class Answer implements AnswerSink {
   }
 
   beginFromCache(provider: Provider, failure: StreamError | undefined): boolean {
-    const hit = this.#options.lookUp(provider);
+    const hit = this.lookUp(provider);
     if (hit === undefined || hit.text.length > this.#options.maxUnits) return false;
+    this.#omittedMessages = hit.omittedMessages ?? 0;
     this.#beginAttempt('cache', provider, failure);
     void this.text(hit.text);
     this.end('stop', hit.usage);

@@ -3,13 +3,15 @@ import type { Usage } from '@rivulet/protocol';
 import { LRUCache } from 'lru-cache';
 import type { Prompt, Provider } from '../providers/provider.js';
 
-/** Who gets a cached answer: everybody who asks the same, or the same principal only. */
+/** The users that a cached answer is for: all who ask the same, or the same principal only. */
 export type CacheScope = 'shared' | 'principal';
 
 /** A complete answer. */
 export interface CachedAnswer {
   text: string;
   usage: Usage;
+  /** The oldest messages of the context that the model was not given; absent for none. */
+  omittedMessages?: number;
 }
 
 /** Complete answers by key. Whoever calls treats a throw as a miss. */

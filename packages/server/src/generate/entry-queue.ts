@@ -23,7 +23,8 @@ export class EntryQueue implements EntrySink {
   write(entry: StreamedEntry): Promise<void> | undefined {
     if (this.#closed) return undefined;
     if (entry.type === 'start') this.#text = new FlatText();
-    else if (entry.type === 'text') this.#keep(entry.text);
+    if (entry.type === 'text') this.#keep(entry.text);
+    if (entry.type === 'text' || entry.type === 'thought') this.#waitingUnits += entry.text.length;
     this.#waiting.push(entry);
     this.#wake();
     if (this.#waiting.length < MAX_WAITING && this.#waitingUnits < MAX_WAITING_UNITS)
@@ -63,7 +64,6 @@ export class EntryQueue implements EntrySink {
   }
 
   #keep(text: string): void {
-    this.#waitingUnits += text.length;
     this.#text.add(text);
     if (this.#text.length > this.#maxTextUnits) this.#text.discard();
   }

@@ -32,7 +32,7 @@ export interface LlmServiceOptions {
   cache: ResponseCache | undefined;
   /** See `cache.scope` in `Settings`. */
   cacheScope?: CacheScope | undefined;
-  /** What the model may call; nothing unless given. */
+  /** Functions that the model may call; none unless given. */
   tools?: readonly Tool[];
   /** `restart` unless given; see `Settings`. */
   onMidstreamFailure?: FailoverOptions['onMidstreamFailure'];
@@ -156,20 +156,14 @@ export class LlmService {
     const { logger, metrics } = this.#options;
     const { cache: mode = 'default' } = request.options ?? {};
     const scope = this.cacheScope ?? defaultCacheScope;
-    const keyOf = (provider: Provider): string =>
-      cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
-    const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
-    const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
-    const answer = new Answer({
-      sink,
-      signal,
-      thoughts,
-      lookUp: (provider) => (mode === 'default' ? this.#lookUp(() => keyOf(provider)) : undefined),
-      maxUnits: this.#limits.maxResponseUnits,
-      logger,
-      metrics,
-    });
+    const maxUnits = this.#limits.maxResponseUnits;
+    const answer = new Answer({ sink, signal, thoughts, maxUnits, logger, metrics });
     try {
+      const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
+      const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
+      const keyOf = (provider: Provider): string =>
+        cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
+      if (mode === 'default') answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider));
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
@@ -181,7 +175,11 @@ export class LlmService {
       // A tool may find something else tomorrow, and what it did was done for this request.
       const isKept = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
       if (isKept && answer.length <= this.#maxKeptUnits(request))
-        this.#keep(keyOf(turn.provider), { text: sink.readText(), usage: turn.usage });
+        this.#keep(keyOf(turn.provider), {
+          text: sink.readText(),
+          usage: turn.usage,
+          ...(answer.omittedMessages > 0 && { omittedMessages: answer.omittedMessages }),
+        });
       answer.end(turn.reason, turn.usage);
     } catch (error) {
       answer.fail(error);

@@ -1,7 +1,7 @@
 import { ERRORS } from '@rivulet/protocol';
 
 /**
- * What a log may hold of an error: its class, its codes, where in the code it was thrown and what a
+ * The facts of an error that a log may hold: its class, its codes, where in the code it was thrown and what a
  * provider wrote for the log. Never its message: it may quote the prompt, the answer or the key. Never
  * its other properties: they may hold the request.
  */

@@ -1,6 +1,6 @@
 import { ProviderError, type ProviderFailure } from './provider.js';
 
-/** What a visitor reads of each failure. */
+/** The sentence that visitors read for each failure. */
 const SENTENCES: Readonly<Record<ProviderFailure, string>> = {
   unavailable: 'unable to get an answer: the model is not available at the moment',
   busy: 'unable to get an answer: the model has too much to do at the moment',
@@ -14,7 +14,7 @@ interface FailureOptions {
   status?: number | undefined;
   retryAfterMs?: number | undefined;
   cause?: unknown;
-  /** What a visitor reads, where the failure's usual sentence says too little. */
+  /** The sentence for visitors, where the usual one of the failure says too little. */
   message?: string;
 }
 
@@ -104,7 +104,7 @@ function networkCode(error: unknown): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
-/** What a status of HTTP means at every provider. */
+/** @returns the failure that a status of HTTP means at every provider. */
 export function failureOf(status: number): ProviderFailure {
   switch (status) {
     case 400:
@@ -128,7 +128,7 @@ export interface Refusal {
   status: number;
   /** Upstream's words, quoted. */
   words: string;
-  /** What the operator can do. */
+  /** An instruction for the operator. */
   advice?: string;
   retryAfterMs?: number | undefined;
 }

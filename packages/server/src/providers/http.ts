@@ -10,7 +10,7 @@ const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
 /** The most bytes of a response that is read as a whole. */
 const MAX_TEXT_BYTES = 8 * 1024 * 1024;
 
-/** What the clients of the providers give to fetch. */
+/** The parts of a request that the clients of the providers give to fetch. */
 export interface RequestInit {
   method?: string;
   headers?: ConstructorParameters<typeof Headers>[0];
@@ -20,7 +20,7 @@ export interface RequestInit {
 
 export interface Response {
   status: number;
-  /** Whether the status is one of success. */
+  /** True if the status is from 200 to 299. */
   ok: boolean;
   contentType: string;
   body: Body;

@@ -1,5 +1,5 @@
 import { TooLongError } from './failure.js';
-import type { Prompt, PromptMessage } from './provider.js';
+import { type Prompt, type PromptMessage, userText } from './provider.js';
 
 /** Below what fits: a model counts tokens, and this file counts characters. */
 const MARGIN = 0.9;
@@ -57,7 +57,7 @@ function countToOmit({ system, messages }: Prompt, share: number): number {
 function sizeOf(message: PromptMessage): number {
   switch (message.role) {
     case 'user':
-      return message.text.length;
+      return userText(message).length;
     case 'assistant':
       return message.text.length + jsonLength(message.toolCalls);
     case 'tool':

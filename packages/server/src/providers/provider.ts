@@ -100,7 +100,7 @@ export function questionOf({ messages }: Prompt): string {
  * What a provider yields. The last one is `finish`; a provider that stops without it was cut off.
  * - `omitted`: the number of the oldest messages that the provider left out because the prompt did not
  *   fit the model. It comes at most once, before all others.
- * - `text`: a piece of the answer, never empty. The first one has a visible character.
+ * - `text`: a piece of the answer, never empty.
  * - `thought`: a piece of the model's thinking, never empty and never part of the answer.
  * - `tool_call`: a tool that the model calls.
  * - `finish`: `model` is the name that upstream gave; `raw` is there if the provider needs the turn as

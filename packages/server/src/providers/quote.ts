@@ -39,7 +39,7 @@ export function textsOf({ system, messages }: Pick<Prompt, 'system' | 'messages'
 function textsIn(message: PromptMessage): string[] {
   switch (message.role) {
     case 'user':
-      return [message.text];
+      return [message.text, ...stringsIn(message.intent && JSON.parse(message.intent))];
     case 'assistant':
       return [message.text, ...stringsIn(message.toolCalls?.map((call) => call.arguments))];
     case 'tool':

@@ -1,12 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { TextDecoder } from 'node:util';
-import {
-  BlankAnswerError,
-  notUnderstood,
-  onlyThoughts,
-  truncated,
-  unreachable,
-} from './failure.js';
+import { notUnderstood, truncated, unreachable } from './failure.js';
 import type { Response } from './http.js';
 import { askWithinContext } from './omit-turns.js';
 import { type Delta, type Prompt, ProviderError } from './provider.js';
@@ -38,9 +32,6 @@ export interface ProviderApi {
 /** The most characters of a frame or line that is not complete yet. */
 export const MAX_FRAME_CHARACTERS: number = 16 * 1024 * 1024;
 
-const VISIBLE = /\S/;
-/** White space before the first visible character. A model in a loop may send it without end. */
-const MAX_BLANK_CHARACTERS = 10_000;
 /**
  * The end of the body comes right after the last line. Cancelling the body before it was read would
  * cost the connection, which the next request is to use again.
@@ -70,7 +61,6 @@ export async function* streamAnswer(
     const { body } = answer;
     const parser = (progress.parser = api.createParser(prompt));
     const decoder = new TextDecoder('utf-8', { fatal: true });
-    const beginning = new Beginning(api.name);
     while (!isRead) {
       const bytes = await body.read();
       isRead = bytes === undefined;
@@ -82,9 +72,7 @@ export async function* streamAnswer(
       } catch (error) {
         failure = error;
       }
-      for (const came of deltas) {
-        const delta = beginning.admit(came);
-        if (delta === undefined) continue;
+      for (const delta of deltas) {
         if (delta.type === 'finish' && !isRead) {
           await body.drain(DRAIN_MS);
           isRead = true;
@@ -123,39 +111,6 @@ function asProviderError(
   return parser?.hasBegun === true
     ? truncated(name, 'its connection was closed, or its bytes are not UTF-8', error)
     : unreachable(name, error, advice);
-}
-
-/** Holds white space back until a visible character comes, so that a blank answer is never shown. */
-class Beginning {
-  readonly #provider: string;
-  #blank = '';
-  #isVisible = false;
-  #hasCalled = false;
-
-  constructor(provider: string) {
-    this.#provider = provider;
-  }
-
-  /**
-   * @returns what is to be yielded, or undefined while the text is blank.
-   * @throws {ProviderError} the answer is blank.
-   */
-  admit(delta: Delta): Delta | undefined {
-    if (delta.type === 'text') return this.#isVisible ? delta : this.#hold(delta.text);
-    if (delta.type === 'tool_call') this.#hasCalled = true;
-    if (delta.type !== 'finish' || this.#isVisible || this.#hasCalled) return delta;
-    throw delta.reason === 'length'
-      ? onlyThoughts(this.#provider)
-      : new BlankAnswerError(this.#provider, delta.reason);
-  }
-
-  #hold(text: string): Delta | undefined {
-    this.#blank += text;
-    this.#isVisible = VISIBLE.test(text);
-    if (this.#isVisible) return { type: 'text', text: this.#blank };
-    if (this.#blank.length <= MAX_BLANK_CHARACTERS) return undefined;
-    throw new BlankAnswerError(this.#provider, `${MAX_BLANK_CHARACTERS} characters of white space`);
-  }
 }
 
 /** `bytes` is undefined at the end of the body. */

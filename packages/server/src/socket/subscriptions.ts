@@ -30,7 +30,7 @@ const DROPPED: ErrorEntry = {
 export class Subscriptions {
   readonly outbox: Outbox;
   readonly #byStream = new Map<Stream, Subscription>();
-  /** StreamRegistry whose subscription here ended because the same reader subscribed on another connection. */
+  /** Streams whose subscription here ended because the same reader subscribed on another connection. */
   #takenOver: WeakSet<Stream> | undefined;
   #lastRef = 0;
 

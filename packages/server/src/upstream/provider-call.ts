@@ -8,8 +8,9 @@ import {
   ProviderError,
   type RawMessage,
 } from '../providers/provider.js';
+import { BlankAnswerError, onlyThoughts, truncated } from '../providers/failure.js';
 import type { Breaker, Permit } from './breaker.js';
-import { errorType } from './error-type.js';
+import { errorType, toStreamError } from './call-error.js';
 import type { Slot } from './queue.js';
 
 /** How long a call of a provider may take, in milliseconds; 0 for no limit. */
@@ -144,7 +145,8 @@ class ProviderCall {
   async #run(): Promise<void> {
     try {
       await this.#readWithRetry();
-      this.#fail(truncated(this.#options.provider));
+      const { name } = this.#options.provider;
+      this.#fail(truncated(name, 'it stopped without an end of the answer'));
     } catch (error) {
       this.#fail(error);
     }
@@ -219,12 +221,22 @@ class ProviderCall {
   /** An answer without a visible character is a failure, so the turn begins with the first one. */
   #firstText(text: string): Promise<void> | undefined {
     const all = this.#leadingSpace + text;
-    if (!VISIBLE.test(all)) {
-      this.#leadingSpace = all.slice(-MAX_LEADING_UNITS);
+    // The halves of a surrogate pair may come apart.
+    if (!VISIBLE.test(this.#leadingSpace.slice(-1) + text)) {
+      if (all.length > MAX_LEADING_UNITS) throw this.#blank('other');
+      this.#leadingSpace = all;
       return undefined;
     }
     this.#begin();
     return this.#sink.text(all);
+  }
+
+  /** The model ended its turn with neither a visible character nor a call of a tool. */
+  #blank(reason: FinishReason): Error {
+    const { name } = this.#options.provider;
+    if (reason !== 'length') return new BlankAnswerError(name, reason);
+    const cause = onlyThoughts(name);
+    return new StreamError('too_large', cause.message, { cause });
   }
 
   #begin(): void {
@@ -243,7 +255,7 @@ class ProviderCall {
 
   #finish({ reason, usage, model, raw }: Extract<Delta, { type: 'finish' }>): void {
     if (!this.#hasBegun) {
-      if (this.#calls.length === 0) throw blank(this.#options.provider, reason);
+      if (this.#calls.length === 0) throw this.#blank(reason);
       this.#begin();
     }
     this.#measurement?.finish(usage, model);
@@ -265,13 +277,23 @@ class ProviderCall {
     if (error instanceof ProviderError && error.failure === 'misconfigured')
       this.#events.onMisconfigured(provider, error);
     const failure = toStreamError(error, provider);
-    // A limit in all says nothing about a provider that kept sending.
-    const isSilent = this.#status === 'connecting' || failure.code !== 'provider_timeout';
-    if (isFaultOfProvider(failure) && isSilent) this.#permit?.failed(failure);
+    if (this.#isFaultOfProvider(error, failure)) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
     this.#end(errorType(error));
     this.#controller.abort(failure);
     this.#outcome.reject(failure);
+  }
+
+  /**
+   * Decides what the breaker counts: silence, and errors that every request would meet. A wrong key is one
+   * of them: every call fails until an operator fixes it, and a probe finds that out.
+   */
+  #isFaultOfProvider(error: unknown, { code }: StreamError): boolean {
+    // A client can cause it, with a stop text that the answer begins with.
+    if (error instanceof BlankAnswerError) return false;
+    // A limit in all says nothing about a provider that kept sending.
+    if (code === 'provider_timeout') return this.#status === 'connecting';
+    return code === 'provider_unavailable' || code === 'stalled' || code === 'truncated';
   }
 
   /** The slot stays taken until the provider has stopped, but for a bounded time. */
@@ -344,7 +366,8 @@ class ProviderCall {
 
 /** Neither white space nor a character that only controls others. */
 const VISIBLE = /[^\s\p{Cc}\p{Cf}\p{Cs}]/u;
-const MAX_LEADING_UNITS = 1_000;
+/** A model in a loop may send white space without end. */
+const MAX_LEADING_UNITS = 10_000;
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -364,58 +387,4 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
     const timer = setTimeout(end, ms);
     signal.addEventListener('abort', end);
   });
-}
-
-/** The model ended its turn with neither text nor a call of a tool. */
-function blank({ name }: Provider, reason: FinishReason): Error {
-  if (reason === 'length') {
-    return new StreamError(
-      'too_large',
-      'unable to answer: the model used all the tokens of the answer before its first word; ask for less',
-    );
-  }
-  return new ProviderError('unavailable', `unable to get an answer from ${name}: it was empty`);
-}
-
-function truncated({ name }: Provider): ProviderError {
-  return new ProviderError(
-    'truncated',
-    `unable to finish the answer: ${name} stopped without an end`,
-  );
-}
-
-/** A wrong key counts as well: every call fails until an operator fixes it, and a probe finds that out. */
-function isFaultOfProvider({ code }: StreamError): boolean {
-  return (
-    code === 'provider_unavailable' ||
-    code === 'provider_timeout' ||
-    code === 'stalled' ||
-    code === 'truncated'
-  );
-}
-
-function toStreamError(error: unknown, provider: Provider): StreamError {
-  if (error instanceof StreamError) return error;
-  if (error instanceof ProviderError) {
-    return new StreamError(codeOf(error), error.message, {
-      retryAfterMs: error.retryAfterMs,
-      cause: error,
-    });
-  }
-  return new StreamError('internal', `unable to use ${provider.name}: the server failed`, {
-    cause: error,
-  });
-}
-
-function codeOf({ failure }: ProviderError): StreamError['code'] {
-  switch (failure) {
-    case 'bad_request':
-    case 'content_filter':
-    case 'truncated':
-      return failure;
-    case 'unavailable':
-    case 'busy':
-    case 'misconfigured':
-      return 'provider_unavailable';
-  }
 }

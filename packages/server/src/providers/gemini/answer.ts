@@ -18,7 +18,7 @@ interface Frame {
   error?: { code?: number; message?: string; details?: unknown };
 }
 
-/** What Gemini says when it refuses, by a status or in the stream. */
+/** A refusal of Gemini, by a status or in the stream. */
 export interface GeminiRefusal {
   status: number;
   words: string;
@@ -27,7 +27,7 @@ export interface GeminiRefusal {
 
 export interface AnswerOptions {
   model: string;
-  /** Whether the model may call tools; its parts are kept only then. */
+  /** True if the model may call tools; its parts are kept only then. */
   hasTools: boolean;
   explain(refusal: GeminiRefusal): ProviderError;
 }

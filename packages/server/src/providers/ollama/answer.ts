@@ -17,7 +17,7 @@ type WireCall = ToolCall & { id?: unknown };
 
 export interface AnswerOptions {
   model: string;
-  /** Whether the model may call tools; its thoughts are kept only then. */
+  /** True if the model may call tools; its thoughts are kept only then. */
   hasTools: boolean;
   /** Quotes Ollama's words for the operator. */
   quoted(words: string): string;

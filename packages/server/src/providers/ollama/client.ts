@@ -4,7 +4,7 @@ import { request, type RequestInit, type Response, toFetchResponse } from '../ht
 import type { OllamaAddress } from './address.js';
 import { isJson, OLLAMA_ADVICE } from './errors.js';
 
-/** What reads a response with an error status; the error that it resolves with is thrown. */
+/** Reads a response with an error status. The error that it resolves with is thrown. */
 export type Refuse = (response: Response) => Promise<Error>;
 
 /**

@@ -15,7 +15,7 @@ export class LacksError extends ProviderError {
   }
 }
 
-/** Why Ollama refuses to answer. */
+/** @returns the failure of an answer that Ollama refuses. */
 export async function refusedAnswer(
   response: Response,
   model: string,
@@ -39,7 +39,7 @@ export async function refusedAnswer(
   return new LacksError(lacks, error);
 }
 
-/** Why Ollama refuses something other than an answer, such as a list of its models. */
+/** @returns the failure of another request that Ollama refuses, such as for its models. */
 export async function refusedRequest(response: Response): Promise<ProviderError> {
   const { status } = response;
   const words = quote((await errorWords(response)) ?? '', []);

@@ -6,7 +6,7 @@ import { type OllamaAddress, toAddress } from './address.js';
 import { connect, type Refuse } from './client.js';
 import { OLLAMA_ADVICE, refusedAnswer, refusedRequest } from './errors.js';
 
-/** What an Ollama has. */
+/** The version and the models of an Ollama. */
 export interface OllamaInspection {
   version: string | undefined;
   /** Newest first, as Ollama lists them; at most 50. */
@@ -53,8 +53,10 @@ export function ollamaModels(host: string, signal: AbortSignal): Promise<string[
 }
 
 /**
- * Whether Ollama has the model in memory. It answers at once, also while it loads a model. Throws as
+ * Asks if a model is in memory. Ollama answers at once, also while it loads a model. Throws as
  * `inspectOllama` does.
+ *
+ * @returns true if the model is loaded.
  */
 export function isLoaded(host: string, model: string, signal: AbortSignal): Promise<boolean> {
   return ask(host, signal, async (client) => {

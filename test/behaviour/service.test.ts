@@ -4,6 +4,7 @@ import {
   type GenerateRequest,
   mockProvider,
   type MockStep,
+  ollama,
   type Provider,
   ProviderError,
   questionOf,
@@ -15,6 +16,7 @@ import { recorded } from '../harness/log.js';
 import { PATIENT } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
+import { startUpstream } from '../harness/upstream.js';
 
 const ASK: GenerateRequest = { query: "What's the capital of France?", principal: 'me' };
 const script = (name: string, ...steps: MockStep[]) => mockProvider(() => steps, { name });
@@ -73,6 +75,21 @@ describe('an answer', () => {
       seed: 7,
     });
     expect(textOf(await entries)).toBe('Madrid.');
+  });
+
+  it('keeps an intent that upstream repeats out of its errors', async () => {
+    const { url } = await startUpstream(({ body }, response) => {
+      const { messages } = body as { messages: { content: string }[] };
+      const error = `unable to read ${messages.at(-1)?.content.match(/river-[-\w]+/)?.[0]}`;
+      response.writeHead(400, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ error }));
+    });
+    const log = recorded();
+    const llm = serviceOf(ollama({ host: url, model: 'm' }), { logger: log.logger });
+    const intent = { name: 'x', parameters: { of: 'river-nobody-knows' } };
+    const entries = await entriesOf(llm.generateResponseStream({ query: 'Why?', intent }));
+    expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'bad_request' });
+    expect(JSON.stringify([entries, log.events])).not.toContain('river-nobody');
   });
 
   it('ends as `internal` where the request cannot be made a prompt', async () => {

@@ -1,0 +1,39 @@
+import { StreamError } from '@rivulet/protocol';
+import { type Provider, ProviderError } from '../providers/provider.js';
+
+/** The class of a failure as metrics name it: one of a few words. */
+export function errorType(error: unknown): string {
+  if (error instanceof ProviderError) return error.failure;
+  if (error instanceof StreamError) {
+    return error.cause instanceof ProviderError ? error.cause.failure : error.code;
+  }
+  // OpenTelemetry's word for what has none.
+  return '_OTHER';
+}
+
+/** @returns the error of a call as readers get it. */
+export function toStreamError(error: unknown, provider: Provider): StreamError {
+  if (error instanceof StreamError) return error;
+  if (error instanceof ProviderError) {
+    return new StreamError(codeOf(error), error.message, {
+      retryAfterMs: error.retryAfterMs,
+      cause: error,
+    });
+  }
+  return new StreamError('internal', `unable to use ${provider.name}: the server failed`, {
+    cause: error,
+  });
+}
+
+function codeOf({ failure }: ProviderError): StreamError['code'] {
+  switch (failure) {
+    case 'bad_request':
+    case 'content_filter':
+    case 'truncated':
+      return failure;
+    case 'unavailable':
+    case 'busy':
+    case 'misconfigured':
+      return 'provider_unavailable';
+  }
+}

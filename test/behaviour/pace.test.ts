@@ -41,6 +41,17 @@ describe('pace', () => {
     expect(one.flush).toHaveBeenCalledTimes(2);
   });
 
+  it('runs a timer only while readers send', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const pace = new Pace();
+    expect(vi.getTimerCount()).toBe(0);
+    pace.soon(reader());
+    await turn();
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(1_000);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('writes at once while the process keeps up, however late one timer was', async () => {
     const pace = new Pace();
     load(pace, 0.85, 2);

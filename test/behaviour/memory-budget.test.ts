@@ -7,7 +7,7 @@ import { attachRivulet, createLogger, mockProvider } from '@rivulet/server';
 import { Server, type Socket as ServerSocket } from 'socket.io';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createGeneration } from '../../packages/server/src/deliver/generation.js';
+import { Generation } from '../../packages/server/src/deliver/generation.js';
 import { createMemoryBudget } from '../../packages/server/src/deliver/memory-budget.js';
 import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
 import { Subscriptions } from '../../packages/server/src/socket/subscriptions.js';
@@ -146,7 +146,8 @@ describe('a full memory budget', () => {
 describe('the count of a generation that two principals share', () => {
   it('is once for each of them, and once in total', () => {
     const budget = createMemoryBudget();
-    const generation = createGeneration(1_000, () => {});
+    const listener = { onGrowth() {}, onPreempt() {}, mayRestart: () => true };
+    const generation = new Generation(1_000, listener);
     budget.hold(generation, 'a');
     budget.hold(generation, 'a');
     budget.hold(generation, 'b');

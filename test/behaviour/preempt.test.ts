@@ -51,7 +51,7 @@ describe('a stream in its detach timeout', () => {
       return {
         stream,
         places,
-        leave: (how: Leaving = 'detached') => subscription.leave(how),
+        leave: (how: Leaving = 'detached') => stream.leave(subscription, how),
         comeBack: () => void (subscription = read()),
         get end() {
           const { log } = stream;

@@ -7,7 +7,7 @@ import { type Options, parseOptions } from './options.js';
 import { summarizeProfile } from './report/profile.js';
 import { report } from './report/report.js';
 import type { Result } from './report/results.js';
-import { startSession } from './session.js';
+import { type ProfilePaths, startSession } from './session.js';
 import type { StackName } from './stacks/stack.js';
 
 // `npm run bench`: README.md says how to run it and what its numbers mean.
@@ -63,9 +63,9 @@ async function measureQuietly(
 
 async function measure(measurement: Measurement, stack: StackName, round: number): Promise<Result> {
   const { id } = measurement;
-  const profilePath = options.profiled ? `${FOLDER}${id}-${stack}.cpuprofile` : undefined;
-  if (profilePath !== undefined) await rm(profilePath, { force: true });
-  const session = await startSession(stack, { ...measurement, profilePath });
+  const profilePaths = options.profiled ? profilePathsOf(`${id}-${stack}`) : undefined;
+  for (const path of Object.values(profilePaths ?? {})) await rm(path, { force: true });
+  const session = await startSession(stack, { ...measurement, profilePaths });
   const foreignCores = meterForeignCpu(session.pids);
   let figures: Figures | undefined;
   let error: string | undefined;
@@ -77,10 +77,15 @@ async function measure(measurement: Measurement, stack: StackName, round: number
   const result = { measurement: id, stack, round, figures, error, foreignCores: foreignCores() };
   await session.stop();
   console.log(`${id} ${stack} ${error ?? oneLine(figures ?? {})}`);
-  if (profilePath !== undefined && existsSync(profilePath)) {
-    console.log(`${await summarizeProfile(profilePath)}\n${profilePath}\n`);
+  for (const path of Object.values(profilePaths ?? {})) {
+    if (existsSync(path)) console.log(`${path}\n${await summarizeProfile(path)}\n`);
   }
   return result;
+}
+
+function profilePathsOf(name: string): ProfilePaths {
+  const path = (process: string): string => `${FOLDER}${name}-${process}.cpuprofile`;
+  return { server: path('server'), clients: path('clients') };
 }
 
 function oneLine(figures: Record<string, number>): string {

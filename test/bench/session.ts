@@ -31,16 +31,21 @@ export interface Session {
   stop(): Promise<void>;
 }
 
+export interface ProfilePaths {
+  server: string;
+  clients: string;
+}
+
 export interface SessionOptions {
   serve?: Omit<ServeOptions, 'tokens' | 'model'>;
   api?: Model['api'];
-  /** Where to write a CPU profile of the server while it is measured. */
-  profilePath?: string | undefined;
+  /** Where to write CPU profiles of the two processes while they are measured. */
+  profilePaths?: ProfilePaths | undefined;
 }
 
 export async function startSession(
   stack: StackName,
-  { serve = {}, api, profilePath }: SessionOptions,
+  { serve = {}, api, profilePaths }: SessionOptions,
 ): Promise<Session> {
   const [server, clients, model] = await Promise.all([
     startRemote<ServerCommands>('./server.ts', [stack]),
@@ -66,11 +71,16 @@ export async function startSession(
       await clients.call('disconnect');
     },
     async measure(work) {
-      if (profilePath !== undefined) await server.call('startProfile');
+      if (profilePaths !== undefined)
+        await Promise.all([server.call('startProfile'), clients.call('startProfile')]);
       const [serverBefore, clientsBefore] = await usages();
       await work();
       const [serverAfter, clientsAfter] = await usages();
-      if (profilePath !== undefined) await server.call('stopProfile', profilePath);
+      if (profilePaths !== undefined)
+        await Promise.all([
+          server.call('stopProfile', profilePaths.server),
+          clients.call('stopProfile', profilePaths.clients),
+        ]);
       const ms = serverAfter.atMs - serverBefore.atMs;
       return {
         seconds: ms / 1000,

@@ -87,6 +87,11 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
 
 /** What happened between two snapshots of one answer. */
 export function eventsBetween(before: AnswerSnapshot, after: AnswerSnapshot): ResponseEvent[] {
+  const isMoreText = after.tools === before.tools && after.status === before.status;
+  if (isMoreText && after.attempt === before.attempt && after.ahead === before.ahead) {
+    const text = after.text.slice(before.text.length);
+    return text === '' ? [] : [{ type: 'text', text }];
+  }
   const fresh = after.tools.slice(before.tools.length);
   // Tools outlive the attempt, so those that were told already are not told again.
   if (after.attempt !== before.attempt) return eventsOf({ ...after, tools: fresh });

@@ -135,8 +135,11 @@ export function attach(
 function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
   const { writeResponse } = llm;
   if (writeResponse !== undefined) {
-    return (request, sink, options) =>
-      writeResponse.call(llm, request, sink, { ...options, defaultCacheScope });
+    // V8 gives each copy by spreading a hidden class of its own.
+    return (request, sink, { signal, preemption, mayRestart }) => {
+      const options = { signal, preemption, mayRestart, defaultCacheScope };
+      return writeResponse.call(llm, request, sink, options);
+    };
   }
   return async (request, sink, options) => {
     for await (const entry of llm.generateResponseStream(request, {

@@ -8,6 +8,7 @@ import {
   type StackName,
 } from '../stacks/stack.js';
 import type { StreamRequest } from '../tokens/upstream.js';
+import { startProfile, stopProfile } from './profile.js';
 import { answerCalls } from './remote.js';
 import { usage } from './usage.js';
 
@@ -115,6 +116,8 @@ const commands = {
     }
   },
   usage,
+  startProfile,
+  stopProfile,
 };
 export type ClientCommands = typeof commands;
 

@@ -1,15 +1,13 @@
-import { writeFile } from 'node:fs/promises';
-import { Session } from 'node:inspector/promises';
 import { loadStack, type ServeOptions, type StackName } from '../stacks/stack.js';
 import { scriptedTokens, upstream, yieldedAt } from '../tokens/upstream.js';
 import { relay } from '../tokens/relay.js';
+import { startProfile, stopProfile } from './profile.js';
 import { answerCalls } from './remote.js';
 import { usage, usageAfterCollection } from './usage.js';
 
 // The server of one stack.
 
 const stack = await loadStack(process.argv[2] as StackName);
-const inspector = new Session();
 let peakRss = 0;
 
 const commands = {
@@ -30,17 +28,8 @@ const commands = {
     setInterval(() => (peakRss = Math.max(peakRss, process.memoryUsage.rss())), 50).unref();
   },
   peakRss: () => peakRss,
-  async startProfile() {
-    inspector.connect();
-    await inspector.post('Profiler.enable');
-    await inspector.post('Profiler.setSamplingInterval', { interval: 500 });
-    await inspector.post('Profiler.start');
-  },
-  async stopProfile(path: string) {
-    const { profile } = await inspector.post('Profiler.stop');
-    inspector.disconnect();
-    await writeFile(path, JSON.stringify(profile));
-  },
+  startProfile,
+  stopProfile,
 };
 export type ServerCommands = typeof commands;
 

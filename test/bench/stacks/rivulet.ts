@@ -2,18 +2,20 @@ import { type Answer, createClient } from '@rivulet/client';
 import {
   createLogger,
   createServer,
+  type Delta,
   gemini,
   ollama,
   type Provider,
   questionOf,
 } from '@rivulet/server';
 import { filter, firstValueFrom } from 'rxjs';
-import type { StreamRequest, TokenSource } from '../tokens/upstream.js';
+import { script, type StreamRequest } from '../tokens/upstream.js';
 import type { ConnectOptions, Connection, ServeOptions } from './stack.js';
 
 // Rivulet as its users get it: the whole server and the client, with nothing turned off but the caches.
 
 const MANY = 1_000_000;
+const FINISH: Delta = { type: 'finish', reason: 'stop', usage: {} };
 const DEADLINES = { firstChunkMs: 120_000, stallMs: 120_000, totalMs: 300_000 };
 
 export async function serve(options: ServeOptions): Promise<number> {
@@ -42,31 +44,25 @@ export async function serve(options: ServeOptions): Promise<number> {
   return Number(new URL(await server.listen()).port);
 }
 
-function providerOf({ tokens, model }: ServeOptions): Provider {
+function providerOf({ model }: ServeOptions): Provider {
   switch (model?.api) {
     case 'ollama':
       return ollama({ host: model.url, model: 'bench' });
     case 'gemini':
       return gemini({ apiKey: 'key', model: 'bench', baseUrl: model.url });
     case undefined:
-      return scriptedProvider(tokens);
+      return scriptedProvider;
   }
 }
 
-function scriptedProvider(tokens: TokenSource): Provider {
-  return {
-    name: 'bench',
-    model: 'script',
-    async *stream(prompt, signal) {
-      const { request } = JSON.parse(questionOf(prompt)) as Question;
-      for await (const text of tokens(request)) {
-        if (signal.aborted) return;
-        yield { type: 'text', text };
-      }
-      yield { type: 'finish', reason: 'stop', usage: {} };
-    },
-  };
-}
+const scriptedProvider: Provider = {
+  name: 'bench',
+  model: 'script',
+  stream(prompt) {
+    const { request } = JSON.parse(questionOf(prompt)) as Question;
+    return script<Delta>(request, (text) => ({ type: 'text', text }), FINISH);
+  },
+};
 
 interface Question {
   request: StreamRequest;

@@ -26,7 +26,14 @@ export const upstream = { started: 0, emitted: 0 };
 export const yieldedAt = new Map<number, Float64Array>();
 
 /** A model of ours in the server's process. */
-export async function* scriptedTokens(request: StreamRequest): AsyncGenerator<string> {
+export const scriptedTokens: TokenSource = (request) => script(request, (token) => token);
+
+/** Yields what `toPart` makes of each token, and `last` at the end. */
+export async function* script<T>(
+  request: StreamRequest,
+  toPart: (token: string) => T,
+  last?: T,
+): AsyncGenerator<T> {
   const { id, tokens, firstMs, everyMs, burst, timed } = request;
   const times = timed ? new Float64Array(tokens) : undefined;
   if (times !== undefined) yieldedAt.set(id, times);
@@ -38,8 +45,9 @@ export async function* scriptedTokens(request: StreamRequest): AsyncGenerator<st
     if (i > 0 && i % burst === 0) await waitUntil(startedAt + (i / burst) * everyMs);
     if (times !== undefined) times[i] = monotonicMs();
     upstream.emitted++;
-    yield tokenAt(i);
+    yield toPart(tokenAt(i));
   }
+  if (last !== undefined) yield last;
 }
 
 function waitUntil(dueMs: number): Promise<void> {

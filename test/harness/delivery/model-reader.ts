@@ -12,7 +12,7 @@ import {
 import type { Frame } from '../../../packages/server/src/deliver/log.js';
 import type { Flushable } from '../../../packages/server/src/deliver/pace.js';
 import type { Sink } from '../../../packages/server/src/deliver/reader.js';
-import type { Stream, Subscription } from '../../../packages/server/src/deliver/stream.js';
+import type { Leaving, Stream, Subscription } from '../../../packages/server/src/deliver/stream.js';
 import { type ErrorEntry, isTerminal } from '../../../packages/server/src/entry.js';
 import { encode, encodeShort } from '../../../packages/server/src/socket/encode.js';
 import { partsPair, toldBy, toldTo, type Truth, upTo, withEntry } from './truth.js';
@@ -37,6 +37,8 @@ export class ModelReader {
   readonly #name: string;
   readonly #window: number | undefined;
   #subscription: Subscription | undefined;
+  /** The stream of the subscription. */
+  #read: Stream | undefined;
   #wire: OnTheWay[] = [];
   /** Frames of a connection that is gone, which may still come, at any time and in any order. */
   #late: ReceivedFrame[] = [];
@@ -93,7 +95,7 @@ export class ModelReader {
     }
     const { offset } = this.received;
     assert.ok(offset <= stream.log.head, 'a log never shrinks');
-    const before = this.#subscription;
+    const [before, readBefore] = [this.#subscription, this.#read];
     this.#sent = offset;
     this.#acked = offset;
     this.#toldAhead = 0;
@@ -105,7 +107,12 @@ export class ModelReader {
       this.#sink(() => this.#subscription === subscription),
     );
     this.#subscription = subscription;
-    before?.leave('detached');
+    this.#read = stream;
+    if (before !== undefined) readBefore?.leave(before, 'detached');
+  }
+
+  #leave(how: Leaving): void {
+    if (this.#subscription !== undefined) this.#read?.leave(this.#subscription, how);
   }
 
   /** Asks again, under another name, what a server did not know any more. */
@@ -120,13 +127,13 @@ export class ModelReader {
 
   /** The connection breaks; the last `late` frames on their way are not lost but late. */
   cut(late: number): void {
-    this.#subscription?.leave('lost');
+    this.#leave('lost');
     this.#disconnect(late);
   }
 
   /** The server is gone, and with it the log. */
   crash(late: number): void {
-    this.#subscription?.leave('lost');
+    this.#leave('lost');
     this.#disconnect(late);
   }
 
@@ -251,7 +258,7 @@ export class ModelReader {
     const bound = this.#acked + (this.#window ?? Infinity) + 1;
     assert.ok(this.#sent <= bound, 'no more is sent than the window holds');
     this.#wire.push(this.#overTheWire(frame));
-    if (isTerminal(frame.entry)) this.#subscription?.leave('detached');
+    if (isTerminal(frame.entry)) this.#leave('detached');
   }
 
   #overTheWire(frame: Frame): ReceivedFrame {

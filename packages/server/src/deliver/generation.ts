@@ -1,5 +1,5 @@
 import type { StreamError } from '@rivulet/protocol';
-import type { EntrySink } from '../entry.js';
+import type { EntrySink, StreamedEntry } from '../entry.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
@@ -17,104 +17,111 @@ export type Generate = (
   },
 ) => Promise<void>;
 
-/** One run of `Generate`, and the streams that read along. */
-export interface Generation {
-  readonly log: Log;
-  readonly controller: AbortController;
+/** One run of `Generate`, its log, and the streams that read along. */
+export class Generation implements EntrySink, Preemption {
+  readonly log: Log = createLog();
   /** Streams that it still matters to; the last one to be cancelled ends it. */
-  readonly streams: Set<Stream>;
-  ahead: number | undefined;
-  /** It is preemptible while all its streams are detached. */
-  readonly preemption: Preemption;
-  /** To be called when a stream was added or removed, or when the `isDetached` of one has changed. */
-  updatePreemption(): void;
+  readonly streams: Set<Stream> = new Set();
   /** A request is held for as long as it is being answered. */
   readonly requestBytes: number;
-}
+  readonly #listener: GenerationListener;
+  readonly #controller = new AbortController();
+  #isAborted = false;
+  #ahead: number | undefined;
+  /** The log's bytes when the listener was called last. */
+  #bytes: number;
+  #isPreemptible = false;
+  #preemptionListeners: Set<() => void> | undefined;
 
-/** `cancel` ends a stream, and aborts the generation when it was the last one. */
-export function createGeneration(
-  requestBytes: number,
-  cancel: (stream: Stream) => void,
-): Generation {
-  const streams = new Set<Stream>();
-  const listeners = new Set<() => void>();
-  let isPreemptible = false;
-
-  return {
-    log: createLog(),
-    controller: new AbortController(),
-    streams,
-    ahead: undefined,
-    preemption: {
-      get isPreemptible() {
-        return isPreemptible;
-      },
-      onChange(listener) {
-        listeners.add(listener);
-        return () => listeners.delete(listener);
-      },
-      preempt() {
-        for (const stream of streams) cancel(stream);
-      },
-    },
-    updatePreemption() {
-      const wasPreemptible = isPreemptible;
-      isPreemptible = streams.size > 0 && [...streams].every((stream) => stream.isDetached);
-      if (isPreemptible === wasPreemptible) return;
-      for (const listener of listeners) listener();
-    },
-    requestBytes,
-  };
-}
-
-/**
- * Runs `generate` until its log has an end or its controller aborts. `onGrowth` is called whenever the
- * log has taken more memory. `mayRestart` is called before a further attempt, and refuses it.
- */
-export async function runGeneration(
-  generation: Generation,
-  generate: Generate,
-  request: GenerateRequest,
-  onGrowth: () => void,
-  mayRestart: (failure: StreamError) => boolean,
-): Promise<void> {
-  const { log, controller, streams, preemption } = generation;
-  const { signal } = controller;
-  let bytes = log.bytes;
-
-  function setAhead(ahead: number | undefined): void {
-    if (ahead === generation.ahead) return;
-    generation.ahead = ahead;
-    for (const stream of streams) stream.setAhead(ahead);
+  constructor(requestBytes: number, listener: GenerationListener) {
+    this.requestBytes = requestBytes;
+    this.#bytes = this.log.bytes;
+    this.#listener = listener;
   }
 
-  const sink: EntrySink = {
-    write(entry) {
-      if (entry.type === 'thought' || signal.aborted) return undefined;
-      if (entry.type === 'queued') {
-        setAhead(entry.ahead);
-        return undefined;
-      }
-      if (generation.ahead !== undefined) setAhead(undefined);
-      log.append(entry);
-      if (log.bytes === bytes) return undefined;
-      bytes = log.bytes;
-      onGrowth();
-      return undefined;
-    },
-    readText: () => textOf(log),
-  };
-  try {
-    await generate(request, sink, { signal, preemption, mayRestart });
-  } catch {
-    // `Generate` promises not to reject; readers must receive an end all the same.
+  /** The number of requests ahead in a queue, 0 once it has left it; undefined if it is in none. */
+  get ahead(): number | undefined {
+    return this.#ahead;
   }
-  log.append({
-    type: 'error',
-    code: 'internal',
-    message: 'unable to finish the answer: the server failed',
-  });
+
+  /** True while all its streams are detached. */
+  get isPreemptible(): boolean {
+    return this.#isPreemptible;
+  }
+
+  /** Runs `generate` until the log has an end or `abort` is called. */
+  async run(generate: Generate, request: GenerateRequest): Promise<void> {
+    try {
+      await generate(request, this, {
+        signal: this.#controller.signal,
+        preemption: this,
+        mayRestart: (failure) => this.#listener.mayRestart(this, failure),
+      });
+    } catch {
+      // `Generate` promises not to reject; readers must receive an end all the same.
+    }
+    this.log.append({
+      type: 'error',
+      code: 'internal',
+      message: 'unable to finish the answer: the server failed',
+    });
+  }
+
+  /** No stream is left: the request ends, and nothing more is written. */
+  abort(): void {
+    this.#isAborted = true;
+    this.#controller.abort();
+  }
+
+  write(entry: StreamedEntry): undefined {
+    if (entry.type === 'thought' || this.#isAborted) return;
+    if (entry.type === 'queued') return this.#setAhead(entry.ahead);
+    if (this.#ahead !== undefined) this.#setAhead(undefined);
+    const { log } = this;
+    log.append(entry);
+    if (log.bytes === this.#bytes) return;
+    this.#bytes = log.bytes;
+    this.#listener.onGrowth(this);
+  }
+
+  readText(): string {
+    return textOf(this.log);
+  }
+
+  onChange(listener: () => void): () => void {
+    const listeners = (this.#preemptionListeners ??= new Set());
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  preempt(): void {
+    for (const stream of this.streams) this.#listener.onPreempt(stream);
+  }
+
+  /** To be called when a stream was added or removed, or when the `isDetached` of one has changed. */
+  updatePreemption(): void {
+    const wasPreemptible = this.#isPreemptible;
+    const { streams } = this;
+    this.#isPreemptible = streams.size > 0 && [...streams].every((stream) => stream.isDetached);
+    if (this.#isPreemptible === wasPreemptible) return;
+    for (const listener of this.#preemptionListeners ?? []) listener();
+  }
+
+  #setAhead(ahead: number | undefined): undefined {
+    if (ahead === this.#ahead) return;
+    this.#ahead = ahead;
+    for (const stream of this.streams) stream.setAhead(ahead);
+  }
+}
+
+/** What a registry does for its generations. */
+export interface GenerationListener {
+  /** The log has taken more memory. */
+  onGrowth(generation: Generation): void;
+  /** The stream is to be cancelled, and the generation aborted when it was the last one. */
+  onPreempt(stream: Stream): void;
+  /** Called before an answer that was shown begins again. @returns false if it ends instead. */
+  mayRestart(generation: Generation, failure: StreamError): boolean;
 }
 
 /** The text since the newest `start` entry. */

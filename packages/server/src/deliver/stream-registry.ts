@@ -3,7 +3,7 @@ import { StreamError } from '@rivulet/protocol';
 import type { ErrorEntry } from '../entry.js';
 import type { GenerateRequest } from '../request.js';
 import { Eviction, type EvictionTarget, overloaded } from './eviction.js';
-import { createGeneration, type Generate, type Generation, runGeneration } from './generation.js';
+import { type Generate, Generation, type GenerationListener } from './generation.js';
 import { createLogView } from './log-view.js';
 import { createMemoryBudget } from './memory-budget.js';
 import { Pace } from './pace.js';
@@ -63,6 +63,11 @@ export class StreamRegistry {
       this.#ownedOf(stream)?.generation.updatePreemption(),
     onAbandoned: (stream: Stream): void => this.cancel(stream),
   };
+  readonly #generationListener: GenerationListener = {
+    onGrowth: (generation) => this.#eviction.makeRoomFor(generation),
+    onPreempt: (stream) => this.cancel(stream),
+    mayRestart: (generation, failure) => this.#mayRestart(generation, failure),
+  };
   #isDraining = false;
 
   /** With `isShared`, identical requests of different principals share a generation, too. */
@@ -107,8 +112,7 @@ export class StreamRegistry {
     this.#admit(principal, requestBytes);
 
     const shared = this.#singleFlight.find(request, fingerprint);
-    const generation =
-      shared ?? createGeneration(requestBytes, (stream) => this.#end(stream, CANCELLED));
+    const generation = shared ?? new Generation(requestBytes, this.#generationListener);
     const log = createLogView(generation.log);
     const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener);
     stream.setAhead(generation.ahead);
@@ -182,13 +186,7 @@ export class StreamRegistry {
   }
 
   async #run(generation: Generation, request: GenerateRequest, fingerprint: string): Promise<void> {
-    await runGeneration(
-      generation,
-      this.#generate,
-      request,
-      () => this.#eviction.makeRoomFor(generation),
-      (failure) => this.#mayRestart(generation, failure),
-    );
+    await generation.run(this.#generate, request);
     this.#budget.update(generation);
     this.#singleFlight.remove(fingerprint, generation);
     for (const stream of generation.streams) this.#finish(stream);
@@ -227,7 +225,7 @@ export class StreamRegistry {
     generation.streams.delete(stream);
     if (generation.streams.size > 0) return generation.updatePreemption();
     this.#singleFlight.remove(fingerprint, generation);
-    generation.controller.abort();
+    generation.abort();
   }
 
   #finish(stream: Stream): void {

@@ -27,7 +27,8 @@ export type Leaving = 'detached' | 'lost';
 /** A reader of a stream. */
 export interface Subscription {
   readonly reader: Reader;
-  leave(how: Leaving): void;
+  /** The reader's own name, by which it is known when it comes back. */
+  readonly id: string | symbol;
 }
 
 export interface StreamListener {
@@ -49,7 +50,8 @@ export class Stream implements StreamIdentity, Source {
   readonly #timeouts: StreamTimeouts;
   readonly #pace: Pace;
   readonly #listener: StreamListener;
-  readonly #readers = new Map<Reader, string | symbol>();
+  /** Most streams have one reader, for which a map would be large. */
+  #subscriptions: readonly Subscription[] = [];
   /** Until when each reader that was cut off is waited for. */
   #lostUntil: Map<string | symbol, number> | undefined;
   #detachedUntil = 0;
@@ -82,13 +84,12 @@ export class Stream implements StreamIdentity, Source {
   }
 
   get hasReaders(): boolean {
-    return this.#readers.size > 0;
+    return this.#subscriptions.length > 0;
   }
 
   /** True if a reader without a window reads it: it cannot be told that the text begins again. */
   get hasPlainReader(): boolean {
-    for (const reader of this.#readers.keys()) if (reader.isPlain) return true;
-    return false;
+    return this.#subscriptions.some(({ reader }) => reader.isPlain);
   }
 
   /** True while the stream goes on only because a reader that said it left may come back. */
@@ -104,18 +105,33 @@ export class Stream implements StreamIdentity, Source {
   setAhead(ahead: number | undefined): void {
     if (ahead === this.#ahead) return;
     this.#ahead = ahead;
-    for (const reader of this.#readers.keys()) reader.onAheadChange();
+    for (const { reader } of this.#subscriptions) reader.onAheadChange();
   }
 
-  /** `readerId` is the reader's own name, by which it is known when it comes back. */
   read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Subscription {
     const id = options.readerId ?? Symbol('a reader without a name');
     this.#lostUntil?.delete(id);
     const reader = new Reader(this, options, sink, this.#pace);
     this.#leaveAll(id);
-    this.#readers.set(reader, id);
+    const subscription = { reader, id };
+    this.#subscriptions = [...this.#subscriptions, subscription];
     this.#abandonInTime();
-    return { reader, leave: (how) => this.#leave(reader, id, how) };
+    return subscription;
+  }
+
+  /** The reader is closed. A second call does nothing. */
+  leave(subscription: Subscription, how: Leaving): void {
+    const { reader, id } = subscription;
+    const others = this.#subscriptions.filter((other) => other !== subscription);
+    if (others.length === this.#subscriptions.length) return;
+    this.#subscriptions = others;
+    reader.close();
+    const now = performance.now();
+    if (how === 'lost') {
+      this.#lostUntil ??= new Map();
+      this.#lostUntil.set(id, now + this.#timeouts.disconnectTimeoutMs);
+    } else this.#detachedUntil = now + this.#timeouts.detachTimeoutMs;
+    this.#abandonInTime();
   }
 
   /** A reader that was cut off says that it will not come back. */
@@ -131,8 +147,8 @@ export class Stream implements StreamIdentity, Source {
   dispose(reason?: ErrorEntry): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#detaching);
-    for (const reader of this.#readers.keys()) reader.drop(reason);
-    this.#readers.clear();
+    for (const { reader } of this.#subscriptions) reader.drop(reason);
+    this.#subscriptions = [];
   }
 
   #setDetached(value: boolean): void {
@@ -144,7 +160,7 @@ export class Stream implements StreamIdentity, Source {
   #abandonInTime(): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#detaching);
-    if (this.#readers.size > 0 || this.log.done) return this.#setDetached(false);
+    if (this.hasReaders || this.log.done) return this.#setDetached(false);
     const now = performance.now();
     let until = Math.max(now, this.#detachedUntil);
     const lostUntil = this.#lostUntil ?? new Map<string, number>();
@@ -159,21 +175,10 @@ export class Stream implements StreamIdentity, Source {
     this.#detaching = setImmediate(() => this.#setDetached(true));
   }
 
-  #leave(reader: Reader, id: string | symbol, how: Leaving): void {
-    if (!this.#readers.delete(reader)) return;
-    reader.close();
-    const now = performance.now();
-    if (how === 'lost') {
-      this.#lostUntil ??= new Map();
-      this.#lostUntil.set(id, now + this.#timeouts.disconnectTimeoutMs);
-    } else this.#detachedUntil = now + this.#timeouts.detachTimeoutMs;
-    this.#abandonInTime();
-  }
-
   /** Ends the readers of a connection that is dead but does not look so yet. */
   #leaveAll(id: string | symbol): void {
-    for (const [reader, own] of this.#readers) {
-      if (own === id) this.#leave(reader, id, 'detached');
+    for (const subscription of this.#subscriptions) {
+      if (subscription.id === id) this.leave(subscription, 'detached');
     }
   }
 }

@@ -8,7 +8,7 @@ import {
 } from '@opentelemetry/api';
 import { createGauges, type Gauges } from './gauges.js';
 import { createGenAiMetrics } from './gen-ai.js';
-import { beginModelCall, type ModelCall } from './model-call.js';
+import { ModelCall } from './model-call.js';
 
 /**
  * What is counted, through OpenTelemetry's API. Attributes are names of providers, models and outcomes:
@@ -92,7 +92,7 @@ export function createMetrics(provider: MeterProvider = metrics.getMeterProvider
       description: 'Messages of the context that were left out because they did not fit the model.',
     }),
     gauges: createGauges(meter),
-    beginModelCall: (name, model) => beginModelCall(genAi, tokensPerSecond, name, model),
+    beginModelCall: (name, model) => new ModelCall(genAi, tokensPerSecond, name, model),
   };
 }
 

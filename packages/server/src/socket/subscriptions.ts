@@ -53,7 +53,7 @@ export class Subscriptions {
       : new WindowSink(this, stream, ref);
     this.#byStream.set(stream, stream.read({ offset: from, window, readerId }, sink));
     this.#takenOver?.delete(stream);
-    before?.leave('detached');
+    if (before !== undefined) stream.leave(before, 'detached');
     // A reader that has everything gets no terminal message, which would end its subscription.
     if (log.done && from === log.head) {
       this.end(stream, 'detached');
@@ -86,7 +86,7 @@ export class Subscriptions {
   end(stream: Stream, how: Leaving): void {
     const subscription = this.#byStream.get(stream);
     this.#byStream.delete(stream);
-    subscription?.leave(how);
+    if (subscription !== undefined) stream.leave(subscription, how);
   }
 
   /** A subscription of a closed reader would keep its stream in memory as long as the connection lasts. */

@@ -60,15 +60,37 @@ export interface QueueOptions {
   maxQueued: number;
 }
 
-interface Ticket extends Slot {
+class Ticket implements Slot {
   readonly principal: string | symbol;
   readonly preemption: Preemption | undefined;
   readonly isUnderWay: boolean;
-  status: 'waiting' | 'acquired' | 'released';
+  readonly onMove: () => void;
+  readonly #onRelease: (ticket: Ticket) => void;
+  status: 'waiting' | 'acquired' | 'released' = 'waiting';
   ahead: number | undefined;
-  acquiredAtMs: number;
-  onMove(): void;
-  stopWatching(): void;
+  acquiredAtMs = 0;
+  stopWatching: (() => void) | undefined;
+
+  constructor(
+    { principal, preemption }: Requester,
+    isUnderWay: boolean,
+    onMove: () => void,
+    onRelease: (ticket: Ticket) => void,
+  ) {
+    this.principal = principal;
+    this.preemption = preemption;
+    this.isUnderWay = isUnderWay;
+    this.onMove = onMove;
+    this.#onRelease = onRelease;
+  }
+
+  get isAcquired(): boolean {
+    return this.status === 'acquired';
+  }
+
+  release(): void {
+    this.#onRelease(this);
+  }
 }
 
 const FIRST_GUESS_MS = 10_000;
@@ -228,7 +250,7 @@ export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Que
 
   function release(ticket: Ticket): void {
     if (ticket.status === 'released') return;
-    ticket.stopWatching();
+    ticket.stopWatching?.();
     if (ticket.status === 'waiting') stopWaiting(ticket);
     if (ticket.status === 'acquired') {
       running.delete(ticket);
@@ -280,27 +302,14 @@ export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Que
     get waiting() {
       return waiting;
     },
-    join({ principal, preemption }, isUnderWay, onMove) {
-      const ticket: Ticket = {
-        principal,
-        preemption,
-        isUnderWay,
-        status: 'waiting',
-        ahead: undefined,
-        acquiredAtMs: 0,
-        get isAcquired() {
-          return ticket.status === 'acquired';
-        },
-        release: () => release(ticket),
-        onMove,
-        stopWatching() {},
-      };
+    join(requester, isUnderWay, onMove) {
+      const ticket = new Ticket(requester, isUnderWay, onMove, release);
       if (hasFreeSlot()) acquire(ticket);
       else {
-        if (!isUnderWay) makeRoom(principal);
+        if (!isUnderWay) makeRoom(ticket.principal);
         startWaiting(ticket);
       }
-      ticket.stopWatching = preemption?.onChange(() => updatePreemptible(ticket)) ?? (() => {});
+      ticket.stopWatching = ticket.preemption?.onChange(() => updatePreemptible(ticket));
       preempt();
       renumberSoon();
       return ticket;

@@ -14,32 +14,35 @@ export interface Latest<T> {
  * to a page that has to load it.
  */
 export function createLatest<T>(): Latest<T> {
-  const subscribers = new Set<Subscriber<T>>();
+  /** Replaced at each change: who subscribes or leaves while a value is told changes nothing of it. */
+  let subscribers: readonly Subscriber<T>[] = [];
   let newest: { value: T } | undefined;
   let isComplete = false;
 
   return {
     value$: new Observable((subscriber) => {
       // Before the first value is told, which may bring about the next.
-      if (!isComplete) subscribers.add(subscriber);
+      if (!isComplete) subscribers = [...subscribers, subscriber];
       if (newest !== undefined) subscriber.next(newest.value);
       if (isComplete) subscriber.complete();
-      return () => subscribers.delete(subscriber);
+      return () => {
+        subscribers = subscribers.filter((other) => other !== subscriber);
+      };
     }),
     next(value) {
       if (newest?.value === value || isComplete) return;
       const told = { value };
       newest = told;
-      // Who subscribes or leaves while this is told changes nothing of it.
-      for (const subscriber of new Set(subscribers)) {
+      for (const subscriber of subscribers) {
         // One of them may have brought about a newer value, which all have been told by then.
         if (newest === told) subscriber.next(value);
       }
     },
     complete() {
       isComplete = true;
-      for (const subscriber of subscribers) subscriber.complete();
-      subscribers.clear();
+      const told = subscribers;
+      subscribers = [];
+      for (const subscriber of told) subscriber.complete();
     },
   };
 }

@@ -74,12 +74,17 @@ export const NOTHING: Received = {
 export function receive(state: Received, { offset, size, entry }: Frame): Received | 'gap' {
   if (offset > state.offset) return 'gap';
   if (offset + size <= state.offset) return state;
+  if (entry.type === 'text') {
+    const { tools, attempt, terminal } = state;
+    // Where the frame overlaps what is here, its beginning is left out.
+    const added = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);
+    const text = state.text + added;
+    return { offset: offset + size, text, tools, attempt, ahead: 0, terminal };
+  }
   const next = { ...state, offset: offset + size, ahead: 0 };
   switch (entry.type) {
     case 'start':
       return { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
-    case 'text':
-      return { ...next, text: state.text + entry.text.slice(state.offset - offset) };
     case 'thought':
       return next;
     case 'tool_call':

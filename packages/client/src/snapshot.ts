@@ -56,6 +56,8 @@ export function isFinal({ status }: AnswerSnapshot): boolean {
 }
 
 export function isSame(a: AnswerSnapshot, b: AnswerSnapshot): boolean {
+  // Of most pairs it is the text that differs.
+  if (a.text !== b.text) return false;
   return (Object.keys(a) as (keyof AnswerSnapshot)[]).every((key) => a[key] === b[key]);
 }
 

@@ -91,7 +91,7 @@ export async function runGeneration(
 
   const sink: EntrySink = {
     write(entry) {
-      if (entry.type === 'thought' || signal.aborted) return undefined;
+      if (entry.type === 'thought' || entry.type === 'loading' || signal.aborted) return undefined;
       if (entry.type === 'queued') {
         setAhead(entry.ahead);
         return undefined;

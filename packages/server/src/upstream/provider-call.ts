@@ -3,6 +3,7 @@ import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { ModelCall } from '../observe/model-call.js';
 import {
   type Delta,
+  type ModelName,
   type Prompt,
   type Provider,
   ProviderError,
@@ -14,7 +15,9 @@ import type { Slot } from './queue.js';
 
 /** How long a call of a provider may take, in milliseconds; 0 for no limit. */
 export interface Deadlines {
-  /** Until the first text, thought or call of a tool. */
+  /** To load the model into memory, if the provider says that it does so. */
+  loadMs: number;
+  /** Until the first text, thought or call of a tool. It begins again when the model is loaded. */
   firstChunkMs: number;
   /** Between two of them. */
   stallMs: number;
@@ -36,6 +39,10 @@ export interface Turn {
 export interface TurnSink {
   /** Called once, before the first text, or before the turn ends if it has no text. */
   begin(): void;
+  /** The provider loads the model. Called before `begin`, if at all. */
+  loading(): void;
+  /** The model that was being loaded is loaded, after so many milliseconds. */
+  loaded(ms: number): void;
   /** The provider left out so many of the oldest messages. Called before `begin`, if at all. */
   omitted(messages: number): void;
   text(text: string): Promise<void> | undefined;
@@ -56,14 +63,16 @@ export interface ProviderCallOptions {
 
 export interface ProviderCallEvents {
   /** A provider is called. @returns the measurement of the call. */
-  onCall(provider: Provider): ModelCall;
+  onCall(provider: ModelName): ModelCall;
   /** The provider refuses because of its configuration: its key, its model. */
-  onMisconfigured(provider: Provider, error: ProviderError): void;
+  onMisconfigured(provider: ModelName, error: ProviderError): void;
 }
 
 type Status =
-  /** No delta has come. */
+  /** No delta of the answer has come. */
   | 'connecting'
+  /** No delta of the answer has come, and the provider loads the model. */
+  | 'loading'
   /** Waits for the next delta. */
   | 'reading'
   /** Waits for the reader of the answer. */
@@ -105,6 +114,8 @@ class ProviderCall {
   /** Aborts the work of the provider. */
   readonly #controller = new AbortController();
   readonly #startedAt = performance.now();
+  /** When the time for the first delta of the answer began. */
+  #connectingSince = this.#startedAt;
   /** When the newest delta came, or the reader of the answer was ready again. */
   #lastActiveAt = this.#startedAt;
   #status: Status = 'connecting';
@@ -189,7 +200,7 @@ class ProviderCall {
   #take(delta: Delta): Promise<void> | undefined {
     const now = performance.now();
     this.#lastActiveAt = now;
-    if (this.#status === 'connecting') this.#answered();
+    if (this.#status !== 'reading') this.#beforeAnswer(delta, now);
     switch (delta.type) {
       case 'text':
         this.#measurement?.chunk(delta.text.length, now);
@@ -201,6 +212,9 @@ class ProviderCall {
         this.#measurement?.chunk(0, now);
         this.#calls.push(delta);
         return undefined;
+      case 'loading':
+      case 'loaded':
+        return undefined;
       case 'omitted':
         this.#sink.omitted(delta.messages);
         return undefined;
@@ -210,9 +224,22 @@ class ProviderCall {
     }
   }
 
-  #answered(): void {
-    this.#status = 'reading';
-    this.#permit?.answered();
+  /** A model that is loaded may still fail to answer, so its loading is no sign of health. */
+  #beforeAnswer(delta: Delta, now: number): void {
+    switch (delta.type) {
+      case 'loading':
+        this.#status = 'loading';
+        this.#sink.loading();
+        break;
+      case 'loaded':
+        this.#status = 'connecting';
+        this.#connectingSince = now;
+        this.#sink.loaded(delta.ms);
+        break;
+      default:
+        this.#status = 'reading';
+        this.#permit?.answered();
+    }
     this.#checkDeadlines();
   }
 
@@ -266,7 +293,10 @@ class ProviderCall {
       this.#events.onMisconfigured(provider, error);
     const failure = toStreamError(error, provider);
     // A limit in all says nothing about a provider that kept sending.
-    const isSilent = this.#status === 'connecting' || failure.code !== 'provider_timeout';
+    const isSilent =
+      this.#status === 'connecting' ||
+      this.#status === 'loading' ||
+      failure.code !== 'provider_timeout';
     if (isFaultOfProvider(failure) && isSilent) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
     this.#end(errorType(error));
@@ -297,18 +327,28 @@ class ProviderCall {
     if (error.failure !== 'unavailable' && error.failure !== 'busy') return undefined;
     const waitMs = (error.retryAfterMs ?? RETRY_WAIT_MS) + Math.random() * RETRY_JITTER_MS;
     const { firstChunkMs } = this.#options.deadlines;
-    const endsAt = this.#startedAt + orNever(firstChunkMs);
+    const endsAt = this.#connectingSince + orNever(firstChunkMs);
     return performance.now() + waitMs < endsAt ? waitMs : undefined;
   }
 
   /** When the call fails unless something comes. */
   #deadline(): number {
-    const { firstChunkMs, stallMs, totalMs } = this.#options.deadlines;
-    const silence =
-      this.#status === 'connecting'
-        ? this.#startedAt + orNever(firstChunkMs)
-        : this.#lastActiveAt + orNever(stallMs);
-    return Math.min(silence, this.#startedAt + orNever(totalMs));
+    return Math.min(
+      this.#silenceDeadline(),
+      this.#startedAt + orNever(this.#options.deadlines.totalMs),
+    );
+  }
+
+  #silenceDeadline(): number {
+    const { loadMs, firstChunkMs, stallMs } = this.#options.deadlines;
+    switch (this.#status) {
+      case 'connecting':
+        return this.#connectingSince + orNever(firstChunkMs);
+      case 'loading':
+        return this.#connectingSince + orNever(loadMs);
+      default:
+        return this.#lastActiveAt + orNever(stallMs);
+    }
   }
 
   /** Sets one timer and not one for each delta: it looks at the clock when it fires. */
@@ -323,7 +363,7 @@ class ProviderCall {
 
   #expired(): StreamError {
     const { provider, deadlines } = this.#options;
-    const { firstChunkMs, stallMs, totalMs } = deadlines;
+    const { loadMs, firstChunkMs, stallMs, totalMs } = deadlines;
     const fail = (code: 'provider_timeout' | 'stalled', reason: string): StreamError =>
       new StreamError(code, `unable to get an answer from ${provider.name}: ${reason}`);
     if (performance.now() - this.#startedAt >= orNever(totalMs))
@@ -331,6 +371,8 @@ class ProviderCall {
     switch (this.#status) {
       case 'connecting':
         return fail('provider_timeout', `it did not begin within ${firstChunkMs} ms`);
+      case 'loading':
+        return fail('provider_timeout', `it did not load the model within ${loadMs} ms`);
       case 'paused':
         return new StreamError(
           'cancelled',

@@ -14,6 +14,7 @@ interface Body {
   stream?: boolean;
   truncate?: boolean;
   keep_alive?: string | number;
+  options?: { num_ctx?: number };
 }
 
 interface Message {
@@ -73,7 +74,7 @@ function load(name: string | undefined): Promise<void> {
 }
 
 function refuseModel({ body }: OllamaConversation): Reply | undefined {
-  const { model = '', messages = [], tools, think, truncate } = body;
+  const { model = '', messages = [], tools, think, truncate, options = {} } = body;
   const known = installed[withTag(model)];
   if (known === undefined) return isStrict ? missing(model) : undefined;
   const has = (capability: string): boolean => known.capabilities.includes(capability);
@@ -84,7 +85,9 @@ function refuseModel({ body }: OllamaConversation): Reply | undefined {
     return refusal(`registry.ollama.ai/library/${withTag(model)} does not support tools`);
   }
   const tokens = JSON.stringify(messages).length / CHARACTERS_PER_TOKEN;
-  if (truncate !== false || tokens <= known.contextLength) return undefined;
+  const contextLength = Math.min(known.contextLength, options.num_ctx ?? Infinity);
+  const isCutSilently = truncate !== false || process.env['FAKE_MISBEHAVIOUR'] === 'cut-prompts';
+  if (isCutSilently || tokens <= contextLength) return undefined;
   return refusal('the input length exceeds the context length');
 }
 
@@ -131,7 +134,17 @@ function converse(request: IncomingMessage, body: unknown): OllamaConversation |
     done,
     text: (piece) => message({ content: piece }),
     finish: (reason = 'stop') => done({}, reason),
+    ...(asked.stream === false && { toWhole }),
   };
+}
+
+function toWhole(frames: string): object {
+  const lines = frames
+    .trim()
+    .split('\n')
+    .map((frame) => JSON.parse(frame) as { message: { content: string } });
+  const content = lines.map(({ message }) => message.content).join('');
+  return { ...lines.at(-1), message: { role: 'assistant', content } };
 }
 
 function questionOf({ messages = [] }: Body): string {

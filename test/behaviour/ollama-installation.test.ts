@@ -1,8 +1,9 @@
-import { createLlmService, docs, type LlmService, ollama } from '@rivulet/server';
+import { createLlmService, docs, type LlmService, ollama, type Provider } from '@rivulet/server';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createInstallation } from '../../packages/server/src/providers/ollama/installation.js';
 import { type RunningFake, startFake, toPrompt, hear, unusedUrl } from '../harness/fakes.js';
 import { type Recorded, recorded } from '../harness/log.js';
+import { serviceOf } from '../harness/service.js';
 import { startUpstream } from '../harness/upstream.js';
 
 const CHAT = { capabilities: ['completion'], contextLength: 4_096 };
@@ -122,6 +123,16 @@ describe.each(WRONG)('a model that %s', (_, model, detail) => {
     expect((await llm.generateResponse({ query: 'What is a delta?' })).provider).toBe('docs');
   });
 
+  it('is not left alone by the breaker, so that it answers as soon as it can', async () => {
+    const fake = await fakeOllama(models);
+    const { llm } = await start({ LLM_MODE: 'local', OLLAMA_HOST: fake.url, OLLAMA_MODEL: model });
+    for (let asked = 0; asked < 6; asked++)
+      await llm.generateResponse({ query: 'q' }).catch(() => {});
+    expect(llm.providerStatus()).toMatchObject([
+      { breaker: 'closed', problem: { failure: 'misconfigured' } },
+    ]);
+  });
+
   it('answers as soon as it is installed', async () => {
     const fake = await fakeOllama(models);
     const { llm } = await start({ LLM_MODE: 'local', OLLAMA_HOST: fake.url, OLLAMA_MODEL: model });
@@ -175,6 +186,44 @@ describe('an Ollama that is away', () => {
     await fake.stop();
     await expect(started.llm.generateResponse({ query: 'q' })).rejects.toThrow('unable to');
     expect(named(started, 'OLLAMA_NOT_FOUND')).toHaveLength(2);
+
+    await fakeOllama(undefined, { PORT: new URL(url).port });
+    await started.llm.generateResponse({ query: 'q' });
+    await vi.waitFor(() => expect(named(started, 'OLLAMA_FOUND')).toHaveLength(2));
+  });
+});
+
+describe('a model that changes while it answers', () => {
+  it('is named, and its answer is cached, as it was when it was asked', async () => {
+    let model = 'old';
+    const provider: Provider = {
+      name: 'local',
+      get model() {
+        return model;
+      },
+      async *stream() {
+        const asked = model;
+        model = 'new';
+        yield { type: 'text', text: `I am ${asked}.` };
+        yield { type: 'finish', reason: 'stop', usage: {} };
+      },
+    };
+    const service = serviceOf(provider);
+    const question = { query: 'q', principal: 'me' };
+    expect(await service.generateResponse(question)).toMatchObject({
+      model: 'old',
+      text: 'I am old.',
+    });
+    expect(await service.generateResponse(question)).toMatchObject({
+      source: 'model',
+      model: 'new',
+      text: 'I am new.',
+    });
+    expect(await service.generateResponse(question)).toMatchObject({
+      source: 'cache',
+      model: 'new',
+      text: 'I am new.',
+    });
   });
 });
 

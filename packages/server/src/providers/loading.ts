@@ -29,7 +29,7 @@ export async function* watchLoading(
       if (looks.signal.aborted) break;
       const loaded = await isLoaded(looks.signal).catch(() => undefined);
       if (loaded === true || (loaded === undefined && !isShown)) break;
-      if (loaded === false && !isShown) {
+      if (!isShown) {
         isShown = true;
         yield { type: 'loading' };
       }

@@ -179,6 +179,7 @@ export function createFailover(
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const { provider, deadlines, retries, breaker } = upstream;
+        if (upstream !== rest[0]) void provider.prepare?.();
         const failure = isShown ? failures.at(-1) : undefined;
         // The model that is asked, also if another one takes its place meanwhile.
         const { name, model } = provider;

@@ -297,7 +297,10 @@ class ProviderCall {
       this.#status === 'connecting' ||
       this.#status === 'loading' ||
       failure.code !== 'provider_timeout';
-    if (isFaultOfProvider(failure) && isSilent) this.#permit?.failed(failure);
+    // It cost no time, and is over as soon as the provider knows.
+    const wasKnown = error !== undefined && error === provider.problem;
+    if (wasKnown) this.#permit?.abandoned();
+    else if (isFaultOfProvider(failure) && isSilent) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
     this.#end(errorType(error));
     this.#controller.abort(failure);

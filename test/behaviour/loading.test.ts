@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import {
   createLlmService,
   type Delta,
-  LlmService,
+  type LlmService,
   ollama,
   type Provider,
   ProviderError,

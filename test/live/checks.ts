@@ -191,7 +191,7 @@ const tools: Check = async ({ provider, withoutTools }) => {
   const raw = finish?.type === 'finish' ? finish.raw : undefined;
   const toolCalls = first
     .filter((delta) => delta.type === 'tool_call')
-    .map(({ type: _, ...each }, i) => ({ callId: `call-${i}`, ...each }));
+    .map((delta, i) => ({ ...delta, callId: `call-${i}` }));
   const results = toolCalls.map(({ callId, name }) => ({ callId, name, result: '12:34' }));
   const messages: PromptMessage[] = [
     question,

@@ -59,9 +59,9 @@ async function local(
 }
 
 /** A model that the operator named is asked for, so that a wrong name is noticed. */
-function isAvailable({ provider: { problem } }: ProviderConfig, { ollama }: CoreSettings): boolean {
+function isAvailable({ provider: { problem } }: ProviderConfig, settings: CoreSettings): boolean {
   if (problem === undefined) return true;
-  return problem.failure === 'misconfigured' && ollama.model !== undefined;
+  return problem.failure === 'misconfigured' && settings.ollama.model !== undefined;
 }
 
 function deadlinesOf({

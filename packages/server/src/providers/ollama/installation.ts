@@ -142,7 +142,7 @@ export function createInstallation({
     noteAnswer() {
       if (state.status !== 'away') return;
       state = { status: 'unknown' };
-      isDue = true;
+      inspection ??= inspect();
     },
     noteFailure(error) {
       if (error.failure === 'misconfigured') isDue = true;

@@ -70,7 +70,8 @@ describe('findModel', () => {
   });
 
   it('tells of none where the name is not installed', async () => {
-    expect(await findModel(fake.url, 'phi4', NEVER)).toBeUndefined();
+    const { url } = await startOllama({ phi4: 404 });
+    expect(await findModel(url, 'phi4', NEVER)).toBeUndefined();
   });
 
   it.each([

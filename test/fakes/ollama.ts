@@ -49,6 +49,10 @@ let installed: Readonly<Record<string, Model>> = {
 };
 const CHARACTERS_PER_TOKEN = 4;
 let isStrict = false;
+const ABLE: Model = {
+  capabilities: ['completion', 'tools', 'thinking'],
+  contextLength: 131_072,
+};
 /** How long a model takes to load, before its first answer. */
 const LOAD_MS = Number(process.env['FAKE_LOAD_MS'] ?? 0);
 /** Resolves when models may be loaded; `POST /_fake/load` says when. */
@@ -340,7 +344,7 @@ const pages = {
 
 function show(body: unknown): Reply {
   const { model } = body as Body;
-  const known = installed[withTag(model)];
+  const known = installed[withTag(model)] ?? (isStrict ? undefined : ABLE);
   if (known === undefined) return missing(model);
   return {
     status: 200,

@@ -276,8 +276,7 @@ export function run<Talk extends Conversation>(fake: Fake<Talk>): void {
   const counted = new WeakSet<Socket>();
   const server = createServer((request, response) => {
     if (request.url === '/_fake/stats') return sendJson(response, stats);
-    countSocket(request.socket, counted, stats);
-    void receive(fake, request, response, stats);
+    void receive(fake, request, response, stats, counted);
   });
   server.listen(Number(process.env['PORT'] ?? 0), '127.0.0.1', () => {
     const { port } = server.address() as AddressInfo;
@@ -286,7 +285,7 @@ export function run<Talk extends Conversation>(fake: Fake<Talk>): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));
 }
 
-/** At its first request and not when it opens, so that sockets that only ask for stats are left out. */
+/** At its first request for an answer and not when it opens, so that sockets of other requests are left out. */
 function countSocket(socket: Socket, counted: WeakSet<Socket>, stats: FakeStats): void {
   if (counted.has(socket)) return;
   counted.add(socket);
@@ -300,6 +299,7 @@ async function receive<Talk extends Conversation>(
   request: IncomingMessage,
   response: ServerResponse,
   stats: FakeStats,
+  counted: WeakSet<Socket>,
 ): Promise<void> {
   const path = (request.url ?? '').split('?', 1)[0] ?? '';
   const page = request.method === 'GET' ? fake.pages[path] : undefined;
@@ -315,6 +315,7 @@ async function receive<Talk extends Conversation>(
       response.writeHead(404, { 'content-type': 'text/plain' });
       return void response.end('404 page not found');
     }
+    countSocket(request.socket, counted, stats);
     const exchange = new Exchange(talk, response, gone.signal);
     stats.requests++;
     stats.active++;

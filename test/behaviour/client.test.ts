@@ -179,7 +179,7 @@ describe('what a caller may give', () => {
     });
     const { prompt } = await nextCall();
     expect(prompt.messages[0]).toEqual({ role: 'user', text: 'Hello' });
-    expect(prompt.system).toContain('unit: river');
+    expect(prompt.messages.at(-1)).toMatchObject({ intent: expect.stringContaining('river') });
   });
 
   it.each([

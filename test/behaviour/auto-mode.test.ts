@@ -16,8 +16,10 @@ it('makes the core alone with `createLlmService`', async () => {
 
 describe('LLM_MODE=auto', () => {
   it('answers from the documentation where there is no key and no Ollama', async () => {
-    const { providers } = await serverWith({ OLLAMA_HOST: await unusedUrl() });
+    const host = (await unusedUrl()).replace('http://', '');
+    const { providers, llm } = await serverWith({ OLLAMA_HOST: host });
     expect(providers).toEqual(['docs']);
+    expect((await llm.generateResponse({ query: 'What is Rivulet?' })).provider).toBe('docs');
   });
 
   it('finds an Ollama, and answers with a model that it has', async () => {

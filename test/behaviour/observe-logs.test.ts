@@ -132,7 +132,7 @@ describe('no prompt, answer, key or id is in the log', () => {
     const env = { OLLAMA_HOST: `http://me:${KEY}@127.0.0.1:9`, LLM_MODE: 'auto' };
     await (await createServer({ env, logger })).close();
     expect(JSON.parse(written())).toEqual({
-      level: 20,
+      level: 30,
       time: expect.any(Number),
       event: 'OLLAMA_NOT_FOUND',
       host: '127.0.0.1:9',

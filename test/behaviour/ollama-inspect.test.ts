@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
-  inspectOllama,
+  findModel,
   isLoaded,
   loadModel,
+  ollamaVersion,
 } from '../../packages/server/src/providers/ollama/inspect.js';
 import { toAddress } from '../../packages/server/src/providers/ollama/address.js';
 import { ollama } from '../../packages/server/src/providers/ollama/ollama.js';
@@ -18,65 +19,81 @@ beforeAll(async () => {
 afterAll(() => fake.stop());
 
 const LOOKS = [
-  ['inspectOllama', (host: string, signal: AbortSignal) => inspectOllama(host, signal)],
+  ['ollamaVersion', (host: string, signal: AbortSignal) => ollamaVersion(host, signal)],
+  ['findModel', (host: string, signal: AbortSignal) => findModel(host, undefined, signal)],
   ['isLoaded', (host: string, signal: AbortSignal) => isLoaded(host, 'llama3.2', signal)],
   ['loadModel', (host: string, signal: AbortSignal) => loadModel(host, 'llama3.2', signal)],
 ] as const;
 
-describe('inspectOllama', () => {
-  it('tells version and models, newest first', async () => {
-    const { version, models } = await inspectOllama(fake.url, NEVER);
-    expect(version).toBe('0.24.0');
-    expect(
-      models.map(({ name, capabilities, contextLength }) => [name, capabilities, contextLength]),
-    ).toEqual([
-      ['llama3.2:latest', ['completion', 'tools', 'thinking'], 131_072],
-      ['qwen3:0.6b', ['completion', 'tools', 'thinking'], 40_960],
-      ['nomic-embed-text:latest', ['embedding'], 2_048],
-      ['stories:latest', ['completion'], 512],
-    ]);
+describe('ollamaVersion', () => {
+  it('is what Ollama says', async () => {
+    expect(await ollamaVersion(fake.url, NEVER)).toBe('0.24.0');
   });
 
-  it('asks about the models at the same time, and about 50 of them at most', async () => {
-    const warned = vi.fn<(warning: Error) => void>();
-    process.on('warning', warned);
-    let open = 0;
-    let most = 0;
-    let release = (): void => {};
-    const all = new Promise<void>((resolve) => (release = resolve));
-    const { url, requests } = await startUpstream(async ({ path }, response) => {
-      const models = Array.from({ length: 60 }, (_, i) => ({ name: `m${i}`, modified_at: 'now' }));
-      if (path === '/api/show') {
-        most = Math.max(most, ++open);
-        if (open === 50) release();
-        await all;
-      }
-      response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(JSON.stringify(path === '/api/tags' ? { models } : { version: '0.1.0' }));
+  it.each([
+    [401, 'application/json', '{"error":"unauthorized"}', /Check the login in OLLAMA_HOST/],
+    [404, 'text/plain', '404 page not found', /Check OLLAMA_HOST/],
+  ])('fails as "misconfigured" for %i', async (status, type, body, detail) => {
+    const { url } = await startUpstream((_, response) => {
+      response.writeHead(status, { 'content-type': type });
+      response.end(body);
     });
-    const { models } = await inspectOllama(url, NEVER);
-    expect(models).toHaveLength(50);
-    expect(models[0]).toEqual({
-      name: 'm0',
-      modifiedAt: 'now',
-      capabilities: [],
+    await expect(ollamaVersion(url, NEVER)).rejects.toMatchObject({
+      failure: 'misconfigured',
+      detail: expect.stringMatching(detail),
+    });
+  });
+});
+
+/** An Ollama that has these models, newest first, and shows each as it is. */
+function startOllama(models: Readonly<Record<string, object | number>>) {
+  return startUpstream(({ path, body }, response) => {
+    const asked = path === '/api/show' ? models[(body as { model: string }).model] : 200;
+    const status = typeof asked === 'number' ? asked : 200;
+    const names = Object.keys(models).map((name) => ({ name }));
+    response.writeHead(status, { 'content-type': 'application/json' });
+    const error = { error: 'no such model' };
+    const listed = path === '/api/tags' ? { models: names } : asked;
+    response.end(JSON.stringify(status === 200 ? listed : error));
+  });
+}
+
+describe('findModel', () => {
+  it('tells of the model with the name, and asks about no other', async () => {
+    const { url, requests } = await startOllama({ new: {}, old: { capabilities: ['embedding'] } });
+    expect(await findModel(url, 'old', NEVER)).toEqual({
+      name: 'old',
+      modifiedAt: undefined,
+      capabilities: ['embedding'],
       contextLength: undefined,
     });
-    expect(most).toBe(50);
-    expect(requests).toHaveLength(52);
-    process.off('warning', warned);
-    expect(warned).not.toHaveBeenCalled();
+    expect(requests.map(({ path }) => path)).toEqual(['/api/show']);
   });
 
-  it('leaves out a model that was removed meanwhile', async () => {
-    const { url } = await startUpstream(({ path, body }, response) => {
-      const isGone = path === '/api/show' && (body as { model: string }).model === 'gone';
-      response.writeHead(isGone ? 404 : 200, { 'content-type': 'application/json' });
-      const models = [{ name: 'gone' }, { name: 'here' }];
-      response.end(JSON.stringify(isGone ? { error: "model 'gone' not found" } : { models }));
-    });
-    const { models } = await inspectOllama(url, NEVER);
-    expect(models.map(({ name }) => name)).toEqual(['here']);
+  it('tells of none where the name is not installed', async () => {
+    const { url } = await startOllama({ phi4: 404 });
+    expect(await findModel(url, 'phi4', NEVER)).toBeUndefined();
+  });
+
+  it.each([
+    ['that can chat', { a: { capabilities: ['embedding'] }, b: { capabilities: ['completion'] } }],
+    ['that is still there', { a: 404, b: { capabilities: ['completion'] } }],
+    ['whose name is of no embedding model', { 'nomic-embed-text': {}, 'bge-bert': {}, b: {} }],
+    ['that may be asked about', { b: 403, c: { capabilities: ['completion'] } }],
+  ])('takes the newest one %s', async (_, models) => {
+    const { url } = await startOllama(models);
+    expect(await findModel(url, undefined, NEVER)).toMatchObject({ name: 'b' });
+  });
+
+  it('asks about 50 at most, and leaves no listener of each', async () => {
+    const warned = vi.fn<(warning: Error) => void>();
+    process.on('warning', warned);
+    const many = Array.from({ length: 60 }, (_, i) => [`m${i}`, { capabilities: ['embedding'] }]);
+    const { url, requests } = await startOllama(Object.fromEntries(many));
+    expect(await findModel(url, undefined, NEVER)).toBeUndefined();
+    expect(requests).toHaveLength(51);
+    process.off('warning', warned);
+    expect(warned).not.toHaveBeenCalled();
   });
 });
 
@@ -148,7 +165,7 @@ describe('the address of ollama', () => {
           'unable to use Ollama: its host must be a URL or a host, such as http://127.0.0.1:11434',
         ),
       );
-      await expect(inspectOllama(host, NEVER)).rejects.toThrow(/its host must be/);
+      await expect(findModel(host, 'm', NEVER)).rejects.toThrow(/its host must be/);
     },
   );
 
@@ -158,11 +175,8 @@ describe('the address of ollama', () => {
       response.end('{"models":[]}');
     });
     const host = ` "me:p%40ss@${url.replace('http://', '')}/behind/" `;
-    await inspectOllama(host, NEVER);
-    expect(requests.map(({ path }) => path).toSorted()).toEqual([
-      '/behind/api/tags',
-      '/behind/api/version',
-    ]);
+    await findModel(host, undefined, NEVER);
+    expect(requests.map(({ path }) => path)).toEqual(['/behind/api/tags']);
     expect(toAddress(host).url).toBe(`${url}/behind`);
     expect(requests[0]!.headers.authorization).toBe(
       `Basic ${Buffer.from('me:p@ss').toString('base64')}`,

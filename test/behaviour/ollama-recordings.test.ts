@@ -3,9 +3,10 @@ import { connect } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
-  inspectOllama,
+  findModel,
   isLoaded,
   loadModel,
+  ollamaVersion,
 } from '../../packages/server/src/providers/ollama/inspect.js';
 import { ollama } from '../../packages/server/src/providers/ollama/ollama.js';
 import type { Delta, Prompt } from '../../packages/server/src/providers/provider.js';
@@ -161,21 +162,21 @@ describe('a recorded Ollama', () => {
 
   it('is known by its version, models, capabilities and context', async () => {
     const { url } = await start();
-    const { version, models } = await inspectOllama(url, NEVER);
-    expect(version).toBe('0.0.0');
-    expect(models[0]).toEqual({
+    expect(await ollamaVersion(url, NEVER)).toBe('0.0.0');
+    expect(await findModel(url, undefined, NEVER)).toEqual({
       name: 'two:latest',
-      modifiedAt: '2026-11-25T22:37:15.802122235Z',
+      modifiedAt: '2026-11-25T22:07:17.894238836Z',
       capabilities: ['completion'],
       contextLength: 512,
     });
-    const capabilities = Object.fromEntries(
-      models.map((model) => [model.name, model.capabilities]),
-    );
-    expect(capabilities).toMatchObject({
-      'think:latest': ['completion', 'thinking'],
-      'tools:latest': ['completion', 'tools'],
-      'nomic-embed-like:latest': ['embedding'],
+    expect(await findModel(url, 'think', NEVER)).toMatchObject({
+      capabilities: ['completion', 'thinking'],
+    });
+    expect(await findModel(url, 'tools', NEVER)).toMatchObject({
+      capabilities: ['completion', 'tools'],
+    });
+    expect(await findModel(url, 'nomic-embed-like', NEVER)).toMatchObject({
+      capabilities: ['embedding'],
     });
   });
 
@@ -191,7 +192,7 @@ describe('a recorded Ollama', () => {
     const { url, requests } = await startUpstream((_, response) =>
       play(RECORDINGS['load']!, response),
     );
-    await loadModel(url, 'stories', NEVER, '5m');
+    await loadModel(url, 'stories', NEVER, { keepAlive: '5m' });
     expect(requests).toMatchObject([
       { path: '/api/chat', body: { model: 'stories', messages: [], keep_alive: '5m' } },
     ]);

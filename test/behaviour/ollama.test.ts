@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
-import { ollama, ollamaModels } from '../../packages/server/src/providers/ollama/ollama.js';
+import { ollama } from '../../packages/server/src/providers/ollama/ollama.js';
 import type { Prompt, Provider } from '../../packages/server/src/providers/provider.js';
 import { answerTo } from '../fakes/shared.js';
 import { hear, startFake, toPrompt, unusedUrl, type RunningFake } from '../harness/fakes.js';
@@ -335,49 +335,3 @@ describeLeaving(
   () => fake,
   () => provider,
 );
-
-describe('the models of ollama', () => {
-  const signal = new AbortController().signal;
-
-  it('are listed by name', async () => {
-    expect(await ollamaModels(fake.url, signal)).toEqual([
-      'llama3.2:latest',
-      'qwen3:0.6b',
-      'nomic-embed-text:latest',
-      'stories:latest',
-    ]);
-  });
-
-  it('are found at a host without a scheme', async () => {
-    expect(await ollamaModels(fake.url.replace('http://', ''), signal)).toHaveLength(4);
-  });
-
-  it('are "unavailable" when nothing listens there, and the message says what to do', async () => {
-    const host = await unusedUrl();
-
-    await expect(ollamaModels(host, signal)).rejects.toMatchObject({
-      failure: 'unavailable',
-      detail:
-        'unable to reach ollama: connection refused. Check that it is running (`ollama serve`), and OLLAMA_HOST',
-    });
-  });
-
-  it('are "unavailable" when it is no ollama that answers', async () => {
-    const other = await startFake('gemini');
-
-    await expect(ollamaModels(other.url, signal)).rejects.toMatchObject({ failure: 'unavailable' });
-    await other.stop();
-  });
-
-  it('are "unavailable" when the answer lists none in the way of ollama', async () => {
-    const other = ollamaModels(`${fake.url}/other-server`, signal);
-
-    await expect(other).rejects.toMatchObject({ name: 'ProviderError', failure: 'unavailable' });
-  });
-
-  it('are not asked for once the caller has left', async () => {
-    const left = new Error('the caller left');
-
-    await expect(ollamaModels(fake.url, AbortSignal.abort(left))).rejects.toBe(left);
-  });
-});

@@ -135,6 +135,16 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
     allowed: 'a URL or a host, such as http://127.0.0.1:11434',
   },
   'ollama.model': name,
+  'ollama.numCtx': whole(10_000_000, 1, 'tokens'),
+  'ollama.keepAlive': {
+    variable: [' 1h30m ', '1h30m'],
+    option: 600,
+    wrongVariable: '10 minutes',
+    wrongOption: true,
+    allowed: 'a duration, such as 10m or 1h30m, or a number of seconds',
+  },
+  'ollama.preload': boolean,
+  'ollama.loadSeconds': whole(86_400, 0, 'seconds'),
   ...deadlines('ollama'),
   'ollama.concurrency': whole(10_000),
   onMidstreamFailure: oneOf('fail', 'restart', 'restart, fail'),
@@ -272,6 +282,10 @@ describe('the settings', () => {
       ollama: {
         host: 'http://127.0.0.1:11434',
         model: undefined,
+        numCtx: undefined,
+        keepAlive: undefined,
+        preload: false,
+        loadSeconds: 300,
         concurrency: 1,
         firstChunkSeconds: 300,
         stallSeconds: 60,
@@ -321,6 +335,24 @@ describe('the settings', () => {
       'LLM_MODE is "cloud"; it must be one of auto, api, local, hybrid, docs',
       'LLM_TOP_P is "0x1"; it must be a number from 0 to 1',
     ]);
+  });
+
+  it.each([
+    ['600', 600],
+    ['0', 0],
+    ['-1', -1],
+    ['-1m', '-1m'],
+    ['1.5h', '1.5h'],
+    ['1h30m10s', '1h30m10s'],
+  ])('have a time in memory in each form that Ollama takes (%s)', (text, value) => {
+    const { ollama } = resolveSettings({ env: { OLLAMA_KEEP_ALIVE: text } });
+    expect(ollama.keepAlive).toBe(value);
+  });
+
+  it.each(['10 m', 'm', '10x', '5m and more'])('refuse %j as a time in memory', (text) => {
+    expect(refusalOf(() => resolveSettings({ env: { OLLAMA_KEEP_ALIVE: text } }))).toMatch(
+      /^OLLAMA_KEEP_ALIVE is/,
+    );
   });
 
   it.each([

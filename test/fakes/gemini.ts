@@ -20,7 +20,8 @@ interface GeminiConversation extends Conversation {
   parts(parts: unknown[], candidate?: object): string;
 }
 
-const PATH = /^\/v1beta\/models\/([^/:]+):streamGenerateContent\?alt=sse$/;
+const PATH =
+  /^\/v1beta\/models\/([^/:]+):(?:streamGenerateContent\?alt=sse|(?<whole>generateContent))$/;
 
 function toFrame(value: unknown): string {
   return `data: ${JSON.stringify(value)}\r\n\r\n`;
@@ -31,7 +32,8 @@ function isQuestion({ role, parts = [] }: GeminiContent): boolean {
 }
 
 function converse(request: IncomingMessage, body: unknown): GeminiConversation | undefined {
-  const model = PATH.exec(request.url ?? '')?.[1];
+  const path = PATH.exec(request.url ?? '');
+  const model = path?.[1];
   if (request.method !== 'POST' || model === undefined) return undefined;
   const asked = body as Body;
   const question = asked.contents?.findLast(isQuestion)?.parts?.at(-1)?.text ?? '';
@@ -62,7 +64,22 @@ function converse(request: IncomingMessage, body: unknown): GeminiConversation |
     parts,
     text: (piece) => parts([{ text: piece }]),
     finish: (finishReason = 'STOP') => frame({ finishReason }),
+    ...(path?.groups?.['whole'] !== undefined && { toWhole }),
   };
+}
+
+function toWhole(frames: string): object {
+  const all = frames
+    .trim()
+    .split('\r\n\r\n')
+    .map((frame) => JSON.parse(frame.slice('data: '.length)) as { candidates: [GeminiCandidate] });
+  const parts = all.flatMap(({ candidates: [{ content }] }) => content?.parts ?? []);
+  const [last] = all.at(-1)?.candidates ?? [{}];
+  return { ...all.at(-1), candidates: [{ ...last, content: { parts, role: 'model' } }] };
+}
+
+interface GeminiCandidate {
+  content?: { parts: unknown[] };
 }
 
 function toError(code: number, status: string, message: string, details?: unknown[]): object {
@@ -235,9 +252,13 @@ const faults: Readonly<Record<string, Fault<GeminiConversation>>> = {
   echo: send((talk) => [talk.text(JSON.stringify(talk.body)), talk.finish()]),
 };
 
-/** A model named `…-tiny` reads 512 tokens, of 4 characters each. */
+/** `no-such-model` is missing, and a model named `…-tiny` reads 512 tokens, of 4 characters each. */
 function refusePrompt({ body, model }: GeminiConversation): Reply | undefined {
   const { contents = [], systemInstruction } = body;
+  if (model === 'no-such-model') {
+    const missing = `models/${model} is not found for API version v1beta.`;
+    return { status: 404, body: toError(404, 'NOT_FOUND', missing) };
+  }
   const tokens = Math.ceil(JSON.stringify([contents, systemInstruction]).length / 4);
   if (!model.endsWith('-tiny') || tokens <= 512) return undefined;
   const words = `The input token count (${tokens}) exceeds the maximum number of tokens allowed (512).`;

@@ -11,8 +11,10 @@ interface Body {
   messages?: Message[];
   tools?: unknown[];
   think?: boolean;
+  stream?: boolean;
   truncate?: boolean;
   keep_alive?: string | number;
+  options?: { num_ctx?: number };
 }
 
 interface Message {
@@ -38,16 +40,24 @@ interface Model {
   contextLength: number;
 }
 
-/** Newest first. A model that is not here can do everything. */
-const MODELS: Readonly<Record<string, Model>> = {
+/** Newest first. A model that is not here can do everything, until `POST /_fake/models` names those that are installed. */
+let installed: Readonly<Record<string, Model>> = {
   'llama3.2:latest': { capabilities: ['completion', 'tools', 'thinking'], contextLength: 131_072 },
   'qwen3:0.6b': { capabilities: ['completion', 'tools', 'thinking'], contextLength: 40_960 },
   'nomic-embed-text:latest': { capabilities: ['embedding'], contextLength: 2_048 },
   'stories:latest': { capabilities: ['completion'], contextLength: 512 },
 };
 const CHARACTERS_PER_TOKEN = 4;
+let isStrict = false;
+const ABLE: Model = {
+  capabilities: ['completion', 'tools', 'thinking'],
+  contextLength: 131_072,
+};
 /** How long a model takes to load, before its first answer. */
 const LOAD_MS = Number(process.env['FAKE_LOAD_MS'] ?? 0);
+/** Resolves when models may be loaded; `POST /_fake/load` says when. */
+let mayLoad = Promise.resolve();
+let allowLoad = (): void => {};
 const loaded = new Map<string, Promise<void>>();
 const ready = new Set<string>();
 
@@ -58,15 +68,19 @@ function withTag(name = ''): string {
 /** Loads the model, which `/api/ps` lists as soon as it is there. */
 function load(name: string | undefined): Promise<void> {
   const model = withTag(name);
-  const loading = loaded.get(model) ?? wait(LOAD_MS).then(() => void ready.add(model));
+  const loading =
+    loaded.get(model) ??
+    wait(LOAD_MS)
+      .then(() => mayLoad)
+      .then(() => void ready.add(model));
   loaded.set(model, loading);
   return loading;
 }
 
 function refuseModel({ body }: OllamaConversation): Reply | undefined {
-  const { model = '', messages = [], tools, think, truncate } = body;
-  const known = MODELS[withTag(model)];
-  if (known === undefined) return undefined;
+  const { model = '', messages = [], tools, think, truncate, options = {} } = body;
+  const known = installed[withTag(model)];
+  if (known === undefined) return isStrict ? missing(model) : undefined;
   const has = (capability: string): boolean => known.capabilities.includes(capability);
   const refusal = (error: string): Reply => ({ status: 400, body: { error } });
   if (!has('completion')) return refusal(`"${model}" does not support chat`);
@@ -75,8 +89,14 @@ function refuseModel({ body }: OllamaConversation): Reply | undefined {
     return refusal(`registry.ollama.ai/library/${withTag(model)} does not support tools`);
   }
   const tokens = JSON.stringify(messages).length / CHARACTERS_PER_TOKEN;
-  if (truncate !== false || tokens <= known.contextLength) return undefined;
+  const contextLength = Math.min(known.contextLength, options.num_ctx ?? Infinity);
+  const isCutSilently = truncate !== false || process.env['FAKE_MISBEHAVIOUR'] === 'cut-prompts';
+  if (isCutSilently || tokens <= contextLength) return undefined;
   return refusal('the input length exceeds the context length');
+}
+
+function missing(model: string | undefined): Reply {
+  return { status: 404, body: { error: `model '${model}' not found` } };
 }
 
 function toLine(value: unknown): string {
@@ -118,7 +138,17 @@ function converse(request: IncomingMessage, body: unknown): OllamaConversation |
     done,
     text: (piece) => message({ content: piece }),
     finish: (reason = 'stop') => done({}, reason),
+    ...(asked.stream === false && { toWhole }),
   };
+}
+
+function toWhole(frames: string): object {
+  const lines = frames
+    .trim()
+    .split('\n')
+    .map((frame) => JSON.parse(frame) as { message: { content: string } });
+  const content = lines.map(({ message }) => message.content).join('');
+  return { ...lines.at(-1), message: { role: 'assistant', content } };
 }
 
 function questionOf({ messages = [] }: Body): string {
@@ -296,10 +326,8 @@ function listed(name: string): object {
 
 const pages = {
   '/api/version': () => ({ version: '0.24.0' }),
-  '/other-server/api/tags': () => ({ tags: ['no', 'ollama'] }),
-  '/other-server/api/version': () => ({ name: 'no ollama' }),
   '/api/tags': () => ({
-    models: Object.keys(MODELS).map((name) => ({
+    models: Object.keys(installed).map((name) => ({
       ...listed(name),
       modified_at: '2026-01-01T00:00:00Z',
     })),
@@ -309,15 +337,15 @@ const pages = {
       ...listed(name),
       expires_at: '2030-01-01T00:00:00Z',
       size_vram: 0,
-      context_length: MODELS[name]?.contextLength ?? 4_096,
+      context_length: installed[name]?.contextLength ?? 4_096,
     })),
   }),
 };
 
 function show(body: unknown): Reply {
   const { model } = body as Body;
-  const known = MODELS[withTag(model)];
-  if (known === undefined) return { status: 404, body: { error: `model '${model}' not found` } };
+  const known = installed[withTag(model)] ?? (isStrict ? undefined : ABLE);
+  if (known === undefined) return missing(model);
   return {
     status: 200,
     body: {
@@ -334,11 +362,29 @@ function show(body: unknown): Reply {
   };
 }
 
+/** Replaces the models that are installed. A model that is installed again has to be loaded again. */
+function install(body: unknown): Reply {
+  installed = body as Readonly<Record<string, Model>>;
+  isStrict = true;
+  loaded.clear();
+  ready.clear();
+  return { status: 200, body: {} };
+}
+
+/** Keeps models from being loaded, until it says that they may be. */
+function holdLoads(body: unknown): Reply {
+  allowLoad();
+  mayLoad = (body as { hold: boolean }).hold
+    ? new Promise((resolve) => (allowLoad = resolve))
+    : Promise.resolve();
+  return { status: 200, body: {} };
+}
+
 run({
   name: 'ollama',
   converse,
   pages,
-  posts: { '/api/show': show },
+  posts: { '/api/show': show, '/_fake/models': install, '/_fake/load': holdLoads },
   refuse: refuseModel,
   load: ({ body }) => load(body.model),
   faults,

@@ -11,6 +11,8 @@ export interface Conversation {
   text(piece: string): string;
   /** The last frame; without a reason, that of a clean end. */
   finish(reason?: string): string;
+  /** Absent if a stream was asked for: the JSON of an answer that has these frames. */
+  toWhole?: (frames: string) => unknown;
 }
 
 export type Fault<Talk extends Conversation> = (exchange: Exchange<Talk>) => Promise<void> | void;
@@ -79,6 +81,9 @@ export function toPieces(text: string): string[] {
 /** How long pauses are: 1 as a model would, 0 none. */
 const pace = Number(process.env['FAKE_PACE'] ?? 1);
 
+/** What the fake does wrong: `lost-text` loses a piece of each streamed answer. */
+const misbehaviour = process.env['FAKE_MISBEHAVIOUR'];
+
 /** One request and what is written for it. Every wait rejects once the client has gone. */
 export class Exchange<Talk extends Conversation> {
   readonly talk: Talk;
@@ -86,6 +91,7 @@ export class Exchange<Talk extends Conversation> {
   /** The connection was closed by the fake itself. */
   wasCut = false;
   readonly #response: ServerResponse;
+  readonly #frames: Buffer[] = [];
 
   constructor(talk: Talk, response: ServerResponse, gone: AbortSignal) {
     this.talk = talk;
@@ -95,6 +101,7 @@ export class Exchange<Talk extends Conversation> {
 
   /** Sends the headers of a stream. */
   open(contentType: string = this.talk.contentType): void {
+    if (this.talk.toWhole !== undefined) return;
     this.#response.writeHead(200, { 'content-type': contentType });
     this.#response.flushHeaders();
   }
@@ -102,6 +109,7 @@ export class Exchange<Talk extends Conversation> {
   /** Resolves once the bytes are with the kernel, so none is lost to a `cut` after it. */
   async send(bytes: string | Uint8Array): Promise<void> {
     this.gone.throwIfAborted();
+    if (this.talk.toWhole !== undefined) return void this.#frames.push(Buffer.from(bytes));
     await new Promise<void>((resolve, reject) => {
       this.#response.write(bytes, (error) => (error ? reject(error) : resolve()));
     });
@@ -110,7 +118,8 @@ export class Exchange<Talk extends Conversation> {
   async say(pieces: readonly string[]): Promise<void> {
     await this.#pause(FIRST_TOKEN_MS);
     this.open();
-    for (const piece of pieces) {
+    for (const [i, piece] of pieces.entries()) {
+      if (i === 2 && misbehaviour === 'lost-text' && this.talk.toWhole === undefined) continue;
       await this.send(this.talk.text(piece));
       await this.#pause(TOKEN_MS);
     }
@@ -144,6 +153,8 @@ export class Exchange<Talk extends Conversation> {
   }
 
   end(): void {
+    const { toWhole } = this.talk;
+    if (toWhole !== undefined) return this.json(toWhole(Buffer.concat(this.#frames).toString()));
     this.#response.end();
   }
 
@@ -265,8 +276,7 @@ export function run<Talk extends Conversation>(fake: Fake<Talk>): void {
   const counted = new WeakSet<Socket>();
   const server = createServer((request, response) => {
     if (request.url === '/_fake/stats') return sendJson(response, stats);
-    countSocket(request.socket, counted, stats);
-    void receive(fake, request, response, stats);
+    void receive(fake, request, response, stats, counted);
   });
   server.listen(Number(process.env['PORT'] ?? 0), '127.0.0.1', () => {
     const { port } = server.address() as AddressInfo;
@@ -275,7 +285,7 @@ export function run<Talk extends Conversation>(fake: Fake<Talk>): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));
 }
 
-/** At its first request and not when it opens, so that sockets that only ask for stats are left out. */
+/** At its first request for an answer and not when it opens, so that sockets of other requests are left out. */
 function countSocket(socket: Socket, counted: WeakSet<Socket>, stats: FakeStats): void {
   if (counted.has(socket)) return;
   counted.add(socket);
@@ -289,6 +299,7 @@ async function receive<Talk extends Conversation>(
   request: IncomingMessage,
   response: ServerResponse,
   stats: FakeStats,
+  counted: WeakSet<Socket>,
 ): Promise<void> {
   const path = (request.url ?? '').split('?', 1)[0] ?? '';
   const page = request.method === 'GET' ? fake.pages[path] : undefined;
@@ -304,6 +315,7 @@ async function receive<Talk extends Conversation>(
       response.writeHead(404, { 'content-type': 'text/plain' });
       return void response.end('404 page not found');
     }
+    countSocket(request.socket, counted, stats);
     const exchange = new Exchange(talk, response, gone.signal);
     stats.requests++;
     stats.active++;

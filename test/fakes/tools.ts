@@ -12,6 +12,8 @@ const time: FakeCall = { name: 'current_time', arguments: { time_zone: 'Europe/B
 
 /** The calls of each turn, by the first word of the question. */
 const SCRIPTS: Readonly<Record<string, readonly (readonly FakeCall[])[]>> = {
+  // As `npm run test:live` asks every model.
+  Call: [[time]],
   'tool-once': [[search]],
   'tool-two': [[search, time]],
   'tool-two-frames': [[search, time]],

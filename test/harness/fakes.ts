@@ -11,6 +11,8 @@ import { startChild } from './child.js';
 export interface RunningFake {
   url: string;
   stats: () => Promise<FakeStats>;
+  /** Tells the fake what to do from now on. */
+  tell: (path: string, body: unknown) => Promise<void>;
   stop: () => Promise<void>;
 }
 
@@ -27,6 +29,10 @@ export async function startFake(
   return {
     url,
     stats: () => readStats(`${url}/_fake/stats`),
+    async tell(path, body) {
+      const { ok } = await fetch(url + path, { method: 'POST', body: JSON.stringify(body) });
+      if (!ok) throw new Error(`the fake has no ${path}`);
+    },
     stop: async () => void (await child.stop()),
   };
 }

@@ -83,6 +83,13 @@ export interface QueuedEntry {
   ahead: number;
 }
 
+/** The model is being loaded into memory: news of the moment, until the next entry, and no part of the response. */
+export interface LoadingEntry {
+  type: 'loading';
+  provider: string;
+  model: string;
+}
+
 /** A piece of the model's thinking, for who asked for it; never part of the answer, nor of the log. */
 export interface ThoughtEntry {
   type: 'thought';
@@ -90,7 +97,7 @@ export interface ThoughtEntry {
 }
 
 /** All that `generateResponseStream` yields; the log holds what is an `Entry`. */
-export type StreamedEntry = Entry | QueuedEntry | ThoughtEntry;
+export type StreamedEntry = Entry | QueuedEntry | LoadingEntry | ThoughtEntry;
 
 /** Receives the entries of one answer as they are made. */
 export interface EntrySink {

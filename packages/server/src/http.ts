@@ -1,8 +1,14 @@
 import type { RequestListener, ServerResponse } from 'node:http';
 
+/** Whether new streams are taken. */
+export type Readiness =
+  | { status: 'ready' }
+  /** They are, but a provider cannot answer. */
+  | { status: 'degraded'; problems: readonly string[] }
+  | { status: 'unready'; reason: string; problems?: readonly string[] };
+
 export interface HttpRoutes {
-  /** Why no new stream is taken; undefined when one is. */
-  unready(): string | undefined;
+  readiness(): Readiness;
   /** Answers `/metrics`; absent, that is a path like any other. */
   metrics: RequestListener | undefined;
   /** Answers what is not the server's own; absent, that is not found. */
@@ -11,14 +17,14 @@ export interface HttpRoutes {
 
 /** The server's own paths: `/healthz`, `/readyz` and `/metrics`. */
 export function createHttpRoutes({
-  unready,
+  readiness,
   metrics,
   page = notFound,
 }: HttpRoutes): RequestListener {
   return (request, response) => {
     const [path = ''] = (request.url ?? '').split('?', 1);
     if (path === '/healthz') send(response, 200, 'up');
-    else if (path === '/readyz') sendReadiness(response, unready());
+    else if (path === '/readyz') sendReadiness(response, readiness());
     else if (path === '/metrics' && metrics) metrics(request, response);
     else page(request, response);
   };
@@ -28,9 +34,18 @@ function notFound(_: unknown, response: ServerResponse): void {
   send(response, 404, 'not found');
 }
 
-function sendReadiness(response: ServerResponse, reason: string | undefined): void {
-  if (reason === undefined) send(response, 200, 'ready');
-  else send(response, 503, `not ready: ${reason}`);
+/** The first line is the status; each further line is a provider's problem. */
+function sendReadiness(response: ServerResponse, readiness: Readiness): void {
+  switch (readiness.status) {
+    case 'ready':
+      return send(response, 200, 'ready');
+    case 'degraded':
+      return send(response, 200, ['degraded', ...readiness.problems].join('\n'));
+    case 'unready': {
+      const { reason, problems = [] } = readiness;
+      return send(response, 503, [`not ready: ${reason}`, ...problems].join('\n'));
+    }
+  }
 }
 
 function send(response: ServerResponse, status: number, text: string): void {

@@ -10,6 +10,7 @@ export type {
   EndEntry,
   Entry,
   ErrorEntry,
+  LoadingEntry,
   QueuedEntry,
   StartEntry,
   StreamedEntry,
@@ -34,6 +35,7 @@ export {
   type AssistantMessage,
   type Delta,
   type JsonSchema,
+  type ModelName,
   type Prompt,
   type PromptMessage,
   type Provider,
@@ -52,6 +54,7 @@ export { mockProvider, type MockStep } from './providers/mock.js';
 export type {
   FailoverOptions,
   ProviderConfig,
+  ProviderProblem,
   ProviderStatus,
   Providers,
 } from './upstream/failover.js';

@@ -8,7 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { attach, type AttachOptions } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
-import { createHttpRoutes } from './http.js';
+import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
 import { createLogger, logErrorFacts } from './observe/logger.js';
 import { resolve } from './settings/resolve-settings.js';
@@ -17,6 +17,7 @@ import { addressReader } from './socket/client-address.js';
 import { createLedger } from './socket/ledger.js';
 import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
+import type { ProviderStatus } from './upstream/failover.js';
 
 /** Every setting of the README's tables, and the options that no variable can give. */
 export interface ServerOptions
@@ -77,13 +78,14 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const llm = await llmServiceOf(settings, { ...options, logger });
 
   let closing = false;
-  const unready = (): string | undefined => {
-    if (closing) return 'the server is shutting down';
-    return http.listening ? undefined : 'the server is not listening';
+  const readiness = (): Readiness => {
+    if (closing) return { status: 'unready', reason: 'the server is shutting down' };
+    if (!http.listening) return { status: 'unready', reason: 'the server is not listening' };
+    return readinessOf(llm.providerStatus());
   };
   const { page, authenticate } = options;
   const metrics = settings.metricsEnabled ? options.metrics : undefined;
-  const http = createHttpServer(createHttpRoutes({ unready, metrics, page }));
+  const http = createHttpServer(createHttpRoutes({ readiness, metrics, page }));
   const tcpSockets = new Set<Socket>();
   http.on('connection', (socket) => {
     tcpSockets.add(socket);
@@ -117,4 +119,17 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       clearTimeout(late);
     },
   };
+}
+
+/** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */
+function readinessOf(providers: readonly ProviderStatus[]): Readiness {
+  const problems = providers.flatMap(({ name, problem }) => {
+    if (problem === undefined) return [];
+    const { failure, advice = 'The log says why' } = problem;
+    return `${name}: ${failure}. ${advice}`;
+  });
+  if (problems.length === 0) return { status: 'ready' };
+  const canAnswer = providers.some(({ problem }) => problem?.failure !== 'misconfigured');
+  if (canAnswer) return { status: 'degraded', problems };
+  return { status: 'unready', reason: 'no provider is configured correctly', problems };
 }

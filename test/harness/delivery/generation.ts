@@ -93,7 +93,7 @@ export class Generation {
         this.isOver = true;
         entry = { type: 'error', code: FAILURE.code, message: FAILURE.message };
       }
-      if (entry.type !== 'queued' && entry.type !== 'thought') {
+      if (entry.type !== 'queued' && entry.type !== 'loading' && entry.type !== 'thought') {
         this.taken = withEntry(this.taken, entry);
       }
       yield entry;

@@ -74,7 +74,7 @@ export class Generation implements EntrySink, Preemption {
   }
 
   write(entry: StreamedEntry): undefined {
-    if (entry.type === 'thought' || this.#isAborted) return;
+    if (entry.type === 'thought' || entry.type === 'loading' || this.#isAborted) return;
     if (entry.type === 'queued') return this.#setAhead(entry.ahead);
     if (this.#ahead !== undefined) this.#setAhead(undefined);
     const { log } = this;

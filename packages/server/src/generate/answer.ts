@@ -4,7 +4,7 @@ import { type FinishReason, type Source, StreamError, type Usage } from '@rivule
 import type { EntrySink, StartEntry, ToolCallEntry, ToolResultEntry } from '../entry.js';
 import type { Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
-import type { Provider } from '../providers/provider.js';
+import type { ModelName } from '../providers/provider.js';
 import { errorType } from '../upstream/call-error.js';
 import type { AnswerSink } from '../upstream/failover.js';
 import type { CachedAnswer } from './cache.js';
@@ -31,11 +31,12 @@ const HASHED_UNITS = 256;
 /** One answer: writes its entries, and reports it once it has ended. */
 export class Answer implements AnswerSink {
   /** Gives the answer that the cache has of a provider; nothing until it is set. */
-  lookUp: (provider: Provider) => CachedAnswer | undefined = () => undefined;
+  lookUp: (provider: ModelName) => CachedAnswer | undefined = () => undefined;
   readonly #options: AnswerOptions;
   readonly #controller = new AbortController();
   readonly #unlink: Disposable | undefined;
   readonly #startedAt = performance.now();
+  #loadMs: number | undefined;
   #firstChunkMs: number | undefined;
   #start: StartEntry | undefined;
   #outcome: Outcome = { type: 'running' };
@@ -95,7 +96,15 @@ export class Answer implements AnswerSink {
     void this.#options.sink.write({ type: 'queued', ahead });
   }
 
-  fallback(from: Provider, to: Provider, error: StreamError): void {
+  loading({ name, model }: ModelName): void {
+    void this.#options.sink.write({ type: 'loading', provider: name, model });
+  }
+
+  loaded(ms: number): void {
+    this.#loadMs = (this.#loadMs ?? 0) + ms;
+  }
+
+  fallback(from: ModelName, to: ModelName, error: StreamError): void {
     const { logger, metrics } = this.#options;
     this.#omittedMessages = 0;
     const names = { from: from.name, to: to.name };
@@ -115,7 +124,7 @@ export class Answer implements AnswerSink {
     this.#turnStart = this.#length;
   }
 
-  begin(provider: Provider, failure?: StreamError): void {
+  begin(provider: ModelName, failure?: StreamError): void {
     if (!this.#isLaterTurn || failure !== undefined) this.#beginAttempt('model', provider, failure);
   }
 
@@ -152,7 +161,7 @@ export class Answer implements AnswerSink {
     return this.#options.sink.write(entry);
   }
 
-  beginFromCache(provider: Provider, failure: StreamError | undefined): boolean {
+  beginFromCache(provider: ModelName, failure: StreamError | undefined): boolean {
     const hit = this.lookUp(provider);
     if (hit === undefined || hit.text.length > this.#options.maxUnits) return false;
     this.#omittedMessages = hit.omittedMessages ?? 0;
@@ -177,6 +186,7 @@ export class Answer implements AnswerSink {
       digest: this.#hash.digest('hex'),
       usage,
       timing: {
+        ...(this.#loadMs !== undefined && { load_ms: this.#loadMs }),
         ...(this.#firstChunkMs !== undefined && { first_chunk_ms: this.#firstChunkMs }),
         total_ms: this.#elapsedMs(),
       },
@@ -205,6 +215,7 @@ export class Answer implements AnswerSink {
       outcome,
       provider: this.#start?.provider,
       attempts: this.#start?.attempt ?? 0,
+      ...(this.#loadMs !== undefined && { loadMs: this.#loadMs }),
       firstChunkMs: this.#firstChunkMs,
       totalMs,
       length: this.#length,
@@ -225,7 +236,7 @@ export class Answer implements AnswerSink {
     }
   }
 
-  #beginAttempt(source: Source, { name, model }: Provider, failure?: StreamError): void {
+  #beginAttempt(source: Source, { name, model }: ModelName, failure?: StreamError): void {
     this.#length = 0;
     this.#turnStart = 0;
     this.#lastText = '';

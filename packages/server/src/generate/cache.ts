@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Usage } from '@rivulet/protocol';
 import { LRUCache } from 'lru-cache';
-import type { Prompt, Provider } from '../providers/provider.js';
+import type { ModelName, Prompt } from '../providers/provider.js';
 
 /** The users that a cached answer is for: all who ask the same, or the same principal only. */
 export type CacheScope = 'shared' | 'principal';
@@ -50,7 +50,7 @@ const LARGEST_SHARE = 1 / 8;
  */
 export function cacheKey(
   principal: string | undefined,
-  { name, model }: Provider,
+  { name, model }: ModelName,
   prompt: Prompt,
 ): string {
   const parts = [principal ?? null, name, model, prompt];

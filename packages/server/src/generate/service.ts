@@ -4,7 +4,7 @@ import type { EndEntry, EntrySink, ErrorEntry, StartEntry, StreamedEntry } from 
 import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { Preemption } from '../preemption.js';
-import type { Prompt, Provider } from '../providers/provider.js';
+import type { ModelName, Prompt } from '../providers/provider.js';
 import type { GenerateRequest } from '../request.js';
 import { resolveSettings } from '../settings/resolve-settings.js';
 import type { CoreLimits } from '../settings/settings.js';
@@ -111,7 +111,7 @@ export class LlmService {
   /**
    * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
    * entry. Before an attempt, and before it goes on after tools, a `queued` comes whenever its place in
-   * the queue changes, if it has to wait; `thought`s come only when asked for. It does not throw;
+   * the queue changes, if it has to wait, and a `loading` when a model has to be loaded first; `thought`s come only when asked for. It does not throw;
    * aborting `signal` ends it with the error `cancelled`. The provider waits while the consumer is behind.
    */
   async *generateResponseStream(
@@ -161,7 +161,7 @@ export class LlmService {
     try {
       const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
-      const keyOf = (provider: Provider): string =>
+      const keyOf = (provider: ModelName): string =>
         cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
       if (mode === 'default') answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider));
       const requester: Requester = {
@@ -175,7 +175,7 @@ export class LlmService {
       // A tool may find something else tomorrow, and what it did was done for this request.
       const isKept = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
       if (isKept && answer.length <= this.#maxKeptUnits(request))
-        this.#keep(keyOf(turn.provider), {
+        this.#keep(keyOf({ name: turn.provider.name, model: turn.model }), {
           text: sink.readText(),
           usage: turn.usage,
           ...(answer.omittedMessages > 0 && { omittedMessages: answer.omittedMessages }),

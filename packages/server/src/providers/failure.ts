@@ -11,6 +11,8 @@ const SENTENCES: Readonly<Record<ProviderFailure, string>> = {
 };
 
 interface FailureOptions {
+  /** See `ProviderError`. The detail has to have it, too. */
+  advice?: string | undefined;
   status?: number | undefined;
   retryAfterMs?: number | undefined;
   cause?: unknown;
@@ -74,6 +76,7 @@ export function notUnderstood(provider: string, advice: string): ProviderError {
   return providerError(
     'unavailable',
     `unable to read the answer of ${provider}: nothing of its protocol came. ${advice}`,
+    { advice },
   );
 }
 
@@ -95,7 +98,7 @@ export function unreachable(provider: string, error: unknown, advice: string): P
     'unavailable',
     `unable to reach ${provider}: ${reason}. ${advice}`,
     // An error without a code may quote the URL.
-    code === '' ? {} : { cause: error },
+    { advice, ...(code !== '' && { cause: error }) },
   );
 }
 
@@ -141,6 +144,6 @@ export function detailOf({ provider, status, words, advice }: Omit<Refusal, 'fai
 
 /** A provider answered with a status other than 200, or with an error in the stream. */
 export function refused(refusal: Refusal): ProviderError {
-  const { failure, status, retryAfterMs } = refusal;
-  return providerError(failure, detailOf(refusal), { status, retryAfterMs });
+  const { failure, status, retryAfterMs, advice } = refusal;
+  return providerError(failure, detailOf(refusal), { status, retryAfterMs, advice });
 }

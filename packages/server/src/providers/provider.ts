@@ -98,8 +98,12 @@ export function questionOf({ messages }: Prompt): string {
 
 /**
  * What a provider yields. The last one is `finish`; a provider that stops without it was cut off.
+ * - `loading`: the model is being loaded into memory, which can take a minute. It comes at most once,
+ *   before all others.
+ * - `loaded`: the model that was being loaded is loaded, after `ms` milliseconds. It is the next one after
+ *   `loading`.
  * - `omitted`: the number of the oldest messages that the provider left out because the prompt did not
- *   fit the model. It comes at most once, before all others.
+ *   fit the model. It comes at most once, before the answer.
  * - `text`: a piece of the answer, never empty.
  * - `thought`: a piece of the model's thinking, never empty and never part of the answer.
  * - `tool_call`: a tool that the model calls.
@@ -107,6 +111,8 @@ export function questionOf({ messages }: Prompt): string {
  *   it was when the answer goes on.
  */
 export type Delta =
+  | { type: 'loading' }
+  | { type: 'loaded'; ms: number }
   | { type: 'omitted'; messages: number }
   | { type: 'text'; text: string }
   | { type: 'thought'; text: string }
@@ -132,13 +138,16 @@ export type ProviderFailure =
 
 /**
  * A provider's failure. Visitors read `message`: one sentence, "unable to …: reason", without names of
- * hosts, models or settings and without the provider's words. Operators read `detail`, in the log.
+ * hosts, models or settings and without the provider's words. Operators read `detail`, in the log, and
+ * `advice`, in `/readyz`.
  */
 export class ProviderError extends Error {
   override readonly name = 'ProviderError';
   readonly failure: ProviderFailure;
   /** What upstream said and what to do about it, without keys, prompts and answers. */
   readonly detail: string | undefined;
+  /** What to do about it, without upstream's words: settings and commands. `detail` has it, too. */
+  readonly advice: string | undefined;
   readonly retryAfterMs: number | undefined;
   /** The status of HTTP, where upstream answered. */
   readonly status: number | undefined;
@@ -148,6 +157,7 @@ export class ProviderError extends Error {
     message: string,
     options: {
       detail?: string | undefined;
+      advice?: string | undefined;
       retryAfterMs?: number | undefined;
       status?: number | undefined;
       cause?: unknown;
@@ -156,16 +166,33 @@ export class ProviderError extends Error {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.failure = failure;
     this.detail = options.detail;
+    this.advice = options.advice;
     this.retryAfterMs = options.retryAfterMs;
     this.status = options.status;
   }
 }
 
-/** A model behind one port. */
-export interface Provider {
-  /** As logs, metrics and the `start` entry name it. */
+/** A provider and its model, as logs, metrics and the `start` entry name them. */
+export interface ModelName {
   readonly name: string;
+  /** It may change while the server runs. `stream` asks the model that this names when it is called. */
   readonly model: string;
+}
+
+/** A model behind one port. */
+export interface Provider extends ModelName {
+  /**
+   * Why the provider cannot answer, as far as it knows: `misconfigured`, or `unavailable` if it was not
+   * reached. Undefined if nothing is known against it.
+   */
+  readonly problem?: ProviderError | undefined;
+  /**
+   * Brings `model` and `problem` up to date if they may have changed. To be called before each `stream`.
+   * Does not reject, and takes a few seconds at most.
+   *
+   * @returns a promise only if the call has to wait for it.
+   */
+  prepare?(): Promise<void> | undefined;
   /**
    * Streams one answer. Throws a `ProviderError` for what the provider did, and `signal.reason` when
    * `signal` aborts: before the request, before its headers, or while it waits for more of the answer.

@@ -2,6 +2,7 @@ import { addAbortListener } from 'node:events';
 import { TextDecoder } from 'node:util';
 import { notUnderstood, truncated, unreachable } from './failure.js';
 import type { Response } from './http.js';
+import { watchLoading } from './loading.js';
 import { askWithinContext } from './omit-turns.js';
 import { type Delta, type Prompt, ProviderError } from './provider.js';
 
@@ -26,6 +27,8 @@ export interface ProviderApi {
    * @throws {ProviderError} for other refusals and if the provider was not reached.
    */
   ask(prompt: Prompt, signal: AbortSignal): Promise<Response>;
+  /** Whether the model is in memory. Absent where nobody needs to know. */
+  isLoaded?: ((signal: AbortSignal) => Promise<boolean>) | undefined;
   createParser(prompt: Prompt): AnswerParser;
 }
 
@@ -53,9 +56,9 @@ export async function* streamAnswer(
   const progress: Progress = { hasReceived: false };
   let isRead = false;
   try {
-    const { answer, omitted } = await askWithinContext(prompt, (asked) =>
-      api.ask(asked, upstream.signal),
-    );
+    const asking = askWithinContext(prompt, (asked) => api.ask(asked, upstream.signal));
+    if (api.isLoaded !== undefined) yield* watchLoading(asking, api.isLoaded);
+    const { answer, omitted } = await asking;
     if (omitted > 0) yield { type: 'omitted', messages: omitted };
 
     const { body } = answer;

@@ -3,6 +3,7 @@ import {
   boolean,
   decimal,
   freeText,
+  duration,
   httpUrl,
   name,
   oneOf,
@@ -69,7 +70,11 @@ export interface CoreSettings {
   ollama: {
     host: string;
     model: string | undefined;
+    numCtx: number | undefined;
+    keepAlive: string | number | undefined;
+    preload: boolean;
     concurrency: number;
+    loadSeconds: number;
     firstChunkSeconds: number;
     stallSeconds: number;
     totalSeconds: number;
@@ -341,7 +346,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('auto', 'api', 'local', 'hybrid', 'docs'),
     default: 'auto',
     description:
-      'The providers that answer. `api` is Gemini; `local` is Ollama; `hybrid` is Gemini, then Ollama; `docs` is the built-in documentation search; `auto` is Gemini if it has a key, then Ollama if it is running, or else `docs`.',
+      'The providers that answer. `api` is Gemini; `local` is Ollama; `hybrid` is Gemini, then Ollama; `docs` is the built-in documentation search; `auto` is Gemini if it has a key, then Ollama if it is running and has a model that can chat, or else `docs`.',
   },
   'gemini.apiKey': {
     env: 'GEMINI_API_KEY',
@@ -381,8 +386,30 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
   'ollama.model': {
     env: 'OLLAMA_MODEL',
     type: name,
-    defaultText: 'the first installed model, or `llama3.2`',
-    description: 'The Ollama model.',
+    defaultText: 'the newest installed model that can chat',
+    description:
+      'The Ollama model. `llama3.2` stands in for it until Ollama has told for the first time which models it has.',
+  },
+  'ollama.numCtx': {
+    env: 'OLLAMA_NUM_CTX',
+    type: wholeNumber(1, 10_000_000, 'tokens'),
+    defaultText: 'Ollama’s own setting',
+    description:
+      'The size of the model’s context: tokens that the prompt and the answer may have together.',
+  },
+  'ollama.keepAlive': {
+    env: 'OLLAMA_KEEP_ALIVE',
+    type: duration,
+    defaultText: 'Ollama’s own setting',
+    description:
+      'How long Ollama keeps the model in memory after an answer; `0` unloads it at once, a negative value keeps it for ever.',
+  },
+  'ollama.preload': {
+    env: 'OLLAMA_PRELOAD',
+    type: boolean,
+    default: false,
+    description:
+      'Loads the model as soon as it is found, in the background, so that the first question does not wait for it.',
   },
   'ollama.concurrency': {
     env: 'OLLAMA_CONCURRENCY',
@@ -392,6 +419,13 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     default: 1,
     description:
       'Calls of Ollama at the same time. Other requests wait in a queue. To raise it, set Ollama’s own `OLLAMA_NUM_PARALLEL` to the same number.',
+  },
+  'ollama.loadSeconds': {
+    env: 'OLLAMA_LOAD_SECONDS',
+    type: wholeNumber(0, DAY_SECONDS, 'seconds'),
+    default: 300,
+    description:
+      'A call fails if Ollama needs longer than this to load the model into memory; 0 for no limit. `ollama.firstChunkSeconds` begins after it.',
   },
   // A model may read a long prompt on a CPU.
   'ollama.firstChunkSeconds': firstChunkSeconds('OLLAMA', 300),

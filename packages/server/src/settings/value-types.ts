@@ -83,6 +83,22 @@ export const name: ValueType<string> = string(
   (text) => text.trim() || undefined,
 );
 
+const GO_DURATION =
+  /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))*$/;
+
+/** Text as Go's `time.ParseDuration` reads it, or a number of seconds. */
+export const duration: ValueType<string | number> = {
+  allowed: 'a duration, such as 10m or 1h30m, or a number of seconds',
+  range: 'A duration, such as `10m` or `1h30m`, or a number of seconds.',
+  parse: parseNumber,
+  check(value) {
+    if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
+    if (typeof value !== 'string') return undefined;
+    const text = value.trim();
+    return GO_DURATION.test(text) ? text : undefined;
+  },
+};
+
 /** Any text, as it is. */
 export const freeText: ValueType<string> = {
   ...string('text', (text) => text),

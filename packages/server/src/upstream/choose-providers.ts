@@ -4,11 +4,8 @@ import { CORE_SETTINGS, type CoreSettings } from '../settings/settings.js';
 import type { Deadlines } from './provider-call.js';
 import { docs } from '../providers/docs/docs.js';
 import { gemini } from '../providers/gemini/gemini.js';
-import { ollama, ollamaModels } from '../providers/ollama/ollama.js';
+import { ollama } from '../providers/ollama/ollama.js';
 import type { ProviderConfig, Providers } from './failover.js';
-
-const DEFAULT_OLLAMA_MODEL = 'llama3.2';
-const PROBE_MS = 1_000;
 
 /**
  * The providers of the mode. `auto` takes those that are available.
@@ -20,16 +17,16 @@ export async function chooseProviders(settings: CoreSettings, logger: Logger): P
     case 'api':
       return [api(settings)];
     case 'local':
-      return [local(settings, settings.ollama.model)];
+      return [await local(settings, logger)];
     case 'hybrid':
-      return [api(settings), local(settings, settings.ollama.model)];
+      return [api(settings), await local(settings, logger)];
     case 'docs':
       return [builtIn()];
     case 'auto': {
-      const model = await installedModel(settings, logger);
       const found: ProviderConfig[] = [];
       if (settings.gemini.apiKey !== undefined) found.push(api(settings));
-      if (model !== undefined) found.push(local(settings, model));
+      const ofOllama = await local(settings, logger);
+      if (isAvailable(ofOllama, settings)) found.push(ofOllama);
       const [first = builtIn(), ...rest] = found;
       return [first, ...rest];
     }
@@ -47,19 +44,31 @@ function api({ mode, gemini: options }: CoreSettings): ProviderConfig {
   return { provider, deadlines: deadlinesOf(options), concurrency, retries: true };
 }
 
-function local(
-  { ollama: options }: CoreSettings,
-  model: string = DEFAULT_OLLAMA_MODEL,
-): ProviderConfig {
-  const { host, concurrency } = options;
-  return { provider: ollama({ host, model }), deadlines: deadlinesOf(options), concurrency };
+/** Waits until it is known whether Ollama is there, for about a second at most if it is not. */
+async function local(
+  { mode, ollama: options }: CoreSettings,
+  logger: Logger,
+): Promise<ProviderConfig> {
+  const { host, model, numCtx, keepAlive, preload, concurrency } = options;
+  const deadlines = { ...deadlinesOf(options), loadMs: options.loadSeconds * 1_000 };
+  const { loadMs } = deadlines;
+  const isOptional = mode === 'auto';
+  const provider = ollama({ host, model, numCtx, keepAlive, preload, loadMs, isOptional, logger });
+  await provider.prepare?.();
+  return { provider, deadlines, concurrency };
+}
+
+/** A model that the operator named is asked for, so that a wrong name is noticed. */
+function isAvailable({ provider: { problem } }: ProviderConfig, settings: CoreSettings): boolean {
+  if (problem === undefined) return true;
+  return problem.failure === 'misconfigured' && settings.ollama.model !== undefined;
 }
 
 function deadlinesOf({
   firstChunkSeconds,
   stallSeconds,
   totalSeconds,
-}: CoreSettings['gemini' | 'ollama']): Deadlines {
+}: CoreSettings['gemini' | 'ollama']): Omit<Deadlines, 'loadMs'> {
   return {
     firstChunkMs: firstChunkSeconds * 1_000,
     stallMs: stallSeconds * 1_000,
@@ -69,18 +78,4 @@ function deadlinesOf({
 
 function builtIn(): ProviderConfig {
   return { provider: docs() };
-}
-
-/** @returns the model that Ollama answers with; undefined if Ollama is unavailable or has no model. */
-async function installedModel(
-  { ollama: { host, model } }: CoreSettings,
-  logger: Logger,
-): Promise<string | undefined> {
-  try {
-    const models = await ollamaModels(host, AbortSignal.timeout(PROBE_MS));
-    return model ?? models[0];
-  } catch (error) {
-    logger.debug({ event: 'OLLAMA_NOT_FOUND', host: new URL(host).host, err: error });
-    return undefined;
-  }
 }

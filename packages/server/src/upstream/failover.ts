@@ -1,6 +1,6 @@
 import { StreamError } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
-import type { Prompt, Provider } from '../providers/provider.js';
+import type { ModelName, Prompt, Provider, ProviderError } from '../providers/provider.js';
 import { acquireSlot } from './acquire-slot.js';
 import { type Breaker, createBreaker } from './breaker.js';
 import {
@@ -15,7 +15,10 @@ import { createQueue, type Queue, type Requester } from './queue.js';
 /** A provider, and how it is to be used. */
 export interface ProviderConfig {
   provider: Provider;
-  /** 30 s until something comes, 60 s of silence after that, and no limit in all, unless given. */
+  /**
+   * 30 s until something comes, after the 300 s that loading the model may take; 60 s of silence after
+   * that, and no limit in all, unless given.
+   */
   deadlines?: Partial<Deadlines>;
   /** Answers that it gives at a time, further requests wait; no limit unless given. */
   concurrency?: number;
@@ -33,11 +36,14 @@ export interface Upstream {
   readonly retries: boolean;
   readonly queue: Queue;
   readonly breaker: Breaker;
+  readonly events: ProviderCallEvents;
+  /** The newest refusal because of the configuration, until a call succeeds. */
+  refusal: { error: ProviderError; at: number } | undefined;
 }
 
 /** What an operator should know of. */
 export interface UpstreamEvents extends ProviderCallEvents {
-  onBreakerChange(provider: Provider, state: BreakerState): void;
+  onBreakerChange(provider: ModelName, state: BreakerState): void;
 }
 
 export interface FailoverOptions {
@@ -52,20 +58,30 @@ export interface AnswerSink extends TurnSink {
   /** The request waits for a provider; `ahead` requests go before it. 0 when it is its turn. */
   queued(ahead: number): void;
   /** The text of `provider` comes next. With `failure`, it begins again after text that was shown. */
-  begin(provider: Provider, failure: StreamError | undefined): void;
+  begin(provider: ModelName, failure: StreamError | undefined): void;
   /**
    * The answer of `provider` may be known already. Called before it is asked for an answer that begins.
    *
    * @returns true if the sink has written the whole answer.
    */
-  beginFromCache(provider: Provider, failure: StreamError | undefined): boolean;
+  beginFromCache(provider: ModelName, failure: StreamError | undefined): boolean;
   /** `from` failed, and `to` is asked. */
-  fallback(from: Provider, to: Provider, error: StreamError): void;
+  fallback(from: ModelName, to: ModelName, error: StreamError): void;
 }
 
-/** The end of a turn, and the provider that gave it. */
+/** The end of a turn, and who gave it. */
 export interface AnsweredTurn extends Turn {
   provider: Provider;
+  /** The provider's model when it was called. */
+  model: string;
+}
+
+/** Why a provider cannot answer at the moment. */
+export interface ProviderProblem {
+  /** `misconfigured` until an operator changes something; `unavailable` if it was not reached or kept failing. */
+  failure: 'misconfigured' | 'unavailable';
+  /** What to do about it, such as which setting to check. It holds no key and no host. */
+  advice: string | undefined;
 }
 
 /** The status of a provider. */
@@ -73,6 +89,8 @@ export interface ProviderStatus {
   name: string;
   model: string;
   breaker: BreakerState;
+  /** Undefined while nothing is known against it. */
+  problem: ProviderProblem | undefined;
   /** Requests that it is answering. */
   running: number;
   /** Requests that wait for it; one that waits for two counts in both. */
@@ -95,10 +113,19 @@ export interface Failover {
     sink: AnswerSink,
     after?: Provider,
   ): Promise<AnsweredTurn | undefined>;
+  /** Providers with a problem look again in the background, so that a server without questions notices. */
   status(): ProviderStatus[];
 }
 
-const DEFAULT_DEADLINES: Deadlines = { firstChunkMs: 30_000, stallMs: 60_000, totalMs: 0 };
+/** A refusal counts for so long. A server that is not ready gets no questions, and so would never find out. */
+const REFUSAL_MS = 300_000;
+
+const DEFAULT_DEADLINES: Deadlines = {
+  loadMs: 300_000,
+  firstChunkMs: 30_000,
+  stallMs: 60_000,
+  totalMs: 0,
+};
 
 export function createFailover(
   [preferred, ...others]: Providers,
@@ -108,13 +135,22 @@ export function createFailover(
   const upstreamOf = (config: ProviderConfig): Upstream => {
     const { provider, deadlines, concurrency = Infinity, retries = false } = config;
     const { name } = provider;
-    return {
+    const upstream: Upstream = {
       provider,
       deadlines: { ...DEFAULT_DEADLINES, ...deadlines },
       retries,
       queue: createQueue({ name, concurrency, maxQueued }),
       breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),
+      events: {
+        onCall: events.onCall,
+        onMisconfigured(refused, error) {
+          upstream.refusal = { error, at: performance.now() };
+          events.onMisconfigured(refused, error);
+        },
+      },
+      refusal: undefined,
     };
+    return upstream;
   };
   const upstreams = [upstreamOf(preferred), ...others.map(upstreamOf)] as const;
 
@@ -140,6 +176,8 @@ export function createFailover(
     let rest: readonly Upstream[] = upstreams.slice(Math.max(0, first));
     while (isSome(rest)) {
       let asked = rest[0];
+      const preparing = asked.provider.prepare?.();
+      if (preparing !== undefined) await orAborted(preparing, signal);
       const lastFailure = isShown ? failures.at(-1) : undefined;
       if (after === undefined && sink.beginFromCache(asked.provider, lastFailure)) return undefined;
       try {
@@ -148,17 +186,21 @@ export function createFailover(
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const { provider, deadlines, retries, breaker } = upstream;
+        if (upstream !== rest[0]) void provider.prepare?.();
         const failure = isShown ? failures.at(-1) : undefined;
+        // The model that is asked, also if another one takes its place meanwhile.
+        const model = { name: provider.name, model: provider.model };
         const onBegin = (): void => {
           isShown = true;
-          sink.begin(provider, failure);
+          sink.begin(model, failure);
         };
         const turn = await callProvider(
-          { provider, deadlines, retries, breaker, slot, prompt, signal, onBegin },
+          { provider, model, deadlines, retries, breaker, slot, prompt, signal, onBegin },
           sink,
-          events,
+          upstream.events,
         );
-        return { ...turn, provider };
+        upstream.refusal = undefined;
+        return { ...turn, provider, model: model.model };
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof StreamError)) throw error;
@@ -174,14 +216,47 @@ export function createFailover(
   return {
     ask,
     status: () =>
-      upstreams.map(({ provider: { name, model }, breaker, queue }) => ({
-        name,
-        model,
-        breaker: breaker.state,
-        running: queue.running,
-        waiting: queue.waiting,
-      })),
+      upstreams.map((upstream) => {
+        const { provider, breaker, queue } = upstream;
+        if (provider.problem !== undefined) void provider.prepare?.();
+        return {
+          name: provider.name,
+          model: provider.model,
+          breaker: breaker.state,
+          problem: problemOf(upstream),
+          running: queue.running,
+          waiting: queue.waiting,
+        };
+      }),
   };
+}
+
+function problemOf({ provider, refusal, breaker }: Upstream): ProviderProblem | undefined {
+  const isRefused = refusal !== undefined && performance.now() - refusal.at < REFUSAL_MS;
+  // A provider that looks by itself knows whether the refusal still holds.
+  const looksItself = provider.prepare !== undefined;
+  const error = provider.problem ?? (isRefused && !looksItself ? refusal.error : undefined);
+  if (error !== undefined) {
+    const failure = error.failure === 'misconfigured' ? 'misconfigured' : 'unavailable';
+    return { failure, advice: error.advice };
+  }
+  if (breaker.state === 'closed') return undefined;
+  return { failure: 'unavailable', advice: undefined };
+}
+
+/** Resolves as the promise does, or throws `signal.reason` as soon as the signal aborts. */
+async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const aborted = new AbortController();
+  await Promise.race([
+    promise,
+    new Promise<void>((resolve) => {
+      const options = { once: true, signal: aborted.signal };
+      signal.addEventListener('abort', () => resolve(), options);
+    }),
+  ]);
+  aborted.abort();
+  signal.throwIfAborted();
 }
 
 function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstream[]] {

@@ -3,6 +3,7 @@ import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { ModelCall } from '../observe/model-call.js';
 import {
   type Delta,
+  type ModelName,
   type Prompt,
   type Provider,
   ProviderError,
@@ -15,7 +16,9 @@ import type { Slot } from './queue.js';
 
 /** How long a call of a provider may take, in milliseconds; 0 for no limit. */
 export interface Deadlines {
-  /** Until the first text, thought or call of a tool. */
+  /** To load the model into memory, if the provider says that it does so. */
+  loadMs: number;
+  /** Until the first text, thought or call of a tool. It begins again when the model is loaded. */
   firstChunkMs: number;
   /** Between two of them. */
   stallMs: number;
@@ -35,6 +38,10 @@ export interface Turn {
 
 /** Receives a turn of the model as it comes. A promise means that no more is wanted until it resolves. */
 export interface TurnSink {
+  /** The provider loads the model. Called before `onBegin`, if at all. */
+  loading(model: ModelName): void;
+  /** The model that was being loaded is loaded, after so many milliseconds. */
+  loaded(ms: number): void;
   /** The provider left out so many of the oldest messages. Called before `onBegin`, if at all. */
   omitted(messages: number): void;
   text(text: string): Promise<void> | undefined;
@@ -43,6 +50,8 @@ export interface TurnSink {
 
 export interface ProviderCallOptions {
   provider: Provider;
+  /** The provider's model when it is called. */
+  model: ModelName;
   deadlines: Deadlines;
   /** True if a failure before the first text may be worth one more try. */
   retries: boolean;
@@ -57,14 +66,16 @@ export interface ProviderCallOptions {
 
 export interface ProviderCallEvents {
   /** A provider is called. @returns the measurement of the call. */
-  onCall(provider: Provider): ModelCall;
+  onCall(provider: ModelName): ModelCall;
   /** The provider refuses because of its configuration: its key, its model. */
-  onMisconfigured(provider: Provider, error: ProviderError): void;
+  onMisconfigured(provider: ModelName, error: ProviderError): void;
 }
 
 type Status =
-  /** No delta has come. */
+  /** No delta of the answer has come. */
   | 'connecting'
+  /** No delta of the answer has come, and the provider loads the model. */
+  | 'loading'
   /** Waits for the next delta. */
   | 'reading'
   /** Waits for the reader of the answer. */
@@ -106,6 +117,8 @@ class ProviderCall {
   /** Aborts the work of the provider. */
   readonly #controller = new AbortController();
   readonly #startedAt = performance.now();
+  /** When the time for the first delta of the answer began. */
+  #connectingSince = this.#startedAt;
   /** When the newest delta came, or the reader of the answer was ready again. */
   #lastActiveAt = this.#startedAt;
   #status: Status = 'connecting';
@@ -191,7 +204,7 @@ class ProviderCall {
   #take(delta: Delta): Promise<void> | undefined {
     const now = performance.now();
     this.#lastActiveAt = now;
-    if (this.#status === 'connecting') this.#answered();
+    if (this.#status !== 'reading') this.#beforeAnswer(delta, now);
     switch (delta.type) {
       case 'text':
         this.#measurement?.chunk(delta.text.length, now);
@@ -203,6 +216,9 @@ class ProviderCall {
         this.#measurement?.chunk(0, now);
         this.#calls.push(delta);
         return undefined;
+      case 'loading':
+      case 'loaded':
+        return undefined;
       case 'omitted':
         this.#sink.omitted(delta.messages);
         return undefined;
@@ -212,9 +228,22 @@ class ProviderCall {
     }
   }
 
-  #answered(): void {
-    this.#status = 'reading';
-    this.#permit?.answered();
+  /** A model that is loaded may still fail to answer, so its loading is no sign of health. */
+  #beforeAnswer(delta: Delta, now: number): void {
+    switch (delta.type) {
+      case 'loading':
+        this.#status = 'loading';
+        this.#sink.loading(this.#options.model);
+        break;
+      case 'loaded':
+        this.#status = 'connecting';
+        this.#connectingSince = now;
+        this.#sink.loaded(delta.ms);
+        break;
+      default:
+        this.#status = 'reading';
+        this.#permit?.answered();
+    }
     this.#checkDeadlines();
   }
 
@@ -277,7 +306,9 @@ class ProviderCall {
     if (error instanceof ProviderError && error.failure === 'misconfigured')
       this.#events.onMisconfigured(provider, error);
     const failure = toStreamError(error, provider);
-    if (this.#isFaultOfProvider(error, failure)) this.#permit?.failed(failure);
+    // It cost no time, and is over as soon as the provider knows.
+    if (error !== undefined && error === provider.problem) this.#permit?.abandoned();
+    else if (this.#isFaultOfProvider(error, failure)) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
     this.#end(errorType(error));
     this.#controller.abort(failure);
@@ -292,7 +323,8 @@ class ProviderCall {
     // A client can cause it, with a stop text that the answer begins with.
     if (error instanceof BlankAnswerError) return false;
     // A limit in all says nothing about a provider that kept sending.
-    if (code === 'provider_timeout') return this.#status === 'connecting';
+    if (code === 'provider_timeout')
+      return this.#status === 'connecting' || this.#status === 'loading';
     return code === 'provider_unavailable' || code === 'stalled' || code === 'truncated';
   }
 
@@ -319,18 +351,28 @@ class ProviderCall {
     if (error.failure !== 'unavailable' && error.failure !== 'busy') return undefined;
     const waitMs = (error.retryAfterMs ?? RETRY_WAIT_MS) + Math.random() * RETRY_JITTER_MS;
     const { firstChunkMs } = this.#options.deadlines;
-    const endsAt = this.#startedAt + orNever(firstChunkMs);
+    const endsAt = this.#connectingSince + orNever(firstChunkMs);
     return performance.now() + waitMs < endsAt ? waitMs : undefined;
   }
 
   /** When the call fails unless something comes. */
   #deadline(): number {
-    const { firstChunkMs, stallMs, totalMs } = this.#options.deadlines;
-    const silence =
-      this.#status === 'connecting'
-        ? this.#startedAt + orNever(firstChunkMs)
-        : this.#lastActiveAt + orNever(stallMs);
-    return Math.min(silence, this.#startedAt + orNever(totalMs));
+    return Math.min(
+      this.#silenceDeadline(),
+      this.#startedAt + orNever(this.#options.deadlines.totalMs),
+    );
+  }
+
+  #silenceDeadline(): number {
+    const { loadMs, firstChunkMs, stallMs } = this.#options.deadlines;
+    switch (this.#status) {
+      case 'connecting':
+        return this.#connectingSince + orNever(firstChunkMs);
+      case 'loading':
+        return this.#connectingSince + orNever(loadMs);
+      default:
+        return this.#lastActiveAt + orNever(stallMs);
+    }
   }
 
   /** Sets one timer and not one for each delta: it looks at the clock when it fires. */
@@ -345,7 +387,7 @@ class ProviderCall {
 
   #expired(): StreamError {
     const { provider, deadlines } = this.#options;
-    const { firstChunkMs, stallMs, totalMs } = deadlines;
+    const { loadMs, firstChunkMs, stallMs, totalMs } = deadlines;
     const fail = (code: 'provider_timeout' | 'stalled', reason: string): StreamError =>
       new StreamError(code, `unable to get an answer from ${provider.name}: ${reason}`);
     if (performance.now() - this.#startedAt >= orNever(totalMs))
@@ -353,6 +395,8 @@ class ProviderCall {
     switch (this.#status) {
       case 'connecting':
         return fail('provider_timeout', `it did not begin within ${firstChunkMs} ms`);
+      case 'loading':
+        return fail('provider_timeout', `it did not load the model within ${loadMs} ms`);
       case 'paused':
         return new StreamError(
           'cancelled',

@@ -1,9 +1,35 @@
 import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';
-import { detailOf, failureOf, refused, TooLongError } from '../failure.js';
+import { detailOf, failureOf, providerError, refused, TooLongError } from '../failure.js';
 import type { Response } from '../http.js';
 import { quote, textsOf } from '../quote.js';
 
 export const OLLAMA_ADVICE = 'Check that it is running (`ollama serve`), and OLLAMA_HOST';
+
+/** The model is not installed. */
+export class MissingModelError extends ProviderError {}
+
+export function missingModel(model: string): ProviderError {
+  const advice = pullAdvice(model);
+  return providerError('misconfigured', `ollama has no model named ${model}. ${advice}`, {
+    advice,
+  });
+}
+
+export function cannotChat(model: string): ProviderError {
+  const detail = `the model ${model} of ollama cannot chat. ${CHAT_ADVICE}`;
+  return providerError('misconfigured', detail, { advice: CHAT_ADVICE });
+}
+
+export function noModel(suggested: string): ProviderError {
+  const advice = `Install one, such as with \`ollama pull ${suggested}\``;
+  return providerError('misconfigured', `ollama has no model that can chat. ${advice}`, { advice });
+}
+
+function pullAdvice(model: string): string {
+  return `Install the model with \`ollama pull ${model}\`, or set OLLAMA_MODEL`;
+}
+
+const CHAT_ADVICE = 'Set OLLAMA_MODEL to a model that can chat';
 
 /** The model has no tools or no thinking. Ollama refuses the whole request, so it is asked without. */
 export class LacksError extends ProviderError {
@@ -34,6 +60,10 @@ export async function refusedAnswer(
     return new TooLongError(detailOf(refusal), status);
   }
   const error = refused({ ...refusal, failure: failureOfRefusal(status, said) });
+  if (status === 404 && said !== undefined) {
+    const { failure, message, detail, advice } = error;
+    return new MissingModelError(failure, message, { detail, advice, status });
+  }
   const lacks = /does not support (tools|thinking)/.exec(words)?.[1];
   if (status !== 400 || (lacks !== 'tools' && lacks !== 'thinking')) return error;
   return new LacksError(lacks, error);
@@ -43,13 +73,8 @@ export async function refusedAnswer(
 export async function refusedRequest(response: Response): Promise<ProviderError> {
   const { status } = response;
   const words = quote((await errorWords(response)) ?? '', []);
-  return refused({
-    provider: 'ollama',
-    failure: 'unavailable',
-    status,
-    words,
-    advice: 'Check OLLAMA_HOST',
-  });
+  const advice = isLoginRefused(status) ? LOGIN_ADVICE : 'Check OLLAMA_HOST';
+  return refused({ provider: 'ollama', failure: failureOf(status), status, words, advice });
 }
 
 /** `said` is undefined where something other than Ollama answers, such as a proxy. */
@@ -69,12 +94,18 @@ function adviceFor(status: number, said: string | undefined, model: string): { a
   if (status === 404) {
     return said === undefined
       ? { advice: 'No Ollama answers at this URL. Check OLLAMA_HOST' }
-      : { advice: `Install the model with \`ollama pull ${model}\`, or set OLLAMA_MODEL` };
+      : { advice: pullAdvice(model) };
   }
   if (said !== undefined && /does not support chat/.test(said)) {
-    return { advice: 'Set OLLAMA_MODEL to a model that can chat' };
+    return { advice: CHAT_ADVICE };
   }
-  return status === 401 || status === 403 ? { advice: 'Check the login in OLLAMA_HOST' } : {};
+  return isLoginRefused(status) ? { advice: LOGIN_ADVICE } : {};
+}
+
+const LOGIN_ADVICE = 'Check the login in OLLAMA_HOST';
+
+function isLoginRefused(status: number): boolean {
+  return status === 401 || status === 403;
 }
 
 /** The words of `{"error": "…"}`; undefined if the response has another form. */

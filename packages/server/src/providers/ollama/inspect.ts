@@ -1,23 +1,17 @@
-import { setMaxListeners } from 'node:events';
+import type { ShowResponse } from 'ollama';
 import { ProviderError } from '../provider.js';
 import { notUnderstood } from '../failure.js';
 import { isSchema } from '../json-schema.js';
 import { type OllamaAddress, toAddress } from './address.js';
 import { connect, type Refuse } from './client.js';
-import { OLLAMA_ADVICE, refusedAnswer, refusedRequest } from './errors.js';
+import { MissingModelError, OLLAMA_ADVICE, refusedAnswer, refusedRequest } from './errors.js';
 
-/** The version and the models of an Ollama. */
-export interface OllamaInspection {
-  version: string | undefined;
-  /** Newest first, as Ollama lists them; at most 50. */
-  models: readonly OllamaModel[];
-}
-
+/** A model that is installed. */
 export interface OllamaModel {
   /** As `OLLAMA_MODEL` takes it. */
   name: string;
-  /** When the model was installed or replaced, as ISO 8601. */
-  modifiedAt: string;
+  /** When the model was installed or replaced, as ISO 8601; undefined if Ollama does not tell. */
+  modifiedAt: string | undefined;
   /** Such as `completion`, `tools`, `thinking`, `embedding`; empty if Ollama does not tell. */
   capabilities: readonly string[];
   /** The most tokens that the model can read; Ollama may be set to fewer. */
@@ -27,36 +21,62 @@ export interface OllamaModel {
 const MAX_MODELS = 50;
 
 /**
- * Asks an Ollama what it is and which models it has.
+ * The version of an Ollama.
  *
- * @throws {ProviderError} `unavailable` when no Ollama answers there.
+ * @throws {ProviderError} `unavailable` when no Ollama answers there; `misconfigured` when the login is
+ * refused, or the URL is not Ollama's.
  * @throws `signal.reason` when it aborts.
  */
-export function inspectOllama(host: string, signal: AbortSignal): Promise<OllamaInspection> {
+export function ollamaVersion(host: string, signal: AbortSignal): Promise<string> {
   return ask(host, signal, async (client) => {
-    const [{ version }, { models }] = await Promise.all([client().version(), client().list()]);
-    const newest = models.slice(0, MAX_MODELS);
-    const described = await Promise.all(newest.map((model) => describe(client(), model)));
-    return {
-      version: typeof version === 'string' ? version : undefined,
-      models: described.filter((model) => model !== undefined),
-    };
-  });
-}
-
-/** The names of the models that are installed, newest first. Throws as `inspectOllama` does. */
-export function ollamaModels(host: string, signal: AbortSignal): Promise<string[]> {
-  return ask(host, signal, async (client) => {
-    const { models } = await client().list();
-    return models.map(({ name }) => name);
+    const { version } = await client().version();
+    if (typeof version !== 'string') throw notUnderstood('ollama', OLLAMA_ADVICE);
+    return version;
   });
 }
 
 /**
- * Asks if a model is in memory. Ollama answers at once, also while it loads a model. Throws as
- * `inspectOllama` does.
+ * Looks for a model: the one with this name, or the newest one that can chat. Throws as `ollamaVersion`
+ * does.
  *
- * @returns true if the model is loaded.
+ * @returns undefined if there is none.
+ */
+export function findModel(
+  host: string,
+  name: string | undefined,
+  signal: AbortSignal,
+): Promise<OllamaModel | undefined> {
+  return ask(host, signal, async (client) => {
+    const show = (model: string): Promise<OllamaModel | undefined> =>
+      describe(
+        client((response) => refusedAnswer(response, model, NO_PROMPT)),
+        model,
+      );
+    if (name !== undefined) return show(name);
+    const { models } = await client().list();
+    if (!Array.isArray(models)) throw notUnderstood('ollama', OLLAMA_ADVICE);
+    // Ollama lists the newest first.
+    for (const listed of models.slice(0, MAX_MODELS)) {
+      const model = await show(listed.name);
+      if (model !== undefined && isChosen(model)) return model;
+    }
+    return undefined;
+  });
+}
+
+/** False only if Ollama says so. */
+export function canChat({ capabilities }: OllamaModel): boolean {
+  return capabilities.length === 0 || capabilities.includes('completion');
+}
+
+/** An Ollama that does not tell capabilities has embedding models all the same. */
+function isChosen(model: OllamaModel): boolean {
+  return canChat(model) && (model.capabilities.length > 0 || !/embed|bert/i.test(model.name));
+}
+
+/**
+ * Whether Ollama has the model in memory. It answers at once, also while it loads a model. Throws as
+ * `ollamaVersion` does.
  */
 export function isLoaded(host: string, model: string, signal: AbortSignal): Promise<boolean> {
   return ask(host, signal, async (client) => {
@@ -66,8 +86,8 @@ export function isLoaded(host: string, model: string, signal: AbortSignal): Prom
 }
 
 /**
- * Loads the model into memory, and resolves when it is there. `keepAlive` is how long it stays after its
- * last use, as Ollama takes it. Throws as `inspectOllama` does.
+ * Loads the model into memory as a request with these options would, and resolves when it is there. Throws
+ * as `ollamaVersion` does.
  *
  * @throws {ProviderError} `misconfigured` when the model is missing or cannot chat.
  */
@@ -75,12 +95,17 @@ export async function loadModel(
   host: string,
   model: string,
   signal: AbortSignal,
-  keepAlive?: string | number,
+  {
+    keepAlive,
+    numCtx,
+  }: { keepAlive?: string | number | undefined; numCtx?: number | undefined } = {},
 ): Promise<void> {
   const request = {
     model,
     messages: [],
     ...(keepAlive !== undefined && { keep_alive: keepAlive }),
+    // Ollama loads the model again for a request with another size of the context.
+    ...(numCtx !== undefined && { options: { num_ctx: numCtx } }),
   };
   const refuse: Refuse = (response) => refusedAnswer(response, model, NO_PROMPT);
   const { done } = await ask(host, signal, (client) => client(refuse).chat(request));
@@ -99,8 +124,6 @@ async function ask<T>(
   signal.throwIfAborted();
   const address: OllamaAddress = toAddress(host);
   const upstream = new AbortController();
-  // One for each request that is open.
-  setMaxListeners(MAX_MODELS + 1, upstream.signal);
   const abort = (): void => upstream.abort(signal.reason);
   signal.addEventListener('abort', abort);
   try {
@@ -114,26 +137,26 @@ async function ask<T>(
   }
 }
 
-/** @returns undefined if the model was removed after it was listed. */
-async function describe(
-  client: Client,
-  { name, modified_at: modifiedAt }: { name: string; modified_at: Date | string },
-): Promise<OllamaModel | undefined> {
+/** @returns undefined if the model is not installed. */
+async function describe(client: Client, name: string): Promise<OllamaModel | undefined> {
   const shown = await client.show({ model: name }).catch((error: unknown) => {
+    if (error instanceof MissingModelError) return undefined;
     // A proxy may keep this path back; the model can be used all the same.
-    if (error instanceof ProviderError && error.status !== undefined) return error.status;
+    if (error instanceof ProviderError && error.status !== undefined) return {};
     throw error;
   });
-  if (shown === 404) return undefined;
-  const { capabilities, model_info: info } =
-    typeof shown === 'number' ? { capabilities: [], model_info: undefined } : shown;
+  if (shown === undefined) return undefined;
+  const { capabilities, model_info: info, modified_at: modifiedAt }: Shown = shown;
   return {
     name,
-    modifiedAt: String(modifiedAt),
+    modifiedAt: modifiedAt === undefined ? undefined : String(modifiedAt),
     capabilities: Array.isArray(capabilities) ? capabilities : [],
     contextLength: contextLength(info),
   };
 }
+
+/** As the wire has it: any field may be absent. */
+type Shown = Partial<Pick<ShowResponse, 'capabilities' | 'model_info' | 'modified_at'>>;
 
 /** The key begins with the architecture, such as `llama.context_length`. */
 function contextLength(info: unknown): number | undefined {

@@ -79,8 +79,9 @@ describe('an answer', () => {
 
   it('keeps an intent that upstream repeats out of its errors', async () => {
     const { url } = await startUpstream(({ body }, response) => {
-      const { messages } = body as { messages: { content: string }[] };
-      const error = `unable to read ${messages.at(-1)?.content.match(/river-[-\w]+/)?.[0]}`;
+      // The server looks at the model with requests of its own.
+      const { messages } = (body ?? {}) as { messages?: { content: string }[] };
+      const error = `unable to read ${messages?.at(-1)?.content.match(/river-[-\w]+/)?.[0]}`;
       response.writeHead(400, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ error }));
     });
@@ -161,6 +162,23 @@ describe('an answer', () => {
 
   it('ends as `too_large` past the longest answer allowed', async () => {
     const llm = serviceOf(answers('long', 'x'.repeat(200)), { limits: { maxResponseUnits: 100 } });
+    const entries = await entriesOf(llm.generateResponseStream(ASK));
+    expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'too_large' });
+  });
+
+  it('ends at once past that length, also if the provider does not stop', async () => {
+    const deaf: Provider = {
+      name: 'deaf',
+      model: 'm',
+      async *stream() {
+        try {
+          yield { type: 'text', text: 'x'.repeat(200) };
+        } finally {
+          await new Promise(() => {});
+        }
+      },
+    };
+    const llm = serviceOf(deaf, { limits: { maxResponseUnits: 100 } });
     const entries = await entriesOf(llm.generateResponseStream(ASK));
     expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'too_large' });
   });

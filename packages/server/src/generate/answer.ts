@@ -1,5 +1,4 @@
 import { createHash, type Hash } from 'node:crypto';
-import { addAbortListener } from 'node:events';
 import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
 import type { EntrySink, StartEntry, ToolCallEntry, ToolResultEntry } from '../entry.js';
 import type { Logger } from '../observe/logger.js';
@@ -28,13 +27,14 @@ type Outcome =
 /** Text is hashed in pieces of this many UTF-16 units, because each call of the hash has a fixed cost. */
 const HASHED_UNITS = 256;
 
-/** One answer: writes its entries, and reports it once it has ended. */
+/**
+ * One answer: writes its entries, and reports it once it has ended. Writing throws `too_large` once the
+ * answer is longer than allowed.
+ */
 export class Answer implements AnswerSink {
   /** Gives the answer that the cache has of a provider; nothing until it is set. */
   lookUp: (provider: ModelName) => CachedAnswer | undefined = () => undefined;
   readonly #options: AnswerOptions;
-  readonly #controller = new AbortController();
-  readonly #unlink: Disposable | undefined;
   readonly #startedAt = performance.now();
   #loadMs: number | undefined;
   #firstChunkMs: number | undefined;
@@ -46,7 +46,8 @@ export class Answer implements AnswerSink {
   #turnStart = 0;
   #lastText = '';
   #isLaterTurn = false;
-  #hash: Hash = createHash('sha256');
+  /** Of the text so far; undefined before the first piece that is hashed. */
+  #hash: Hash | undefined;
   #unhashed = '';
   #toolCalls = 0;
   #toolUnits = 0;
@@ -54,17 +55,8 @@ export class Answer implements AnswerSink {
   #omittedMessages = 0;
 
   constructor(options: AnswerOptions) {
-    const { signal, metrics } = options;
     this.#options = options;
-    if (signal?.aborted) this.#controller.abort(signal.reason);
-    else if (signal !== undefined)
-      this.#unlink = addAbortListener(signal, () => this.#controller.abort(signal.reason));
-    metrics.active.add(1);
-  }
-
-  /** Aborts as the caller's signal does, and when the answer is longer than allowed. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
+    options.metrics.active.add(1);
   }
 
   get length(): number {
@@ -141,7 +133,7 @@ export class Answer implements AnswerSink {
 
   #write(text: string): Promise<void> | undefined {
     const length = this.#length + text.length;
-    if (!this.#fits(length + this.#toolUnits)) return undefined;
+    this.#checkSize(length + this.#toolUnits);
     this.#length = length;
     this.#unhashed += text;
     if (this.#unhashed.length >= HASHED_UNITS) this.#hashText();
@@ -155,7 +147,7 @@ export class Answer implements AnswerSink {
   /** Writes the call of a tool, or what came of it. */
   tool(entry: ToolCallEntry | ToolResultEntry): Promise<void> | undefined {
     const toolUnits = this.#toolUnits + JSON.stringify(entry).length;
-    if (!this.#fits(this.#length + toolUnits)) return undefined;
+    this.#checkSize(this.#length + toolUnits);
     this.#toolUnits = toolUnits;
     if (entry.type === 'tool_call') this.#toolCalls += 1;
     return this.#options.sink.write(entry);
@@ -174,7 +166,7 @@ export class Answer implements AnswerSink {
   end(finishReason: FinishReason, usage: Usage): void {
     if (this.#start === undefined) throw new Error('an attempt begins before its end');
     const { source, provider, model } = this.#start;
-    this.#hashText(true);
+    const digest = this.#hashText(true).digest('hex');
     this.#outcome = { type: 'end', finishReason };
     void this.#options.sink.write({
       type: 'end',
@@ -183,7 +175,7 @@ export class Answer implements AnswerSink {
       model,
       finishReason,
       totalLength: this.#length,
-      digest: this.#hash.digest('hex'),
+      digest,
       usage,
       timing: {
         ...(this.#loadMs !== undefined && { load_ms: this.#loadMs }),
@@ -202,7 +194,6 @@ export class Answer implements AnswerSink {
 
   /** Logs and counts the answer, also one that its caller gave up. To be called once. */
   report(): void {
-    this.#unlink?.[Symbol.dispose]();
     const { logger, metrics } = this.#options;
     const outcome = this.#outcomeName();
     const totalMs = this.#elapsedMs();
@@ -241,7 +232,7 @@ export class Answer implements AnswerSink {
     this.#turnStart = 0;
     this.#lastText = '';
     this.#unhashed = '';
-    if (this.#start !== undefined) this.#hash = createHash('sha256');
+    this.#hash = undefined;
     this.#start = {
       type: 'start',
       attempt: (this.#start?.attempt ?? 0) + 1,
@@ -254,25 +245,24 @@ export class Answer implements AnswerSink {
     void this.#options.sink.write(this.#start);
   }
 
-  /** Ends the answer if it has more units than allowed. */
-  #fits(units: number): boolean {
+  /** @throws {StreamError} too_large, if the answer has more units than allowed. */
+  #checkSize(units: number): void {
     const { maxUnits } = this.#options;
-    if (units <= maxUnits) return true;
-    this.#controller.abort(
-      new StreamError(
-        'too_large',
-        `unable to finish the answer: it passed ${maxUnits} UTF-16 units; ask for less at a time`,
-      ),
+    if (units <= maxUnits) return;
+    throw new StreamError(
+      'too_large',
+      `unable to finish the answer: it passed ${maxUnits} UTF-16 units; ask for less at a time`,
     );
-    return false;
   }
 
   /** Keeps back half of a surrogate pair, which cannot be encoded alone. */
-  #hashText(isLast = false): void {
+  #hashText(isLast = false): Hash {
     const text = this.#unhashed;
     const end = isLast || !endsInHighSurrogate(text) ? text.length : text.length - 1;
+    this.#hash ??= createHash('sha256');
     this.#hash.update(text.slice(0, end));
     this.#unhashed = text.slice(end);
+    return this.#hash;
   }
 
   #noteFirstChunk(): void {

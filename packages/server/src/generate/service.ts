@@ -167,7 +167,7 @@ export class LlmService {
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
-        signal: answer.signal,
+        signal: signal ?? new AbortController().signal,
         preemption,
       };
       const turn = await answerWithTools(this.#failover, prompt, this.#toolbox, requester, answer);

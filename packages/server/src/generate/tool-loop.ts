@@ -47,7 +47,7 @@ export async function answerWithTools(
     }));
     const { raw } = turn;
     const said = { text: answer.readTurn(), toolCalls: calls, ...(raw && { raw }) };
-    const results = await runTogether(calls, toolbox, answer);
+    const results = await runTogether(calls, toolbox, answer, requester.signal);
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
     // The provider that called the tools goes on: calls may be signed, and mean nothing to those before it.
     caller = turn.provider;
@@ -60,8 +60,8 @@ async function runTogether(
   calls: readonly ToolCall[],
   { tools, limits, onFailure }: Toolbox,
   answer: Answer,
+  signal: AbortSignal,
 ): Promise<ToolResult[]> {
-  const { signal } = answer;
   for (const { callId, name, arguments: args } of calls)
     await answer.tool({ type: 'tool_call', callId, name, arguments: args });
   const controller = new AbortController();

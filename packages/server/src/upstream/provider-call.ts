@@ -190,7 +190,14 @@ class ProviderCall {
     this.#measurement = this.#events.onCall(provider);
     for await (const delta of provider.stream(prompt, this.#controller.signal)) {
       if (this.#status === 'ended') return;
-      const full = this.#take(delta);
+      let full: Promise<void> | undefined;
+      try {
+        full = this.#take(delta);
+      } catch (error) {
+        if (error instanceof ProviderError) throw error;
+        // The sink refuses what came. Its reader does not wait until the provider has stopped.
+        return this.#fail(error);
+      }
       if (full !== undefined) await this.#pauseUntil(full);
       // A delta may end the call.
       if (this.#hasEnded()) return;

@@ -3,7 +3,7 @@ import { EVENT } from '@rivulet/protocol';
 import type { Authenticate } from '@rivulet/server';
 import { filter, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { backoffMs } from '../../packages/client/src/backoff.js';
+import { backoffMs } from '../../packages/client/src/connection/backoff.js';
 import { attachedServer } from '../harness/attached.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect } from '../harness/plain-client.js';

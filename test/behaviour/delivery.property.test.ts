@@ -1,11 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type Frame as ReceivedFrame,
-  NOTHING,
-  receive,
-  type Received,
-} from '../../packages/client/src/receive.js';
+import { type Frame as ReceivedFrame } from '../../packages/client/src/connection/frame.js';
+import { NOTHING, receive, type Received } from '../../packages/client/src/answer/receive.js';
 import { createLogView } from '../../packages/server/src/deliver/log-view.js';
 import { createLog, type Log } from '../../packages/server/src/deliver/log.js';
 import type { Entry } from '../../packages/server/src/entry.js';

@@ -8,7 +8,7 @@ import {
   LOOKING,
   type Reader,
   replied,
-} from '../../packages/client/src/reader.js';
+} from '../../packages/client/src/answer/reader.js';
 
 const OPENING: Reader = { status: 'opening', isBack: false };
 const READING: Reader = { status: 'reading', hadEnded: false };

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { type Frame } from '../../packages/client/src/connection/frame.js';
 import {
-  type Frame,
   NOTHING,
   receive,
   receiveAhead,
   type Received,
   withoutEnd,
-} from '../../packages/client/src/receive.js';
+} from '../../packages/client/src/answer/receive.js';
 
 const START: Frame['entry'] = {
   type: 'start',

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createWatchdog } from '../../packages/client/src/watchdog.js';
+import { createWatchdog } from '../../packages/client/src/connection/watchdog.js';
 
 describe('the watchdog of a connection', () => {
   const probe = vi.fn<() => void>();

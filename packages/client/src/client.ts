@@ -1,9 +1,9 @@
 import { createMemory } from './cache/memory.js';
-import { coldStream } from './cold-stream.js';
-import { createConnection } from './connection.js';
+import { coldStream } from './answer/cold-stream.js';
+import { createConnection } from './connection/connection.js';
 import { randomId } from './random-id.js';
-import { LiveResponse, type Surroundings } from './response.js';
-import { createRunning } from './running.js';
+import { LiveResponse, type Surroundings } from './answer/live-answer.js';
+import { createRunning } from './answer/active-answers.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */

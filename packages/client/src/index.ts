@@ -8,7 +8,7 @@ export type {
   Usage,
 } from '@rivulet/protocol';
 export { createClient } from './client.js';
-export { snapshots, type StreamSnapshot, text } from './operators.js';
-export { perFrame } from './per-frame.js';
-export { smooth } from './smooth.js';
+export { snapshots, type StreamSnapshot, text } from './operators/operators.js';
+export { perFrame } from './operators/per-frame.js';
+export { smooth } from './operators/smooth.js';
 export type * from './types.js';

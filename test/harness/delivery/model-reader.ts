@@ -4,11 +4,13 @@ import {
   decode,
   decodeShort,
   type Frame as ReceivedFrame,
+} from '../../../packages/client/src/connection/frame.js';
+import {
   NOTHING,
   receive,
   receiveAhead,
   type Received,
-} from '../../../packages/client/src/receive.js';
+} from '../../../packages/client/src/answer/receive.js';
 import type { Frame } from '../../../packages/server/src/deliver/log.js';
 import type { Flushable } from '../../../packages/server/src/deliver/pace.js';
 import type { Sink } from '../../../packages/server/src/deliver/reader.js';

@@ -1,4 +1,4 @@
-import type { Received } from '../../../packages/client/src/receive.js';
+import type { Received } from '../../../packages/client/src/answer/receive.js';
 import type { Entry } from '../../../packages/server/src/entry.js';
 
 type Mark = Exclude<Entry, { type: 'text' }>;

@@ -1,5 +1,5 @@
 import { BehaviorSubject, Observable, Subscription } from 'rxjs';
-import { perFrame } from '../per-frame.js';
+import { perFrame } from '../operators/per-frame.js';
 import type { Answer, AnswerSnapshot, AnswerRequest, Client } from '../types.js';
 
 /** What a view shows: the answer as it stands, or `idle` while nothing was asked. */

@@ -1,4 +1,4 @@
-import type { Received } from '../receive.js';
+import type { Received } from '../answer/receive.js';
 import type { Answer } from '../types.js';
 import type { LocalStore } from './local-store.js';
 import type { Keeping } from './response-cache.js';

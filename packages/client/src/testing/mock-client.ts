@@ -1,5 +1,5 @@
 import { BehaviorSubject, distinctUntilKeyChanged, ReplaySubject } from 'rxjs';
-import { type ColdSource, coldStream } from '../cold-stream.js';
+import { type ColdSource, coldStream } from '../answer/cold-stream.js';
 import type { ActiveAnswer, AnswerRequest, Client, ConnectionStatus } from '../types.js';
 import { playScript } from './play-script.js';
 import type { Script } from './script.js';

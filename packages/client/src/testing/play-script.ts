@@ -1,10 +1,10 @@
 import { StreamError } from '@rivulet/protocol';
 import { asyncScheduler, concatMap, from, map, ReplaySubject, Subscription, timer } from 'rxjs';
-import { createAnswer } from '../answer.js';
-import type { ColdSource } from '../cold-stream.js';
-import { NOTHING } from '../receive.js';
-import { receiveEvent } from '../receive-event.js';
-import { isFinal, isSame, type Phase, snapshotOf } from '../snapshot.js';
+import { createAnswer } from '../answer/answer.js';
+import type { ColdSource } from '../answer/cold-stream.js';
+import { NOTHING } from '../answer/receive.js';
+import { receiveEvent } from '../answer/receive-event.js';
+import { isFinal, isSame, type Phase, snapshotOf } from '../answer/snapshot.js';
 import type { AnswerSnapshot, AnswerTiming, AnswerRequest, ResponseEvent } from '../types.js';
 import type { Script, Step } from './script.js';
 

@@ -1,6 +1,6 @@
 import { StreamError, type WireError } from '@rivulet/protocol';
 import type { Phase } from './snapshot.js';
-import type { AnswerTiming } from './types.js';
+import type { AnswerTiming } from '../types.js';
 
 /** Why an answer ends without being whole: what the server said, or what the client found. */
 export type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean };

@@ -1,5 +1,5 @@
 import { receive, receiveAhead, type Received } from './receive.js';
-import type { ResponseEvent } from './types.js';
+import type { ResponseEvent } from '../types.js';
 
 /** What an event adds to what was received before it: the way back from events to states. */
 export function receiveEvent(received: Received, event: ResponseEvent): Received {

@@ -1,5 +1,5 @@
-import { NOTHING, type Received } from '../receive.js';
-import type { KeptAnswer } from './response-cache.js';
+import { NOTHING, type Received } from './receive.js';
+import type { KeptAnswer } from '../cache/response-cache.js';
 
 /** What may be kept of an answer that is whole: only a clean one that depends on its question alone. */
 export function keepable({ attempt, terminal, text, tools }: Received): KeptAnswer | undefined {

@@ -8,7 +8,7 @@ import type {
   ResponseEvent,
   ToolResultEvent,
   ToolUse,
-} from './types.js';
+} from '../types.js';
 
 /** How an answer stands, apart from what was received of it. */
 export type Phase =

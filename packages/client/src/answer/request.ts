@@ -7,7 +7,7 @@ import {
   type StreamStartRequest,
   type ContextMessage,
 } from '@rivulet/protocol';
-import type { AnswerRequest, AnswerOptions } from './types.js';
+import type { AnswerRequest, AnswerOptions } from '../types.js';
 
 /** Offset units that the server may send beyond what was acknowledged. */
 export const WINDOW_UNITS = 16_384;

@@ -1,7 +1,7 @@
 import { type ErrorReply, EVENT, type StreamReply, type WireError } from '@rivulet/protocol';
-import type { Connection } from './connection.js';
+import type { Connection } from '../connection/connection.js';
 import { CLIENT_CLOSED, type Failure, GARBLED, INTERRUPTED } from './failure.js';
-import type { Link, OpenRequest } from './link.js';
+import type { Link, OpenRequest } from '../connection/link.js';
 import {
   cameBack,
   ended,
@@ -12,16 +12,8 @@ import {
   type Reader,
   replied,
 } from './reader.js';
-import {
-  type End,
-  type Frame,
-  isWhole,
-  knownError,
-  NOTHING,
-  receive,
-  receiveAhead,
-  type Received,
-} from './receive.js';
+import { type End, type Frame, knownError } from '../connection/frame.js';
+import { isWhole, NOTHING, receive, receiveAhead, type Received } from './receive.js';
 import { type StartRequest, WINDOW_UNITS } from './request.js';
 
 /** There is more, or a connection again, or none; or the question may not be asked before `retryAt`. */

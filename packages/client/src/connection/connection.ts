@@ -13,12 +13,12 @@ import {
 import { Observable } from 'rxjs';
 import { backoffMs } from './backoff.js';
 import { browserId } from './browser-id.js';
-import { createLatest } from './latest.js';
+import { createLatest } from '../latest.js';
 import type { Link } from './link.js';
-import { decode, decodeShort, knownError } from './receive.js';
+import { decode, decodeShort, knownError } from './frame.js';
 import { createSession } from './session.js';
 import { CONNECT_TIMEOUT_MS, createSocket, openSocket, type Socket } from './socket.js';
-import type { ClientOptions, ConnectionStatus } from './types.js';
+import type { ClientOptions, ConnectionStatus } from '../types.js';
 import { onWake } from './wake.js';
 import { createWatchdog } from './watchdog.js';
 

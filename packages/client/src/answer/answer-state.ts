@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
-import { createLatest } from './latest.js';
+import { createLatest } from '../latest.js';
 import { isFinal, isSame } from './snapshot.js';
-import type { AnswerSnapshot } from './types.js';
+import type { AnswerSnapshot } from '../types.js';
 
 /** The newest snapshot of one answer, and who is told of each. */
 export class SnapshotState {

@@ -1,8 +1,8 @@
 import { distinctUntilChanged, map, type OperatorFunction, scan } from 'rxjs';
-import { NOTHING, type Received } from './receive.js';
-import { receiveEvent } from './receive-event.js';
-import { type Phase, snapshotOf } from './snapshot.js';
-import type { AnswerSnapshot, ResponseEvent } from './types.js';
+import { NOTHING, type Received } from '../answer/receive.js';
+import { receiveEvent } from '../answer/receive-event.js';
+import { type Phase, snapshotOf } from '../answer/snapshot.js';
+import type { AnswerSnapshot, ResponseEvent } from '../types.js';
 
 /** The whole text so far, each time it grows; a new attempt begins it again. */
 export function text(): OperatorFunction<ResponseEvent, string> {

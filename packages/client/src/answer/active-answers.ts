@@ -1,9 +1,9 @@
 import { LIMITS } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
-import type { Journal, Journalled } from './cache/journal.js';
-import type { Connection } from './connection.js';
-import { createLatest } from './latest.js';
-import type { ActiveAnswer, Answer } from './types.js';
+import type { Journal, Journalled } from '../cache/journal.js';
+import type { Connection } from '../connection/connection.js';
+import { createLatest } from '../latest.js';
+import type { ActiveAnswer, Answer } from '../types.js';
 
 /** An answer that this client reads. */
 export interface RunningAnswer extends Journalled {

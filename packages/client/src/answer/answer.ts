@@ -1,7 +1,7 @@
 import { Observable } from 'rxjs';
 import { iterate } from './iterate.js';
 import { eventsBetween, eventsOf, failureOf, isFinal } from './snapshot.js';
-import type { Answer, AnswerSnapshot, ResponseEvent } from './types.js';
+import type { Answer, AnswerSnapshot, ResponseEvent } from '../types.js';
 
 /**
  * The face of one response, drawn from its states alone: `state$` replays the newest, and completes

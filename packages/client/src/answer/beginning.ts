@@ -1,8 +1,8 @@
-import type { JournalEntry } from './cache/journal.js';
-import type { Memory } from './cache/memory.js';
-import type { KeptAnswer, Keeping } from './cache/response-cache.js';
+import type { JournalEntry } from '../cache/journal.js';
+import type { Memory } from '../cache/memory.js';
+import type { KeptAnswer, Keeping } from '../cache/response-cache.js';
 import type { StartRequest } from './request.js';
-import type { CacheMode } from './types.js';
+import type { CacheMode } from '../types.js';
 
 /**
  * What an answer begins with.

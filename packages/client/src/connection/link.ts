@@ -6,7 +6,7 @@ import type {
   StreamStartRequest,
   WireError,
 } from '@rivulet/protocol';
-import type { Frame } from './receive.js';
+import type { Frame } from './frame.js';
 
 /** What has a server send a stream. */
 export type OpenRequest = (StreamStartRequest | StreamResumeRequest) & {

@@ -1,20 +1,21 @@
 import { createAnswer } from './answer.js';
 import { SnapshotState } from './answer-state.js';
 import { type Beginning, beginningOfAsk, beginningOfAttach } from './beginning.js';
-import type { JournalEntry } from './cache/journal.js';
-import { keepable, receivedOf } from './cache/keepable.js';
-import type { Memory } from './cache/memory.js';
-import type { KeptAnswer, Keeping } from './cache/response-cache.js';
-import type { Connection } from './connection.js';
-import { Cursor, type CursorListener, type Moved } from './cursor.js';
+import type { JournalEntry } from '../cache/journal.js';
+import { keepable, receivedOf } from './keepable.js';
+import type { Memory } from '../cache/memory.js';
+import type { KeptAnswer, Keeping } from '../cache/response-cache.js';
+import type { Connection } from '../connection/connection.js';
+import { Cursor, type CursorListener, type Moved } from './stream-reader.js';
 import { type Failure, NO_QUESTION, NOT_KEPT, phaseOfFailure } from './failure.js';
-import { randomId } from './random-id.js';
-import { type End, withoutEnd } from './receive.js';
+import { randomId } from '../random-id.js';
+import { type End } from '../connection/frame.js';
+import { withoutEnd } from './receive.js';
 import { refusal, type StartRequest, startRequest } from './request.js';
-import type { Running, RunningAnswer } from './running.js';
+import type { Running, RunningAnswer } from './active-answers.js';
 import { type Phase, snapshotOf } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
-import type { Answer, AnswerSnapshot, AnswerRequest, CacheMode } from './types.js';
+import type { Answer, AnswerSnapshot, AnswerRequest, CacheMode } from '../types.js';
 
 /** What a response needs of its client. */
 export interface Surroundings {

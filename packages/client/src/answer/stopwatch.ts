@@ -1,4 +1,4 @@
-import type { AnswerTiming } from './types.js';
+import type { AnswerTiming } from '../types.js';
 
 /** The times of one answer, from its ask on. */
 export interface Stopwatch {

@@ -1,6 +1,6 @@
 import { Observable, type Subscriber } from 'rxjs';
-import type { LiveResponse } from './response.js';
-import type { ResponseEvent } from './types.js';
+import type { LiveResponse } from './live-answer.js';
+import type { ResponseEvent } from '../types.js';
 
 /** What a stream needs of a response. */
 export type ColdSource = Pick<LiveResponse, 'answer' | 'release' | 'resume' | 'wasGivenUp'>;

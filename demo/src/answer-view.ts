@@ -22,6 +22,7 @@ const words: Record<AnswerStatus, string> = {
   done: 'Answer complete',
   cancelled: 'Stopped',
   failed: 'Failed',
+  released: 'Released',
 };
 
 /** An article with the question and whatever becomes of its answer. */

@@ -38,7 +38,7 @@ const words = map(({ status, text }: { status: string; text: string }) => `${sta
 describe('a view that asks', () => {
   it('is idle, then follows its answer to the end', () => {
     play(SCRIPT, (asker, asked, { expectObservable, flush }) => {
-      timer(10).subscribe(() => asker.ask('q'));
+      timer(10).subscribe(() => asker.actions.ask('q'));
       expectObservable(asker.state$.pipe(words)).toBe('a 9ms b 99ms c 2999ms d 99ms e', {
         a: 'idle: ',
         b: 'waiting: ',
@@ -53,7 +53,7 @@ describe('a view that asks', () => {
 
   it('asks once when it is mounted twice, as StrictMode does', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
+      asker.actions.ask('q');
       asker.state$.subscribe().unsubscribe();
       asker.state$.subscribe();
       flush();
@@ -64,7 +64,7 @@ describe('a view that asks', () => {
 
   it('leaves its answer when it is unmounted, and reads on when it is back in time', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
+      asker.actions.ask('q');
       const mounted = asker.state$.subscribe();
       timer(500).subscribe(() => mounted.unsubscribe());
       timer(2_400).subscribe(() => asker.state$.subscribe());
@@ -76,13 +76,13 @@ describe('a view that asks', () => {
 
   it('finds its answer cancelled when it is back too late, and can ask again', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
+      asker.actions.ask('q');
       const mounted = asker.state$.subscribe();
       timer(500).subscribe(() => mounted.unsubscribe());
       timer(2_600).subscribe(() => {
         asker.state$.subscribe();
         expect(asker.getSnapshot()).toMatchObject({ status: 'cancelled', text: 'Where' });
-        asker.retry();
+        asker.actions.retry();
       });
       flush();
       expect(asked).toEqual(['q', 'q']);
@@ -92,10 +92,10 @@ describe('a view that asks', () => {
 
   it('asks nothing before it is mounted, nor what was stopped before', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
+      asker.actions.ask('q');
       expect(asked).toEqual([]);
       expect(asker.getSnapshot().status).toBe('idle');
-      asker.stop();
+      asker.actions.stop();
       asker.state$.subscribe();
       flush();
       expect(asked).toEqual([]);
@@ -107,7 +107,7 @@ describe('a view that asks', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
       const seen: string[] = [];
       asker.state$.pipe(words).subscribe((state) => seen.push(state));
-      asker.ask('q');
+      asker.actions.ask('q');
       timer(200).subscribe(() => asker.state$.subscribe().unsubscribe());
       flush();
       expect(asked).toEqual(['q']);
@@ -127,7 +127,7 @@ describe('a view that asks', () => {
       expect(asker.getSnapshot()).toBe(idle);
       expect(Object.isFrozen(idle)).toBe(true);
       asker.state$.subscribe();
-      asker.ask('q');
+      asker.actions.ask('q');
       const waiting = asker.getSnapshot();
       expect(Object.keys(waiting)).toEqual(Object.keys(idle));
       flush();
@@ -144,12 +144,12 @@ describe('a view that asks', () => {
       firstValueFrom(asker.state$.pipe(filter((s) => s.text === text && s.status === status)));
     const subscription = asker.state$.subscribe();
     const [running] = await firstValueFrom(client.active$);
-    asker.resume(running!.id);
+    asker.actions.resume(running!.id);
     expect(await stateWhen('Where', 'streaming')).toMatchObject({ id: before.id });
-    asker.stop();
+    asker.actions.stop();
     await stateWhen('Where', 'cancelled');
     expect(await before.result).toMatchObject({ status: 'cancelled' });
-    asker.retry();
+    asker.actions.retry();
     expect(questionOf((await nextCall()).prompt)).toBe('What is a delta?');
     subscription.unsubscribe();
   });

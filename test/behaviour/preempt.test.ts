@@ -382,10 +382,10 @@ describe('a reader that asks something else', () => {
     const b = client.start({ query: 'b' });
     await snapshotWhen(b, ({ ahead }) => ahead === 1);
     a.release();
-    a.resume();
-    await snapshotWhen(a, ({ status }) => status === 'waiting');
+    const again = client.resume(a.id);
+    await snapshotWhen(again, ({ status }) => status === 'waiting');
     answer(call);
-    expect(await a.result).toMatchObject({ status: 'done', text: 'a' });
+    expect(await again.result).toMatchObject({ status: 'done', text: 'a' });
   });
 
   it('leaves a wait that tells others to move up', async () => {

@@ -15,39 +15,45 @@ export type AnswerSource = 'model' | 'server-cache' | 'browser-cache';
 export type CacheMode = 'default' | 'reload' | 'no-store' | 'only-if-cached';
 
 export interface AnswerOptions {
-  temperature?: number;
-  topP?: number;
-  topK?: number;
+  temperature?: number | undefined;
+  topP?: number | undefined;
+  topK?: number | undefined;
   /** Tokens; the server's own limit holds when it is smaller. */
-  maxTokens?: number;
+  maxTokens?: number | undefined;
   /** The answer ends before the first of these texts. */
-  stop?: readonly string[];
+  stop?: readonly string[] | undefined;
   /** The same request gives the same answer, where the model can do that. */
-  seed?: number;
+  seed?: number | undefined;
   /**
    * - `default`: a kept answer if there is one, else the model
    * - `reload`: the model, and its answer replaces the kept one
    * - `no-store`: the model, and nothing is read or kept
    * - `only-if-cached`: an answer kept in this browser, else a `not_found` error; nothing is sent
    */
-  cache?: CacheMode;
+  cache?: CacheMode | undefined;
   /**
    * What a server that is asked too often does to the question: `fail` with `rate_limited`, unless
    * given, or `wait` until it may be asked. `retryAt` of the snapshot says until when.
    */
-  onRateLimit?: 'fail' | 'wait';
+  onRateLimit?: 'fail' | 'wait' | undefined;
+  /**
+   * What the last one to unsubscribe from `client.stream()` does: `detach` leaves the answer, unless
+   * given, and the server ends it two seconds later unless someone reads it by then; `cancel` ends it
+   * at once for all who read it, as a search that answers while one types needs it.
+   */
+  onUnsubscribe?: 'detach' | 'cancel' | undefined;
   /** Aborting cancels the answer, as `cancel()` does. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface AnswerRequest {
   query: string;
   /** Earlier messages of the conversation, oldest first. */
-  context?: readonly ContextMessage[];
-  intent?: Intent;
+  context?: readonly ContextMessage[] | undefined;
+  intent?: Intent | undefined;
   /** The caller's own name for the conversation; it comes back in every message. */
-  sessionId?: string;
-  options?: AnswerOptions;
+  sessionId?: string | undefined;
+  options?: AnswerOptions | undefined;
 }
 
 /** One thing that happened to an answer, in order. */
@@ -117,6 +123,7 @@ export interface AnswerTiming {
  * - `streaming`: text is coming
  * - `reconnecting`: the connection is being restored; the text so far stands
  * - `done`, `cancelled`, `failed`: final
+ * - `released`: final for this handle, which was released before the answer was done
  */
 export type AnswerStatus =
   | 'queued'
@@ -125,7 +132,8 @@ export type AnswerStatus =
   | 'reconnecting'
   | 'done'
   | 'cancelled'
-  | 'failed';
+  | 'failed'
+  | 'released';
 
 /** An answer at one moment. Frozen; the same object until something changes. */
 export interface AnswerSnapshot {
@@ -158,28 +166,40 @@ export interface AnswerSnapshot {
   readonly error: StreamError | undefined;
 }
 
-/** One answer, for views. All its Observables are hot and replay what there is to each subscriber. */
+/**
+ * A handle of one answer, for one reader. `client.start()` and `client.resume(id)` give each caller a
+ * handle of its own; all handles of an id read the same answer. Its Observables are hot and replay what
+ * there is to each subscriber.
+ */
 export interface Answer extends AsyncIterable<ResponseEvent> {
   readonly id: string;
+  /**
+   * What was asked, without its signal: `client.start(answer.request)` asks the same again. Undefined if
+   * this browser knows only the id.
+   */
+  readonly request: AnswerRequest | undefined;
   /** The newest snapshot at once, then each change; completes after the final one; never errors. */
   readonly state$: Observable<AnswerSnapshot>;
   /** The whole text so far, each time it grows or begins again; completes with the answer; never errors. */
   readonly text$: Observable<string>;
-  /** What happened, from the start of the attempt on; errors with a `StreamError`. */
+  /**
+   * What happened, from the start of the attempt on; errors with a `StreamError`, and completes without
+   * an `end` if the handle is released.
+   */
   readonly events$: Observable<ResponseEvent>;
   getSnapshot(): AnswerSnapshot;
   /** Ends the answer for all who read it; the text so far stays. Nothing happens once it is final. */
   cancel(): void;
   /**
-   * Stops reading here until `resume()`. The server ends the answer two seconds later unless someone
-   * reads it by then. Nothing happens a second time.
+   * Gives this handle up: its status is `released`, and its text so far stays. Other handles of the answer
+   * read on. When the last one in this client is released the server is told, and ends the answer two
+   * seconds later unless someone reads it by then; `client.resume(id)` does. Nothing happens once the
+   * answer is final.
    */
   release(): void;
-  /** Reads on after `release()`, to its end if the answer has ended meanwhile; else nothing happens. */
-  resume(): void;
   /**
-   * Resolves with the final snapshot when the answer is done or cancelled; rejects with a
-   * `StreamError` when it failed. Never unhandled: ignoring it is fine.
+   * Resolves with the final snapshot when the answer is done or cancelled, or the handle was released;
+   * rejects with a `StreamError` when it failed. Never unhandled: ignoring it is fine.
    */
   readonly result: Promise<AnswerSnapshot>;
 }
@@ -192,7 +212,7 @@ export interface ActiveAnswer {
   /** Its first 256 UTF-16 units. */
   readonly query: string;
   readonly sessionId: string | undefined;
-  readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed'>;
+  readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed' | 'released'>;
 }
 
 export interface CacheOptions {
@@ -200,25 +220,25 @@ export interface CacheOptions {
    * Keeps the answers of one user apart from another's; give your user's id. With `auth` and without it
    * nothing is kept, since the next user of this browser would find it.
    */
-  namespace?: string;
+  namespace?: string | undefined;
   /** Seconds that an answer is kept; a day unless given. */
-  maxAgeSeconds?: number;
+  maxAgeSeconds?: number | undefined;
   /** Answers kept; the least recently used leaves first. 500 unless given. */
-  maxEntries?: number;
+  maxEntries?: number | undefined;
   /** Bytes of the answers kept, and of one; 32 MiB unless given. */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 export interface ClientOptions {
   /** The server, such as `https://chat.example`; the page's own origin unless given. */
-  url?: string;
+  url?: string | undefined;
   /**
    * A token for the server's `authenticate`; called at every connect, with `refused` when the server
    * did not take the last one. A second one refused fails what is asked with `unauthorized`.
    */
-  auth?: (context: { refused: boolean }) => string | Promise<string>;
+  auth?: ((context: { refused: boolean }) => string | Promise<string>) | undefined;
   /** `false` keeps nothing in this browser. */
-  cache?: CacheOptions | false;
+  cache?: CacheOptions | false | undefined;
 }
 
 export interface ClientCache {
@@ -231,12 +251,13 @@ export interface ClientCache {
 
 export interface Client {
   /**
-   * Cold: subscribing asks, unsubscribing releases. Subscribing again reads the same answer
-   * and never asks twice; after a failure it is a new attempt, so `retry()` works. Errors with a
-   * `StreamError`; a cancelled answer errors with the code `cancelled`.
+   * Cold: subscribing asks, unsubscribing releases (`options.onUnsubscribe`). Subscribing again reads the
+   * same answer and never asks twice, so `repeat()` repeats the answer; `defer(() => client.stream(…))`
+   * asks each time. After a failure it is a new attempt, so `retry()` works, and `retryTransient()` retries
+   * only what may succeed. Errors with a `StreamError`; a cancelled answer errors with the code `cancelled`.
    */
   stream(ask: AnswerRequest): Observable<ResponseEvent>;
-  /** Asks at once. */
+  /** Asks at once. @returns a handle, which is to be released if nobody reads it any more. */
   start(ask: AnswerRequest): Answer;
   /**
    * Reads on an answer that is under way or ended up to five minutes ago: after a reload, in another

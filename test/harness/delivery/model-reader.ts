@@ -218,9 +218,10 @@ export class ModelReader {
   #receive(frame: ReceivedFrame, find: () => Stream): void {
     if (this.isDone) return;
     this.#last = frame;
-    const next = receive(this.received, frame);
-    if (next !== 'gap') this.received = next;
-    else if (!this.#awaitsReply && this.#subscription !== undefined) this.resume(find);
+    const step = receive(this.received, frame);
+    if (step !== undefined && step !== 'gap') this.received = step.received;
+    else if (step === 'gap' && !this.#awaitsReply && this.#subscription !== undefined)
+      this.resume(find);
     this.check();
   }
 

@@ -5,12 +5,12 @@ import type { ResponseEvent } from '../types.js';
 export function receiveEvent(received: Received, event: ResponseEvent): Received {
   if (event.type === 'queued') return receiveAhead(received, event.ahead);
   const size = event.type === 'text' ? event.text.length : 1;
-  const next = receive(received, {
+  const step = receive(received, {
     offset: received.offset,
     size,
     entry: entryOf(event, received),
   });
-  return next === 'gap' ? received : next;
+  return step === undefined || step === 'gap' ? received : step.received;
 }
 
 type Entry = Parameters<typeof receive>[1]['entry'];

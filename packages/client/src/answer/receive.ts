@@ -1,6 +1,6 @@
 import type { Attempt, End, Frame } from '../connection/frame.js';
 import { sha256 } from '../digest.js';
-import type { ToolCallEvent, ToolResultEvent, ToolUse } from '../types.js';
+import type { ResponseEvent, ToolCallEvent, ToolResultEvent, ToolUse } from '../types.js';
 
 /** All that was received of one stream. */
 export interface Received {
@@ -25,34 +25,67 @@ export const NOTHING: Received = {
   terminal: undefined,
 };
 
+/** What a frame adds to an answer. */
+export interface Step {
+  received: Received;
+  /** What happened. The end of the log is none: its text is not verified yet. */
+  events: readonly ResponseEvent[];
+}
+
+const NO_EVENTS: readonly ResponseEvent[] = [];
+
 /**
  * Adds a frame: drops what is here already, takes the new part of an overlap. Where something between
  * is missing it is a `gap`, and nothing changes.
+ *
+ * @returns undefined if the frame has nothing new.
  */
-export function receive(state: Received, { offset, size, entry }: Frame): Received | 'gap' {
+export function receive(state: Received, { offset, size, entry }: Frame): Step | 'gap' | undefined {
   if (offset > state.offset) return 'gap';
-  if (offset + size <= state.offset) return state;
+  if (offset + size <= state.offset) return undefined;
   if (entry.type === 'text') {
     const { tools, attempt, terminal } = state;
-    // Where the frame overlaps what is here, its beginning is left out.
-    const added = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);
-    const text = state.text + added;
-    return { offset: offset + size, text, tools, attempt, ahead: 0, terminal };
+    const text = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);
+    return {
+      // Copied field by field, because this runs for each token.
+      received: {
+        offset: offset + size,
+        text: state.text + text,
+        tools,
+        attempt,
+        ahead: 0,
+        terminal,
+      },
+      events: [{ type: 'text', text }],
+    };
   }
   const next = { ...state, offset: offset + size, ahead: 0 };
   switch (entry.type) {
-    case 'start':
-      return { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
+    case 'start': {
+      const received = { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
+      return { received, events: [startOf(entry)] };
+    }
     case 'thought':
-      return next;
+      return { received: next, events: NO_EVENTS };
     case 'tool_call':
-      return { ...next, tools: withCall(state, entry) };
+      return { received: { ...next, tools: withCall(state, entry) }, events: [entry] };
     case 'tool_result':
-      return { ...next, tools: withResult(state.tools, entry) };
+      return { received: { ...next, tools: withResult(state.tools, entry) }, events: [entry] };
     case 'end':
     case 'error':
-      return { ...next, terminal: entry };
+      return { received: { ...next, terminal: entry }, events: NO_EVENTS };
   }
+}
+
+function startOf({ attempt, source, provider, model, reason }: Attempt): ResponseEvent {
+  return {
+    type: 'start',
+    attempt,
+    source: source === 'cache' ? 'server-cache' : 'model',
+    provider,
+    model,
+    ...(reason !== undefined && { reason }),
+  };
 }
 
 /** What the tools found holds for the text that begins now, too. */

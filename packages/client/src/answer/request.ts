@@ -19,6 +19,12 @@ export type StartRequest = StreamStartRequest & {
   reader_id: string;
 };
 
+/** A copy of a question, to be asked again. It has no signal: that was for one answer. */
+export function copyOf({ options, ...request }: AnswerRequest): AnswerRequest {
+  const { signal: _, ...rest } = options ?? {};
+  return Object.freeze({ ...request, ...(options && { options: Object.freeze(rest) }) });
+}
+
 /** A question as it goes on the wire: a copy, since a framework's proxies cannot be cloned. */
 export function startRequest(id: string, readerId: string, ask: AnswerRequest): StartRequest {
   const options = wireOptions(ask.options ?? {});
@@ -66,6 +72,9 @@ function wireOptions({
 
 /** The server refuses these too; a message over its limit would even cost the connection. */
 export function refusal(request: StreamStartRequest): StreamError | undefined {
+  if (typeof request.query !== 'string') {
+    return new StreamError('bad_request', 'unable to ask: the query is no string');
+  }
   if (request.query.trim() === '') {
     return new StreamError('bad_request', 'unable to ask: the query is blank');
   }

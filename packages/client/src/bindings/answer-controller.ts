@@ -1,5 +1,5 @@
 import { StreamError } from '@rivulet/protocol';
-import { BehaviorSubject, Observable, Subscription } from 'rxjs';
+import { BehaviorSubject, Observable, Subscription, timer } from 'rxjs';
 import { perFrame } from '../operators/per-frame.js';
 import type { Answer, AnswerRequest, AnswerSnapshot, Client } from '../types.js';
 
@@ -120,7 +120,7 @@ export function createAnswerController(
     reading.unsubscribe();
     if (onUnmount === 'keep') return;
     // A view that is mounted twice, as in React's StrictMode, is back in this turn.
-    setTimeout(() => {
+    timer(0).subscribe(() => {
       if (mounted === 0) answer?.cancel();
     });
   }

@@ -53,6 +53,8 @@ const REPLY_TIMEOUT_MS = 10_000;
 const STABLE_MS = 5_000;
 /** Until a load balancer has noticed; the server that closes would let a user of its own in again. */
 const MOVE_ON_MS = 500;
+/** The time to tell the server what was left, when the client is closed. */
+const CLOSE_MS = 1_000;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
 export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
@@ -170,6 +172,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   /** The connection broke, could not be made, or was refused. */
   function failed(refusal?: WireError, atLeastMs = refusal?.retry_after_ms ?? 0): void {
     clearTimeout(connectTimer);
+    if (isClosed()) return;
     if (phase === 'connected' && Date.now() - connectedAt > STABLE_MS) failures = 0;
     if (refusal?.code === 'unauthorized') {
       refusals += 1;
@@ -243,6 +246,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     ask(errand.event, errand.message, () => {
       errands.delete(errand);
       moveOn();
+      if (isClosed() && errands.size === 0) disconnect();
     });
   }
 
@@ -253,6 +257,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     session.isClosing = false;
     socket?.disconnect();
     failed(undefined, MOVE_ON_MS * (1 + Math.random()));
+  }
+
+  function disconnect(): void {
+    socket?.disconnect();
+    socket = undefined;
   }
 
   function leave(link: Link): void {
@@ -300,8 +309,9 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       watchdog.watch(false);
       stopListening();
       phase = 'closed';
-      socket?.disconnect();
-      socket = undefined;
+      // Socket.IO drops a message that comes in one turn with the end of its connection.
+      if (socket?.connected === true && errands.size > 0) setTimeout(disconnect, CLOSE_MS);
+      else disconnect();
       status.next('closed');
       status.complete();
       for (const link of links.values()) link.closed();

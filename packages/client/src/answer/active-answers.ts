@@ -1,4 +1,4 @@
-import { LIMITS } from '@rivulet/protocol';
+import { LIMITS, type StreamSummary } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
 import type { Journal } from '../cache/journal.js';
 import type { Connection } from '../connection/connection.js';
@@ -97,19 +97,29 @@ export class ActiveAnswers {
   }
 
   #list(): void {
-    this.#connection.list((reply) => {
-      if (!reply.ok) return;
-      this.#listed = reply.streams.flatMap(({ stream_id, query, session_id, status }) => {
-        if (status === 'ended') return [];
-        const isKnown = status === 'queued' || status === 'waiting' || status === 'streaming';
-        return {
-          ...summary(stream_id, query, session_id),
-          status: isKnown ? status : ('waiting' as const),
-        };
-      });
-      this.changed();
-    });
+    this.#connection.list(
+      (reply) => {
+        if (!reply.ok) return;
+        this.#listed = reply.streams.flatMap(activeOf);
+        this.changed();
+      },
+      (stream) => {
+        const now = activeOf(stream);
+        const listed = this.#listed ?? [];
+        const at = listed.findIndex(({ id }) => id === stream.stream_id);
+        this.#listed =
+          at < 0 ? [...listed, ...now] : listed.flatMap((active, i) => (i === at ? now : [active]));
+        this.changed();
+      },
+    );
   }
+}
+
+/** @returns nothing if the stream has ended. */
+function activeOf({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
+  if (status === 'ended') return [];
+  const isKnown = status === 'queued' || status === 'waiting' || status === 'streaming';
+  return [{ ...summary(stream_id, query, session_id), status: isKnown ? status : 'waiting' }];
 }
 
 function summary(

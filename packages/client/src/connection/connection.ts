@@ -3,7 +3,9 @@ import {
   EVENT,
   PROTOCOL_VERSION,
   type ShortChunk,
+  type StreamChangedMessage,
   type StreamListReply,
+  type StreamSummary,
   type LogMessage,
   type StreamReplyMessage,
   type StreamReply,
@@ -33,8 +35,14 @@ export interface Connection {
   acknowledge(streamId: string, offset: number): void;
   /** Says it at each connect until the server has heard it. */
   tell(event: Errand['event'], message: Errand['message']): void;
-  /** Which streams the server has under way, unless the connection goes first. */
-  list(reply: (answer: StreamListReply | ErrorReply) => void): void;
+  /**
+   * Asks which streams the server has under way, unless the connection goes first; `changed` is then called
+   * with each later change, until the connection goes.
+   */
+  list(
+    reply: (answer: StreamListReply | ErrorReply) => void,
+    changed: (stream: StreamSummary) => void,
+  ): void;
   close(): void;
 }
 
@@ -77,6 +85,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   let connectTimer: ReturnType<typeof setTimeout> | undefined;
   let stopListening = (): void => {};
   let ownId: string | undefined;
+  let onChanged = (_: StreamSummary): void => {};
 
   function connect(): Socket {
     if (socket === undefined) {
@@ -115,6 +124,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       if (!session.awaitsReplies) clearTimeout(connectTimer);
       if (link !== undefined) replied(link, reply);
     });
+    created.on(EVENT.changed, ({ stream }: StreamChangedMessage) => onChanged(stream));
     created.on(EVENT.closing, () => {
       session.isClosing = true;
       moveOn();
@@ -302,7 +312,10 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       errands.add(errand);
       if (connect().connected) run(errand);
     },
-    list: (reply) => ask(EVENT.list, {}, reply),
+    list(reply, changed) {
+      onChanged = changed;
+      ask(EVENT.list, { watch: true }, reply);
+    },
     close() {
       clearTimeout(retryTimer);
       clearTimeout(connectTimer);

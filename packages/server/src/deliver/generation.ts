@@ -78,7 +78,9 @@ export class Generation implements EntrySink, Preemption {
     if (entry.type === 'queued') return this.#setAhead(entry.ahead);
     if (this.#ahead !== undefined) this.#setAhead(undefined);
     const { log } = this;
+    const isFirst = log.head === 0;
     log.append(entry);
+    if (isFirst) for (const stream of this.streams) this.#listener.onStatusChange(stream);
     if (log.bytes === this.#bytes) return;
     this.#bytes = log.bytes;
     this.#listener.onGrowth(this);
@@ -118,6 +120,8 @@ export class Generation implements EntrySink, Preemption {
 export interface GenerationListener {
   /** The log has taken more memory. */
   onGrowth(generation: Generation): void;
+  /** The log of the stream has begun. */
+  onStatusChange(stream: Stream): void;
   /** The stream is to be cancelled, and the generation aborted when it was the last one. */
   onPreempt(stream: Stream): void;
   /** Called before an answer that was shown begins again. @returns false if it ends instead. */

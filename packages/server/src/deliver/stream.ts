@@ -34,6 +34,8 @@ export interface Subscription {
 export interface StreamListener {
   /** `isDetached` has changed. */
   onDetachedChange(stream: Stream): void;
+  /** `status` may have changed. */
+  onStatusChange(stream: Stream): void;
   /** No reader is left, and the time in which one could come back is over. */
   onAbandoned(stream: Stream): void;
 }
@@ -106,6 +108,7 @@ export class Stream implements StreamIdentity, Source {
     if (ahead === this.#ahead) return;
     this.#ahead = ahead;
     for (const { reader } of this.#subscriptions) reader.onAheadChange();
+    this.#listener.onStatusChange(this);
   }
 
   read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Subscription {

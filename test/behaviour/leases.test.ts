@@ -180,11 +180,13 @@ describe('a stream', () => {
     ['a blank question', { query: ' ' }],
   ])('with %s does not overflow the stack of `retry()`', async (_, ask) => {
     const { client } = await staged(ME);
+    const failures: unknown[] = [];
     const subscription = client
       .stream(ask)
       .pipe(retry())
-      .subscribe({ error: () => {} });
+      .subscribe({ error: (error: unknown) => failures.push(error) });
     await new Promise((resolve) => setTimeout(resolve, 20));
     subscription.unsubscribe();
+    expect(failures).toEqual([]);
   });
 });

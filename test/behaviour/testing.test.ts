@@ -115,8 +115,7 @@ describe('a scripted client', () => {
     virtual(({ expectObservable }) => {
       const client = createMockClient(script);
       const first = client.start(ASK);
-      const statesOf = ({ state$ }: Answer) =>
-        state$.pipe(map(({ status, text }) => `${status}: ${text}`));
+      const statesOf = ({ state$ }: Answer) => state$.pipe(map((s) => `${s.status}: ${s.text}`));
       timer(150).subscribe(() => first.release());
       expectObservable(statesOf(first)).toBe('a 99ms b 49ms (c|)', {
         a: 'waiting: ',

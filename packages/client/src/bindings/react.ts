@@ -73,6 +73,7 @@ function useController(client: Client, options: UseAnswerOptions): AnswerControl
   const isNew = held.client !== client;
   if (isNew) {
     if (held.isNew && isDevelopment()) {
+      // oxlint-disable-next-line no-console -- for the developer, and in development alone
       console.error(
         'useAnswer: each render has another client, and so loses its answer. Create the client outside of the component.',
       );

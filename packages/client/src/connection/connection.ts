@@ -85,7 +85,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   let connectTimer: ReturnType<typeof setTimeout> | undefined;
   let stopListening = (): void => {};
   let ownId: string | undefined;
-  let onChanged = (_: StreamSummary): void => {};
+  let onChanged: ((stream: StreamSummary) => void) | undefined;
 
   function connect(): Socket {
     if (socket === undefined) {
@@ -124,7 +124,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       if (!session.awaitsReplies) clearTimeout(connectTimer);
       if (link !== undefined) replied(link, reply);
     });
-    created.on(EVENT.changed, ({ stream }: StreamChangedMessage) => onChanged(stream));
+    created.on(EVENT.changed, ({ stream }: StreamChangedMessage) => onChanged?.(stream));
     created.on(EVENT.closing, () => {
       session.isClosing = true;
       moveOn();

@@ -134,7 +134,7 @@ function pieceOf({ units, marks }: Truth, offset: number, size: number): Receive
   }
   switch (mark.type) {
     case 'start':
-      return { offset, size: 1, entry: { ...mark, reason: mark.reason } };
+      return { offset, size: 1, entry: { ...mark, reason: mark.reason, omittedMessages: 0 } };
     case 'error': {
       const { code, message } = mark;
       return {

@@ -1,3 +1,4 @@
+import type { NewsEntry } from '../../packages/server/src/entry.js';
 import { resolveSettings } from '@rivulet/server';
 import { EVENT, type StreamQueuedMessage } from '@rivulet/protocol';
 import { Subject, switchMap } from 'rxjs';
@@ -42,7 +43,7 @@ describe('a stream in its detach timeout', () => {
       const sink = {
         writable: () => true,
         send() {},
-        sendAhead: (ahead: number) => void places.push(ahead),
+        sendNews: (news: NewsEntry) => void places.push(news.type === 'queued' ? news.ahead : NaN),
         drop() {},
         forget() {},
       };

@@ -16,6 +16,7 @@ const START: Frame['entry'] = {
   provider: 'p',
   model: 'm',
   reason: undefined,
+  omittedMessages: 0,
 };
 const text = (offset: number, value: string): Frame => ({
   offset,

@@ -48,6 +48,8 @@ export interface AnswerOptions {
 
 export interface AnswerRequest {
   query: string;
+  /** How many earlier messages `context` lacks because the page left them out; the snapshot adds the server's. */
+  omittedMessages?: number | undefined;
   /** Earlier messages of the conversation, oldest first. */
   context?: readonly ContextMessage[] | undefined;
   intent?: Intent | undefined;
@@ -66,6 +68,8 @@ export type ResponseEvent =
       provider: string;
       model: string;
       reason?: string;
+      /** The oldest messages of the context that the model was not given; absent for none. */
+      omittedMessages?: number;
     }
   | { type: 'text'; text: string }
   | {
@@ -73,9 +77,17 @@ export type ResponseEvent =
       /** Requests that are before this one; again whenever that changes, 0 when it is its turn. */
       ahead: number;
     }
+  /** The model is being loaded, which can take a minute; over with the next event. */
+  | ({ type: 'loading' } & LoadingModel)
   | ToolCallEvent
   | ToolResultEvent
   | { type: 'end'; finishReason: FinishReason; usage: Usage; timing: AnswerTiming };
+
+/** A model that the provider reads into memory. */
+export interface LoadingModel {
+  readonly provider: string;
+  readonly model: string;
+}
 
 /** The model called a tool, which now runs at the server. Arguments are what the model said. */
 export interface ToolCallEvent {
@@ -119,6 +131,7 @@ export interface AnswerTiming {
 
 /**
  * - `queued`: others are before it; `ahead` says how many
+ * - `loading`: the model is being loaded; `loading` says which
  * - `waiting`: asked, no text yet
  * - `streaming`: text is coming
  * - `reconnecting`: the connection is being restored; the text so far stands
@@ -127,6 +140,7 @@ export interface AnswerTiming {
  */
 export type AnswerStatus =
   | 'queued'
+  | 'loading'
   | 'waiting'
   | 'streaming'
   | 'reconnecting'
@@ -142,6 +156,8 @@ export interface AnswerSnapshot {
   readonly status: AnswerStatus;
   /** Requests that are before this one, at least 1; undefined unless `status` is `queued`. */
   readonly ahead: number | undefined;
+  /** The model that is being loaded; undefined unless `status` is `loading`. */
+  readonly loading: LoadingModel | undefined;
   readonly text: string;
   /** In the order of the calls. A text that begins again keeps them: tools are not run twice. */
   readonly tools: readonly ToolUse[];
@@ -153,6 +169,11 @@ export interface AnswerSnapshot {
   readonly model: string | undefined;
   /** Why the text began again, when it did. */
   readonly restartReason: string | undefined;
+  /**
+   * The oldest messages of the context that the model was not given, because they did not fit: those that
+   * the page left out, and those that the server left out.
+   */
+  readonly omittedMessages: number;
   readonly finishReason: FinishReason | undefined;
   readonly usage: Usage | undefined;
   /**

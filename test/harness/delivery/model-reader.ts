@@ -242,7 +242,8 @@ export class ModelReader {
         this.#wire.push(this.#overTheWire({ offset, size: 1, entry: DROPPED }));
       },
       forget: (reader) => void this.#refused.delete(reader),
-      sendAhead: (ahead) => {
+      sendNews: (news) => {
+        const ahead = news.type === 'queued' ? news.ahead : 0;
         assert.notEqual(ahead, this.#toldAhead, 'a place is told once');
         this.#toldAhead = ahead;
         this.#wire.push({ ahead });

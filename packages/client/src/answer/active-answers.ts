@@ -118,8 +118,8 @@ export class ActiveAnswers {
 /** @returns nothing if the stream has ended. */
 function activeOf({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
   if (status === 'ended') return [];
-  const isKnown = status === 'queued' || status === 'waiting' || status === 'streaming';
-  return [{ ...summary(stream_id, query, session_id), status: isKnown ? status : 'waiting' }];
+  const known = status === 'paused' ? 'waiting' : status;
+  return [{ ...summary(stream_id, query, session_id), status: known }];
 }
 
 function summary(

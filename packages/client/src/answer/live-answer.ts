@@ -52,8 +52,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #keeping: Keeping | undefined;
   #kept: KeptAnswer | undefined;
   #isListed = false;
-  /** The number of requests ahead that was told last. */
-  #toldAhead = 0;
+  /** The number of requests ahead, or the loading, that was told last. */
+  #toldNews: number | 'loading' = 0;
   #onChange: (() => void) | undefined;
   #stopJournal: (() => void) | undefined;
   #releasedTimer: ReturnType<typeof setTimeout> | undefined;
@@ -250,13 +250,24 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     if (this.#shared.isFinal) return;
     const { status } = this.snapshot;
     const snapshot = this.#snapshot(phase);
-    const ahead = aheadOf(snapshot) ?? this.#toldAhead;
-    const isMoved = ahead !== this.#toldAhead;
-    this.#toldAhead = ahead;
-    this.#shared.next(snapshot, isMoved ? [{ type: 'queued', ahead }, ...events] : events);
+    this.#shared.next(snapshot, this.#withNews(snapshot, events));
     this.#onChange?.();
     if (this.#shared.isFinal) this.#end();
     else if (snapshot.status !== status) this.#around.answers.changed();
+  }
+
+  /** Adds what has changed about the queue or the loading of the model. */
+  #withNews(
+    { status, ahead, loading }: AnswerSnapshot,
+    events: readonly ResponseEvent[],
+  ): readonly ResponseEvent[] {
+    const isItsTurn = status === 'waiting' || status === 'streaming';
+    const news = loading === undefined ? (ahead ?? (isItsTurn ? 0 : undefined)) : 'loading';
+    // While the connection is away nothing is known: the queue moves on.
+    if (news === undefined || news === this.#toldNews) return events;
+    this.#toldNews = news;
+    if (news !== 'loading') return [{ type: 'queued', ahead: news }, ...events];
+    return loading === undefined ? events : [{ type: 'loading', ...loading }, ...events];
   }
 
   /** It is final: nothing is read any more, and later readers get it from the server's log. */
@@ -278,9 +289,4 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#forgetSignal = () => signal.removeEventListener('abort', cancel);
     if (signal.aborted) cancel();
   }
-}
-
-/** Undefined while the connection is away: the queue moves on meanwhile. */
-function aheadOf({ status, ahead }: AnswerSnapshot): number | undefined {
-  return status === 'waiting' || status === 'streaming' ? 0 : ahead;
 }

@@ -1,6 +1,12 @@
 import type { Attempt, End, Frame } from '../connection/frame.js';
 import { sha256 } from '../digest.js';
-import type { ResponseEvent, ToolCallEvent, ToolResultEvent, ToolUse } from '../types.js';
+import type {
+  LoadingModel,
+  ResponseEvent,
+  ToolCallEvent,
+  ToolResultEvent,
+  ToolUse,
+} from '../types.js';
 
 /** All that was received of one stream. */
 export interface Received {
@@ -13,6 +19,8 @@ export interface Received {
   readonly attempt: Attempt | undefined;
   /** How many are ahead in a queue; 0 when it is in none. */
   readonly ahead: number;
+  /** The model that is being loaded; undefined for none. */
+  readonly loading: LoadingModel | undefined;
   readonly terminal: Extract<Frame['entry'], { type: 'end' | 'error' }> | undefined;
 }
 
@@ -22,6 +30,7 @@ export const NOTHING: Received = {
   tools: Object.freeze([]),
   attempt: undefined,
   ahead: 0,
+  loading: undefined,
   terminal: undefined,
 };
 
@@ -54,12 +63,13 @@ export function receive(state: Received, { offset, size, entry }: Frame): Step |
         tools,
         attempt,
         ahead: 0,
+        loading: undefined,
         terminal,
       },
       events: [{ type: 'text', text }],
     };
   }
-  const next = { ...state, offset: offset + size, ahead: 0 };
+  const next = { ...state, offset: offset + size, ahead: 0, loading: undefined };
   switch (entry.type) {
     case 'start': {
       const received = { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
@@ -77,7 +87,8 @@ export function receive(state: Received, { offset, size, entry }: Frame): Step |
   }
 }
 
-function startOf({ attempt, source, provider, model, reason }: Attempt): ResponseEvent {
+function startOf(entry: Attempt): ResponseEvent {
+  const { attempt, source, provider, model, reason, omittedMessages } = entry;
   return {
     type: 'start',
     attempt,
@@ -85,6 +96,7 @@ function startOf({ attempt, source, provider, model, reason }: Attempt): Respons
     provider,
     model,
     ...(reason !== undefined && { reason }),
+    ...(omittedMessages > 0 && { omittedMessages }),
   };
 }
 
@@ -123,7 +135,12 @@ function withResult(
 
 /** The place in a queue. The next frame ends the wait. */
 export function receiveAhead(state: Received, ahead: number): Received {
-  return { ...state, ahead };
+  return { ...state, ahead, loading: undefined };
+}
+
+/** The model is being loaded, until the next frame or news. */
+export function receiveLoading(state: Received, loading: LoadingModel): Received {
+  return { ...state, ahead: 0, loading };
 }
 
 /** As it was before the end came, to be read on from there. */

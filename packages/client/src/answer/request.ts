@@ -37,6 +37,7 @@ export function startRequest(id: string, readerId: string, ask: AnswerRequest): 
     ...(ask.intent !== undefined && { intent: copyIntent(ask.intent) }),
     ...(ask.context !== undefined && { context: ask.context.map(copyTurn) }),
     ...(Object.keys(options).length > 0 && { options }),
+    ...(ask.omittedMessages && { omitted_messages: ask.omittedMessages }),
     window: WINDOW_UNITS,
   };
 }

@@ -36,6 +36,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     query: asked.query,
     status,
     ahead: status === 'queued' ? received.ahead : undefined,
+    loading: status === 'loading' ? received.loading : undefined,
     text: received.text,
     tools: received.tools,
     attempt: attempt?.attempt ?? 0,
@@ -43,6 +44,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     provider: attempt?.provider,
     model: attempt?.model,
     restartReason: attempt?.reason,
+    omittedMessages: attempt?.omittedMessages ?? 0,
     finishReason: end?.finishReason,
     usage: end?.usage,
     retryAt: 'retryAt' in phase ? phase.retryAt : undefined,
@@ -75,13 +77,16 @@ export function failureOf({ status, error, text }: AnswerSnapshot): StreamError 
 /** What a subscriber that comes now has missed. */
 export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
   const { attempt, source, provider, model, restartReason, text, ahead } = snapshot;
+  const { loading, omittedMessages } = snapshot;
   const events: ResponseEvent[] = [];
   if (source !== undefined && provider !== undefined && model !== undefined) {
     const reason = restartReason !== undefined && { reason: restartReason };
-    events.push({ type: 'start', attempt, source, provider, model, ...reason });
+    const omitted = omittedMessages > 0 && { omittedMessages };
+    events.push({ type: 'start', attempt, source, provider, model, ...reason, ...omitted });
   }
   events.push(...toolsInText(text, snapshot.tools));
   if (ahead !== undefined) events.push({ type: 'queued', ahead });
+  if (loading !== undefined) events.push({ type: 'loading', ...loading });
   const { finishReason, usage, timing } = snapshot;
   if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
     events.push({ type: 'end', finishReason, usage, timing });
@@ -111,10 +116,11 @@ function resultOf({ callId, name, status, result, error }: ToolUse): ToolResultE
   return [{ type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) }];
 }
 
-function statusOf({ text, ahead }: Received, { status }: Phase): AnswerStatus {
+function statusOf({ text, ahead, loading }: Received, { status }: Phase): AnswerStatus {
   if (status === 'limited') return 'waiting';
   if (status !== 'open') return status;
   if (ahead > 0) return 'queued';
+  if (loading !== undefined) return 'loading';
   return text === '' ? 'waiting' : 'streaming';
 }
 

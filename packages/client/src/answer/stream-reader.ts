@@ -13,8 +13,15 @@ import {
   replied,
 } from './reader.js';
 import { type End, type Frame, knownError } from '../connection/frame.js';
-import { isWhole, NOTHING, receive, receiveAhead, type Received } from './receive.js';
-import type { ResponseEvent } from '../types.js';
+import {
+  isWhole,
+  NOTHING,
+  receive,
+  receiveAhead,
+  receiveLoading,
+  type Received,
+} from './receive.js';
+import type { LoadingModel, ResponseEvent } from '../types.js';
 import { type StartRequest, WINDOW_UNITS } from './request.js';
 
 /** There is more, or a connection again, or none; or the question may not be asked before `retryAt`. */
@@ -215,6 +222,12 @@ export class StreamReader implements Link {
   queued(ahead: number): void {
     if (this.#isOver) return;
     this.#received = receiveAhead(this.#received, ahead);
+    this.#listener.moved(OPEN);
+  }
+
+  loading(model: LoadingModel): void {
+    if (this.#isOver) return;
+    this.#received = receiveLoading(this.#received, model);
     this.#listener.moved(OPEN);
   }
 

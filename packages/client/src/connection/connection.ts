@@ -9,6 +9,7 @@ import {
   type LogMessage,
   type StreamReplyMessage,
   type StreamReply,
+  type StreamLoadingMessage,
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
@@ -115,6 +116,9 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     }
     created.on(EVENT.queued, ({ stream_id, ahead }: StreamQueuedMessage) => {
       links.get(stream_id)?.queued(ahead);
+    });
+    created.on(EVENT.loading, ({ stream_id, provider, model }: StreamLoadingMessage) => {
+      links.get(stream_id)?.loading({ provider, model });
     });
     created.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
       session.byRef(chunk[0])?.receive(decodeShort(chunk));

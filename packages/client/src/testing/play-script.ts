@@ -125,7 +125,7 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
   }
 
   #hear(step: EventStep): ResponseEvent[] {
-    const needsStart = step.type !== 'start' && step.type !== 'queued';
+    const needsStart = step.type !== 'start' && step.type !== 'queued' && step.type !== 'loading';
     const started =
       needsStart && this.#received.attempt === undefined ? this.#hear({ type: 'start' }) : [];
     const event = this.#eventOf(step);

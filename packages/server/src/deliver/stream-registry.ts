@@ -118,7 +118,7 @@ export class StreamRegistry {
     const generation = shared ?? new Generation(requestBytes, this.#generationListener);
     const log = createLogView(generation.log);
     const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener);
-    stream.setAhead(generation.ahead);
+    stream.setNews(generation.news);
     this.#ownerOf(principal).streams.set(id, { stream, generation, fingerprint });
     generation.streams.add(stream);
     generation.updatePreemption();

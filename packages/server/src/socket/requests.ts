@@ -49,12 +49,13 @@ export class Requests {
     refuseDrafts(message);
     const { principal } = this.#requester;
     const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
-    const { query, intent, context, options, window } = message;
+    const { query, intent, context, options, omitted_messages: omittedMessages, window } = message;
     const request = {
       query,
       ...(intent && { intent }),
       ...(context && { context }),
       ...(options && { options }),
+      ...(omittedMessages && { omittedMessages }),
       principal,
     };
     const identity = { principal, id, sessionId, query: flatSlice(query, LIMITS.listedQueryUnits) };

@@ -1,14 +1,14 @@
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
 import type { Authenticate } from '@rivulet/server';
-import { filter, firstValueFrom } from 'rxjs';
+import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { backoffMs } from '../../packages/client/src/connection/backoff.js';
 import { attachedServer } from '../harness/attached.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { connected, sdk, snapshotWhen, statusesOf } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
 const ASK = { query: 'What is a delta?' };
@@ -48,7 +48,10 @@ describe('a token', () => {
       code: 'unauthorized',
       retryable: false,
     });
-    expect(await firstValueFrom(client.connection$)).toBe('offline');
+    expect(await firstValueFrom(client.connection$)).toMatchObject({
+      status: 'refused',
+      error: { code: 'unauthorized', retryable: false },
+    });
     isValid = true;
     const { result } = client.start(ASK);
     const call = await nextCall();
@@ -87,8 +90,7 @@ describe('a connection', () => {
   it('that is dead without a word does not keep a server from closing', async () => {
     const server = await startServer(stage().provider);
     const dead = await deafLink(server.url);
-    const online = (status: string): boolean => status === 'connected';
-    await firstValueFrom(sdk(dead.url).connection$.pipe(filter(online)));
+    await connected(sdk(dead.url));
     dead.deafen();
     await expect(server.close()).resolves.toBeUndefined();
   }, 10_000);
@@ -148,8 +150,7 @@ describe('a connection', () => {
     vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
     onTestFinished(() => void vi.useRealTimers());
     const client = sdk(server.url);
-    const statuses: string[] = [];
-    client.connection$.subscribe((status) => statuses.push(status));
+    const statuses = statusesOf(client);
     const answer = client.start(ASK);
     const call = await nextCall();
     const other = connect(server.url);
@@ -161,7 +162,7 @@ describe('a connection', () => {
     call.say('It ends.');
     call.finish();
     await answer.result;
-    expect(statuses).toEqual(['connecting', 'connected']);
+    expect(statuses).toEqual(['idle', 'connecting', 'connected']);
   });
 
   it('that is dead without a word is found and made again', async () => {
@@ -192,7 +193,7 @@ describe('a connection', () => {
         if (at.push(performance.now()) === 5) resolve();
       });
     });
-    sdk(url).connection$.subscribe();
+    sdk(url).active$.subscribe();
     await dropped;
     // The fourth wait is a second at least, the first a quarter of one at most.
     expect(at[4]! - at[3]!).toBeGreaterThan(at[1]! - at[0]!);

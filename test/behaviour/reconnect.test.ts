@@ -1,9 +1,15 @@
 import { type AnswerRequest } from '@rivulet/client';
-import { filter, firstValueFrom } from 'rxjs';
 import { Server } from 'socket.io';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
-import { sdk, snapshotWhen, staged } from '../harness/sdk.js';
+import {
+  connected,
+  connectionWhen,
+  sdk,
+  snapshotWhen,
+  staged,
+  statusesOf,
+} from '../harness/sdk.js';
 
 const ASK: AnswerRequest = { query: 'What is a delta?' };
 
@@ -53,7 +59,7 @@ describe('a broken connection', () => {
     const subscription = client.stream(ASK).subscribe();
     const call = await nextCall();
     link.down();
-    await firstValueFrom(client.connection$.pipe(filter((s) => s === 'reconnecting')));
+    await connectionWhen(client, ({ status }) => status === 'reconnecting');
     subscription.unsubscribe();
     link.up();
     await expect(call.aborted).resolves.toBeUndefined();
@@ -112,23 +118,25 @@ describe('a broken connection', () => {
     onTestFinished(() => io.close());
     io.once('connection', (socket) => socket.disconnect());
     const { port } = io.httpServer.address() as { port: number };
-    const seen: string[] = [];
-    sdk(`http://127.0.0.1:${port}`).connection$.subscribe((status) => seen.push(status));
+    const client = sdk(`http://127.0.0.1:${port}`);
+    const seen = statusesOf(client);
+    client.active$.subscribe();
     await vi.waitFor(() =>
-      expect(seen).toEqual(['connecting', 'connected', 'reconnecting', 'connected']),
+      expect(seen).toEqual(['idle', 'connecting', 'connected', 'reconnecting', 'connected']),
     );
   });
 
-  it('shows in connection$, which connects when it is subscribed to', async () => {
+  it('shows in connection$, which does not connect by itself', async () => {
     const { server } = await staged();
     const link = await cuttableLink(server.url);
     const client = sdk(link.url);
-    const seen: string[] = [];
-    client.connection$.subscribe((status) => seen.push(status));
-    await vi.waitFor(() => expect(seen).toEqual(['connecting', 'connected']));
+    const seen = statusesOf(client);
+    expect(seen).toEqual(['idle']);
+    await connected(client);
+    expect(seen).toEqual(['idle', 'connecting', 'connected']);
     link.cut();
     await vi.waitFor(() =>
-      expect(seen).toEqual(['connecting', 'connected', 'reconnecting', 'connected']),
+      expect(seen).toEqual(['idle', 'connecting', 'connected', 'reconnecting', 'connected']),
     );
     client.close();
     expect(seen.at(-1)).toBe('closed');

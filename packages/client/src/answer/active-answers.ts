@@ -49,8 +49,8 @@ export function createRunning(connection: Connection, journal: Journal | undefin
     if (isObserved) return;
     isObserved = true;
     void recall();
-    connection.status$.subscribe({
-      next(status) {
+    connection.state$.subscribe({
+      next({ status }) {
         if (status === 'connected') list();
       },
       complete() {
@@ -91,6 +91,7 @@ export function createRunning(connection: Connection, journal: Journal | undefin
   return {
     active$: new Observable((subscriber) => {
       observe();
+      subscriber.add(connection.hold());
       return latest.value$.subscribe(subscriber);
     }),
     find: (id) => own.get(id)?.answer,

@@ -1,6 +1,6 @@
 import { BehaviorSubject, distinctUntilKeyChanged, ReplaySubject } from 'rxjs';
 import { type ColdSource, coldStream } from '../answer/cold-stream.js';
-import type { ActiveAnswer, AnswerRequest, Client, ConnectionStatus } from '../types.js';
+import type { ActiveAnswer, AnswerRequest, Client, ConnectionState } from '../types.js';
 import { playScript } from './play-script.js';
 import type { Script } from './script.js';
 
@@ -11,8 +11,8 @@ import type { Script } from './script.js';
 export function createMockClient(script: Script | ((ask: AnswerRequest) => Script)): Client {
   const responses: ColdSource[] = [];
   const active$ = new BehaviorSubject<readonly ActiveAnswer[]>([]);
-  const connection$ = new ReplaySubject<ConnectionStatus>(1);
-  connection$.next('connected');
+  const connection$ = new ReplaySubject<ConnectionState>(1);
+  connection$.next({ status: 'connected' });
 
   function open(ask: AnswerRequest): ColdSource {
     const steps = typeof script === 'function' ? script(ask) : script;
@@ -44,7 +44,7 @@ export function createMockClient(script: Script | ((ask: AnswerRequest) => Scrip
     cache: { clear: () => Promise.resolve() },
     close() {
       for (const { answer } of responses) answer.cancel();
-      connection$.next('closed');
+      connection$.next({ status: 'closed' });
       connection$.complete();
       active$.complete();
     },

@@ -1,4 +1,5 @@
-import { type AnswerRequest } from '@rivulet/client';
+import type { AnswerRequest, ConnectionState } from '@rivulet/client';
+import type { LogFields } from '@rivulet/server';
 import { Server } from 'socket.io';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
@@ -140,5 +141,91 @@ describe('a broken connection', () => {
     );
     client.close();
     expect(seen.at(-1)).toBe('closed');
+  });
+
+  it('is made again every 0.3 s at most for 5 s, then ever more seldom', async () => {
+    const { server } = await staged();
+    const link = await cuttableLink(server.url);
+    const client = sdk(link.url);
+    await connected(client);
+    const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+    const setTimer = vi.spyOn(globalThis, 'setTimeout');
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => {
+      random.mockRestore();
+      setTimer.mockRestore();
+      vi.useRealTimers();
+    });
+    link.down();
+    await connectionWhen(client, (state) => 'attempts' in state && state.attempts === 4);
+    vi.setSystemTime(Date.now() + 5_000);
+    await connectionWhen(client, (state) => 'attempts' in state && state.attempts === 7);
+    // Others are 0, and 4 s and more.
+    const delays = setTimer.mock.calls.flatMap(([, ms = 0]) => (ms >= 100 && ms < 4_000 ? ms : []));
+    expect(delays).toEqual([250, 280, 280, 280, 280, 500, 1_000, 2_000]);
+  });
+
+  it('shows in connection$ with the reason, as frozen objects', async () => {
+    const { server } = await staged();
+    const link = await cuttableLink(server.url);
+    const client = sdk(link.url);
+    const states: ConnectionState[] = [];
+    client.connection$.subscribe((state) => states.push(state));
+    await connected(client);
+    link.down();
+    await connectionWhen(client, (state) => 'attempts' in state && state.attempts === 2);
+    const unreachable = { status: 'reconnecting', reason: 'unreachable', url: link.url };
+    expect(states.slice(2)).toEqual([
+      { status: 'connected' },
+      { ...unreachable, attempts: 0 },
+      { ...unreachable, attempts: 1 },
+      { ...unreachable, attempts: 2 },
+    ]);
+    vi.stubGlobal('navigator', { onLine: false });
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const offline = await connectionWhen(
+      client,
+      (state) => 'reason' in state && state.reason === 'offline',
+    );
+    expect(offline).toEqual({ status: 'reconnecting', reason: 'offline' });
+    expect(states.every((state) => Object.isFrozen(state))).toBe(true);
+  });
+
+  it('is tried at once for a question that is asked meanwhile', async () => {
+    const { server, nextCall } = await staged();
+    const link = await cuttableLink(server.url);
+    const client = sdk(link.url);
+    await connected(client);
+    link.down();
+    // From here on no timer ends: the next attempt is the question's.
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    await connectionWhen(client, ({ status }) => status === 'reconnecting');
+    link.up();
+    client.start(ASK);
+    await nextCall();
+  });
+
+  it('of 200 clients of one address comes back for all of them, and none is refused', async () => {
+    const warnings: LogFields[] = [];
+    const warn = (fields: LogFields): void => void warnings.push(fields);
+    const logger = { debug() {}, info() {}, warn, error: warn };
+    const { server } = await staged({ logger });
+    const link = await cuttableLink(server.url);
+    const clients = Array.from({ length: 200 }, () => sdk(link.url));
+    await Promise.all(clients.map((client) => connected(client)));
+    const statuses = clients.map((client) => statusesOf(client));
+    link.down();
+    await Promise.all(
+      clients.map((client) =>
+        connectionWhen(client, (state) => 'attempts' in state && state.attempts === 3),
+      ),
+    );
+    link.up();
+    await Promise.all(
+      clients.map((client) => connectionWhen(client, ({ status }) => status === 'connected')),
+    );
+    expect(new Set(statuses.flat())).toEqual(new Set(['connected', 'reconnecting']));
+    expect(warnings).toEqual([]);
   });
 });

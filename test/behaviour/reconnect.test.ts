@@ -132,6 +132,7 @@ describe('a broken connection', () => {
     const link = await cuttableLink(server.url);
     const client = sdk(link.url);
     const seen = statusesOf(client);
+    await connected(sdk(link.url));
     expect(seen).toEqual(['idle']);
     await connected(client);
     expect(seen).toEqual(['idle', 'connecting', 'connected']);

@@ -17,11 +17,13 @@ import { staged } from '../harness/sdk.js';
 const REALM = `
   const { createContext, runInContext } = require('node:vm');
   const { readFileSync } = require('node:fs');
-  const [bundle, app] = process.argv.slice(1);
+  const [bundle, app, withCrypto] = process.argv.slice(1);
   const realm = createContext({
     setTimeout, clearTimeout, setInterval, clearInterval, queueMicrotask, console,
     performance, URL, AbortController, WebSocket,
     navigator: { product: 'ReactNative' },
+    // An app may have added this one.
+    ...(withCrypto && { crypto }),
   });
   runInContext('globalThis.self = globalThis.window = globalThis;', realm);
   runInContext(readFileSync(bundle, 'utf8'), realm);
@@ -49,38 +51,44 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 /** Runs `app` in the realm. @returns what it printed, as JSON. */
-async function run(app: string): Promise<unknown> {
+async function run(app: string, withCrypto = ''): Promise<unknown> {
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    ['--experimental-websocket', '-e', REALM, '--', join(folder, 'rivulet.js'), app],
+    ['--experimental-websocket', '-e', REALM, '--', join(folder, 'rivulet.js'), app, withCrypto],
     { timeout: 20_000 },
   );
   return JSON.parse(stdout);
 }
 
 describe('where there are no globals of a browser', () => {
-  it('an answer comes, and goes on after the connection broke', async () => {
-    const { server, nextCall } = await staged();
-    const link = await cuttableLink(server.url);
-    const printed = run(`
+  it.each(['', 'crypto'])(
+    'but %s, an answer comes, and goes on after the connection broke',
+    async (globals) => {
+      const { server, nextCall } = await staged();
+      const link = await cuttableLink(server.url);
+      const printed = run(
+        `
       const client = rivulet.createClient({ url: ${JSON.stringify(link.url)} });
       const answer = client.start({ query: 'What is a delta? 🪨' });
       answer.result.then(({ id, text, status }) => {
         console.log(JSON.stringify({ id, text, status }));
         client.close();
       });
-    `);
-    const call = await nextCall();
-    call.say('Where a ');
-    link.cut();
-    call.say('river ends 🪨.');
-    call.finish();
-    expect(await printed).toEqual({
-      id: expect.stringMatching(/^[0-9a-f]{32}$/),
-      text: 'Where a river ends 🪨.',
-      status: 'done',
-    });
-  });
+    `,
+        globals,
+      );
+      const call = await nextCall();
+      call.say('Where a ');
+      link.cut();
+      call.say('river ends 🪨.');
+      call.finish();
+      expect(await printed).toEqual({
+        id: expect.stringMatching(/^[0-9a-f]{32}$/),
+        text: 'Where a river ends 🪨.',
+        status: 'done',
+      });
+    },
+  );
 
   it('the bytes of a text are counted as TextEncoder counts them', () => {
     for (const text of ['', 'delta', 'Flüße', '\u07ff\u0800\uffff', '三角洲', 'a 🪨 b']) {

@@ -1,4 +1,5 @@
 import type { AnswerRequest, ConnectionState } from '@rivulet/client';
+import { createServer } from 'node:http';
 import type { LogFields } from '@rivulet/server';
 import { Server } from 'socket.io';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -13,6 +14,20 @@ import {
 } from '../harness/sdk.js';
 
 const ASK: AnswerRequest = { query: 'What is a delta?' };
+
+/** The delays before the next attempts, without jitter: all others are 0, or 4 s and more. */
+function retryDelays(): () => number[] {
+  const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+  const timers = vi.spyOn(globalThis, 'setTimeout');
+  onTestFinished(() => {
+    random.mockRestore();
+    timers.mockRestore();
+  });
+  return () => {
+    const delays = timers.mock.calls.flatMap(([, ms = 0]) => (ms >= 100 && ms < 4_000 ? ms : []));
+    return delays.slice(delays.indexOf(250));
+  };
+}
 
 describe('a broken connection', () => {
   it('costs no text and doubles none, however often it breaks', async () => {
@@ -144,26 +159,31 @@ describe('a broken connection', () => {
     expect(seen.at(-1)).toBe('closed');
   });
 
+  it('that a server refuses at the handshake is tried ever more seldom from the first time on', async () => {
+    const http = createServer((_, response) => response.writeHead(403).end());
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void http.close());
+    const { port } = http.address() as { port: number };
+    const delays = retryDelays();
+    const client = sdk(`http://127.0.0.1:${port}`);
+    client.active$.subscribe();
+    await connectionWhen(client, (state) => 'attempts' in state && state.attempts === 3);
+    expect(delays()).toEqual([250, 500, 1_000]);
+  });
+
   it('is made again every 0.3 s at most for 5 s, then ever more seldom', async () => {
     const { server } = await staged();
     const link = await cuttableLink(server.url);
     const client = sdk(link.url);
     await connected(client);
-    const random = vi.spyOn(Math, 'random').mockReturnValue(1);
-    const setTimer = vi.spyOn(globalThis, 'setTimeout');
+    const delays = retryDelays();
     vi.useFakeTimers({ toFake: ['Date'] });
-    onTestFinished(() => {
-      random.mockRestore();
-      setTimer.mockRestore();
-      vi.useRealTimers();
-    });
+    onTestFinished(() => void vi.useRealTimers());
     link.down();
     await connectionWhen(client, (state) => 'attempts' in state && state.attempts === 4);
     vi.setSystemTime(Date.now() + 5_000);
     await connectionWhen(client, (state) => 'attempts' in state && state.attempts === 7);
-    // Others are 0, 4 s and more, and one of the server before them.
-    const delays = setTimer.mock.calls.flatMap(([, ms = 0]) => (ms >= 100 && ms < 4_000 ? ms : []));
-    expect(delays.slice(delays.indexOf(250))).toEqual([250, 280, 280, 280, 280, 500, 1_000, 2_000]);
+    expect(delays()).toEqual([250, 280, 280, 280, 280, 500, 1_000, 2_000]);
   });
 
   it('shows in connection$ with the reason, as frozen objects', async () => {

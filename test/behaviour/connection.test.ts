@@ -314,7 +314,9 @@ describe('the options of a connection', () => {
   it('browserId is who the client is, and may come late', async () => {
     const { provider, nextCall } = stage();
     const { url } = await startServer(provider);
-    const browserId = vi.fn(() => Promise.resolve('the-secret-of-one-device'));
+    const browserId = vi.fn<() => Promise<string>>(() =>
+      Promise.resolve('the-secret-of-one-device'),
+    );
     const asked = sdk(url, { browserId }).start(ASK);
     const call = await nextCall();
     call.say('It ends.');

@@ -224,7 +224,7 @@ describe('a broken connection', () => {
     await connectionWhen(client, ({ status }) => status === 'reconnecting');
     link.up();
     client.start(ASK);
-    await nextCall();
+    await expect(nextCall()).resolves.toBeDefined();
   });
 
   it('of 200 clients of one address comes back for all of them, and none is refused', async () => {

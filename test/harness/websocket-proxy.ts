@@ -57,7 +57,9 @@ export async function websocketProxy(
   /** Opens a WebSocket at the server; `down` gets each piece that the server sends. */
   function through(request: IncomingMessage, near: Socket, down: (piece: Buffer) => void): void {
     const far = connect(Number(port), host, () => {
-      const headers = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}`);
+      const headers = Object.entries(request.headers).map(
+        ([name, value]) => `${name}: ${String(value)}`,
+      );
       far.write(`GET ${request.url} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`);
     });
     near.pipe(far);

@@ -464,7 +464,8 @@ const NO_URL: WireError = {
 /** @returns false if `url` is relative and there is no origin of a page to complete it. */
 function hasOrigin(url: string | undefined): boolean {
   const { location } = globalThis as { location?: Location };
-  return (url !== undefined && !url.startsWith('/')) || /^http/.test(location?.protocol ?? '');
+  const isAbsolute = url !== undefined && !url.startsWith('/');
+  return isAbsolute || location?.protocol.startsWith('http') === true;
 }
 
 /** A server that is overloaded answers so; a proxy whose server is away answers with 5xx. */

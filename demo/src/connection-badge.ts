@@ -1,21 +1,24 @@
-import type { ConnectionStatus } from '@rivulet/client';
+import type { ConnectionState } from '@rivulet/client';
 import type { Observable } from 'rxjs';
 
-const words: Record<ConnectionStatus, string> = {
+const words = {
+  idle: 'Not connected',
   connecting: 'Connecting…',
   connected: 'Connected',
-  reconnecting: 'Connection lost, trying again…',
+  unreachable: 'Connection lost, trying again…',
   offline: 'You are offline',
+  refused: 'The server refused the connection',
   closed: 'Closed',
 };
 
-/** Says how the connection is, in the words of a visitor. */
+/** Shows the state of the connection in words for a visitor. */
 export function showConnection(
   element: HTMLElement,
-  connection$: Observable<ConnectionStatus>,
+  connection$: Observable<ConnectionState>,
 ): void {
-  connection$.subscribe((status) => {
-    element.dataset['connection'] = status;
-    element.textContent = words[status];
+  connection$.subscribe((state) => {
+    const shown = state.status === 'reconnecting' ? state.reason : state.status;
+    element.dataset['connection'] = shown;
+    element.textContent = words[shown];
   });
 }

@@ -3,7 +3,7 @@ import { filter, firstValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { cuttableLink } from '../harness/link.js';
 import { startServer } from '../harness/rivulet.js';
-import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { connected, sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 import { answer as say } from '../harness/tools.js';
 
@@ -92,7 +92,7 @@ describe('what is under way for a user', () => {
     const link = await cuttableLink(server.url);
     const [here, there] = [sdk(link.url, ME), sdk(server.url, ME)];
     await activeWhen(here, ({ length }) => length === 0);
-    await firstValueFrom(here.connection$.pipe(filter((status) => status === 'connected')));
+    await connected(here);
     const answer = there.start({ query: 'Meanwhile' });
     await nextCall();
     link.cut();

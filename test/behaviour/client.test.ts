@@ -228,7 +228,7 @@ describe('what a caller may give', () => {
   it('is told by connection$ that a client is closed, however late it asks', async () => {
     const { client } = await staged();
     client.close();
-    expect(await firstValueFrom(client.connection$)).toBe('closed');
+    expect(await firstValueFrom(client.connection$)).toEqual({ status: 'closed' });
   });
 });
 

@@ -1,14 +1,15 @@
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
+import { createClient } from '@rivulet/client';
 import type { Authenticate } from '@rivulet/server';
-import { filter, firstValueFrom } from 'rxjs';
+import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { backoffMs } from '../../packages/client/src/connection/backoff.js';
 import { attachedServer } from '../harness/attached.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { connected, connectionWhen, sdk, snapshotWhen, statusesOf } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
 const ASK = { query: 'What is a delta?' };
@@ -48,7 +49,10 @@ describe('a token', () => {
       code: 'unauthorized',
       retryable: false,
     });
-    expect(await firstValueFrom(client.connection$)).toBe('offline');
+    expect(await firstValueFrom(client.connection$)).toMatchObject({
+      status: 'refused',
+      error: { code: 'unauthorized', retryable: false },
+    });
     isValid = true;
     const { result } = client.start(ASK);
     const call = await nextCall();
@@ -87,8 +91,7 @@ describe('a connection', () => {
   it('that is dead without a word does not keep a server from closing', async () => {
     const server = await startServer(stage().provider);
     const dead = await deafLink(server.url);
-    const online = (status: string): boolean => status === 'connected';
-    await firstValueFrom(sdk(dead.url).connection$.pipe(filter(online)));
+    await connected(sdk(dead.url));
     dead.deafen();
     await expect(server.close()).resolves.toBeUndefined();
   }, 10_000);
@@ -110,11 +113,18 @@ describe('a connection', () => {
       };
       next(Object.assign(new Error('unable'), { data }));
     });
-    const answer = sdk(url).start(ASK);
-    const call = await nextCall();
-    call.say('It ends.');
-    call.finish();
+    const client = sdk(url);
+    const answer = client.start(ASK);
+    await snapshotWhen(answer, ({ status }) => status === 'reconnecting');
+    // Another question does not cut it short.
+    const other = client.start({ query: 'Another' });
+    for (let i = 0; i < 2; i++) {
+      const call = await nextCall();
+      call.say('It ends.');
+      call.finish();
+    }
     expect(await answer.result).toMatchObject({ text: 'It ends.' });
+    await other.result;
     // Trying as after a cut it would have come three times at least.
     expect(tries).toBe(2);
   });
@@ -148,8 +158,7 @@ describe('a connection', () => {
     vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
     onTestFinished(() => void vi.useRealTimers());
     const client = sdk(server.url);
-    const statuses: string[] = [];
-    client.connection$.subscribe((status) => statuses.push(status));
+    const statuses = statusesOf(client);
     const answer = client.start(ASK);
     const call = await nextCall();
     const other = connect(server.url);
@@ -161,7 +170,7 @@ describe('a connection', () => {
     call.say('It ends.');
     call.finish();
     await answer.result;
-    expect(statuses).toEqual(['connecting', 'connected']);
+    expect(statuses).toEqual(['idle', 'connecting', 'connected']);
   });
 
   it('that is dead without a word is found and made again', async () => {
@@ -177,10 +186,35 @@ describe('a connection', () => {
     await snapshotWhen(answer, ({ text }) => text !== '');
     dead.deafen();
     call.say('river ends.');
-    await vi.advanceTimersByTimeAsync(25_000);
+    await vi.advanceTimersByTimeAsync(11_000);
     await snapshotWhen(answer, ({ text }) => text === 'Where a river ends.');
     call.finish();
     expect(await answer.result).toMatchObject({ status: 'done' });
+  });
+
+  it('that carries a long question slowly is not taken for dead', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    const link = await deafLink(server.url);
+    const client = sdk(link.url);
+    // It is connected, and waits for nothing.
+    await firstValueFrom(client.active$);
+    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const statuses = statusesOf(client);
+    link.deafen();
+    const content = 'x'.repeat(120_000);
+    const answer = client.start({ ...ASK, context: [{ role: 'user', content }] });
+    // The question is on its way when the watchdog has begun.
+    while (vi.getTimerCount() === 0) await nextTurn();
+    // At 1 KB/s it takes 120 s.
+    await vi.advanceTimersByTimeAsync(120_000);
+    link.hear();
+    const call = await nextCall();
+    call.say('It ends.');
+    call.finish();
+    expect(await answer.result).toMatchObject({ text: 'It ends.' });
+    expect(statuses).toEqual(['connected']);
   });
 
   it('that a server takes and drops at once is tried ever more seldom', async () => {
@@ -192,7 +226,7 @@ describe('a connection', () => {
         if (at.push(performance.now()) === 5) resolve();
       });
     });
-    sdk(url).connection$.subscribe();
+    sdk(url).active$.subscribe();
     await dropped;
     // The fourth wait is a second at least, the first a quarter of one at most.
     expect(at[4]! - at[3]!).toBeGreaterThan(at[1]! - at[0]!);
@@ -207,30 +241,145 @@ describe('a connection', () => {
   });
 });
 
-/** A TCP proxy whose connections can stop passing anything on, without an end. */
-async function deafLink(target: string): Promise<{ url: string; deafen(): void }> {
-  const open = new Set<Socket>();
+describe('idleCloseMs', () => {
+  const fakeTimers = () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+  };
+
+  it('closes a connection that nothing needs, and a question opens it again', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const client = sdk(url, { idleCloseMs: 1_000 });
+    const statuses = statusesOf(client);
+    fakeTimers();
+    for (let i = 0; i < 2; i++) {
+      const { result } = client.start({ query: `Question ${i}` });
+      const call = await nextCall();
+      vi.advanceTimersByTime(10_000);
+      call.finish();
+      await result.catch(() => {});
+      vi.advanceTimersByTime(999);
+      expect(statuses.at(-1)).toBe('connected');
+      vi.advanceTimersByTime(1);
+      expect(statuses.at(-1)).toBe('idle');
+    }
+    const once = ['connecting', 'connected', 'idle'];
+    expect(statuses).toEqual(['idle', ...once, ...once]);
+  });
+
+  it('keeps it open for a reader of active$, until that leaves', async () => {
+    const { url } = await startServer(stage().provider);
+    const client = sdk(url, { idleCloseMs: 1_000 });
+    const statuses = statusesOf(client);
+    fakeTimers();
+    const subscription = client.active$.subscribe();
+    await connectionWhen(client, ({ status }) => status === 'connected');
+    vi.advanceTimersByTime(10_000);
+    expect(statuses.at(-1)).toBe('connected');
+    subscription.unsubscribe();
+    vi.advanceTimersByTime(1_000);
+    expect(statuses.at(-1)).toBe('idle');
+  });
+
+  it('lets a connection that breaks while nothing needs it stay closed', async () => {
+    const { url } = await startServer(stage().provider);
+    const link = await cuttableLink(url);
+    const client = sdk(link.url, { idleCloseMs: 1_000 });
+    const statuses = statusesOf(client);
+    const subscription = client.active$.subscribe();
+    await connectionWhen(client, ({ status }) => status === 'connected');
+    subscription.unsubscribe();
+    link.cut();
+    await vi.waitFor(() => expect(statuses.at(-1)).toBe('idle'));
+    expect(statuses).toEqual(['idle', 'connecting', 'connected', 'idle']);
+  });
+});
+
+describe('the options of a connection', () => {
+  it("path says where a Socket.IO server of the user's own serves", async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await attachedServer(
+      provider,
+      { namespace: '/answers' },
+      { path: '/api/socket.io' },
+    );
+    const { result } = sdk(`${url}/answers`, { path: '/api/socket.io' }).start(ASK);
+    const call = await nextCall();
+    call.say('It ends.');
+    call.finish();
+    expect(await result).toMatchObject({ text: 'It ends.' });
+  });
+
+  it('browserId is who the client is, and may come late', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const browserId = vi.fn<() => Promise<string>>(() =>
+      Promise.resolve('the-secret-of-one-device'),
+    );
+    const asked = sdk(url, { browserId }).start(ASK);
+    const call = await nextCall();
+    call.say('It ends.');
+    const again = sdk(url, { browserId: 'the-secret-of-one-device' }).resume(asked.id);
+    await snapshotWhen(again, ({ text }) => text === 'It ends.');
+    const other = sdk(url, { browserId: 'the-secret-of-another' }).resume(asked.id);
+    await expect(other.result).rejects.toMatchObject({ code: 'not_found' });
+    expect(browserId).toHaveBeenCalledTimes(1);
+  });
+
+  it('browserId that cannot be had yet is asked for again', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider);
+    const browserId = vi
+      .fn<() => Promise<string>>()
+      .mockRejectedValueOnce(new Error('locked'))
+      .mockResolvedValue('the-secret-of-one-device');
+    sdk(url, { browserId }).start(ASK);
+    await nextCall();
+    expect(browserId).toHaveBeenCalledTimes(2);
+  });
+
+  it('url must be given where no page was loaded by HTTP', async () => {
+    const client = createClient();
+    onTestFinished(() => client.close());
+    await expect(client.start(ASK).result).rejects.toMatchObject({
+      code: 'bad_request',
+      message: expect.stringContaining('url'),
+    });
+    const state = await firstValueFrom(client.connection$);
+    expect(state).toMatchObject({ status: 'refused', error: { code: 'bad_request' } });
+  });
+});
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A TCP proxy whose connections can stop passing anything on, without an end, until they do again. */
+async function deafLink(target: string): Promise<{ url: string; deafen(): void; hear(): void }> {
+  const open = new Map<Socket, Socket>();
   const server = createServer((near) => {
     const far = connectTcp(Number(new URL(target).port), '127.0.0.1');
     near.pipe(far).pipe(near);
+    open.set(near, far).set(far, near);
     for (const socket of [near, far]) {
-      open.add(socket);
       socket.on('error', () => {});
     }
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => {
-    for (const socket of open) socket.destroy();
+    for (const socket of open.keys()) socket.destroy();
     server.close();
   });
   const { port } = server.address() as { port: number };
   return {
     url: `http://127.0.0.1:${port}`,
     deafen() {
-      for (const socket of open) {
+      for (const socket of open.keys()) {
         socket.unpipe();
         socket.pause();
       }
+    },
+    hear() {
+      for (const [socket, other] of open) socket.pipe(other);
     },
   };
 }

@@ -644,7 +644,7 @@ describe('an honest client', () => {
     const statuses: string[] = [];
     const client = createClient({ url, cache: false });
     onTestFinished(() => client.close());
-    client.connection$.subscribe((status) => statuses.push(status));
+    client.connection$.subscribe(({ status }) => statuses.push(status));
     const answers = times(20, (i) => client.start({ query: `${i}` }));
     const calls = [];
     for (let i = 0; i < 20; i++) calls.push(await nextCall());
@@ -663,7 +663,7 @@ describe('an honest client', () => {
     const client = createClient({ url, cache: false });
     onTestFinished(() => client.close());
     const statuses: string[] = [];
-    client.connection$.subscribe((status) => statuses.push(status));
+    client.connection$.subscribe(({ status }) => statuses.push(status));
     const answer = client.start({ query: 'q' });
     const call = await nextCall();
     call.say('before, ');

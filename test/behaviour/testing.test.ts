@@ -141,7 +141,7 @@ describe('a scripted client', () => {
     const answer = client.start(ASK);
     client.close();
     expect((await answer.result).status).toBe('cancelled');
-    expect(await lastValueFrom(client.connection$)).toBe('closed');
+    expect(await lastValueFrom(client.connection$)).toEqual({ status: 'closed' });
   });
 
   it('lists what is under way, and attaches to it', async () => {

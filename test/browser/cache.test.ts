@@ -213,8 +213,8 @@ describe('a browser', () => {
     // It sends on: the test runner's own socket is one of those it sees.
     const send = vi.spyOn(WebSocket.prototype, 'send');
     onTestFinished(() => send.mockRestore());
-    open().connection$.subscribe();
-    open().connection$.subscribe();
+    open().active$.subscribe();
+    open().active$.subscribe();
     const named = (): (string | undefined)[] =>
       send.mock.calls.flatMap(([packet]) => {
         const own = typeof packet === 'string' && /^40\{.*"browser_id":"(\w+)"/.exec(packet);

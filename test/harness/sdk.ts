@@ -3,6 +3,7 @@ import {
   type AnswerSnapshot,
   type Client,
   type ClientOptions,
+  type ConnectionState,
   createClient,
 } from '@rivulet/client';
 import { filter, firstValueFrom } from 'rxjs';
@@ -15,6 +16,28 @@ export function sdk(url: string, options: ClientOptions = {}): Client {
   const client = createClient({ url, cache: false, ...options });
   onTestFinished(() => client.close());
   return client;
+}
+
+/** Connects, and keeps the connection. Resolves when there is one. */
+export async function connected(client: Client): Promise<void> {
+  const subscription = client.active$.subscribe();
+  onTestFinished(() => subscription.unsubscribe());
+  await connectionWhen(client, ({ status }) => status === 'connected');
+}
+
+/** The first state of the connection for which `matches` is true, the present one included. */
+export function connectionWhen(
+  { connection$ }: Client,
+  matches: (state: ConnectionState) => boolean,
+): Promise<ConnectionState> {
+  return firstValueFrom(connection$.pipe(filter(matches)));
+}
+
+/** The statuses of the connection from now on. */
+export function statusesOf({ connection$ }: Client): ConnectionState['status'][] {
+  const statuses: ConnectionState['status'][] = [];
+  connection$.subscribe(({ status }) => statuses.push(status));
+  return statuses;
 }
 
 /** The first snapshot for which `matches` is true, the present one included. */

@@ -7,8 +7,9 @@ import { randomId } from './random-id.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */
-export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Client {
-  const connection = createConnection(url, auth);
+export function createClient(options: ClientOptions = {}): Client {
+  const { url, auth, cache = {} } = options;
+  const connection = createConnection(options);
   // Another user's answers are not to be found here by the next one.
   const isNobodys = auth !== undefined && cache !== false && cache.namespace === undefined;
   const memory = cache === false || isNobodys ? undefined : createMemory(url ?? '', cache);
@@ -24,7 +25,7 @@ export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Cli
       return (answers.get(id) ?? new LiveAnswer(id, { query }, around, false)).lease();
     },
     active$: answers.active$,
-    connection$: connection.status$,
+    connection$: connection.state$,
     cache: {
       clear: async () => memory?.clear(),
     },

@@ -225,7 +225,33 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
   readonly result: Promise<AnswerSnapshot>;
 }
 
-export type ConnectionStatus = 'connecting' | 'connected' | 'reconnecting' | 'offline' | 'closed';
+/**
+ * The state of a client's connection. Frozen; a new object for each change.
+ *
+ * - `idle`: there is no connection, since nothing needs one: before the first question and the first
+ *   subscriber of `active$`, and after `idleCloseMs`
+ * - `connecting`: the first attempt is under way
+ * - `connected`: questions reach the server
+ * - `reconnecting`: the connection was lost or could not be made, and the client keeps trying. `reason` is
+ *   `offline` if the device says that it has no network, else `unreachable`: no server answers at `url`,
+ *   or it is overloaded; `attempts` failed since the connection was lost
+ * - `refused`: the server does not let this client in, and `error.code` says why, such as `unauthorized`.
+ *   The next question tries again
+ * - `closed`: by `client.close()`, for good
+ */
+export type ConnectionState =
+  | { readonly status: 'idle' }
+  | { readonly status: 'connecting' }
+  | { readonly status: 'connected' }
+  | { readonly status: 'reconnecting'; readonly reason: 'offline' }
+  | {
+      readonly status: 'reconnecting';
+      readonly reason: 'unreachable';
+      readonly url: string;
+      readonly attempts: number;
+    }
+  | { readonly status: 'refused'; readonly error: StreamError }
+  | { readonly status: 'closed' };
 
 /** An answer that is still being generated for this user: here, in another tab, on another device. */
 export interface ActiveAnswer {
@@ -251,13 +277,31 @@ export interface CacheOptions {
 }
 
 export interface ClientOptions {
-  /** The server, such as `https://chat.example`; the page's own origin unless given. */
-  url?: string | undefined;
   /**
-   * A token for the server's `authenticate`; called at every connect, with `refused` when the server
-   * did not take the last one. A second one refused fails what is asked with `unauthorized`.
+   * The server, such as `https://chat.example`; its path is the namespace, if there is one. Unless given, the
+   * origin of the page; without a page that was loaded by HTTP (Electron's `file://`, React Native) questions
+   * fail with `bad_request`.
+   */
+  url?: string | undefined;
+  /** The path at which Socket.IO serves, such as `/rivulet/socket.io` behind a proxy; `/socket.io` unless given. */
+  path?: string | undefined;
+  /**
+   * Returns a token for the server's `authenticate`. Called for each connection, with `refused: true` if the
+   * server refused the last token; a second refusal fails the questions with `unauthorized`. While it throws
+   * or rejects, the client is `reconnecting`.
    */
   auth?: ((context: { refused: boolean }) => string | Promise<string>) | undefined;
+  /**
+   * The secret by which a server without `authenticate` knows this device again, at least 16 characters: who has
+   * it can read the device's answers. Called once. Unless given, it is random and kept in `localStorage`. Where
+   * there is none (React Native, Web Workers) give one that the app keeps, else answers are lost with a reload.
+   */
+  browserId?: string | (() => string | Promise<string>) | undefined;
+  /**
+   * Milliseconds after which the connection is closed when there is no answer under way and no subscriber of
+   * `active$`. The next question opens it again. It stays open unless given.
+   */
+  idleCloseMs?: number | undefined;
   /** `false` keeps nothing in this browser. */
   cache?: CacheOptions | false | undefined;
 }
@@ -292,8 +336,8 @@ export interface Client {
    * completes with `close()`.
    */
   readonly active$: Observable<readonly ActiveAnswer[]>;
-  /** The state of the connection at once, then each change. It connects when first needed. */
-  readonly connection$: Observable<ConnectionStatus>;
+  /** The state of the connection at once, then each change; completes with `close()`. Never connects. */
+  readonly connection$: Observable<ConnectionState>;
   readonly cache: ClientCache;
   /** Ends the connection; what is running here ends as `cancelled`. The client is of no use after. */
   close(): void;

@@ -73,7 +73,9 @@ const watched = new Map<number, string>();
 
 export async function connect(url: string, { oneUser }: ConnectOptions): Promise<Connection> {
   const client = createClient({ url, cache: false, ...(oneUser && { auth: () => 'token' }) });
-  await firstValueFrom(client.connection$.pipe(filter((status) => status === 'connected')));
+  // It connects when it is first needed.
+  client.active$.subscribe();
+  await firstValueFrom(client.connection$.pipe(filter(({ status }) => status === 'connected')));
   return {
     stream(request, onText) {
       const answer = client.start({ query: JSON.stringify({ request } satisfies Question) });

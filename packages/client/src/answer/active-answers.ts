@@ -24,6 +24,7 @@ export class ActiveAnswers {
     this.#journal = journal;
     this.active$ = new Observable((subscriber) => {
       this.#observe();
+      subscriber.add(connection.hold());
       return this.#latest.value$.subscribe(subscriber);
     });
   }
@@ -72,8 +73,8 @@ export class ActiveAnswers {
     if (this.#isObserved) return;
     this.#isObserved = true;
     void this.#recall();
-    this.#connection.status$.subscribe({
-      next: (status) => {
+    this.#connection.state$.subscribe({
+      next: ({ status }) => {
         if (status === 'connected') this.#list();
       },
       complete: () => {

@@ -7,6 +7,7 @@ import {
   type StreamStartRequest,
   type ContextMessage,
 } from '@rivulet/protocol';
+import { byteLength } from '../byte-length.js';
 import type { AnswerRequest, AnswerOptions } from '../types.js';
 
 /** Offset units that the server may send beyond what was acknowledged. */
@@ -79,7 +80,7 @@ export function refusal(request: StreamStartRequest): StreamError | undefined {
   if (request.query.trim() === '') {
     return new StreamError('bad_request', 'unable to ask: the query is blank');
   }
-  const bytes = new TextEncoder().encode(JSON.stringify(request)).length;
+  const bytes = byteLength(JSON.stringify(request));
   if (request.query.length <= LIMITS.queryUnits && bytes < LIMITS.messageBytes - 1024)
     return undefined;
   return new StreamError(

@@ -1,6 +1,6 @@
 import { afterNextRender, DestroyRef, inject, type Signal, signal } from '@angular/core';
 import type { Subscription } from 'rxjs';
-import type { Client, ConnectionStatus } from '../types.js';
+import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
   type AnswerState,
@@ -27,8 +27,8 @@ export function injectAnswer(client: Client, options?: UseAnswerOptions): Inject
 }
 
 /** The state of the client's connection. It connects after the next render. */
-export function injectConnection(client: Client): Signal<ConnectionStatus> {
-  const connection = signal<ConnectionStatus>('connecting');
+export function injectConnection(client: Client): Signal<ConnectionState> {
+  const connection = signal<ConnectionState>({ status: 'idle' });
   afterRender(() => client.connection$.subscribe((next) => connection.set(next)));
   return connection.asReadonly();
 }

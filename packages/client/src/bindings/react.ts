@@ -1,7 +1,7 @@
 'use client';
 
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
-import type { Client, ConnectionStatus } from '../types.js';
+import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
   type AnswerController,
@@ -45,9 +45,9 @@ export function useAnswer(client: Client, options: UseAnswerOptions = {}): UseAn
 }
 
 /** The state of the client's connection. It connects once the component is mounted. */
-export function useConnection(client: Client): ConnectionStatus {
+export function useConnection(client: Client): ConnectionState {
   const { subscribe, getSnapshot } = useMemo(() => {
-    let newest: ConnectionStatus = 'connecting';
+    let newest: ConnectionState = { status: 'idle' };
     return {
       subscribe(changed: () => void) {
         const subscription = client.connection$.subscribe((next) => {

@@ -1,5 +1,5 @@
 import { type Accessor, createSignal, onCleanup, onMount } from 'solid-js';
-import type { Client, ConnectionStatus } from '../types.js';
+import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
   type AnswerState,
@@ -29,8 +29,8 @@ export function createAnswer(client: Client, options?: UseAnswerOptions): Create
 }
 
 /** The state of the client's connection. It connects once the component is mounted. */
-export function createConnection(client: Client): Accessor<ConnectionStatus> {
-  const [connection, setConnection] = createSignal<ConnectionStatus>('connecting');
+export function createConnection(client: Client): Accessor<ConnectionState> {
+  const [connection, setConnection] = createSignal<ConnectionState>({ status: 'idle' });
   onMount(() => {
     const subscription = client.connection$.subscribe((next) => setConnection(next));
     onCleanup(() => subscription.unsubscribe());

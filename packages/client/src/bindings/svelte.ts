@@ -1,6 +1,6 @@
 import type { Readable } from 'svelte/store';
 import type { Observable } from 'rxjs';
-import type { Client, ConnectionStatus } from '../types.js';
+import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
   type AnswerState,
@@ -23,7 +23,7 @@ export function createAnswer(client: Client, options?: UseAnswerOptions): Answer
 }
 
 /** A store of the state of the client's connection. It connects once somebody subscribes. */
-export function createConnection(client: Client): Readable<ConnectionStatus> {
+export function createConnection(client: Client): Readable<ConnectionState> {
   return readable(client.connection$);
 }
 

@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs';
 import { getCurrentInstance, onMounted, onScopeDispose, type ShallowRef, shallowRef } from 'vue';
-import type { Client, ConnectionStatus } from '../types.js';
+import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
   type AnswerState,
@@ -27,8 +27,8 @@ export function useAnswer(client: Client, options?: UseAnswerOptions): UseAnswer
 }
 
 /** The state of the client's connection. It connects once the component is mounted. */
-export function useConnection(client: Client): Readonly<ShallowRef<ConnectionStatus>> {
-  const connection = shallowRef<ConnectionStatus>('connecting');
+export function useConnection(client: Client): Readonly<ShallowRef<ConnectionState>> {
+  const connection = shallowRef<ConnectionState>({ status: 'idle' });
   whileMounted(() => client.connection$.subscribe((next) => (connection.value = next)));
   return connection;
 }

@@ -1,3 +1,4 @@
+import { byteLength } from '../byte-length.js';
 import type { FinishReason, Usage } from '@rivulet/protocol';
 import type { CacheOptions } from '../types.js';
 import type { LocalStore } from './local-store.js';
@@ -133,7 +134,7 @@ function whenIdle(work: () => void): void {
 }
 
 function sizeOf(answer: KeptAnswer): number {
-  return new TextEncoder().encode(JSON.stringify(answer)).length;
+  return byteLength(JSON.stringify(answer));
 }
 
 /** IndexedDB may hold what another version wrote, or another script. */

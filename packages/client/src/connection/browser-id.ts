@@ -3,13 +3,13 @@ import { randomId } from '../random-id.js';
 const KEY = 'rivulet:browser-id';
 
 /**
- * The secret by which an anonymous browser is found again: the same in all its tabs and after a
- * reload. Where the page may store nothing it lives as long as the page.
+ * Returns the secret that identifies an anonymous browser to the server. All tabs of a browser have the
+ * same one, also after a reload. Where `localStorage` is missing or blocked, each call returns a new one.
  */
-export function browserId(): string {
+export function storedBrowserId(): string {
   try {
-    const known = localStorage.getItem(KEY);
-    if (known !== null) return known;
+    const stored = localStorage.getItem(KEY);
+    if (stored !== null) return stored;
     const id = randomId();
     localStorage.setItem(KEY, id);
     return id;

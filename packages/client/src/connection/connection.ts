@@ -1,44 +1,48 @@
 import {
   type ErrorReply,
   EVENT,
+  type LogMessage,
   PROTOCOL_VERSION,
   type ShortChunk,
+  StreamError,
   type StreamChangedMessage,
   type StreamListReply,
-  type StreamSummary,
-  type LogMessage,
-  type StreamReplyMessage,
-  type StreamReply,
   type StreamLoadingMessage,
   type StreamQueuedMessage,
+  type StreamReply,
+  type StreamReplyMessage,
+  type StreamSummary,
   type WireError,
 } from '@rivulet/protocol';
-import { Observable } from 'rxjs';
-import { backoffMs } from './backoff.js';
-import { browserId } from './browser-id.js';
+import type { Observable } from 'rxjs';
+import { byteLength } from '../byte-length.js';
 import { createLatest } from '../latest.js';
+import type { ClientOptions, ConnectionState } from '../types.js';
+import { backoffMs, closeRetryMs } from './backoff.js';
+import { storedBrowserId } from './browser-id.js';
+import { decode, decodeShort, type Frame, knownError } from './frame.js';
 import type { Link } from './link.js';
-import { decode, decodeShort, knownError } from './frame.js';
-import { createSession } from './session.js';
-import { CONNECT_TIMEOUT_MS, createSocket, openSocket, type Socket } from './socket.js';
-import type { ClientOptions, ConnectionStatus } from '../types.js';
+import { createSession, type Session } from './session.js';
+import { closeSocket, openSocket, type Socket, type SocketOptions } from './socket.js';
 import { onWake } from './wake.js';
-import { createWatchdog } from './watchdog.js';
+import { createWatchdog, type Watchdog } from './watchdog.js';
 
-/** One socket for all streams of a client. It connects when first needed. */
+/** One socket for all streams of a client. It is opened when it is first needed. */
 export interface Connection {
-  /** Subscribing connects. */
-  readonly status$: Observable<ConnectionStatus>;
-  /** Opens `link` now or as soon as there is a connection, and again each time that comes back. */
+  /** The state now, then each change; completes with `close()`. Subscribing does not connect. */
+  readonly state$: Observable<ConnectionState>;
+  /** Connects, and keeps the socket open until the returned function is called. */
+  hold(): () => void;
+  /** Opens `link` now or as soon as there is a connection, and again on each new connection. */
   join(link: Link): () => void;
   /** Opens `link` again, since something of it is missing. */
   reopen(link: Link): void;
   acknowledge(streamId: string, offset: number): void;
-  /** Says it at each connect until the server has heard it. */
+  /** Sends the message on each new connection until the server has replied to it. */
   tell(event: Errand['event'], message: Errand['message']): void;
   /**
-   * Asks which streams the server has under way, unless the connection goes first; `changed` is then called
-   * with each later change, until the connection goes.
+   * Asks which streams of this user are running. No reply comes if the connection breaks first. `changed` is
+   * called with each later change, until the connection ends.
    */
   list(
     reply: (answer: StreamListReply | ErrorReply) => void,
@@ -48,206 +52,343 @@ export interface Connection {
 }
 
 type Reply = StreamReply | ErrorReply;
+type Timer = ReturnType<typeof setTimeout>;
+type ConnectionOptions = Pick<ClientOptions, 'url' | 'path' | 'auth' | 'browserId' | 'idleCloseMs'>;
 
-/** `waiting` for the next try; `refused` until something new is asked. */
-type Phase = 'idle' | 'trying' | 'connected' | 'waiting' | 'refused' | 'closed';
+/** A state owns its timers and its socket: `enter()` ends them with the state. */
+type State =
+  | { status: 'idle' }
+  | {
+      status: 'trying';
+      socket: Socket;
+      session: Session;
+      transport: SocketOptions['transport'];
+      /** Ends an attempt that the server does not answer. */
+      timer: Timer;
+    }
+  | {
+      status: 'connected';
+      socket: Socket;
+      session: Session;
+      since: number;
+      watchdog: Watchdog;
+      /** Closes a socket that nothing needs. */
+      timer: Timer | undefined;
+    }
+  | {
+      status: 'waiting';
+      /** Begins the next attempt. */
+      timer: Timer;
+      /** True if the server asked for the delay: a question does not cut it short. */
+      isRequired: boolean;
+    }
+  /** Until something new is asked. */
+  | { status: 'refused' }
+  /** The client is closed, and the server is told what it left. */
+  | { status: 'closing'; socket: Socket; session: Session; timer: Timer }
+  | { status: 'closed' };
 
 interface Errand {
   event: typeof EVENT.cancel | typeof EVENT.detach;
   message: { stream_id: string; reader_id?: string };
 }
 
-const REPLY_TIMEOUT_MS = 10_000;
-/** A server that lets a client in and drops it at once is to be asked ever more seldom. */
+/** A WebSocket that is not open by then may never be: some proxies do not answer upgrades. */
+const WEBSOCKET_TIMEOUT_MS = 4_000;
+const CONNECT_TIMEOUT_MS = 15_000;
+/** An outage of this length is probably over soon, so the attempts are close to each other. */
+const CLOSE_RETRIES_MS = 5_000;
+/** A connection that lasts this long was good: the delays begin again with the shortest. */
 const STABLE_MS = 5_000;
-/** Until a load balancer has noticed; the server that closes would let a user of its own in again. */
+/** The load balancer removes the closing server by then; connecting earlier could reach it again. */
 const MOVE_ON_MS = 500;
 /** The time to tell the server what was left, when the client is closed. */
 const CLOSE_MS = 1_000;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
-export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
-  const status = createLatest<ConnectionStatus>();
-  status.next('connecting');
+const IDLE: ConnectionState = Object.freeze({ status: 'idle' });
+const CONNECTING: ConnectionState = Object.freeze({ status: 'connecting' });
+const CONNECTED: ConnectionState = Object.freeze({ status: 'connected' });
+const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
+const CLOSED: ConnectionState = Object.freeze({ status: 'closed' });
+
+export function createConnection(options: ConnectionOptions): Connection {
+  const { url, path, auth, browserId = storedBrowserId, idleCloseMs } = options;
+  const latest = createLatest<ConnectionState>();
+  latest.next(IDLE);
   const links = new Map<string, Link>();
   const errands = new Set<Errand>();
-  const watchdog = createWatchdog(
-    () => phase === 'connected' && socket?.emit(EVENT.list, {}, () => {}),
-    () => phase === 'connected' && socket?.io.engine.close(),
-  );
-  let socket: Socket | undefined;
-  let session = createSession();
-  let phase: Phase = 'idle';
+  let state: State = { status: 'idle' };
+  let holders = 0;
+  /** Undefined unless the connection is lost, or could not be made. */
+  let outage: { since: number; attempts: number } | undefined;
+  /** Sets the next delay of the backoff. */
   let failures = 0;
-  let connectedAt = 0;
   /** Tokens refused in a row. */
   let refusals = 0;
-  let retryTimer: ReturnType<typeof setTimeout> | undefined;
-  let connectTimer: ReturnType<typeof setTimeout> | undefined;
-  let stopListening = (): void => {};
+  /** True if the last connection was dead before any frame came. */
+  let wasDead = false;
+  /** True after polling worked where a WebSocket did not, until an upgrade succeeds. */
+  let needsPolling = false;
+  let stopListening: (() => void) | undefined;
   let ownId: string | undefined;
   let onChanged: ((stream: StreamSummary) => void) | undefined;
 
-  function connect(): Socket {
-    if (socket === undefined) {
-      socket = listenTo(createSocket(url, (send) => void handshake(send)));
-      stopListening = onWake(awake);
+  function enter(next: State): void {
+    const previous = state;
+    state = next;
+    if ('timer' in previous) clearTimeout(previous.timer);
+    if ('watchdog' in previous) previous.watchdog.watch(false);
+    if ('socket' in previous && stateOf(previous.socket) === undefined) {
+      closeSocket(previous.socket);
     }
-    if (phase === 'idle' || phase === 'refused') attempt();
-    return socket;
   }
 
-  function listenTo(created: Socket): Socket {
-    created.io.on('open', () => {
-      const { engine } = created.io;
-      engine.on('packet', watchdog.heard);
-      connectTimer = setTimeout(() => engine.close(), CONNECT_TIMEOUT_MS);
-    });
-    created.on('connect', connected);
-    created.on('connect_error', (error: Error & { data?: WireError }) => failed(error.data));
-    created.on('disconnect', (reason) => {
-      if (reason !== 'io client disconnect') failed();
-    });
+  /** The state of which `socket` is the socket, unless that is over. */
+  function stateOf(socket: Socket): Extract<State, { socket: Socket }> | undefined {
+    return 'socket' in state && state.socket === socket ? state : undefined;
+  }
+
+  /** Connects at once, unless the server asked for a delay. */
+  function connect(): void {
+    stopListening ??= onWake(awake);
+    const { status } = state;
+    const waits = state.status === 'waiting' && !state.isRequired;
+    if (status === 'idle' || status === 'refused' || waits) attempt();
+  }
+
+  function attempt(transport: SocketOptions['transport'] = needsPolling ? 'polling' : 'websocket') {
+    if (!hasOrigin(url)) {
+      return enter({ status: 'waiting', timer: setTimeout(refused, 0, NO_URL), isRequired: true });
+    }
+    const socket = openSocket(
+      { url, path, transport, auth: (send) => void handshake(socket, send) },
+      lost,
+    );
+    const isWebSocket = transport === 'websocket';
+    const timer = setTimeout(lost, isWebSocket ? WEBSOCKET_TIMEOUT_MS : CONNECT_TIMEOUT_MS, socket);
+    enter({ status: 'trying', socket, session: createSession(), transport, timer });
+    listenTo(socket);
+    if (outage === undefined) latest.next(CONNECTING);
+  }
+
+  function listenTo(socket: Socket): void {
+    socket.io.on('open', () => opened(socket));
+    socket.on('connect', () => connected(socket));
+    socket.on('connect_error', (error) => lost(socket, error));
+    socket.on('disconnect', () => lost(socket));
     for (const event of NAMED) {
-      created.on(event, (message: LogMessage) => {
+      socket.on(event, (message: LogMessage) => {
         const frame = decode(message);
-        if (frame !== undefined) links.get(message.stream_id ?? '')?.receive(frame);
+        if (frame !== undefined) receive(links.get(message.stream_id ?? ''), frame);
       });
     }
-    created.on(EVENT.queued, ({ stream_id, ahead }: StreamQueuedMessage) => {
+    socket.on(EVENT.queued, ({ stream_id, ahead }: StreamQueuedMessage) => {
       links.get(stream_id)?.queued(ahead);
     });
-    created.on(EVENT.loading, ({ stream_id, provider, model }: StreamLoadingMessage) => {
+    socket.on(EVENT.loading, ({ stream_id, provider, model }: StreamLoadingMessage) => {
       links.get(stream_id)?.loading({ provider, model });
     });
-    created.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
-      session.byRef(chunk[0])?.receive(decodeShort(chunk));
+    socket.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
+      receive(stateOf(socket)?.session.byRef(chunk[0]), decodeShort(chunk));
     });
-    created.on(EVENT.reply, ({ reply }: StreamReplyMessage) => {
-      const link = session.nextCarried();
-      if (!session.awaitsReplies) clearTimeout(connectTimer);
+    socket.on(EVENT.reply, ({ reply }: StreamReplyMessage) => {
+      const link = stateOf(socket)?.session.nextCarried();
       if (link !== undefined) replied(link, reply);
     });
-    created.on(EVENT.changed, ({ stream }: StreamChangedMessage) => onChanged?.(stream));
-    created.on(EVENT.closing, () => {
-      session.isClosing = true;
+    socket.on(EVENT.changed, ({ stream }: StreamChangedMessage) => onChanged?.(stream));
+    socket.on(EVENT.closing, () => {
+      const current = stateOf(socket);
+      if (current !== undefined) current.session.isClosing = true;
       moveOn();
     });
-    return created;
   }
 
-  function attempt(): void {
-    if (socket === undefined || phase === 'trying' || phase === 'connected') return;
-    clearTimeout(retryTimer);
-    phase = 'trying';
-    session = createSession();
-    openSocket(socket, () => {
-      if (phase === 'trying') failed();
+  function receive(link: Link | undefined, frame: Frame): void {
+    wasDead = false;
+    link?.receive(frame);
+  }
+
+  /** The transport is open; the handshake of Socket.IO follows. */
+  function opened(socket: Socket): void {
+    const { engine } = socket.io;
+    if (engine.transport.name === 'polling') needsPolling = true;
+    engine.on('upgrade', () => {
+      needsPolling = false;
     });
+    engine.on('packet', ({ data }: { data?: unknown }) => {
+      const current = stateOf(socket);
+      if (current?.status !== 'connected') return;
+      current.watchdog.heard(typeof data === 'string' ? data.length : 0);
+    });
+    allowTime(socket, 0);
   }
 
-  async function currentToken(): Promise<string | undefined> {
-    return auth?.({ refused: refusals > 0 });
+  /** Allows an attempt the usual time, and a millisecond for each byte that it sends. */
+  function allowTime(socket: Socket, bytes: number): void {
+    const current = stateOf(socket);
+    if (current?.status !== 'trying') return;
+    clearTimeout(current.timer);
+    current.timer = setTimeout(lost, CONNECT_TIMEOUT_MS + bytes, socket);
   }
 
-  /** What is said while connecting: who this is, and what is to be opened. */
-  async function handshake(send: (data: object) => void): Promise<void> {
-    const own = session;
-    ownId ??= browserId();
+  /** Sends who this client is and which streams are to be opened. */
+  async function handshake(socket: Socket, send: (data: object) => void): Promise<void> {
     let token: string | undefined;
     try {
-      token = await currentToken();
+      ownId ??= typeof browserId === 'string' ? browserId : await browserId();
+      token = await auth?.({ refused: refusals > 0 });
     } catch {
-      // Not to be had now, as when the network is away: that is a connection that failed.
-      if (session === own) socket?.io.engine.close();
+      // The app cannot get them now, for example without a network.
+      if (stateOf(socket) !== undefined) failed(undefined, true);
       return;
     }
-    if (session !== own) return;
-    const requests = own.carry(links.values());
-    send({
+    const current = stateOf(socket);
+    if (current === undefined) return;
+    const requests = current.session.carry(links.values());
+    const payload = {
       protocol: PROTOCOL_VERSION.newest,
       browser_id: ownId,
       ...(token !== undefined && { token }),
       ...(requests.length > 0 && { requests }),
-    });
+    };
+    allowTime(socket, byteLength(JSON.stringify(payload)));
+    send(payload);
   }
 
-  function connected(): void {
-    phase = 'connected';
-    connectedAt = Date.now();
+  function connected(socket: Socket): void {
+    if (state.status !== 'trying') return;
+    const { session } = state;
+    const watchdog = createWatchdog({
+      probe: () => socket.emit(EVENT.list, {}, () => {}),
+      dead() {
+        wasDead = true;
+        lost(socket);
+      },
+      unansweredBytes: () => session.unansweredBytes,
+      isFirst: !wasDead,
+    });
+    enter({ status: 'connected', socket, session, since: Date.now(), watchdog, timer: undefined });
     refusals = 0;
-    watchdog.heard();
-    status.next('connected');
-    if (!session.awaitsReplies) clearTimeout(connectTimer);
+    outage = undefined;
+    latest.next(CONNECTED);
     for (const errand of errands) run(errand);
     for (const link of links.values()) if (!session.has(link)) read(link);
+    needsChanged();
   }
 
-  /** The connection broke, could not be made, or was refused. */
-  function failed(refusal?: WireError, atLeastMs = refusal?.retry_after_ms ?? 0): void {
-    clearTimeout(connectTimer);
-    if (isClosed()) return;
-    if (phase === 'connected' && Date.now() - connectedAt > STABLE_MS) failures = 0;
+  /** The connection broke, or the attempt failed. */
+  function lost(socket: Socket, error?: ConnectError): void {
+    const current = stateOf(socket);
+    if (current === undefined) return;
+    if (current.status === 'closing') return enter({ status: 'closed' });
+    const refusal = error?.data;
+    if (current.status === 'trying' && current.transport === 'websocket' && refusal === undefined) {
+      return attempt('polling');
+    }
+    failed(refusal, refusal !== undefined || isClientError(error?.description));
+  }
+
+  /** @param isAnswered true if trying again at once is of no use, though the line is there. */
+  function failed(refusal: WireError | undefined, isAnswered: boolean): void {
+    const now = Date.now();
+    if (state.status === 'connected' && now - state.since > STABLE_MS) failures = 0;
     if (refusal?.code === 'unauthorized') {
       refusals += 1;
       if (auth === undefined || refusals > 1) return refused(knownError(refusal));
     } else if (refusal?.retryable === false) {
       return refused(knownError(refusal));
     }
-    phase = 'waiting';
-    status.next(isOffline() ? 'offline' : 'reconnecting');
-    for (const link of links.values()) link.disconnected();
-    if (isClosed()) return;
-    const waitMs = Math.max(backoffMs(failures), atLeastMs);
-    failures += 1;
-    clearTimeout(retryTimer);
-    retryTimer = setTimeout(attempt, waitMs);
+    outage ??= { since: now, attempts: 0 };
+    if (state.status === 'trying') outage.attempts += 1;
+    const isClose =
+      state.status === 'trying' && !isAnswered && now - outage.since < CLOSE_RETRIES_MS;
+    const requiredMs = refusal?.retry_after_ms ?? 0;
+    retryIn(isClose ? closeRetryMs() : Math.max(backoffMs(failures++), requiredMs), requiredMs > 0);
   }
 
-  /** Another try would be refused, too. */
+  function retryIn(delayMs: number, isRequired: boolean): void {
+    if (idleCloseMs !== undefined && !isNeeded()) return becomeIdle();
+    enter({ status: 'waiting', timer: setTimeout(attempt, delayMs), isRequired });
+    const attempts = outage?.attempts ?? 0;
+    const unreachable = { reason: 'unreachable', url: url ?? location.origin, attempts } as const;
+    latest.next(isOffline() ? OFFLINE : Object.freeze({ status: 'reconnecting', ...unreachable }));
+    for (const link of links.values()) link.disconnected();
+  }
+
+  /** A further attempt would be refused, too. */
   function refused(error: WireError): void {
-    phase = 'refused';
+    enter({ status: 'refused' });
     refusals = 0;
-    status.next('offline');
+    outage = undefined;
+    const { code, message, retryable, retry_after_ms: retryAfterMs } = error;
+    const reason = new StreamError(code, message, { retryable, retryAfterMs });
+    latest.next(Object.freeze({ status: 'refused', error: reason }));
     for (const link of links.values()) link.refused(error);
   }
 
-  /** A subscriber may have closed the client. */
+  function becomeIdle(): void {
+    enter({ status: 'idle' });
+    outage = undefined;
+    latest.next(IDLE);
+  }
+
+  /** The page may have been suspended, or the network is back. */
+  function awake(isOnline: boolean): void {
+    if (state.status === 'connected') state.watchdog.check();
+    else if (state.status === 'waiting') connect();
+    // The packets of an attempt that began without a network are lost.
+    else if (state.status === 'trying' && isOnline) attempt();
+  }
+
   function isClosed(): boolean {
-    return phase === 'closed';
+    return state.status === 'closing' || state.status === 'closed';
   }
 
-  function awake(): void {
-    if (phase === 'connected') watchdog.check();
-    else if (phase === 'waiting') attempt();
+  function isNeeded(): boolean {
+    return links.size > 0 || errands.size > 0 || holders > 0;
   }
 
-  /** A reply that does not come means that the link is dead though it does not look so. */
+  /** Something that the connection is needed for has come or gone. */
+  function needsChanged(): void {
+    if (state.status !== 'connected') return;
+    const { socket, session, watchdog } = state;
+    watchdog.watch(links.size > 0 || session.unansweredBytes > 0);
+    clearTimeout(state.timer);
+    if (idleCloseMs === undefined || isNeeded()) return;
+    state.timer = setTimeout(() => stateOf(socket) && becomeIdle(), idleCloseMs);
+  }
+
+  /** The watchdog notices when no reply comes. */
   function ask(event: string, message: object, reply: (answer: never) => void): void {
-    const asked = socket;
-    if (!asked?.connected) return;
-    const { engine } = asked.io;
-    asked.timeout(REPLY_TIMEOUT_MS).emit(event, message, (error: Error | null, answer: never) => {
-      if (error === null) reply(answer);
-      else engine.close();
+    if (state.status !== 'connected') return;
+    const { socket, session } = state;
+    const bytes = byteLength(JSON.stringify(message));
+    session.unansweredBytes += bytes;
+    needsChanged();
+    socket.emit(event, message, (answer: never) => {
+      session.unansweredBytes -= bytes;
+      if (stateOf(socket) === undefined) return;
+      needsChanged();
+      reply(answer);
     });
   }
 
   function read(link: Link): void {
-    if (phase !== 'connected' || (session.isClosing && !session.has(link))) return;
-    const own = session;
-    own.add(link);
+    if (state.status !== 'connected') return;
+    const { session } = state;
+    if (session.isClosing && !session.has(link)) return;
+    session.add(link);
     const request = link.request();
-    ask(request.type, request, (reply: Reply) => {
-      if (session === own) replied(link, reply);
-    });
+    ask(request.type, request, (reply: Reply) => replied(link, reply));
   }
 
   function replied(link: Link, reply: Reply): void {
-    // A link that left in the meantime must not hear what is still on its way.
-    if (links.get(link.id) !== link) return;
+    // A link that left in the meantime does not hear replies that are still on their way.
+    if (state.status !== 'connected' || links.get(link.id) !== link) return;
+    const { session } = state;
     if (session.isClosing && !reply.ok && reply.error.code === 'overloaded') {
-      // It crossed the notice; the next server is asked.
+      // The request crossed the notice; the next server is asked.
       session.remove(link);
       return moveOn();
     }
@@ -259,85 +400,112 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   function run(errand: Errand): void {
     ask(errand.event, errand.message, () => {
       errands.delete(errand);
+      needsChanged();
       moveOn();
-      if (isClosed() && errands.size === 0) disconnect();
+      if (state.status === 'closing' && errands.size === 0) enter({ status: 'closed' });
     });
   }
 
-  /** Once nothing is read here any more, to a server that stays. */
+  /** Leaves a closing server for the next one, once nothing is read here any more. */
   function moveOn(): void {
-    if (phase !== 'connected' || !session.isClosing || !session.readsNothing || errands.size > 0)
-      return;
-    session.isClosing = false;
-    socket?.disconnect();
-    failed(undefined, MOVE_ON_MS * (1 + Math.random()));
-  }
-
-  function disconnect(): void {
-    socket?.disconnect();
-    socket = undefined;
+    if (state.status !== 'connected') return;
+    const { isClosing, readsNothing } = state.session;
+    if (!isClosing || !readsNothing || errands.size > 0) return;
+    failures += 1;
+    retryIn(MOVE_ON_MS * (1 + Math.random()), true);
   }
 
   function leave(link: Link): void {
     if (links.get(link.id) === link) links.delete(link.id);
-    session.remove(link);
-    watchdog.watch(links.size > 0);
+    if ('session' in state) state.session.remove(link);
+    needsChanged();
     moveOn();
   }
 
   return {
-    status$: new Observable((subscriber) => {
-      if (phase !== 'closed') connect();
-      return status.value$.subscribe(subscriber);
-    }),
+    state$: latest.value$,
+    hold() {
+      holders += 1;
+      if (!isClosed()) connect();
+      needsChanged();
+      return () => {
+        holders -= 1;
+        needsChanged();
+      };
+    },
     join(link) {
-      if (phase === 'closed') {
+      if (isClosed()) {
         link.closed();
         return () => {};
       }
-      // Who comes back need not say any more that it left.
+      // A reader that is back need not say any more that it left.
       for (const errand of errands) {
         const isDetach = errand.event === EVENT.detach;
         if (isDetach && errand.message.stream_id === link.id) errands.delete(errand);
       }
       links.set(link.id, link);
-      watchdog.watch(true);
-      if (connect().connected) read(link);
+      connect();
+      read(link);
+      needsChanged();
       return () => leave(link);
     },
     reopen: read,
     acknowledge(streamId, offset) {
-      // Out of a connection it would be kept, and sent when it means nothing any more.
-      if (socket?.connected) socket.emit(EVENT.ack, { stream_id: streamId, offset });
+      // Outside of a connection Socket.IO would keep it, and send it when it means nothing any more.
+      if (state.status === 'connected') {
+        state.socket.emit(EVENT.ack, { stream_id: streamId, offset });
+      }
     },
     tell(event, message) {
-      if (phase === 'closed') return;
+      if (isClosed()) return;
       const errand = { event, message };
       errands.add(errand);
-      if (connect().connected) run(errand);
+      connect();
+      run(errand);
     },
     list(reply, changed) {
       onChanged = changed;
       ask(EVENT.list, { watch: true }, reply);
     },
     close() {
-      clearTimeout(retryTimer);
-      clearTimeout(connectTimer);
-      watchdog.watch(false);
-      stopListening();
-      phase = 'closed';
       // Socket.IO drops a message that comes in one turn with the end of its connection.
-      if (socket?.connected === true && errands.size > 0) setTimeout(disconnect, CLOSE_MS);
-      else disconnect();
-      status.next('closed');
-      status.complete();
+      if (state.status === 'connected' && errands.size > 0) {
+        const { socket, session } = state;
+        const timer = setTimeout(() => enter({ status: 'closed' }), CLOSE_MS);
+        enter({ status: 'closing', socket, session, timer });
+      } else enter({ status: 'closed' });
+      stopListening?.();
+      latest.next(CLOSED);
+      latest.complete();
       for (const link of links.values()) link.closed();
       links.clear();
     },
   };
 }
 
-/** What a browser knows; Node has no navigator, or one that does not. */
+/** Socket.IO's `connect_error`: `data` is the server's, `description` an HTTP status of polling. */
+type ConnectError = Error & { data?: WireError; description?: unknown };
+
+const NO_URL: WireError = {
+  code: 'bad_request',
+  message:
+    'unable to connect: the page was not loaded by HTTP, so createClient needs the option `url`',
+  retryable: false,
+};
+
+/** @returns false if `url` is relative and there is no origin of a page to complete it. */
+function hasOrigin(url: string | undefined): boolean {
+  const { location } = globalThis as { location?: Location };
+  const isAbsolute = url !== undefined && !url.startsWith('/');
+  return isAbsolute || location?.protocol.startsWith('http') === true;
+}
+
+/** A server that is overloaded answers so; a proxy whose server is away answers with 5xx. */
+function isClientError(status: unknown): boolean {
+  return typeof status === 'number' && status >= 400 && status < 500;
+}
+
+/** Node.js and React Native have no `navigator.onLine`. */
 function isOffline(): boolean {
   const { navigator } = globalThis as { navigator?: { onLine?: boolean } };
   return navigator?.onLine === false;

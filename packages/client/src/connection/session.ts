@@ -1,26 +1,31 @@
 import { LIMITS } from '@rivulet/protocol';
 import type { Link, OpenRequest } from './link.js';
 
-/** What holds for one connection only: the streams that were opened on it. */
+/** The streams that were opened on one connection, and what was asked on it. */
 export interface Session {
-  /** The server is being shut down: what is not open yet is for the next one. */
+  /** True if the server is being shut down: streams that are not open yet are for the next server. */
   isClosing: boolean;
+  /** The size of the requests that were sent and not answered yet; 0 if there are none. */
+  unansweredBytes: number;
   readonly readsNothing: boolean;
   has(link: Link): boolean;
   add(link: Link): void;
   remove(link: Link): void;
-  /** What the handshake asks for; replies to it come in this order. */
+  /** @returns the requests that the handshake carries; the server replies to them in this order. */
   carry(links: Iterable<Link>): OpenRequest[];
   readonly awaitsReplies: boolean;
-  /** Whose the next of those replies is. */
+  /** @returns the link that the next of those replies is for. */
   nextCarried(): Link | undefined;
   /** `ref` names the link in short chunks. */
   bind(ref: number, link: Link): void;
   byRef(ref: number): Link | undefined;
 }
 
-/** Of all that a handshake carries; what is more follows when it is through. */
-const CARRIED_UNITS = 65_536;
+/**
+ * The size of the requests in a handshake. Further ones follow after it: the server waits 10 s for a
+ * handshake, in which a line of 1 KB/s carries little more.
+ */
+const CARRIED_UNITS = 8_192;
 
 export function createSession(): Session {
   const opened = new Set<Link>();
@@ -29,6 +34,7 @@ export function createSession(): Session {
 
   return {
     isClosing: false,
+    unansweredBytes: 0,
     get readsNothing() {
       return opened.size === 0;
     },

@@ -2,40 +2,43 @@ import { io, type Socket } from 'socket.io-client';
 
 export type { Socket } from 'socket.io-client';
 
-/** Until which a server has to have answered. */
-export const CONNECT_TIMEOUT_MS = 15_000;
+export interface SocketOptions {
+  url: string | undefined;
+  path: string | undefined;
+  /** The transport of the handshake. A connection that begins with polling is upgraded where it can be. */
+  transport: 'websocket' | 'polling';
+  /** Called once the transport is open, with a function that sends the payload of the handshake. */
+  auth: (send: (data: object) => void) => void;
+}
 
-/** A socket that connects when told to. `auth` is asked at each connect for what to say of itself. */
-export function createSocket(
-  url: string | undefined,
-  auth: (send: (data: object) => void) => void,
-): Socket {
-  const options = {
-    // A websocket first: it takes fewer round trips, and no sticky sessions at the server.
-    transports: ['websocket', 'polling'],
-    tryAllTransports: true,
-    // It would not try again after a refusal, nor as soon as a page wakes up.
+/**
+ * Opens a socket that never reconnects by itself: Socket.IO would not try again after a refusal, nor at
+ * once when a page is resumed.
+ *
+ * @param closed is called when the transport closes before it is open, which Socket.IO does not notice.
+ */
+export function openSocket(options: SocketOptions, closed: (socket: Socket) => void): Socket {
+  const { url, path, transport, auth } = options;
+  const socketOptions = {
+    ...(path !== undefined && { path }),
+    // A WebSocket takes fewer round trips than polling, and no sticky sessions at the server.
+    transports: transport === 'websocket' ? ['websocket'] : ['polling', 'websocket'],
     reconnection: false,
-    timeout: CONNECT_TIMEOUT_MS,
     autoConnect: false,
     forceNew: true,
     auth,
   };
-  return url === undefined ? io(options) : io(url, options);
-}
-
-/**
- * Connects. Until an engine has its handshake Socket.IO listens only for errors, and would wait out its
- * timeout for one that was closed: `closed` hears of that at once.
- */
-export function openSocket(socket: Socket, closed: () => void): void {
+  const socket = url === undefined ? io(socketOptions) : io(url, socketOptions);
   socket.connect();
   const { engine } = socket.io;
-  const early = (reason: string): void => {
-    if (reason === 'forced close' || socket.connected) return;
-    socket.disconnect();
-    closed();
-  };
-  engine.once('close', early);
-  engine.once('open', () => engine.off('close', early));
+  const closedEarly = (): void => closed(socket);
+  engine.once('close', closedEarly);
+  engine.once('open', () => engine.off('close', closedEarly));
+  return socket;
+}
+
+/** Closes the socket. Its listeners hear nothing of that. */
+export function closeSocket(socket: Socket): void {
+  socket.off();
+  socket.disconnect();
 }

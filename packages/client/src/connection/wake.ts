@@ -1,20 +1,23 @@
 /**
- * Calls `listener` when the page may have been away: it is shown again, was thawed or restored, or the
- * network is back. Timers and sockets of a page that sleeps stand still, and nobody is told.
+ * Calls `listener` when the page may have been suspended: it becomes visible, is resumed or restored, or
+ * the network is back (`isOnline` is true). Timers and sockets of a suspended page stand still, and no
+ * event says so. In a worker only `online` exists; in React Native and Node.js nothing is called.
+ *
+ * @returns a function that stops listening.
  */
-export function onWake(listener: () => void): () => void {
-  if (typeof window === 'undefined') return () => {};
-  const shown = (): void => {
-    if (document.visibilityState === 'visible') listener();
-  };
-  window.addEventListener('online', listener);
-  window.addEventListener('pageshow', listener);
-  document.addEventListener('visibilitychange', shown);
-  document.addEventListener('resume', listener);
-  return () => {
-    window.removeEventListener('online', listener);
-    window.removeEventListener('pageshow', listener);
-    document.removeEventListener('visibilitychange', shown);
-    document.removeEventListener('resume', listener);
-  };
+export function onWake(listener: (isOnline: boolean) => void): () => void {
+  if (typeof addEventListener !== 'function') return () => {};
+  const stop = new AbortController();
+  const { signal } = stop;
+  const wake = (): void => listener(false);
+  addEventListener('online', () => listener(true), { signal });
+  if (typeof document !== 'undefined') {
+    const wakeIfVisible = (): void => {
+      if (document.visibilityState === 'visible') wake();
+    };
+    addEventListener('pageshow', wake, { signal });
+    document.addEventListener('visibilitychange', wakeIfVisible, { signal });
+    document.addEventListener('resume', wake, { signal });
+  }
+  return () => stop.abort();
 }

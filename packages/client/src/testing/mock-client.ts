@@ -1,13 +1,15 @@
 import { BehaviorSubject, type Observable, of, ReplaySubject, takeUntil } from 'rxjs';
 import { coldStream } from '../answer/cold-stream.js';
 import { isFinal } from '../answer/snapshot.js';
-import type { ActiveAnswer, AnswerRequest, Client, ConnectionStatus } from '../types.js';
+import type { ActiveAnswer, AnswerRequest, Client, ConnectionState } from '../types.js';
 import { ScriptedAnswer } from './play-script.js';
 import type { Script } from './script.js';
 
+const CONNECTED: ConnectionState = { status: 'connected' };
+
 export interface MockClientOptions {
   /** What `connection$` gives, until the client is closed; `connected` unless given. */
-  connection$?: Observable<ConnectionStatus> | undefined;
+  connection$?: Observable<ConnectionState> | undefined;
 }
 
 /**
@@ -16,12 +18,12 @@ export interface MockClientOptions {
  */
 export function createMockClient(
   script: Script | ((request: AnswerRequest) => Script),
-  { connection$ = of('connected') }: MockClientOptions = {},
+  { connection$ = of(CONNECTED) }: MockClientOptions = {},
 ): Client {
   const answers = new Map<string, ScriptedAnswer>();
   const active$ = new BehaviorSubject<readonly ActiveAnswer[]>([]);
   const closed$ = new ReplaySubject<void>(1);
-  const state$ = new ReplaySubject<ConnectionStatus>(1);
+  const state$ = new ReplaySubject<ConnectionState>(1);
   connection$.pipe(takeUntil(closed$)).subscribe((state) => state$.next(state));
 
   function ask(request: AnswerRequest): ScriptedAnswer {
@@ -54,7 +56,7 @@ export function createMockClient(
     close() {
       for (const answer of answers.values()) answer.cancel();
       closed$.next();
-      state$.next('closed');
+      state$.next({ status: 'closed' });
       state$.complete();
       active$.complete();
     },

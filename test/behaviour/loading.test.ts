@@ -19,6 +19,7 @@ import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { EVENT } from '@rivulet/protocol';
+import { stage } from '../harness/stage.js';
 import { startUpstream } from '../harness/upstream.js';
 
 /** A fake that loads no model until it is told to. */
@@ -258,5 +259,23 @@ describe('the stream of an answer', () => {
     expect(new Set(seen.map(({ status }) => status))).toEqual(
       new Set(['waiting', 'loading', 'streaming', 'done']),
     );
+  });
+
+  it('ends `loading` when the model is given up and another is asked', async () => {
+    const never = player(async function* (signal) {
+      yield { type: 'loading' };
+      await wait(60_000, undefined, { signal });
+    });
+    const { provider: second, nextCall } = stage('second');
+    const { url } = await startServer(never, {
+      providers: [{ provider: never, deadlines: { loadMs: 300 } }, providerConfigOf(second)],
+    });
+    const answer = sdk(url).start({ query: 'q' });
+    await snapshotWhen(answer, ({ status }) => status === 'loading');
+    const call = await nextCall();
+    await snapshotWhen(answer, ({ status }) => status === 'waiting');
+    call.say('Yes.');
+    call.finish();
+    expect((await answer.result).text).toBe('Yes.');
   });
 });

@@ -68,4 +68,17 @@ describe('omitted_messages', () => {
         'bad_request',
       );
   });
+
+  it('has another number for each reader whose client left out another', async ({ player }) => {
+    const gate = player.gate();
+    const query = player.script({ hold: gate }, { omit: 1 }, { text: 'x' }, { finish: 'stop' });
+    const { url } = await player.serve('loads');
+    const peer = await connect({ url });
+    const two = await peer.start({ query, omitted_messages: 2, window: 100 });
+    const nine = await peer.start({ query, omitted_messages: 9, window: 100 });
+    await player.open(gate);
+    await Promise.all([peer.inbox.ended(two), peer.inbox.ended(nine)]);
+    expect(two.messages[0]).toMatchObject({ omitted_messages: 3 });
+    expect(nine.messages[0]).toMatchObject({ omitted_messages: 10 });
+  });
 });

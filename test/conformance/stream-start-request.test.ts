@@ -136,4 +136,24 @@ describe('StreamStartRequest', () => {
     await peer.caughtUp();
     expect(peer.inbox.refusals).toEqual([]);
   });
+
+  it.for([
+    ['stream_id', {}],
+    ['body', { stream_id: newId() }],
+  ] as const)(
+    'is the same request whatever `omitted_messages` is, by its %s',
+    async ([, first], { player }) => {
+      const gate = player.gate();
+      const query = player.script({ hold: gate }, { text: 'Once.' }, { finish: 'stop' });
+      const peer = await connect();
+      const id = newId();
+      const one = await peer.start({ query, stream_id: id, omitted_messages: 1 });
+      const again = { query, stream_id: id, ...first, omitted_messages: 2 };
+      const two = await peer.start(again);
+      await player.open(gate);
+      await peer.inbox.ended(two);
+      expect(two.text).toBe('Once.');
+      if (one.id !== two.id) await peer.inbox.ended(one);
+    },
+  );
 });

@@ -11,7 +11,7 @@ export interface StartEntry {
   /** Why there is another attempt, in plain words and as a code; absent for the first. */
   reason?: string;
   reasonCode?: ErrorCode;
-  /** The oldest messages of the context that did not fit the model and were left out; absent for none. */
+  /** The oldest messages of the context that the provider left out because they did not fit; absent for none. */
   omittedMessages?: number;
 }
 

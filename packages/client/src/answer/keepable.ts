@@ -7,12 +7,20 @@ export function keepable({ attempt, terminal, text, tools }: Received): KeptAnsw
   const { finishReason, usage } = terminal;
   // What a tool found may be another thing tomorrow, and what it did was done for this request.
   if (finishReason !== 'stop' || text === '' || tools.length > 0) return undefined;
-  const { provider, model } = attempt;
-  return { text, provider, model, finishReason, usage, createdAt: Date.now() };
+  const { provider, model, omittedMessages } = attempt;
+  const omitted = omittedMessages > 0 && { omittedMessages };
+  return { text, provider, model, finishReason, usage, ...omitted, createdAt: Date.now() };
 }
 
 /** A kept answer as if it had been received. */
-export function receivedOf({ text, provider, model, finishReason, usage }: KeptAnswer): Received {
+export function receivedOf({
+  text,
+  provider,
+  model,
+  finishReason,
+  usage,
+  omittedMessages = 0,
+}: KeptAnswer): Received {
   const timing = { total_ms: 0 };
   return {
     ...NOTHING,
@@ -23,7 +31,7 @@ export function receivedOf({ text, provider, model, finishReason, usage }: KeptA
       provider,
       model,
       reason: undefined,
-      omittedMessages: 0,
+      omittedMessages,
     },
     terminal: { type: 'end', finishReason, totalLength: text.length, digest: '', usage, timing },
   };

@@ -10,6 +10,8 @@ export interface KeptAnswer {
   model: string;
   finishReason: FinishReason;
   usage: Usage;
+  /** The oldest messages that the model was not given; absent for none. */
+  omittedMessages?: number;
   /** Milliseconds since 1970. */
   createdAt: number;
 }

@@ -101,7 +101,9 @@ export class StreamRegistry {
    */
   start(identity: StreamIdentity, request: GenerateRequest): Stream {
     const { principal, id } = identity;
-    const body = JSON.stringify(this.#isShared ? { ...request, principal: undefined } : request);
+    // What a client left out changes nothing of the answer.
+    const asked = { ...request, omittedMessages: undefined };
+    const body = JSON.stringify(this.#isShared ? { ...asked, principal: undefined } : asked);
     const fingerprint = fingerprintOf(body);
     const known = this.#byPrincipal.get(principal)?.streams.get(id);
     if (known !== undefined) {

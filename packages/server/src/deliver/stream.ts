@@ -12,6 +12,8 @@ export interface StreamIdentity {
   /** The caller's own name for the conversation, given back in every message. */
   sessionId: string | undefined;
   query: string;
+  /** Earlier messages that the client left out of the context; 0 unless given. */
+  omittedMessages?: number;
 }
 
 export interface StreamTimeouts {
@@ -46,6 +48,7 @@ export class Stream implements StreamIdentity, Source {
   readonly id: string;
   readonly sessionId: string | undefined;
   readonly query: string;
+  readonly omittedMessages: number;
   readonly log: Log;
   /** The log's random id, by which a reader notices that a log was created again. */
   readonly epoch: string = randomUUID();
@@ -73,6 +76,7 @@ export class Stream implements StreamIdentity, Source {
     this.id = identity.id;
     this.sessionId = identity.sessionId;
     this.query = identity.query;
+    this.omittedMessages = identity.omittedMessages ?? 0;
     this.log = log;
     this.#timeouts = timeouts;
     this.#pace = pace;

@@ -55,6 +55,7 @@ export class Answer implements AnswerSink {
   #toolUnits = 0;
   /** The oldest messages of the context that the provider did not give the model. */
   #omittedMessages = 0;
+  #isLoading = false;
 
   constructor(options: AnswerOptions) {
     this.#options = options;
@@ -92,17 +93,25 @@ export class Answer implements AnswerSink {
   }
 
   loading({ name, model }: ModelName): void {
+    this.#isLoading = true;
     void this.#options.sink.write({ type: 'loading', provider: name, model });
   }
 
   loaded(ms: number): void {
     this.#loadMs = (this.#loadMs ?? 0) + ms;
+    this.#endLoading();
+  }
+
+  #endLoading(): void {
+    if (!this.#isLoading) return;
+    this.#isLoading = false;
     this.queued(0);
   }
 
   fallback(from: ModelName, to: ModelName, error: StreamError): void {
     const { logger, metrics } = this.#options;
     this.#omittedMessages = 0;
+    this.#endLoading();
     const names = { from: from.name, to: to.name };
     metrics.fallback.add(1, { ...names, reason: errorType(error) });
     logger.warn({
@@ -203,7 +212,7 @@ export class Answer implements AnswerSink {
     const totalMs = this.#elapsedMs();
     const source = this.#source();
     const attributes = { outcome, source };
-    const omittedMessages = this.#allOmitted();
+    const omittedMessages = this.#options.omittedByCaller + this.#omittedMessages;
     metrics.active.add(-1);
     metrics.latencyMs.record(totalMs, attributes);
     metrics.responseLength.record(this.#length, attributes);
@@ -238,7 +247,7 @@ export class Answer implements AnswerSink {
     this.#lastText = '';
     this.#unhashed = '';
     this.#hash = undefined;
-    const omittedMessages = this.#allOmitted();
+    const omittedMessages = this.#omittedMessages;
     this.#start = {
       type: 'start',
       attempt: (this.#start?.attempt ?? 0) + 1,
@@ -269,10 +278,6 @@ export class Answer implements AnswerSink {
     this.#hash.update(text.slice(0, end));
     this.#unhashed = text.slice(end);
     return this.#hash;
-  }
-
-  #allOmitted(): number {
-    return this.#options.omittedByCaller + this.#omittedMessages;
   }
 
   #noteFirstChunk(): void {

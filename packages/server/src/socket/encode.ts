@@ -21,17 +21,19 @@ export interface Envelope {
 /** A frame as it goes on the wire: the event's name and what it carries. */
 export type Encoded = [event: LogMessage['type'], message: LogMessage];
 
-export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
+/** `omittedByClient` is how many messages the client of the stream left out. */
+export function encode({ offset, entry }: Frame, envelope: Envelope, omittedByClient = 0): Encoded {
   switch (entry.type) {
     case 'start': {
-      const { attempt, source, provider, model, reason, omittedMessages: omitted } = entry;
+      const { attempt, source, provider, model, reason } = entry;
+      const omitted = omittedByClient + (entry.omittedMessages ?? 0);
       const message = {
         attempt,
         source,
         provider,
         model,
         ...(reason && { reason }),
-        ...(omitted && { omitted_messages: omitted }),
+        ...(omitted > 0 && { omitted_messages: omitted }),
       };
       return [EVENT.start, { type: EVENT.start, ...envelope, offset, ...message }];
     }

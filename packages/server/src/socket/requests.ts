@@ -49,16 +49,24 @@ export class Requests {
     refuseDrafts(message);
     const { principal } = this.#requester;
     const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
-    const { query, intent, context, options, omitted_messages: omittedMessages, window } = message;
+    const {
+      query,
+      intent,
+      context,
+      options,
+      omitted_messages: omittedMessages = 0,
+      window,
+    } = message;
     const request = {
       query,
       ...(intent && { intent }),
       ...(context && { context }),
       ...(options && { options }),
-      ...(omittedMessages && { omittedMessages }),
+      ...(omittedMessages > 0 && { omittedMessages }),
       principal,
     };
-    const identity = { principal, id, sessionId, query: flatSlice(query, LIMITS.listedQueryUnits) };
+    const listed = flatSlice(query, LIMITS.listedQueryUnits);
+    const identity = { principal, id, sessionId, query: listed, omittedMessages };
     if (!this.#streams.has(principal, id)) await this.#limits.start(this.#requester);
     const stream = this.#streams.start(identity, request);
     return this.#read(stream, { offset: 0, window, readerId });

@@ -128,7 +128,9 @@ abstract class SocketSink implements Sink {
   }
 
   protected sendNamed(frame: Frame): void {
-    this.subscriptions.outbox.emit(...encode(frame, envelopeOf(this.stream)));
+    const { stream } = this;
+    const encoded = encode(frame, envelopeOf(stream), stream.omittedMessages);
+    this.subscriptions.outbox.emit(...encoded);
     if (isTerminal(frame.entry)) this.subscriptions.end(this.stream, 'detached');
   }
 }

@@ -136,8 +136,9 @@ function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generat
   const { writeResponse } = llm;
   if (writeResponse !== undefined) {
     // V8 gives each copy by spreading a hidden class of its own.
-    return (request, sink, { signal, preemption, mayRestart }) => {
-      const options = { signal, preemption, mayRestart, defaultCacheScope };
+    return (request, sink, { signal, preemption, mayRestart, requestId, connectionId }) => {
+      const ids = { requestId, connectionId };
+      const options = { signal, preemption, mayRestart, ...ids, defaultCacheScope };
       return writeResponse.call(llm, request, sink, options);
     };
   }

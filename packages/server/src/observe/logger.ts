@@ -41,3 +41,13 @@ export function logErrorFacts(logger: Logger): Logger {
   safeLoggers.add(safe);
   return safe;
 }
+
+/** The same logger, whose lines have `fields`, too: what an answer or a connection is known by. */
+export function withFields(logger: Logger, fields: Readonly<Record<string, unknown>>): Logger {
+  return {
+    debug: (line) => logger.debug({ ...line, ...fields }),
+    info: (line) => logger.info({ ...line, ...fields }),
+    warn: (line) => logger.warn({ ...line, ...fields }),
+    error: (line) => logger.error({ ...line, ...fields }),
+  };
+}

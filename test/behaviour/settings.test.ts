@@ -79,6 +79,14 @@ const TIB = 1024 ** 4;
 const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   host: name,
   port: whole(65_535, 0),
+  socketPath: {
+    variable: ['/chat/socket.io/', '/chat/socket.io'],
+    option: '/s',
+    wrongVariable: '/',
+    wrongOption: 'socket.io',
+    allowed:
+      'a path that begins with a slash and is not / alone, such as /socket.io or /chat/socket.io',
+  },
   drainSeconds: whole(3600, 0, 'seconds'),
   metricsEnabled: boolean,
   allowedOrigins: {
@@ -116,7 +124,12 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   'limits.disconnectTimeoutMs': whole(DAY_MS, 0, 'milliseconds'),
   'limits.finishedRetentionMs': whole(DAY_MS, 0, 'milliseconds'),
   mode: oneOf('local', 'docs', 'auto, api, local, hybrid, docs'),
-  'gemini.apiKey': { ...name, isHidden: true },
+  'gemini.apiKey': {
+    ...name,
+    wrongVariable: 'a key',
+    allowed: 'printable ASCII characters without spaces',
+    isHidden: true,
+  },
   'gemini.model': name,
   'gemini.baseUrl': {
     variable: ['http://127.0.0.1:1/v1/', 'http://127.0.0.1:1/v1'],

@@ -70,5 +70,5 @@ export function genAiAttributes(provider: string, requestModel: string): Attribu
 
 /** The name of the span of a call with these attributes. */
 export function genAiSpanName(attributes: Attributes): string {
-  return `${attributes[GEN_AI.operation]} ${attributes[GEN_AI.requestModel]}`;
+  return [attributes[GEN_AI.operation], attributes[GEN_AI.requestModel]].join(' ');
 }

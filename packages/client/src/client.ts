@@ -7,8 +7,8 @@ import { createRunning } from './running.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */
-export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Client {
-  const connection = createConnection(url, auth);
+export function createClient({ url, path, auth, cache = {} }: ClientOptions = {}): Client {
+  const connection = createConnection(url, path, auth);
   // Another user's answers are not to be found here by the next one.
   const isNobodys = auth !== undefined && cache !== false && cache.namespace === undefined;
   const memory = cache === false || isNobodys ? undefined : createMemory(url ?? '', cache);

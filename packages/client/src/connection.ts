@@ -55,7 +55,11 @@ const STABLE_MS = 5_000;
 const MOVE_ON_MS = 500;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
-export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
+export function createConnection(
+  url: string | undefined,
+  path: string | undefined,
+  auth: ClientOptions['auth'],
+): Connection {
   const status = createLatest<ConnectionStatus>();
   status.next('connecting');
   const links = new Map<string, Link>();
@@ -78,7 +82,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
 
   function connect(): Socket {
     if (socket === undefined) {
-      socket = listenTo(createSocket(url, (send) => void handshake(send)));
+      socket = listenTo(createSocket(url, path, (send) => void handshake(send)));
       stopListening = onWake(awake);
     }
     if (phase === 'idle' || phase === 'refused') attempt();

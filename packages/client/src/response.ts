@@ -187,6 +187,7 @@ export class LiveResponse implements CursorListener, RunningAnswer {
       id: this.#request.stream_id,
       query: this.#query,
       kept: this.#kept !== undefined,
+      requestId: this.#cursor.requestId,
     };
     const received = this.#kept ? receivedOf(this.#kept) : this.#cursor.received;
     return snapshotOf(asked, received, phase);

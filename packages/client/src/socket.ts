@@ -8,6 +8,7 @@ export const CONNECT_TIMEOUT_MS = 15_000;
 /** A socket that connects when told to. `auth` is asked at each connect for what to say of itself. */
 export function createSocket(
   url: string | undefined,
+  path: string | undefined,
   auth: (send: (data: object) => void) => void,
 ): Socket {
   const options = {
@@ -20,6 +21,7 @@ export function createSocket(
     autoConnect: false,
     forceNew: true,
     auth,
+    ...(path !== undefined && { path }),
   };
   return url === undefined ? io(options) : io(url, options);
 }

@@ -145,6 +145,8 @@ export interface AnswerSnapshot {
   readonly model: string | undefined;
   /** Why the text began again, when it did. */
   readonly restartReason: string | undefined;
+  /** Names the answer in the server's log, for a user to tell to support; undefined until the server has it. */
+  readonly requestId: string | undefined;
   readonly finishReason: FinishReason | undefined;
   readonly usage: Usage | undefined;
   /**
@@ -212,6 +214,8 @@ export interface CacheOptions {
 export interface ClientOptions {
   /** The server, such as `https://chat.example`; the page's own origin unless given. */
   url?: string;
+  /** The path of Socket.IO's requests, as `SOCKET_PATH` of the server has it; `/socket.io` unless given. */
+  path?: string;
   /**
    * A token for the server's `authenticate`; called at every connect, with `refused` when the server
    * did not take the last one. A second one refused fails what is asked with `unauthorized`.

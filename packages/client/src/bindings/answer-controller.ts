@@ -48,6 +48,7 @@ export const IDLE: Idle = Object.freeze({
   provider: undefined,
   model: undefined,
   restartReason: undefined,
+  requestId: undefined,
   finishReason: undefined,
   usage: undefined,
   retryAt: undefined,

@@ -15,6 +15,8 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
   const server = await createServer({
     env,
     logger,
+    // The page asks there.
+    socketPath: '/socket.io',
     tools: [searchDocs(), currentTime()],
     metrics: metricsEnabled ? exposePrometheus() : undefined,
     page: (request, response) => {

@@ -31,18 +31,18 @@ describe.each(PROVIDERS)('the log says why %s was not reached:', (name, create) 
     expect(detail).toMatch(new RegExp(`^unable to reach ${name}: connection refused\\. Check`));
   });
 
-  it('its host does not exist', async () => {
+  it('the host does not exist', async () => {
     const detail = await loggedOf(create('http://no-such-host.invalid'));
     expect(detail).toMatch(/: no such host\. Check/);
   });
 
-  it('it speaks no TLS', async () => {
+  it('nothing there speaks TLS', async () => {
     const { url } = await startUpstream((_, response) => response.end());
     const detail = await loggedOf(create(url.replace('http:', 'https:')));
     expect(detail).toMatch(/: no TLS connection\. Check/);
   });
 
-  it('it closed the connection', async () => {
+  it('the connection was closed', async () => {
     const { url } = await startUpstream((_, response) => response.destroy());
     expect(await loggedOf(create(url))).toMatch(/: connection closed\. Check/);
   });

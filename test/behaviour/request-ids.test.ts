@@ -1,7 +1,6 @@
 import { EVENT } from '@rivulet/protocol';
 import {
   defineTool,
-  LlmService,
   type Logger,
   mockProvider,
   type Provider,
@@ -85,7 +84,7 @@ describe('a stream', () => {
         throw new Error('no');
       },
     });
-    const llm: LlmService = serviceOf([refuses, calls], { logger: log.logger, tools: [look] });
+    const llm = serviceOf([refuses, calls], { logger: log.logger, tools: [look] });
     const ids = { requestId: 'r-1', connectionId: 'c-1' };
     await entriesOf(llm.generateResponseStream({ query: 'q' }, ids));
     expect(log.events).toMatchObject([

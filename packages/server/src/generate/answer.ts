@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Context, Span } from '@opentelemetry/api';
 import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
 import type { EntrySink, StartEntry, ToolCallEntry, ToolResultEntry } from '../entry.js';
-import { type Logger, withFields } from '../observe/logger.js';
+import { FieldsLogger, type Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { ModelCall } from '../observe/model-call.js';
 import { endSpan, startAnswerSpan, traceIdOf } from '../observe/tracing.js';
@@ -78,7 +78,7 @@ export class Answer implements AnswerSink {
     this.#options = options;
     this.#span = span;
     this.context = context;
-    this.logger = withFields(options.logger, {
+    this.logger = new FieldsLogger(options.logger, {
       requestId,
       ...(connectionId !== undefined && { connectionId }),
       ...(traceId !== undefined && { traceId }),
@@ -116,10 +116,10 @@ export class Answer implements AnswerSink {
     this.logger.error({ event, provider: name, model, err: error });
   }
 
-  readonly toolFailed: OnToolFailure = (tool, reason, error) => {
+  toolFailed(...[tool, reason, error]: Parameters<OnToolFailure>): void {
     const err = error !== undefined && { err: error };
     this.logger.warn({ event: 'LLM_TOOL_FAILED', tool, reason, ...err });
-  };
+  }
 
   omitted(messages: number): void {
     this.#omittedMessages = Math.max(this.#omittedMessages, messages);

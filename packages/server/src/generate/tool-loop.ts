@@ -70,7 +70,9 @@ async function runTogether(
     signal.throwIfAborted();
     const running = calls.map((call, i) =>
       i < limits.maxToolCallsPerRound
-        ? runCall(call, tools, limits, controller.signal, answer.toolFailed)
+        ? runCall(call, tools, limits, controller.signal, (...failure) =>
+            answer.toolFailed(...failure),
+          )
         : tooMany(limits.maxToolCallsPerRound),
     );
     // The loop reports the first that rejects; nothing would handle the others.

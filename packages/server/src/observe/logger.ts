@@ -42,12 +42,29 @@ export function logErrorFacts(logger: Logger): Logger {
   return safe;
 }
 
-/** The same logger, whose lines have `fields`, too: what an answer or a connection is known by. */
-export function withFields(logger: Logger, fields: Readonly<Record<string, unknown>>): Logger {
-  return {
-    debug: (line) => logger.debug({ ...line, ...fields }),
-    info: (line) => logger.info({ ...line, ...fields }),
-    warn: (line) => logger.warn({ ...line, ...fields }),
-    error: (line) => logger.error({ ...line, ...fields }),
-  };
+/** A logger whose lines have `fields`, too: what an answer or a connection is known by. */
+export class FieldsLogger implements Logger {
+  readonly #logger: Logger;
+  readonly #fields: Readonly<Record<string, unknown>>;
+
+  constructor(logger: Logger, fields: Readonly<Record<string, unknown>>) {
+    this.#logger = logger;
+    this.#fields = fields;
+  }
+
+  debug(line: LogFields): void {
+    this.#logger.debug({ ...line, ...this.#fields });
+  }
+
+  info(line: LogFields): void {
+    this.#logger.info({ ...line, ...this.#fields });
+  }
+
+  warn(line: LogFields): void {
+    this.#logger.warn({ ...line, ...this.#fields });
+  }
+
+  error(line: LogFields): void {
+    this.#logger.error({ ...line, ...this.#fields });
+  }
 }

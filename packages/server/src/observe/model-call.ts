@@ -60,12 +60,7 @@ export class ModelCall {
   finish(reason: FinishReason, usage: Usage, responseModel: string | undefined): void {
     if (responseModel !== undefined && MODEL_NAME.test(responseModel))
       this.#responseModel = responseModel;
-    this.#span.setAttributes({
-      [GEN_AI.finishReasons]: [reason],
-      ...(this.#responseModel !== undefined && { [GEN_AI.responseModel]: this.#responseModel }),
-      ...(usage.input_tokens !== undefined && { [GEN_AI.inputTokens]: usage.input_tokens }),
-      ...(usage.output_tokens !== undefined && { [GEN_AI.outputTokens]: usage.output_tokens }),
-    });
+    if (this.#span.isRecording()) this.#describe(reason, usage);
     this.#recordTokens('input', usage.input_tokens);
     this.#recordTokens('output', usage.output_tokens);
     this.#recordSpeed(usage.output_tokens);
@@ -81,6 +76,15 @@ export class ModelCall {
     const seconds = (performance.now() - this.#startedAt) / 1000;
     this.#genAi.duration.record(seconds, { ...this.#answered(), ...failed });
     endSpan(this.#span, errorType);
+  }
+
+  #describe(reason: FinishReason, usage: Usage): void {
+    this.#span.setAttributes({
+      [GEN_AI.finishReasons]: [reason],
+      ...(this.#responseModel !== undefined && { [GEN_AI.responseModel]: this.#responseModel }),
+      ...(usage.input_tokens !== undefined && { [GEN_AI.inputTokens]: usage.input_tokens }),
+      ...(usage.output_tokens !== undefined && { [GEN_AI.outputTokens]: usage.output_tokens }),
+    });
   }
 
   #attributes(): Attributes {

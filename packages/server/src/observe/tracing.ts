@@ -28,7 +28,8 @@ export function startCallSpan(name: string, attributes: Attributes, parent: Cont
 }
 
 function inContext(span: Span, parent: Context): TracedWork {
-  return { span, context: trace.setSpan(parent, span) };
+  // A span that records nothing needs no copy of the context.
+  return { span, context: span.isRecording() ? trace.setSpan(parent, span) : parent };
 }
 
 /** Ends a span. `errorType` is the class of a failure, undefined for a success. */

@@ -1,4 +1,4 @@
-import { createServer, currentTime, resolveSettings, searchDocs } from '@rivulet/server';
+import { createServer, currentTime, searchDocs } from '@rivulet/server';
 import { isPortTaken } from '../packages/server/src/listen.js';
 import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
@@ -7,12 +7,16 @@ import { createHostCheck, refuseHost } from './hosts.js';
 import { createPages } from './pages.js';
 
 /** The demo page and the Rivulet server behind one URL. */
-await runProcess(async () => {
-  const env = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
-  const { allowedOrigins, metricsEnabled } = resolveSettings({ env });
+const ENV = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
+
+await runProcess(ENV, async ({ env, settings, logger }) => {
+  const { allowedOrigins, metricsEnabled } = settings;
   const hosts = createHostCheck(allowedOrigins);
   const server = await createServer({
     env,
+    logger,
+    // The page asks there.
+    socketPath: '/socket.io',
     tools: [searchDocs(), currentTime()],
     metrics: metricsEnabled ? exposePrometheus() : undefined,
     page: (request, response) => {
@@ -26,6 +30,8 @@ await runProcess(async () => {
     throw error;
   });
   return {
+    url,
+    providers: server.providers,
     line: `\n  Rivulet is at ${url}  (answers come from: ${server.providers.join(', then ')})\n`,
     drain: () => server.drain(),
     async close() {

@@ -1,6 +1,7 @@
 import { createLlmService, createServer } from '@rivulet/server';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startFake, unusedUrl } from '../harness/fakes.js';
+import { recorded } from '../harness/log.js';
 import { entriesOf, textOf } from '../harness/service.js';
 
 async function serverWith(env: Record<string, string>) {
@@ -20,6 +21,20 @@ describe('LLM_MODE=auto', () => {
     const { providers, llm } = await serverWith({ OLLAMA_HOST: host });
     expect(providers).toEqual(['docs']);
     expect((await llm.generateResponse({ query: 'What is Rivulet?' })).provider).toBe('docs');
+  });
+
+  it('says in the log that it found no model, and what to set, unless it was told to search', async () => {
+    const env = { OLLAMA_HOST: await unusedUrl() };
+    const log = recorded();
+    await (await createServer({ env, logger: log.logger })).close();
+    expect(log.events.find(({ event }) => event === 'LLM_NO_MODEL_FOUND')).toMatchObject({
+      level: 40,
+      provider: 'docs',
+      hint: expect.stringMatching(/GEMINI_API_KEY.*OLLAMA_HOST.*LLM_MODE=docs/),
+    });
+    const told = recorded();
+    await (await createServer({ env, mode: 'docs', logger: told.logger })).close();
+    expect(told.events).toEqual([]);
   });
 
   it('finds an Ollama, and answers with a model that it has', async () => {

@@ -34,6 +34,7 @@ describe('an answer as a handle', () => {
     expect(seen.every((state) => Object.isFrozen(state))).toBe(true);
     expect(seen.map((state) => [state.status, state.text])).toEqual([
       ['waiting', ''],
+      ['waiting', ''], // the server has it, and said its `requestId`
       ['waiting', ''], // the attempt has begun
       ['streaming', 'Where a river'],
       ['streaming', 'Where a river ends.'],

@@ -5,6 +5,8 @@ import { collect, connect, next } from '../harness/plain-client.js';
 import { refused } from '../harness/refused.js';
 import { startServer } from '../harness/rivulet.js';
 import { cuttableLink } from '../harness/link.js';
+import { recorded } from '../harness/log.js';
+import { testMeter } from '../harness/meter.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
@@ -58,6 +60,29 @@ describe('a server that is shut down', () => {
       partialText: 'Where a',
     });
     await call.aborted;
+  });
+
+  it.each(['drain', 'close'] as const)('counts what %s() ends as interrupted', async (how) => {
+    const log = recorded();
+    const meter = testMeter();
+    const { provider, nextCall } = stage();
+    const options = { logger: log.logger, meterProvider: meter.provider };
+    const server = await startServer(provider, options);
+    await connect(server.url, ME).emitWithAck(EVENT.start, { query: 'q' });
+    const call = await nextCall();
+    call.say('Where a');
+    await (how === 'drain' ? server.drain(0) : server.close());
+    await call.aborted;
+    await vi.waitFor(() =>
+      expect(log.events.filter(({ event }) => event !== 'REQUEST_REFUSED')).toMatchObject([
+        { event: 'LLM_STREAM_GENERATION_FAILED', outcome: 'interrupted' },
+      ]),
+    );
+    const points = await meter.read();
+    const outcomes = points['llm_stream_latency_ms']!.map(({ attributes }) => attributes);
+    expect(outcomes).toEqual([{ outcome: 'interrupted', source: 'model' }]);
+    const [duration] = points['gen_ai.client.operation.duration']!;
+    expect(duration!.attributes['error.type']).toBe('interrupted');
   });
 
   it('leaves a reader that is behind the time to read of it', async () => {

@@ -40,6 +40,7 @@ describe('a handshake', () => {
         stream_id: 'A',
         status: 'streaming',
         epoch: expect.any(String),
+        request_id: expect.any(String),
         attempt: 1,
         ref: 1,
       }),
@@ -51,6 +52,7 @@ describe('a handshake', () => {
         stream_id: 'B',
         status: 'waiting',
         epoch: expect.any(String),
+        request_id: expect.any(String),
         attempt: 0,
       }),
     ]);

@@ -89,12 +89,16 @@ describe('/metrics of the server process', () => {
       return read;
     });
 
-    expect(counts(parseExposition(text))).toEqual({
+    const { llm_stream_log_bytes: logBytes, ...counted } = counts(parseExposition(text));
+    expect(logBytes!['']).toBeGreaterThan(0);
+    expect(counted).toEqual({
       llm_stream_latency_ms: OUTCOMES,
       llm_stream_response_length: OUTCOMES,
       llm_stream_first_chunk_ms: { model: 3, cache: 1 },
       llm_stream_active: { '': 0 },
       llm_stream_cache_hit_total: { '': 1 },
+      llm_stream_connections: { '': 1 },
+      llm_stream_readers: { '': 0 },
       llm_queue_length: { gemini: 0, ollama: 0 },
       llm_breaker_state: {
         'gemini closed': 1,

@@ -221,7 +221,7 @@ describe('a model call', () => {
     vi.advanceTimersByTime(300);
     call.chunk(10, performance.now());
     vi.advanceTimersByTime(1_000);
-    call.finish({ output_tokens: 40 }, undefined);
+    call.finish('stop', { output_tokens: 40 }, undefined);
     call.end(undefined);
     const points = await meter.read();
     const sum = (name: string) => points[name]?.[0]?.sum;
@@ -235,7 +235,7 @@ describe('a model call', () => {
     const call = createMetrics(meter.provider).beginModelCall('ollama', 'm');
     call.chunk(30, performance.now());
     vi.advanceTimersByTime(100);
-    call.finish({ output_tokens: 40 }, undefined);
+    call.finish('stop', { output_tokens: 40 }, undefined);
     call.end(undefined);
     expect(await recorded()).not.toHaveProperty('llm_stream_tokens_per_second');
   });
@@ -246,7 +246,7 @@ describe('a model call', () => {
     ['x'.repeat(101), {}],
   ])('names the model that answered, if it is a name (%s)', async (name, expected) => {
     const call = createMetrics(meter.provider).beginModelCall('ollama', 'm');
-    call.finish({}, name);
+    call.finish('stop', {}, name);
     call.end(undefined);
     expect((await recorded())['gen_ai.client.operation.duration']).toEqual([
       [{ ...OLLAMA, ...expected }, 1],

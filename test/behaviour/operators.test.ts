@@ -102,7 +102,14 @@ describe('snapshots', () => {
     const next = await nextCall();
     next.say('Where it ends.');
     next.finish();
-    const { id: _, query: __, timing: ___, usage: ____, ...whole } = await answer.result;
+    const {
+      id: _,
+      query: __,
+      requestId: ___,
+      timing: ____,
+      usage: _____,
+      ...whole
+    } = await answer.result;
     expect(await last).toMatchObject(whole);
   });
 });

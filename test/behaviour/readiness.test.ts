@@ -16,6 +16,7 @@ async function start(env: Record<string, string>) {
   const url = await server.listen();
   onTestFinished(() => server.close());
   return {
+    server,
     ask: (query: string) => server.llm.generateResponse({ query }).catch(() => undefined),
     async ready() {
       const response = await fetch(`${url}/readyz`);
@@ -81,6 +82,24 @@ describe('/readyz', () => {
   it('is 200 and degraded while the only provider is away', async () => {
     const { ready } = await start({ LLM_MODE: 'local', OLLAMA_HOST: await unusedUrl() });
     expect(await ready()).toEqual([200, `degraded\n${AWAY}`]);
+  });
+
+  it('is 200 and degraded while a provider is away and the other misconfigured', async () => {
+    const gemini = await fakeOf('gemini');
+    const { ask, ready } = await start({
+      LLM_MODE: 'hybrid',
+      GEMINI_API_KEY: 'AIza-secret',
+      GEMINI_BASE_URL: gemini.url,
+      OLLAMA_HOST: await unusedUrl(),
+    });
+    await ask('400-key');
+    expect(await ready()).toEqual([200, `degraded\n${KEY_REFUSED}${AWAY}`]);
+  });
+
+  it('is 503 while the server drains, whatever its providers can do', async () => {
+    const { server, ready } = await start({ LLM_MODE: 'local', OLLAMA_HOST: await unusedUrl() });
+    await server.drain(0);
+    expect(await ready()).toEqual([503, 'not ready: the server is shutting down\n']);
   });
 
   it('is 200 and degraded while a provider is left alone because it kept failing', async () => {

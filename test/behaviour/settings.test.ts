@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { getHeapStatistics } from 'node:v8';
 import {
@@ -79,6 +82,14 @@ const TIB = 1024 ** 4;
 const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   host: name,
   port: whole(65_535, 0),
+  socketPath: {
+    variable: ['/chat/socket.io/', '/chat/socket.io'],
+    option: '/s',
+    wrongVariable: '/',
+    wrongOption: 'socket.io',
+    allowed:
+      'a path that begins with a slash and is not / alone, such as /socket.io or /chat/socket.io',
+  },
   drainSeconds: whole(3600, 0, 'seconds'),
   metricsEnabled: boolean,
   allowedOrigins: {
@@ -116,7 +127,12 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   'limits.disconnectTimeoutMs': whole(DAY_MS, 0, 'milliseconds'),
   'limits.finishedRetentionMs': whole(DAY_MS, 0, 'milliseconds'),
   mode: oneOf('local', 'docs', 'auto, api, local, hybrid, docs'),
-  'gemini.apiKey': { ...name, isHidden: true },
+  'gemini.apiKey': {
+    ...name,
+    wrongVariable: 'a key',
+    allowed: 'printable ASCII characters without spaces',
+    isHidden: true,
+  },
   'gemini.model': name,
   'gemini.baseUrl': {
     variable: ['http://127.0.0.1:1/v1/', 'http://127.0.0.1:1/v1'],
@@ -245,6 +261,7 @@ describe('the settings', () => {
     expect(resolveSettings({ env: {} })).toEqual({
       host: '127.0.0.1',
       port: 3000,
+      socketPath: '/socket.io',
       drainSeconds: 20,
       metricsEnabled: true,
       allowedOrigins: undefined,
@@ -528,18 +545,22 @@ describe('the server process', () => {
     const child = await startWith({});
     expect((await fetch(`${child.match[1]}/readyz`)).status).toBe(200);
     expect(await child.stop('SIGTERM')).toBe(0);
-    expect(child.output()).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
+    const printed = child
+      .output()
+      .split('\n')
+      .filter((line) => !line.startsWith('{'));
+    expect(printed.join('\n')).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
   });
 
   it('exits at once on wrong values, with a line for each', async () => {
     await expect(startWith({ LLM_MODE: 'cloud', PORT: '80x' })).rejects.toThrow(
-      /it ended with 1\n(.|\n)*rivulet: unable to start:\n {2}PORT is "80x"; it must be a whole number from 0 to 65535\n {2}LLM_MODE is "cloud"; it must be one of auto, api, local, hybrid, docs\n/,
+      /it ended with 78\n(.|\n)*rivulet: unable to start:\n {2}PORT is "80x"; it must be a whole number from 0 to 65535\n {2}LLM_MODE is "cloud"; it must be one of auto, api, local, hybrid, docs\n/,
     );
   });
 
   it('names HOST when it is no address of this machine', async () => {
     await expect(startWith({ HOST: '192.0.2.1' })).rejects.toThrow(
-      /unable to start: HOST is "192\.0\.2\.1"; it must be an address of this machine/,
+      /it ended with 78\n(.|\n)*unable to start: HOST is "192\.0\.2\.1"; it must be an address of this machine/,
     );
   });
 
@@ -550,5 +571,90 @@ describe('the server process', () => {
       `unable to start: port ${port} is already in use; set PORT to another port, or to 0 for any free port`,
     );
     await first.stop();
+  });
+
+  const eventsOf = (output: string) =>
+    output
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+  it('logs its start, readiness, drain and exit as JSON lines', async () => {
+    const child = await startWith({ DRAIN_SECONDS: '7' });
+    expect(await child.stop('SIGTERM')).toBe(0);
+    const [starting, ready, draining, ended, ...more] = eventsOf(child.output());
+    expect(starting).toMatchObject({ level: 30, event: 'SERVER_STARTING', node: process.version });
+    expect(ready).toMatchObject({
+      event: 'SERVER_READY',
+      url: child.match[1],
+      providers: ['docs'],
+    });
+    expect(draining).toMatchObject({
+      event: 'SERVER_DRAINING',
+      signal: 'SIGTERM',
+      drainSeconds: 7,
+    });
+    expect(ended).toMatchObject({ event: 'SERVER_EXIT', exitCode: 0, reason: 'SIGTERM' });
+    expect(more).toEqual([]);
+  });
+
+  it('logs that SIGINT ended it', async () => {
+    const child = await startWith({});
+    expect(await child.stop('SIGINT')).toBe(0);
+    expect(eventsOf(child.output()).at(-1)).toMatchObject({ exitCode: 0, reason: 'SIGINT' });
+  });
+
+  it('says one line of a wrong value, without a stack and without a key', async () => {
+    const env = { GEMINI_API_KEY: 'AIza…', LLM_MODE: 'api' };
+    const ended: unknown = await startWith(env).catch((error: Error) => error.message);
+    const output = String(ended).split('\n').slice(1).join('\n');
+    expect(output).toBe(
+      'rivulet: unable to start: GEMINI_API_KEY is (hidden); it must be printable ASCII characters without spaces\n',
+    );
+    expect(ended).toContain('it ended with 78');
+  });
+});
+
+describe('GEMINI_API_KEY_FILE', () => {
+  const keyFile = (content: string | Buffer): string => {
+    const folder = mkdtempSync(join(tmpdir(), 'rivulet-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'key');
+    writeFileSync(path, content);
+    return path;
+  };
+  const settingsOf = (env: Record<string, string>) => resolveSettings({ env });
+
+  it('names a file with the key, whose white space does not count', () => {
+    const file = keyFile(' AIza-in-a-file\r\n');
+    expect(settingsOf({ GEMINI_API_KEY_FILE: file }).gemini.apiKey).toBe('AIza-in-a-file');
+    const both = { GEMINI_API_KEY: '', GEMINI_API_KEY_FILE: file };
+    expect(settingsOf(both).gemini.apiKey).toBe('AIza-in-a-file');
+    expect(settingsOf({ GEMINI_API_KEY: 'k', GEMINI_API_KEY_FILE: '' }).gemini.apiKey).toBe('k');
+  });
+
+  it('is no choice beside GEMINI_API_KEY, and the option wins over it', () => {
+    const env = { GEMINI_API_KEY: 'AIza-a', GEMINI_API_KEY_FILE: keyFile('AIza-b') };
+    expect(refusalOf(() => settingsOf(env))).toBe(
+      'GEMINI_API_KEY and GEMINI_API_KEY_FILE are both set; set only one of them',
+    );
+    expect(resolveSettings({ gemini: { apiKey: 'own' }, env }).gemini.apiKey).toBe('own');
+  });
+
+  it.each([
+    ['is missing', () => '/nowhere/key', /cannot be read \(ENOENT\)/],
+    ['is a folder', () => tmpdir(), /cannot be read \(EISDIR\)/],
+    ['is empty', () => keyFile('\n'), /the file must have printable ASCII/],
+    ['has two lines', () => keyFile('AIza-one\nAIza-two'), /the file must have printable ASCII/],
+    [
+      'is binary',
+      () => keyFile(Buffer.from([0x41, 0xff, 0])),
+      /the file must have printable ASCII/,
+    ],
+  ])('is refused by its name where the file %s, without its content', (_, path, why) => {
+    const refusal = refusalOf(() => settingsOf({ GEMINI_API_KEY_FILE: path() }));
+    expect(refusal).toMatch(/^GEMINI_API_KEY_FILE is "/);
+    expect(refusal).toMatch(why);
+    expect(refusal).not.toMatch(/AIza|\n/);
   });
 });

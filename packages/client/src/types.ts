@@ -174,6 +174,8 @@ export interface AnswerSnapshot {
    * the page left out, and those that the server left out.
    */
   readonly omittedMessages: number;
+  /** Names the answer in the server's log, for a user to tell to support; undefined until the server has it. */
+  readonly requestId: string | undefined;
   readonly finishReason: FinishReason | undefined;
   readonly usage: Usage | undefined;
   /**

@@ -1,7 +1,9 @@
 import type { Generate } from './deliver/generation.js';
 import { StreamRegistry } from './deliver/stream-registry.js';
+import type { MeterProvider } from '@opentelemetry/api';
 import type { CacheScope } from './generate/cache.js';
 import type { LlmService } from './generate/service.js';
+import { createDeliveryMetrics, type DeliveryMetrics } from './observe/delivery-metrics.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
 import { ConfigError, resolve } from './settings/resolve-settings.js';
 import { type Options, SOCKET_SETTINGS, type SocketSettings } from './settings/settings.js';
@@ -13,6 +15,7 @@ import { createLedger, type Ledger } from './socket/ledger.js';
 import { createOriginCheck } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
 import { createRateLimits } from './socket/rate-limits.js';
+import { Refusals } from './socket/refusals.js';
 import type { SocketServer } from './socket/socket-server.js';
 
 export interface AttachOptions extends Options<SocketSettings> {
@@ -21,6 +24,8 @@ export interface AttachOptions extends Options<SocketSettings> {
   /** Identifies the user of a connection; without it, each browser is a principal of its own. */
   authenticate?: Authenticate | undefined;
   logger?: Logger | undefined;
+  /** Receives the metrics of connections and streams; the process's global meter provider unless given. */
+  meterProvider?: MeterProvider | undefined;
 }
 
 /** The options that are not settings. */
@@ -40,6 +45,7 @@ const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
   namespace: true,
   authenticate: true,
   logger: true,
+  meterProvider: true,
 };
 
 /**
@@ -71,9 +77,11 @@ export function attachRivulet(
   const { namespace = '/' } = options;
   const logger = logErrorFacts(options.logger ?? createLogger('info'));
   const addressOf = addressReader(settings.trustedProxies, logger);
-  const ledger = createLedger({ limits: settings.limits, addressOf, namespace });
+  const delivery = createDelivery(namespace, options.meterProvider, logger);
+  const { refusals } = delivery;
+  const ledger = createLedger({ limits: settings.limits, addressOf, namespace, refusals });
   watchConnections(io, namespace, ledger);
-  return attach(io, llm, settings, { ...options, namespace, logger }, ledger);
+  return attach(io, llm, settings, { ...options, namespace, logger }, { ...delivery, ledger });
 }
 
 /** Counts packets from the first one of a connection on. */
@@ -93,13 +101,35 @@ function watchConnections(io: SocketServer, namespace: string, ledger: Ledger): 
   });
 }
 
+/** What the connections and streams of one namespace have in common. */
+export interface Delivery {
+  ledger: Ledger;
+  refusals: Refusals;
+  /** Registers how the sizes are read. @returns a function that ends this. */
+  observe(read: Parameters<DeliveryMetrics['observe']>[0]): () => void;
+}
+
+export function createDelivery(
+  namespace: string,
+  meterProvider: MeterProvider | undefined,
+  logger: Logger,
+): Omit<Delivery, 'ledger'> {
+  const metrics = createDeliveryMetrics(meterProvider);
+  // A process may have several.
+  const attributes = namespace === '/' ? {} : { namespace };
+  return {
+    refusals: new Refusals(metrics.refused, attributes, logger),
+    observe: (read) => metrics.observe(read, attributes),
+  };
+}
+
 /** Adds Rivulet to a Socket.IO server, with settings that were checked. */
 export function attach(
   io: SocketServer,
   llm: ResponseSource,
   { allowedOrigins, rateLimit, limits }: SocketSettings,
   { namespace = '/', authenticate, logger }: SocketOptions & { logger: Logger },
-  ledger: Ledger,
+  { ledger, refusals, observe }: Delivery,
 ): AttachedRivulet {
   const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
   const { hasTools = true, cacheScope = defaultCacheScope } = llm;
@@ -107,28 +137,32 @@ export function attach(
     // A tool runs for the principal that asked, so its result may be for that principal alone.
     isShared: cacheScope === 'shared' && !hasTools,
   });
-  const guard = createGuard(
-    {
-      checkOrigin: createOriginCheck(allowedOrigins),
-      authenticate,
-      ledger,
-    },
-    logger,
-  );
+  const checkOrigin = createOriginCheck(allowedOrigins);
+  const guard = createGuard({ checkOrigin, authenticate, ledger, refusals });
   const gateway = serveStreams(io.of(namespace), {
     streams,
     guard,
     ledger,
     limits: createRateLimits(rateLimit),
+    refusals,
     logger,
   });
+
+  const endObserving = observe(() => ({
+    connections: ledger.size.connections,
+    ...streams.size,
+  }));
 
   return {
     async drain(drainMs) {
       gateway.announceClosing(drainMs);
       await streams.drain(drainMs);
     },
-    close: () => streams.close(),
+    close() {
+      endObserving();
+      refusals.close();
+      streams.close();
+    },
   };
 }
 
@@ -136,8 +170,9 @@ function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generat
   const { writeResponse } = llm;
   if (writeResponse !== undefined) {
     // V8 gives each copy by spreading a hidden class of its own.
-    return (request, sink, { signal, preemption, mayRestart }) => {
-      const options = { signal, preemption, mayRestart, defaultCacheScope };
+    return (request, sink, { signal, preemption, mayRestart, requestId, connectionId }) => {
+      const ids = { requestId, connectionId };
+      const options = { signal, preemption, mayRestart, ...ids, defaultCacheScope };
       return writeResponse.call(llm, request, sink, options);
     };
   }

@@ -1,42 +1,76 @@
-import { errorFacts } from './observe/error-facts.js';
-import { ConfigError } from './settings/resolve-settings.js';
+import { createLogger, type Logger } from './observe/logger.js';
+import { ConfigError, type Environment, resolveSettings } from './settings/resolve-settings.js';
+import type { Settings } from './settings/settings.js';
 
 /** A server that runs until it is closed. */
 export interface Started {
   /** Printed once connections are accepted. */
   line: string;
+  url: string;
+  /** The names of the providers that answer, in order. */
+  providers: readonly string[];
   /** Lets active streams finish, as far as there is time. */
   drain(): Promise<void>;
   close(): Promise<void>;
 }
 
+/** What a process gives its server. */
+export interface ProcessContext {
+  env: Environment;
+  settings: Settings;
+  logger: Logger;
+}
+
+/** EX_CONFIG of `sysexits.h`. A restart does not help. */
+const CONFIG_EXIT_CODE = 78;
+
 /**
  * Runs a server as the work of this process, and prints its line. SIGTERM drains and closes it, and
- * SIGINT closes it, both with exit code 0; a second signal exits at once. An error at the start is
- * printed, with exit code 1. Of an uncaught exception only its class and place are printed, since its
- * message may quote a prompt.
+ * SIGINT closes it, both with exit code 0; a second signal exits at once, with 1. A setting that is wrong
+ * is printed, with exit code 78, and another error at the start with exit code 1. Of an uncaught exception
+ * only its class and place are logged, since its message may quote a prompt.
  */
-export async function runProcess(start: () => Promise<Started>): Promise<void> {
-  process.on('uncaughtException', (error) => {
-    console.error(`rivulet: ended by a fault: ${JSON.stringify(errorFacts(error))}`);
-    process.exit(1);
-  });
+export async function runProcess(
+  env: Environment,
+  start: (context: ProcessContext) => Promise<Started>,
+): Promise<void> {
+  let logger: Logger | undefined;
+
+  function exit(exitCode: number, reason: string, fields: { err?: unknown } = {}): never {
+    const level = exitCode === 0 ? 'info' : 'error';
+    logger?.[level]({ event: 'SERVER_EXIT', exitCode, reason, ...fields });
+    process.exit(exitCode);
+  }
+
+  process.on('uncaughtException', (error) => exit(1, 'fault', { err: error }));
   try {
-    const started = await start();
+    const settings = resolveSettings({ env });
+    logger = createLogger(settings.logLevel);
+    logger.info({ event: 'SERVER_STARTING', pid: process.pid, node: process.version });
+    const started = await start({ env, settings, logger });
     console.log(started.line);
+    const { url, providers } = started;
+    logger.info({ event: 'SERVER_READY', url, providers });
     let closing = false;
-    const end = (first: () => Promise<void>): void => {
-      if (closing) process.exit(1);
+    const end = (signal: NodeJS.Signals, first: () => Promise<void>): void => {
+      if (closing) exit(1, `a second signal, ${signal}`);
       closing = true;
       void first()
         .then(() => started.close())
-        .finally(() => process.exit(0));
+        .finally(() => exit(0, signal));
     };
-    process.on('SIGINT', () => end(async () => {}));
-    process.on('SIGTERM', () => end(() => started.drain()));
+    process.on('SIGINT', () => end('SIGINT', async () => {}));
+    process.on('SIGTERM', () => {
+      if (!closing) {
+        const { drainSeconds } = settings;
+        logger?.info({ event: 'SERVER_DRAINING', signal: 'SIGTERM', drainSeconds });
+      }
+      end('SIGTERM', () => started.drain());
+    });
   } catch (error) {
     console.error(`rivulet: unable to start:${explain(error)}`);
-    process.exit(1);
+    if (error instanceof ConfigError) exit(CONFIG_EXIT_CODE, 'configuration');
+    exit(1, 'unable to start');
   }
 }
 

@@ -5,7 +5,7 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import { attach, type AttachOptions } from './attach-rivulet.js';
+import { attach, type AttachOptions, createDelivery } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
@@ -93,9 +93,12 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   });
   const { limits } = settings;
   const addressOf = addressReader(settings.trustedProxies, logger);
-  const ledger = createLedger({ limits, addressOf, namespace: undefined });
-  const io = createSocketServer(http, createOriginCheck(settings.allowedOrigins), ledger, logger);
-  const rivulet = attach(io, llm, settings, { authenticate, logger }, ledger);
+  const delivery = createDelivery('/', options.meterProvider, logger);
+  const { refusals } = delivery;
+  const ledger = createLedger({ limits, addressOf, namespace: undefined, refusals });
+  const checkOrigin = createOriginCheck(settings.allowedOrigins);
+  const io = createSocketServer(http, checkOrigin, ledger, refusals, settings.socketPath);
+  const rivulet = attach(io, llm, settings, { authenticate, logger }, { ...delivery, ledger });
 
   return {
     http,

@@ -277,7 +277,12 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   #snapshot(phase: Phase): AnswerSnapshot {
-    const asked = { id: this.id, query: this.#query, kept: this.#kept !== undefined };
+    const asked = {
+      id: this.id,
+      query: this.#query,
+      kept: this.#kept !== undefined,
+      requestId: this.#reader.requestId,
+    };
     const received = this.#kept ? receivedOf(this.#kept) : this.#reader.received;
     return snapshotOf(asked, received, phase);
   }

@@ -24,6 +24,8 @@ export interface Asked {
   query: string;
   /** Whether the text was kept in this browser. */
   kept: boolean;
+  /** As the server named the stream in its log. */
+  requestId?: string | undefined;
 }
 
 export function snapshotOf(asked: Asked, received: Received, phase: Phase): AnswerSnapshot {
@@ -45,6 +47,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     model: attempt?.model,
     restartReason: attempt?.reason,
     omittedMessages: attempt?.omittedMessages ?? 0,
+    requestId: asked.requestId,
     finishReason: end?.finishReason,
     usage: end?.usage,
     retryAt: 'retryAt' in phase ? phase.retryAt : undefined,

@@ -62,6 +62,7 @@ export class StreamReader implements Link {
   #rebuilt = false;
   /** Of the log that `#received` is from. */
   #epoch: string | undefined;
+  #requestId: string | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #leave = (): void => {};
 
@@ -82,6 +83,11 @@ export class StreamReader implements Link {
 
   get received(): Received {
     return this.#received;
+  }
+
+  /** As the server named the stream in its log. */
+  get requestId(): string | undefined {
+    return this.#requestId;
   }
 
   /** Whether the stream had ended when this page came back to it. */
@@ -191,6 +197,7 @@ export class StreamReader implements Link {
     if (reply.ok) {
       this.#server = 'aware';
       this.#epoch = reply.epoch;
+      this.#requestId = reply.request_id;
       if (reply.reset === true) {
         this.#received = NOTHING;
         this.#acknowledged = 0;

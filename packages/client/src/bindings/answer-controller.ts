@@ -80,6 +80,7 @@ export const IDLE: Idle = Object.freeze({
   model: undefined,
   restartReason: undefined,
   omittedMessages: 0,
+  requestId: undefined,
   finishReason: undefined,
   usage: undefined,
   retryAt: undefined,

@@ -17,7 +17,7 @@ export function text(): OperatorFunction<ResponseEvent, string> {
 }
 
 /** What the events of a stream tell of an answer; a failure comes as the stream's error. */
-export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query'>;
+export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query' | 'requestId'>;
 
 interface Told {
   received: Received;
@@ -41,6 +41,7 @@ export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
         const {
           id: _,
           query: __,
+          requestId: ___,
           ...snapshot
         } = snapshotOf({ id: '', query: '', kept }, received, phase);
         return Object.freeze(snapshot);

@@ -1,5 +1,5 @@
-import type { StreamError } from '@rivulet/protocol';
-import type { EntrySink, NewsEntry, StreamedEntry } from '../entry.js';
+import { StreamError } from '@rivulet/protocol';
+import type { EntrySink, ErrorEntry, NewsEntry, StreamedEntry } from '../entry.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
@@ -14,6 +14,10 @@ export type Generate = (
     preemption: Preemption;
     /** Called before an answer that was shown begins again. @returns false if it ends instead. */
     mayRestart(failure: StreamError): boolean;
+    /** Names the answer in the log. */
+    requestId: string;
+    /** Names the connection that asked. */
+    connectionId: string | undefined;
   },
 ) => Promise<void>;
 
@@ -24,6 +28,8 @@ export class Generation implements EntrySink, Preemption {
   readonly streams: Set<Stream> = new Set();
   /** A request is held for as long as it is being answered. */
   readonly requestBytes: number;
+  /** Names the answer in the log: the id of the first stream. */
+  readonly requestId: string;
   readonly #listener: GenerationListener;
   readonly #controller = new AbortController();
   #isAborted = false;
@@ -33,7 +39,8 @@ export class Generation implements EntrySink, Preemption {
   #isPreemptible = false;
   #preemptionListeners: Set<() => void> | undefined;
 
-  constructor(requestBytes: number, listener: GenerationListener) {
+  constructor(requestBytes: number, requestId: string, listener: GenerationListener) {
+    this.requestId = requestId;
     this.requestBytes = requestBytes;
     this.#bytes = this.log.bytes;
     this.#listener = listener;
@@ -50,12 +57,18 @@ export class Generation implements EntrySink, Preemption {
   }
 
   /** Runs `generate` until the log has an end or `abort` is called. */
-  async run(generate: Generate, request: GenerateRequest): Promise<void> {
+  async run(
+    generate: Generate,
+    request: GenerateRequest,
+    connectionId: string | undefined,
+  ): Promise<void> {
     try {
       await generate(request, this, {
         signal: this.#controller.signal,
         preemption: this,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),
+        requestId: this.requestId,
+        connectionId,
       });
     } catch {
       // `Generate` promises not to reject; readers must receive an end all the same.
@@ -67,10 +80,10 @@ export class Generation implements EntrySink, Preemption {
     });
   }
 
-  /** No stream is left: the request ends, and nothing more is written. */
-  abort(): void {
+  /** No stream is left: the request ends for this reason, and nothing more is written. */
+  abort({ code, message }: ErrorEntry): void {
     this.#isAborted = true;
-    this.#controller.abort();
+    this.#controller.abort(new StreamError(code, message));
   }
 
   write(entry: StreamedEntry): undefined {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setInterval } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
 import type { ErrorEntry } from '../entry.js';
@@ -17,6 +18,13 @@ export interface StreamLimits extends StreamTimeouts {
   maxLogBytes: number;
   /** Active streams of one principal. */
   maxStreamsPerPrincipal: number;
+}
+
+export interface RegistrySize {
+  /** Readers of all streams. */
+  readers: number;
+  /** Bytes of the memory budget that are used. */
+  logBytes: number;
 }
 
 interface Owned {
@@ -97,9 +105,10 @@ export class StreamRegistry {
    * Starts a stream, or gives the one that this principal started with the same id and request. Identical
    * requests at the same time share one generation, unless their cache mode says otherwise.
    *
+   * @param connectionId names the connection that asks in the log.
    * @throws {StreamError} conflict, if the request differs; overloaded, past a bound.
    */
-  start(identity: StreamIdentity, request: GenerateRequest): Stream {
+  start(identity: StreamIdentity, request: GenerateRequest, connectionId?: string): Stream {
     const { principal, id } = identity;
     // What a client left out changes nothing of the answer.
     const asked = { ...request, omittedMessages: undefined };
@@ -117,9 +126,11 @@ export class StreamRegistry {
     this.#admit(principal, requestBytes);
 
     const shared = this.#singleFlight.find(request, fingerprint);
-    const generation = shared ?? new Generation(requestBytes, this.#generationListener);
+    const requestId = randomUUID();
+    const generation = shared ?? new Generation(requestBytes, requestId, this.#generationListener);
     const log = createLogView(generation.log);
-    const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener);
+    const ids = { requestId, answerId: generation.requestId };
+    const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener, ids);
     stream.setNews(generation.news);
     this.#ownerOf(principal).streams.set(id, { stream, generation, fingerprint });
     generation.streams.add(stream);
@@ -127,7 +138,7 @@ export class StreamRegistry {
     this.#budget.hold(generation, principal);
     if (shared === undefined) {
       this.#singleFlight.add(request, fingerprint, generation);
-      void this.#run(generation, request, fingerprint);
+      void this.#run(generation, request, fingerprint, connectionId);
     }
     this.#notify(stream);
     return stream;
@@ -142,6 +153,15 @@ export class StreamRegistry {
 
   has(principal: string, id: string): boolean {
     return this.#byPrincipal.get(principal)?.streams.has(id) ?? false;
+  }
+
+  /** What the streams take at the moment. */
+  get size(): RegistrySize {
+    let readers = 0;
+    for (const { streams } of this.#byPrincipal.values()) {
+      for (const { stream } of streams.values()) readers += stream.readers;
+    }
+    return { readers, logBytes: this.#budget.held };
   }
 
   /** @returns true if the principal has a stream here, running or kept. */
@@ -205,8 +225,13 @@ export class StreamRegistry {
     });
   }
 
-  async #run(generation: Generation, request: GenerateRequest, fingerprint: string): Promise<void> {
-    await generation.run(this.#generate, request);
+  async #run(
+    generation: Generation,
+    request: GenerateRequest,
+    fingerprint: string,
+    connectionId: string | undefined,
+  ): Promise<void> {
+    await generation.run(this.#generate, request, connectionId);
     this.#budget.update(generation);
     this.#singleFlight.remove(fingerprint, generation);
     for (const stream of generation.streams) this.#finish(stream);
@@ -245,7 +270,7 @@ export class StreamRegistry {
     generation.streams.delete(stream);
     if (generation.streams.size > 0) return generation.updatePreemption();
     this.#singleFlight.remove(fingerprint, generation);
-    generation.abort();
+    generation.abort(entry);
   }
 
   #finish(stream: Stream): void {

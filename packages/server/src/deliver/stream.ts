@@ -44,6 +44,10 @@ export interface StreamListener {
 
 /** A log, who asked for it, and who reads it. */
 export class Stream implements StreamIdentity, Source {
+  /** Names the stream in the log of the server. It is random, and no secret. */
+  readonly requestId: string;
+  /** Names the answer in the log: the `requestId` of the stream for which it was begun. */
+  readonly answerId: string;
   readonly principal: string;
   readonly id: string;
   readonly sessionId: string | undefined;
@@ -71,7 +75,10 @@ export class Stream implements StreamIdentity, Source {
     timeouts: StreamTimeouts,
     pace: Pace,
     listener: StreamListener,
+    { requestId, answerId }: { requestId: string; answerId: string },
   ) {
+    this.requestId = requestId;
+    this.answerId = answerId;
     this.principal = identity.principal;
     this.id = identity.id;
     this.sessionId = identity.sessionId;
@@ -91,7 +98,12 @@ export class Stream implements StreamIdentity, Source {
   }
 
   get hasReaders(): boolean {
-    return this.#subscriptions.length > 0;
+    return this.readers > 0;
+  }
+
+  /** The number of readers. */
+  get readers(): number {
+    return this.#subscriptions.length;
   }
 
   /** True if a reader without a window reads it: it cannot be told that the text begins again. */

@@ -1,12 +1,16 @@
 import { createHash, type Hash } from 'node:crypto';
+import type { Context, Span } from '@opentelemetry/api';
 import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
 import type { EntrySink, StartEntry, ToolCallEntry, ToolResultEntry } from '../entry.js';
-import type { Logger } from '../observe/logger.js';
+import { FieldsLogger, type Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
-import type { ModelName } from '../providers/provider.js';
+import type { ModelCall } from '../observe/model-call.js';
+import { endSpan, startAnswerSpan, traceIdOf } from '../observe/tracing.js';
+import type { ModelName, ProviderError } from '../providers/provider.js';
 import { errorType } from '../upstream/call-error.js';
 import type { AnswerSink } from '../upstream/failover.js';
 import type { CachedAnswer } from './cache.js';
+import type { OnToolFailure } from './tools/run-call.js';
 
 export interface AnswerOptions {
   sink: EntrySink;
@@ -19,6 +23,12 @@ export interface AnswerOptions {
   maxUnits: number;
   logger: Logger;
   metrics: StreamMetrics;
+  /** Of the caller; the span of the answer is a child of the span in it. */
+  context: Context;
+  /** Names the answer in each of its log lines. */
+  requestId: string;
+  /** Names the connection that asked. */
+  connectionId: string | undefined;
 }
 
 type Outcome =
@@ -36,7 +46,12 @@ const HASHED_UNITS = 256;
 export class Answer implements AnswerSink {
   /** Gives the answer that the cache has of a provider; nothing until it is set. */
   lookUp: (provider: ModelName) => CachedAnswer | undefined = () => undefined;
+  /** The context of the answer's span. */
+  readonly context: Context;
+  /** Its lines have the ids of the answer. */
+  readonly logger: Logger;
   readonly #options: AnswerOptions;
+  readonly #span: Span;
   readonly #startedAt = performance.now();
   #loadMs: number | undefined;
   #firstChunkMs: number | undefined;
@@ -58,7 +73,19 @@ export class Answer implements AnswerSink {
   #isLoading = false;
 
   constructor(options: AnswerOptions) {
+    const { requestId, connectionId } = options;
+    const { span, context } = startAnswerSpan(options.context, {
+      'rivulet.request_id': requestId,
+    });
+    const traceId = traceIdOf(span);
     this.#options = options;
+    this.#span = span;
+    this.context = context;
+    this.logger = new FieldsLogger(options.logger, {
+      requestId,
+      ...(connectionId !== undefined && { connectionId }),
+      ...(traceId !== undefined && { traceId }),
+    });
     options.metrics.active.add(1);
   }
 
@@ -82,6 +109,20 @@ export class Answer implements AnswerSink {
   /** @returns the text of the model's current turn. */
   readTurn(): string {
     return this.#options.sink.readText().slice(this.#turnStart);
+  }
+
+  called({ name, model }: ModelName): ModelCall {
+    return this.#options.metrics.beginModelCall(name, model, this.context);
+  }
+
+  misconfigured({ name, model }: ModelName, error: ProviderError): void {
+    const event = 'LLM_PROVIDER_MISCONFIGURED';
+    this.logger.error({ event, provider: name, model, err: error });
+  }
+
+  toolFailed(...[tool, reason, error]: Parameters<OnToolFailure>): void {
+    const err = error !== undefined && { err: error };
+    this.logger.warn({ event: 'LLM_TOOL_FAILED', tool, reason, ...err });
   }
 
   omitted(messages: number): void {
@@ -109,12 +150,12 @@ export class Answer implements AnswerSink {
   }
 
   fallback(from: ModelName, to: ModelName, error: StreamError): void {
-    const { logger, metrics } = this.#options;
+    const { metrics } = this.#options;
     this.#omittedMessages = 0;
     this.#endLoading();
     const names = { from: from.name, to: to.name };
     metrics.fallback.add(1, { ...names, reason: errorType(error) });
-    logger.warn({
+    this.logger.warn({
       event: 'LLM_STREAM_API_FALLBACK',
       ...names,
       totalMs: this.#elapsedMs(),
@@ -207,7 +248,8 @@ export class Answer implements AnswerSink {
 
   /** Logs and counts the answer, also one that its caller gave up. To be called once. */
   report(): void {
-    const { logger, metrics } = this.#options;
+    const { logger } = this;
+    const { metrics } = this.#options;
     const outcome = this.#outcomeName();
     const totalMs = this.#elapsedMs();
     const source = this.#source();
@@ -216,6 +258,8 @@ export class Answer implements AnswerSink {
     metrics.active.add(-1);
     metrics.latencyMs.record(totalMs, attributes);
     metrics.responseLength.record(this.#length, attributes);
+    this.#span.setAttributes({ 'rivulet.outcome': outcome, 'rivulet.source': source });
+    endSpan(this.#span, this.#outcome.type === 'end' ? undefined : outcome);
     const fields = {
       outcome,
       provider: this.#start?.provider,
@@ -286,8 +330,12 @@ export class Answer implements AnswerSink {
   }
 
   #errorOf(cause: unknown): StreamError {
-    if (this.#options.signal?.aborted)
+    const { signal } = this.#options;
+    if (signal?.aborted === true) {
+      const reason: unknown = signal.reason;
+      if (reason instanceof StreamError) return reason;
       return new StreamError('cancelled', 'unable to finish the answer: it was cancelled');
+    }
     if (cause instanceof StreamError) return cause;
     return new StreamError('internal', 'unable to finish the answer: the server failed', { cause });
   }

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { addAbortListener } from 'node:events';
+import { type Context, context } from '@opentelemetry/api';
 import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
 import type { EndEntry, EntrySink, ErrorEntry, StartEntry, StreamedEntry } from '../entry.js';
 import { type Logger, logErrorFacts } from '../observe/logger.js';
@@ -14,7 +16,6 @@ import {
   type FailoverOptions,
   type ProviderStatus,
   type Providers,
-  type UpstreamEvents,
 } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
 import { Answer } from './answer.js';
@@ -53,6 +54,10 @@ export interface GenerateCallOptions {
    * end the answer with the failure; it begins again unless given.
    */
   mayRestart?: (failure: StreamError) => boolean;
+  /** Names the answer in its log lines, as `requestId`; a random UUID unless given. */
+  requestId?: string;
+  /** Names the connection that asked in the answer's log lines. */
+  connectionId?: string | undefined;
   /** The scope of the cache where the service has none of its own; `principal` unless given. */
   defaultCacheScope?: CacheScope;
 }
@@ -80,11 +85,14 @@ export class LlmService {
     const logger = logErrorFacts(options.logger);
     this.#options = { ...options, logger };
     this.#limits = { ...resolveSettings({ env: {} }).limits, ...options.limits };
-    this.#toolbox = createToolbox(tools, this.#limits, logger);
+    this.#toolbox = createToolbox(tools, this.#limits);
     this.#failover = createFailover(
       providers,
       { onMidstreamFailure, maxQueued: this.#limits.maxQueued },
-      upstreamEvents(logger, metrics),
+      {
+        onBreakerChange: ({ name }, state) =>
+          logger.warn({ event: 'LLM_PROVIDER_BREAKER', provider: name, state }),
+      },
     );
     for (const { name } of this.#failover.status()) {
       const status = (): ProviderStatus => this.#failover.status().find((s) => s.name === name)!;
@@ -112,11 +120,20 @@ export class LlmService {
    * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
    * entry. Before an attempt, and before it goes on after tools, a `queued` comes whenever its place in
    * the queue changes, if it has to wait, and a `loading` when a model has to be loaded first; `thought`s come only when asked for. It does not throw;
-   * aborting `signal` ends it with the error `cancelled`. The provider waits while the consumer is behind.
+   * aborting `signal` ends it with the error `cancelled`, or with its reason where that is a `StreamError`.
+   * The provider waits while the consumer is behind. Its spans are children of the active one of the caller.
    */
-  async *generateResponseStream(
+  generateResponseStream(
     request: GenerateRequest,
     options: GenerateCallOptions = {},
+  ): AsyncGenerator<StreamedEntry, void, undefined> {
+    return this.#stream(request, options, context.active());
+  }
+
+  async *#stream(
+    request: GenerateRequest,
+    options: GenerateCallOptions,
+    parent: Context,
   ): AsyncGenerator<StreamedEntry, void, undefined> {
     const { signal } = options;
     const controller = new AbortController();
@@ -125,7 +142,9 @@ export class LlmService {
     const entries = new EntryQueue(
       this.#toolbox.tools.length > 0 ? Infinity : this.#maxKeptUnits(request),
     );
-    const written = this.writeResponse(request, entries, { ...options, signal: controller.signal });
+    const written = context.with(parent, () =>
+      this.writeResponse(request, entries, { ...options, signal: controller.signal }),
+    );
     void written.then(() => entries.end());
     try {
       for (let taken; (taken = await entries.take()).length > 0;) {
@@ -150,6 +169,8 @@ export class LlmService {
       thoughts = false,
       preemption,
       mayRestart,
+      requestId = randomUUID(),
+      connectionId,
       defaultCacheScope = 'principal',
     }: GenerateCallOptions = {},
   ): Promise<void> {
@@ -158,6 +179,7 @@ export class LlmService {
     const scope = this.cacheScope ?? defaultCacheScope;
     const maxUnits = this.#limits.maxResponseUnits;
     const { omittedMessages: omittedByCaller = 0 } = request;
+    const ids = { requestId, connectionId };
     const answer = new Answer({
       sink,
       signal,
@@ -166,29 +188,38 @@ export class LlmService {
       maxUnits,
       logger,
       metrics,
+      context: context.active(),
+      ...ids,
     });
     try {
       const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
       const keyOf = (provider: ModelName): string =>
         cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
-      if (mode === 'default') answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider));
+      if (mode === 'default')
+        answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider), answer.logger);
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
         signal: signal ?? new AbortController().signal,
         preemption,
       };
-      const turn = await answerWithTools(this.#failover, prompt, this.#toolbox, requester, answer);
+      const turn = await context.with(answer.context, () =>
+        answerWithTools(this.#failover, prompt, this.#toolbox, requester, answer),
+      );
       if (turn === undefined) return;
       // A tool may find something else tomorrow, and what it did was done for this request.
       const isKept = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
       if (isKept && answer.length <= this.#maxKeptUnits(request))
-        this.#keep(keyOf({ name: turn.provider.name, model: turn.model }), {
-          text: sink.readText(),
-          usage: turn.usage,
-          ...(answer.omittedMessages > 0 && { omittedMessages: answer.omittedMessages }),
-        });
+        this.#keep(
+          keyOf({ name: turn.provider.name, model: turn.model }),
+          {
+            text: sink.readText(),
+            usage: turn.usage,
+            ...(answer.omittedMessages > 0 && { omittedMessages: answer.omittedMessages }),
+          },
+          answer.logger,
+        );
       answer.end(turn.reason, turn.usage);
     } catch (error) {
       answer.fail(error);
@@ -217,34 +248,24 @@ export class LlmService {
     return cache.maxAnswerUnits ?? Infinity;
   }
 
-  #lookUp(keyOf: () => string): CachedAnswer | undefined {
+  #lookUp(keyOf: () => string, logger: Logger): CachedAnswer | undefined {
     const { cache } = this.#options;
     if (cache === undefined) return undefined;
     try {
       return cache.get(keyOf());
     } catch (error) {
-      this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
+      logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
       return undefined;
     }
   }
 
-  #keep(key: string, answer: CachedAnswer): void {
+  #keep(key: string, answer: CachedAnswer, logger: Logger): void {
     try {
       this.#options.cache?.set(key, answer);
     } catch (error) {
-      this.#options.logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
+      logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
     }
   }
-}
-
-function upstreamEvents(logger: Logger, metrics: StreamMetrics): UpstreamEvents {
-  return {
-    onCall: ({ name, model }) => metrics.beginModelCall(name, model),
-    onMisconfigured: ({ name, model }, error) =>
-      logger.error({ event: 'LLM_PROVIDER_MISCONFIGURED', provider: name, model, err: error }),
-    onBreakerChange: ({ name }, state) =>
-      logger.warn({ event: 'LLM_PROVIDER_BREAKER', provider: name, state }),
-  };
 }
 
 /** Keeps an answer until it is whole. */

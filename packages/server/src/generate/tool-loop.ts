@@ -58,7 +58,7 @@ export async function answerWithTools(
 /** Runs the calls of a turn at the same time; their results come in the order of the calls. */
 async function runTogether(
   calls: readonly ToolCall[],
-  { tools, limits, onFailure }: Toolbox,
+  { tools, limits }: Toolbox,
   answer: Answer,
   signal: AbortSignal,
 ): Promise<ToolResult[]> {
@@ -70,7 +70,9 @@ async function runTogether(
     signal.throwIfAborted();
     const running = calls.map((call, i) =>
       i < limits.maxToolCallsPerRound
-        ? runCall(call, tools, limits, controller.signal, onFailure)
+        ? runCall(call, tools, limits, controller.signal, (...failure) =>
+            answer.toolFailed(...failure),
+          )
         : tooMany(limits.maxToolCallsPerRound),
     );
     // The loop reports the first that rejects; nothing would handle the others.

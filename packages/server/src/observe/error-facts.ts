@@ -36,7 +36,8 @@ const MAX_FRAMES = 12;
 const MAX_DETAIL_CHARACTERS = 500;
 
 const CLASS = /^[A-Z][A-Za-z]{0,40}(?:Error|Exception)$/;
-const NODE_CODE = /^(?:E[A-Z]{2,15}|EAI_[A-Z]{2,15}|(?:ERR|UND_ERR)_[A-Z_]{2,50})$/;
+const NODE_CODE =
+  /^(?:E[A-Z]{2,15}|EAI_[A-Z]{2,15}|(?:ERR|UND_ERR)_[A-Z0-9_]{2,60}|(?:CERT|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO)_[A-Z_]{2,40})$/;
 const FAILURE = /^[a-z_]{1,20}$/;
 const FRAME = /^ {4}at (?:[\w.<>$ [\]#]+ \()?(?:file:\/\/\/|node:|\/)[^\s()]+:\d+:\d+\)?$/;
 const EXPECTED: ReadonlySet<string> = new Set(['StreamError', 'ProviderError']);

@@ -20,6 +20,9 @@ export const GEN_AI = {
   requestModel: 'gen_ai.request.model',
   responseModel: 'gen_ai.response.model',
   tokenType: 'gen_ai.token.type',
+  inputTokens: 'gen_ai.usage.input_tokens',
+  outputTokens: 'gen_ai.usage.output_tokens',
+  finishReasons: 'gen_ai.response.finish_reasons',
   errorType: 'error.type',
 } as const;
 
@@ -55,7 +58,7 @@ const KNOWN_PROVIDERS: Readonly<Record<string, Attributes>> = {
   gemini: { [GEN_AI.operation]: 'generate_content', [GEN_AI.provider]: 'gcp.gemini' },
 };
 
-/** What every GenAI metric of a call says: a provider that the conventions don't know keeps its name. */
+/** What every GenAI metric and span of a call says: a provider that the conventions don't know keeps its name. */
 export function genAiAttributes(provider: string, requestModel: string): Attributes {
   return {
     [GEN_AI.operation]: 'chat',
@@ -63,4 +66,9 @@ export function genAiAttributes(provider: string, requestModel: string): Attribu
     ...KNOWN_PROVIDERS[provider],
     [GEN_AI.requestModel]: requestModel,
   };
+}
+
+/** The name of the span of a call with these attributes. */
+export function genAiSpanName(attributes: Attributes): string {
+  return [attributes[GEN_AI.operation], attributes[GEN_AI.requestModel]].join(' ');
 }

@@ -41,3 +41,30 @@ export function logErrorFacts(logger: Logger): Logger {
   safeLoggers.add(safe);
   return safe;
 }
+
+/** A logger whose lines have `fields`, too: what an answer or a connection is known by. */
+export class FieldsLogger implements Logger {
+  readonly #logger: Logger;
+  readonly #fields: Readonly<Record<string, unknown>>;
+
+  constructor(logger: Logger, fields: Readonly<Record<string, unknown>>) {
+    this.#logger = logger;
+    this.#fields = fields;
+  }
+
+  debug(line: LogFields): void {
+    this.#logger.debug({ ...line, ...this.#fields });
+  }
+
+  info(line: LogFields): void {
+    this.#logger.info({ ...line, ...this.#fields });
+  }
+
+  warn(line: LogFields): void {
+    this.#logger.warn({ ...line, ...this.#fields });
+  }
+
+  error(line: LogFields): void {
+    this.#logger.error({ ...line, ...this.#fields });
+  }
+}

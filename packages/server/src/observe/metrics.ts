@@ -1,4 +1,6 @@
 import {
+  type Context,
+  context,
   type Counter,
   type Histogram,
   type Meter,
@@ -30,8 +32,11 @@ export interface StreamMetrics {
   /** Messages of the context that were left out because a prompt did not fit its model. */
   omittedMessages: Counter;
   gauges: Gauges;
-  /** A request goes to a model; to be ended, however it goes. */
-  beginModelCall(provider: string, model: string): ModelCall;
+  /**
+   * A request goes to a model; to be ended, however it goes. Its span is a child of that in `parent`, the
+   * active context unless given.
+   */
+  beginModelCall(provider: string, model: string, parent?: Context): ModelCall;
 }
 
 const MILLISECONDS = [
@@ -92,7 +97,8 @@ export function createMetrics(provider: MeterProvider = metrics.getMeterProvider
       description: 'Messages of the context that were left out because they did not fit the model.',
     }),
     gauges: createGauges(meter),
-    beginModelCall: (name, model) => new ModelCall(genAi, tokensPerSecond, name, model),
+    beginModelCall: (name, model, parent = context.active()) =>
+      new ModelCall(genAi, tokensPerSecond, name, model, parent),
   };
 }
 

@@ -1,17 +1,21 @@
-import type { Attributes, Histogram } from '@opentelemetry/api';
-import type { Usage } from '@rivulet/protocol';
-import { GEN_AI, genAiAttributes, type GenAiMetrics } from './gen-ai.js';
+import type { Attributes, Context, Histogram, Span } from '@opentelemetry/api';
+import type { FinishReason, Usage } from '@rivulet/protocol';
+import { GEN_AI, genAiAttributes, type GenAiMetrics, genAiSpanName } from './gen-ai.js';
+import { endSpan, startCallSpan } from './tracing.js';
 
 // Upstream writes it, so it is kept from growing into anything else than a name.
 const MODEL_NAME = /^[\w.:/@-]{1,100}$/;
 
-/** One request to a model, being measured. */
+/** One request to a model, being measured and traced. */
 export class ModelCall {
   readonly #genAi: GenAiMetrics;
   readonly #tokensPerSecond: Histogram;
   readonly #provider: string;
   readonly #model: string;
   readonly #startedAt = performance.now();
+  readonly #span: Span;
+  /** The context of the call's span. */
+  readonly context: Context;
   /** What the model called itself; undefined if it is not known. */
   #responseModel: string | undefined;
   #firstAt: number | undefined;
@@ -20,11 +24,21 @@ export class ModelCall {
   #units = 0;
   #chunks = 0;
 
-  constructor(genAi: GenAiMetrics, tokensPerSecond: Histogram, provider: string, model: string) {
+  constructor(
+    genAi: GenAiMetrics,
+    tokensPerSecond: Histogram,
+    provider: string,
+    model: string,
+    parent: Context,
+  ) {
     this.#genAi = genAi;
     this.#tokensPerSecond = tokensPerSecond;
     this.#provider = provider;
     this.#model = model;
+    const attributes = this.#attributes();
+    const { span, context } = startCallSpan(genAiSpanName(attributes), attributes, parent);
+    this.#span = span;
+    this.context = context;
   }
 
   /**
@@ -42,10 +56,11 @@ export class ModelCall {
     this.#chunks += 1;
   }
 
-  /** The model said that it is done, what it counted, and where it did, which model it was. */
-  finish(usage: Usage, responseModel: string | undefined): void {
+  /** The model said that it is done, why, what it counted, and where it did, which model it was. */
+  finish(reason: FinishReason, usage: Usage, responseModel: string | undefined): void {
     if (responseModel !== undefined && MODEL_NAME.test(responseModel))
       this.#responseModel = responseModel;
+    if (this.#span.isRecording()) this.#describe(reason, usage);
     this.#recordTokens('input', usage.input_tokens);
     this.#recordTokens('output', usage.output_tokens);
     this.#recordSpeed(usage.output_tokens);
@@ -60,6 +75,16 @@ export class ModelCall {
     const failed = errorType !== undefined && { [GEN_AI.errorType]: errorType };
     const seconds = (performance.now() - this.#startedAt) / 1000;
     this.#genAi.duration.record(seconds, { ...this.#answered(), ...failed });
+    endSpan(this.#span, errorType);
+  }
+
+  #describe(reason: FinishReason, usage: Usage): void {
+    this.#span.setAttributes({
+      [GEN_AI.finishReasons]: [reason],
+      ...(this.#responseModel !== undefined && { [GEN_AI.responseModel]: this.#responseModel }),
+      ...(usage.input_tokens !== undefined && { [GEN_AI.inputTokens]: usage.input_tokens }),
+      ...(usage.output_tokens !== undefined && { [GEN_AI.outputTokens]: usage.output_tokens }),
+    });
   }
 
   #attributes(): Attributes {

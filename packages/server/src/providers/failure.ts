@@ -88,12 +88,24 @@ const NETWORK_FAULTS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'no such host',
   ETIMEDOUT: 'no connection in time',
   UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
+  EHOSTUNREACH: 'no route to the host',
+  ENETUNREACH: 'no route to the host',
+  EPIPE: 'connection closed',
+  EPROTO: 'no TLS connection',
+  CERT_HAS_EXPIRED: 'the TLS certificate has expired',
+  CERT_NOT_YET_VALID: 'the TLS certificate is not valid yet',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the TLS certificate is not trusted',
+  SELF_SIGNED_CERT_IN_CHAIN: 'the TLS certificate is not trusted',
+  UNABLE_TO_GET_ISSUER_CERT: 'the TLS certificate is not trusted',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the TLS certificate is not trusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the TLS certificate is not trusted',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'the TLS certificate is for another host',
 };
 
 /** The request failed before the headers of a response came. */
 export function unreachable(provider: string, error: unknown, advice: string): ProviderError {
   const code = networkCode(error);
-  const reason = NETWORK_FAULTS[code] ?? (code || 'the request failed');
+  const reason = reasonOf(code);
   return providerError(
     'unavailable',
     `unable to reach ${provider}: ${reason}. ${advice}`,
@@ -102,10 +114,23 @@ export function unreachable(provider: string, error: unknown, advice: string): P
   );
 }
 
-function networkCode(error: unknown): string {
-  if (!(error instanceof Error)) return '';
-  return 'code' in error && typeof error.code === 'string' ? error.code : '';
+function reasonOf(code: string): string {
+  if (code.startsWith('ERR_SSL_')) return 'no TLS connection';
+  return NETWORK_FAULTS[code] ?? (code || 'the request failed');
 }
+
+/** Fetch has the error of the network as the cause of its own. */
+function networkCode(error: unknown, depth: number = 0): string {
+  if (!(error instanceof Error) || depth > MAX_CAUSES) return '';
+  if ('code' in error && typeof error.code === 'string' && NETWORK_CODE.test(error.code)) {
+    return error.code;
+  }
+  return networkCode(error.cause, depth + 1);
+}
+
+const MAX_CAUSES = 3;
+/** The codes of Node.js, undici and OpenSSL. Another text could quote anything. */
+const NETWORK_CODE = /^[A-Z][A-Z0-9_]{1,60}$/;
 
 /** @returns the failure that a status of HTTP means at every provider. */
 export function failureOf(status: number): ProviderFailure {

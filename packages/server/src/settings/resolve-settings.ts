@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type Caller, optionProblems } from './option-names.js';
 import {
   type Options,
@@ -6,6 +7,7 @@ import {
   type Settings,
   type SettingTable,
 } from './settings.js';
+import type { ValueType } from './value-types.js';
 
 /** Settings are wrong. The message has a line for each: its name, its value, and what it must be. */
 export class ConfigError extends Error {
@@ -66,12 +68,34 @@ function readOption(options: object, path: string, setting: Setting<unknown>): R
 }
 
 function readVariable(env: Environment, setting: Setting<unknown>): Read | undefined {
-  const { env: name, type } = setting;
+  const { env: name, fileEnv, type } = setting;
   const given = env[name];
-  if (given === undefined || (given === '' && type.acceptsEmpty !== true)) return undefined;
+  const isSet = given !== undefined && (given !== '' || type.acceptsEmpty === true);
+  const file = fileEnv === undefined ? '' : (env[fileEnv] ?? '');
+  if (fileEnv !== undefined && file !== '') {
+    if (!isSet) return readFile(fileEnv, file, type);
+    return { problem: `${name} and ${fileEnv} are both set; set only one of them` };
+  }
+  if (!isSet) return undefined;
   const value = type.check(type.parse(given));
   if (value !== undefined) return { value };
   return { problem: problemOf(name, given, type.allowed, setting) };
+}
+
+/** The errors never show what is in the file. */
+function readFile(name: string, path: string, type: ValueType<unknown>): Read {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    return {
+      problem: `${name} is ${show(path)}, which cannot be read (${code}); name a file that this user may read`,
+    };
+  }
+  const value = type.check(type.parse(text));
+  if (value !== undefined) return { value };
+  return { problem: `${name} is ${show(path)}; the file must have ${type.allowed}` };
 }
 
 function problemOf(

@@ -4,12 +4,14 @@ import {
   decimal,
   freeText,
   duration,
+  headerValue,
   httpUrl,
   name,
   oneOf,
   ollamaHost,
   origins,
   proxies,
+  urlPath,
   type ValueType,
   wholeNumber,
 } from './value-types.js';
@@ -19,6 +21,8 @@ export interface HttpSettings {
   host: string;
   /** 0 picks any free port. */
   port: number;
+  /** The path of Socket.IO's requests, without a slash at its end. */
+  socketPath: string;
   /** The time that active streams have to finish after SIGTERM. */
   drainSeconds: number;
   metricsEnabled: boolean;
@@ -141,6 +145,8 @@ type ValueAt<S, P extends string> = P extends keyof S
 export type Setting<T> = {
   /** The variable of the environment. */
   env: string;
+  /** The variable that names a file with the value instead. */
+  fileEnv?: string;
   type: ValueType<Exclude<T, undefined>>;
   /** For the documentation, in Markdown. */
   description: string;
@@ -189,6 +195,13 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     type: wholeNumber(0, 65_535),
     default: 3000,
     description: 'The port to listen on. `0` picks any free port.',
+  },
+  socketPath: {
+    env: 'SOCKET_PATH',
+    type: urlPath,
+    default: '/socket.io',
+    description:
+      'The path of Socket.IO’s requests. The client’s option `path` has to be the same. `/healthz`, `/readyz` and `/metrics` keep their paths.',
   },
   drainSeconds: {
     env: 'DRAIN_SECONDS',
@@ -350,9 +363,11 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
   },
   'gemini.apiKey': {
     env: 'GEMINI_API_KEY',
-    type: name,
+    fileEnv: 'GEMINI_API_KEY_FILE',
+    type: headerValue,
     defaultText: 'none',
-    description: 'The API key for Gemini. The modes `api` and `hybrid` need it.',
+    description:
+      'The API key for Gemini. The modes `api` and `hybrid` need it. `GEMINI_API_KEY_FILE` names a file with the key, instead; white space around the key does not count.',
     secret: true,
   },
   'gemini.model': {

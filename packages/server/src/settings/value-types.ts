@@ -83,6 +83,28 @@ export const name: ValueType<string> = string(
   (text) => text.trim() || undefined,
 );
 
+/** @returns true if an HTTP header may have the text as its value. */
+export function isHeaderValue(text: string): boolean {
+  return /^[!-~]+$/.test(text);
+}
+
+/** Text that an HTTP header may have as its value, without white space around it. */
+export const headerValue: ValueType<string> = string(
+  'printable ASCII characters without spaces',
+  (text) => (isHeaderValue(text.trim()) ? text.trim() : undefined),
+);
+
+/** The path of a URL, without a slash at its end. */
+export const urlPath: ValueType<string> = string(
+  'a path that begins with a slash and is not / alone, such as /socket.io or /chat/socket.io',
+  (text) => {
+    const path = text.trim().replace(/\/$/, '');
+    const segments = path.split('/').slice(1);
+    const isPath = path.startsWith('/') && segments.every((segment) => /^[\w.~-]+$/.test(segment));
+    return isPath && !segments.some((segment) => /^\.+$/.test(segment)) ? path : undefined;
+  },
+);
+
 const GO_DURATION =
   /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))*$/;
 

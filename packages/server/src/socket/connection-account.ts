@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { EVENT, type StreamError } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
@@ -18,6 +19,8 @@ import { TokenBucket } from './token-bucket.js';
 
 /** The counts and budgets of one connection. */
 export interface ConnectionAccount {
+  /** Names the connection in the log. It is random, and no secret. */
+  readonly connectionId: string;
   /**
    * Opens the account of a socket of Rivulet's namespace; a connection has one at a time.
    *
@@ -30,6 +33,7 @@ export interface ConnectionAccount {
 
 /** The counts of one socket of the namespace. Its methods throw a `StreamError` past a limit. */
 export interface SocketAccount {
+  readonly connectionId: string;
   readonly address: string;
   /** False once the socket went past a limit: what it sent is not carried out. */
   readonly isWithinLimits: boolean;
@@ -71,6 +75,7 @@ export function openAccount(
 }
 
 class Account implements ConnectionAccount {
+  readonly connectionId: string = randomUUID();
   readonly connection: Connection;
   readonly counts: Counts;
   current: Entered | undefined;
@@ -129,6 +134,7 @@ class Account implements ConnectionAccount {
     this.isClosing = true;
     if (refusal !== undefined) {
       this.isCutOff = true;
+      this.counts.refusals.count(refusal, this.connectionId);
       this.#tell(refusal);
     }
     // Socket.IO sends the refusal of a middleware in the next tick.
@@ -222,6 +228,7 @@ class Account implements ConnectionAccount {
   }
 
   #refuseConnect(refusal: StreamError): void {
+    this.counts.refusals.count(refusal, this.connectionId);
     const { namespace } = this.counts;
     if (unreadOf(this.connection, namespace).packets >= MAX_UNREAD_MESSAGES) return;
     const data = wireError(refusal);
@@ -239,6 +246,7 @@ class Account implements ConnectionAccount {
 /** The account of the socket that is in the namespace, or wants to enter. */
 class Entered implements SocketAccount {
   readonly socket: Socket;
+  readonly connectionId: string;
   readonly address: string;
   readonly #account: Account;
   /** Aborts when the socket leaves; undefined if its credentials are not checked. */
@@ -250,6 +258,7 @@ class Entered implements SocketAccount {
 
   constructor(account: Account, socket: Socket) {
     this.#account = account;
+    this.connectionId = account.connectionId;
     this.socket = socket;
     this.address = account.address.name;
   }
@@ -323,6 +332,7 @@ class Entered implements SocketAccount {
     this.#isWithinLimits = false;
     if (this.#account.ownsConnection) return this.#account.close(reason);
     this.#refusal = reason;
+    this.#account.counts.refusals.count(reason, this.connectionId);
     if (!this.socket.connected) return;
     emitRefusal(this.socket, reason);
     this.socket.disconnect();

@@ -7,7 +7,7 @@ import { hangUpWhenExpired } from './expiry.js';
 import type { Admission, Guard } from './guard.js';
 import type { Ledger } from './ledger.js';
 import type { RateLimits } from './rate-limits.js';
-import { refusalOf } from './refusal.js';
+import type { Refusals } from './refusals.js';
 import { serveSocket } from './serve-socket.js';
 
 export interface GatewayOptions {
@@ -15,6 +15,7 @@ export interface GatewayOptions {
   guard: Guard;
   ledger: Ledger;
   limits: RateLimits;
+  refusals: Refusals;
   logger: Logger;
 }
 
@@ -25,7 +26,7 @@ export interface Gateway {
 
 /** Puts streams on a namespace of a Socket.IO server: its messages in, their frames out. */
 export function serveStreams(namespace: Namespace, options: GatewayOptions): Gateway {
-  const { streams, guard, ledger, logger } = options;
+  const { streams, guard, ledger, refusals, logger } = options;
   const admissions = new WeakMap<Socket, Admission>();
   let closesAt: number | undefined;
 
@@ -46,8 +47,9 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       await admit(socket);
       return undefined;
     } catch (cause) {
-      const data = refusalOf(cause, logger);
-      if (ledger.ownsConnections) ledger.accountOf(socket.conn).close();
+      const account = ledger.accountOf(socket.conn);
+      const data = refusals.refuse(cause, account.connectionId);
+      if (ledger.ownsConnections) account.close();
       return Object.assign(new Error(data.message), { data });
     }
   }
@@ -65,6 +67,11 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     if (admission.protocol > PROTOCOL_VERSION.newest) {
       socket.emit(EVENT.hello, { type: EVENT.hello, protocol: PROTOCOL_VERSION.newest });
     }
+    const { connectionId } = admission.account;
+    logger.debug({ event: 'CONNECTION_OPENED', connectionId });
+    socket.once('disconnect', (reason) => {
+      logger.debug({ event: 'CONNECTION_CLOSED', connectionId, reason });
+    });
     serveSocket(socket, admission, options);
     if (ledger.ownsConnections) releaseHandshake(socket);
     hangUpWhenExpired(socket, admission.expiresAt);

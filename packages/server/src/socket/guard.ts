@@ -2,13 +2,13 @@ import type { IncomingMessage } from 'node:http';
 import { PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
-import type { Logger } from '../observe/logger.js';
 import type { SocketAccount } from './connection-account.js';
 import type { Ledger } from './ledger.js';
-import { logOriginRefused, type OriginCheck, originError } from './origin.js';
+import { type OriginCheck, OriginError } from './origin.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
 import type { Requester } from './rate-limits.js';
+import type { Refusals } from './refusals.js';
 
 /** A connection that may enter. */
 export interface Admission extends Requester {
@@ -28,6 +28,7 @@ export interface GuardOptions {
   checkOrigin: OriginCheck;
   authenticate: Authenticate | undefined;
   ledger: Ledger;
+  refusals: Refusals;
 }
 
 /** Decides which connections may enter the namespace. */
@@ -38,8 +39,8 @@ export interface Guard {
 
 const BUSY_RETRY_MS = 2_000;
 
-export function createGuard(options: GuardOptions, logger: Logger): Guard {
-  const { checkOrigin, authenticate, ledger } = options;
+export function createGuard(options: GuardOptions): Guard {
+  const { checkOrigin, authenticate, ledger, refusals } = options;
 
   async function principalOf(
     account: SocketAccount,
@@ -52,11 +53,10 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
       return await account.authenticate(() => authenticated(authenticate, { token, headers }));
     } catch (cause) {
       if (cause instanceof StreamError) throw cause;
-      logger.error({ event: 'AUTHENTICATE_FAILED', err: cause });
-      throw new StreamError('internal', 'unable to connect: the server could not check the token', {
-        retryAfterMs: BUSY_RETRY_MS,
-        cause,
-      });
+      const message = 'unable to connect: the server could not check the token';
+      const error = new StreamError('internal', message, { retryAfterMs: BUSY_RETRY_MS, cause });
+      refusals.countFailedCheck(error, cause, account.connectionId);
+      throw error;
     }
   }
 
@@ -69,10 +69,7 @@ export function createGuard(options: GuardOptions, logger: Logger): Guard {
   async function check(socket: Socket, account: SocketAccount): Promise<Admission> {
     const { handshake, request } = socket;
     const refusal = checkOrigin(handshake);
-    if (refusal !== undefined) {
-      logOriginRefused(refusal, logger);
-      throw originError(refusal);
-    }
+    if (refusal !== undefined) throw new OriginError(refusal);
     const message = parse(handshakeSchema, handshake.auth);
     const { protocol = 1, browser_id, token, new_streams: newStreams = false } = message;
     if (protocol < PROTOCOL_VERSION.oldest) throw unsupportedVersion(protocol);

@@ -5,6 +5,7 @@ import { Authentications } from './authentications.js';
 import { type ConnectionAccount, openAccount } from './connection-account.js';
 import { type Connection, terminate } from './connection.js';
 import { overloaded } from './refusal.js';
+import type { Refusals } from './refusals.js';
 import { TokenBucket } from './token-bucket.js';
 
 export type LedgerLimits = Pick<
@@ -25,6 +26,7 @@ export interface LedgerOptions {
    * only the namespace is left. Undefined where Rivulet owns the connections.
    */
   namespace: string | undefined;
+  refusals: Refusals;
 }
 
 /** The current counts. */

@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { StreamError } from '@rivulet/protocol';
-import type { Logger } from '../observe/logger.js';
 
 /** A request of an Engine.IO connection, or the handshake of a Socket.IO one. */
 export interface PageRequest {
@@ -79,11 +78,17 @@ function printable(text: string): string {
     .slice(0, MAX_SHOWN_UNITS);
 }
 
-export function originError({ reason, origin }: OriginRefusal): StreamError {
-  return new StreamError('unauthorized', `unable to connect: ${explain(reason, origin)}`);
+/** A request is refused because of its origin. */
+export class OriginError extends StreamError {
+  readonly refusal: OriginRefusal;
+
+  constructor(refusal: OriginRefusal) {
+    super('unauthorized', `unable to connect: ${explain(refusal)}`);
+    this.refusal = refusal;
+  }
 }
 
-function explain(reason: OriginRefusal['reason'], origin: string | undefined): string {
+function explain({ reason, origin }: OriginRefusal): string {
   switch (reason) {
     case 'jsonp':
       return 'JSONP polling is not supported';
@@ -92,14 +97,4 @@ function explain(reason: OriginRefusal['reason'], origin: string | undefined): s
     case 'not_allowed':
       return `the origin ${origin} is not allowed; the operator of the server can add it to ALLOWED_ORIGINS (allowedOrigins)`;
   }
-}
-
-export function logOriginRefused({ reason, origin }: OriginRefusal, logger: Logger): void {
-  const hint = reason === 'not_allowed' && { hint: 'to allow it, add it to ALLOWED_ORIGINS' };
-  logger.warn({
-    event: 'ORIGIN_REFUSED',
-    reason,
-    ...(origin !== undefined && { origin }),
-    ...hint,
-  });
 }

@@ -1,16 +1,6 @@
-import { StreamError, type WireError } from '@rivulet/protocol';
-import type { Logger } from '../observe/logger.js';
-import { wireError } from './encode.js';
+import { StreamError } from '@rivulet/protocol';
 
 const RETRY_MS = 2_000;
-
-/** What a client hears of a request that could not be carried out; a fault of the server is logged. */
-export function refusalOf(cause: unknown, logger: Logger): WireError {
-  if (cause instanceof StreamError) return wireError(cause);
-  logger.error({ event: 'SOCKET_MESSAGE_FAILED', err: cause });
-  const message = 'unable to carry out the request: the server failed';
-  return wireError(new StreamError('internal', message));
-}
 
 export function overloaded(reason: string): StreamError {
   return new StreamError('overloaded', `unable to connect: ${reason}`, { retryAfterMs: RETRY_MS });

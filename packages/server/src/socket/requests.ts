@@ -18,29 +18,34 @@ import {
 } from '@rivulet/protocol/schema';
 import type { Stream } from '../deliver/stream.js';
 import type { StreamRegistry } from '../deliver/stream-registry.js';
+import type { Logger } from '../observe/logger.js';
+import type { Admission } from './guard.js';
 import { parse } from './parse.js';
-import type { Requester, RateLimits } from './rate-limits.js';
+import type { RateLimits } from './rate-limits.js';
 import { StreamWatch, summaryOf } from './stream-watch.js';
 import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 
 /** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
 export class Requests {
-  readonly #requester: Requester;
+  readonly #requester: Admission;
+  readonly #connectionId: string;
   readonly #streams: StreamRegistry;
   readonly #subscriptions: Subscriptions;
   readonly #limits: RateLimits;
   #watch: StreamWatch | undefined;
+  readonly #logger: Logger;
 
   constructor(
-    requester: Requester,
-    streams: StreamRegistry,
+    requester: Admission,
     subscriptions: Subscriptions,
-    limits: RateLimits,
+    { streams, limits, logger }: { streams: StreamRegistry; limits: RateLimits; logger: Logger },
   ) {
     this.#requester = requester;
+    this.#connectionId = requester.account.connectionId;
     this.#streams = streams;
     this.#subscriptions = subscriptions;
     this.#limits = limits;
+    this.#logger = logger;
   }
 
   async start(raw: unknown): Promise<StreamReply> {
@@ -68,7 +73,12 @@ export class Requests {
     const listed = flatSlice(query, LIMITS.listedQueryUnits);
     const identity = { principal, id, sessionId, query: listed, omittedMessages };
     if (!this.#streams.has(principal, id)) await this.#limits.start(this.#requester);
-    const stream = this.#streams.start(identity, request);
+    const stream = this.#streams.start(identity, request, this.#connectionId);
+    const { requestId, answerId } = stream;
+    const ids = { requestId, connectionId: this.#connectionId };
+    // The lines of the answer have the id of the stream for which it was begun.
+    if (answerId === requestId) this.#logger.debug({ event: 'STREAM_STARTED', ...ids });
+    else this.#logger.info({ event: 'STREAM_SHARES_ANSWER', ...ids, answerRequestId: answerId });
     return this.#read(stream, { offset: 0, window, readerId });
   }
 
@@ -77,7 +87,9 @@ export class Requests {
     const { stream_id, offset, epoch, window, reader_id: readerId } = message;
     await this.#limits.resume(this.#requester);
     const stream = this.#find(stream_id);
-    const { log } = stream;
+    const { log, requestId } = stream;
+    const connectionId = this.#connectionId;
+    this.#logger.debug({ event: 'STREAM_RESUMED', requestId, connectionId, offset });
     // A plain reader counts its StreamAcceptedMessage, also where the log has no start.
     const isShifted = window === undefined && log.start === undefined;
     const head = isShifted ? log.head + 1 : log.head;
@@ -144,6 +156,7 @@ export class Requests {
       status,
       epoch,
       attempt,
+      request_id: stream.requestId,
       ...(ref !== undefined && { ref }),
     };
   }

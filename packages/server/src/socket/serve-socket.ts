@@ -12,7 +12,7 @@ import type { Logger } from '../observe/logger.js';
 import type { Envelope } from './encode.js';
 import type { Admission } from './guard.js';
 import type { RateLimits } from './rate-limits.js';
-import { refusalOf } from './refusal.js';
+import type { Refusals } from './refusals.js';
 import { Requests } from './requests.js';
 import { Subscriptions } from './subscriptions.js';
 
@@ -34,6 +34,7 @@ const REQUEST_NAMES = Object.keys(REQUESTS) as RequestName[];
 interface Served {
   streams: StreamRegistry;
   limits: RateLimits;
+  refusals: Refusals;
   logger: Logger;
 }
 
@@ -57,7 +58,7 @@ class SocketRequests {
     this.#admission = admission;
     this.#served = served;
     this.#subscriptions = new Subscriptions(socket);
-    this.#requests = new Requests(admission, served.streams, this.#subscriptions, served.limits);
+    this.#requests = new Requests(admission, this.#subscriptions, served);
     for (const name of REQUEST_NAMES) {
       socket.on(REQUESTS[name], (raw: unknown, reply: unknown) => this.#receive(name, raw, reply));
     }
@@ -88,7 +89,7 @@ class SocketRequests {
   #carryOutInTurn(name: RequestName, raw: unknown, settle: Settle): void {
     const { account } = this.#admission;
     const refuse = (cause: unknown): void =>
-      settle({ ok: false, error: refusalOf(cause, this.#served.logger) });
+      settle({ ok: false, error: this.#served.refusals.refuse(cause, account.connectionId) });
     try {
       account.beginWaiting();
     } catch (cause) {
@@ -129,7 +130,7 @@ class SocketRequests {
       try {
         await step();
       } catch (cause) {
-        refusalOf(cause, this.#served.logger);
+        this.#served.refusals.refuse(cause, this.#admission.account.connectionId);
       }
     }
     this.#isBusy = false;

@@ -1,11 +1,11 @@
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http';
 import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
-import type { Logger } from '../observe/logger.js';
 import type { Connection } from './connection.js';
 import { wireError } from './encode.js';
 import type { Ledger } from './ledger.js';
-import { logOriginRefused, type OriginCheck, originError, type OriginRefusal } from './origin.js';
+import { type OriginCheck, OriginError, type OriginRefusal } from './origin.js';
+import type { Refusals } from './refusals.js';
 
 export type { Server as SocketServer } from 'socket.io';
 
@@ -24,18 +24,20 @@ export function createSocketServer(
   http: HttpServer,
   checkOrigin: OriginCheck,
   ledger: Ledger,
-  logger: Logger,
+  refusals: Refusals,
+  path: string,
 ): Server {
   /** Connections that are in no namespace yet, by their session id. */
   const pending = new Map<string, Connection>();
-  const refused = new Map<Connection, OriginRefusal>();
+  const refused = new Map<Connection, OriginError>();
 
   const io = new Server(http, {
+    path,
     allowRequest(request, decide) {
       const isRefused = refusalOf(request) !== undefined;
       const hasRoom = !isRefused || refused.size < MAX_REFUSED;
       if (hasRoom && ledger.reserve(request)) return decide(null, true);
-      logger.warn({ event: 'CONNECTION_REFUSED', reason: isRefused ? 'origins' : 'handshakes' });
+      refusals.countHandshake(isRefused ? 'origins' : 'handshakes');
       decide('too many connections', false);
     },
     // A page of a refused origin can read its refusal. Cookies are not sent, and need not be.
@@ -51,10 +53,11 @@ export function createSocketServer(
 
   function refuse(conn: Connection, refusal: OriginRefusal): void {
     if (refused.has(conn)) return;
-    logOriginRefused(refusal, logger);
-    refused.set(conn, refusal);
+    const error = new OriginError(refusal);
+    refused.set(conn, error);
     conn.once('close', () => refused.delete(conn));
     const account = ledger.accountOf(conn);
+    refusals.count(error, account.connectionId);
     setTimeout(() => account.close(), REFUSED_CONNECT_TIMEOUT_MS).unref();
   }
 
@@ -69,8 +72,9 @@ export function createSocketServer(
       if (conn !== undefined) refuse(conn, refusal);
       return next();
     }
-    logOriginRefused(refusal, logger);
-    next(originError(refusal));
+    const error = new OriginError(refusal);
+    refusals.count(error, undefined);
+    next(error);
   });
 
   io.engine.on('connection', (conn: Connection) => {
@@ -83,9 +87,9 @@ export function createSocketServer(
   });
 
   io.use(({ conn }, next) => {
-    const refusal = refused.get(conn);
-    if (refusal === undefined) return next();
-    const data = wireError(originError(refusal));
+    const error = refused.get(conn);
+    if (error === undefined) return next();
+    const data = wireError(error);
     ledger.accountOf(conn).close();
     next(Object.assign(new Error(data.message), { data }));
   });

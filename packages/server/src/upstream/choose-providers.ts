@@ -28,9 +28,22 @@ export async function chooseProviders(settings: CoreSettings, logger: Logger): P
       const ofOllama = await local(settings, logger);
       if (isAvailable(ofOllama, settings)) found.push(ofOllama);
       const [first = builtIn(), ...rest] = found;
+      if (found.length === 0) logNoModel(logger);
       return [first, ...rest];
     }
   }
+}
+
+function logNoModel(logger: Logger): void {
+  const { mode, 'gemini.apiKey': apiKey, 'ollama.host': host } = CORE_SETTINGS;
+  logger.warn({
+    event: 'LLM_NO_MODEL_FOUND',
+    mode: 'auto',
+    provider: 'docs',
+    hint:
+      `set ${apiKey.env}, or start Ollama with a model (${host.env} if it runs elsewhere), and start the ` +
+      `server again; ${mode.env}=docs chooses the documentation search, which answers now`,
+  });
 }
 
 function api({ mode, gemini: options }: CoreSettings): ProviderConfig {

@@ -1,15 +1,14 @@
 import { StreamError } from '@rivulet/protocol';
 import type { BreakerState } from '../observe/gauges.js';
-import type { ModelName, Prompt, Provider, ProviderError } from '../providers/provider.js';
+import {
+  type ModelName,
+  type Prompt,
+  type Provider,
+  ProviderError,
+} from '../providers/provider.js';
 import { acquireSlot } from './acquire-slot.js';
 import { type Breaker, createBreaker } from './breaker.js';
-import {
-  callProvider,
-  type Deadlines,
-  type ProviderCallEvents,
-  type Turn,
-  type TurnSink,
-} from './provider-call.js';
+import { callProvider, type Deadlines, type Turn, type TurnSink } from './provider-call.js';
 import { createQueue, type Queue, type Requester } from './queue.js';
 
 /** A provider, and how it is to be used. */
@@ -36,13 +35,12 @@ export interface Upstream {
   readonly retries: boolean;
   readonly queue: Queue;
   readonly breaker: Breaker;
-  readonly events: ProviderCallEvents;
   /** The newest refusal because of the configuration, until a call succeeds. */
   refusal: { error: ProviderError; at: number } | undefined;
 }
 
 /** What an operator should know of. */
-export interface UpstreamEvents extends ProviderCallEvents {
+export interface UpstreamEvents {
   onBreakerChange(provider: ModelName, state: BreakerState): void;
 }
 
@@ -141,13 +139,6 @@ export function createFailover(
       retries,
       queue: createQueue({ name, concurrency, maxQueued }),
       breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),
-      events: {
-        onCall: events.onCall,
-        onMisconfigured(refused, error) {
-          upstream.refusal = { error, at: performance.now() };
-          events.onMisconfigured(refused, error);
-        },
-      },
       refusal: undefined,
     };
     return upstream;
@@ -197,13 +188,13 @@ export function createFailover(
         const turn = await callProvider(
           { provider, model, deadlines, retries, breaker, slot, prompt, signal, onBegin },
           sink,
-          upstream.events,
         );
         upstream.refusal = undefined;
         return { ...turn, provider, model: model.model };
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof StreamError)) throw error;
+        noteRefusal(asked, error);
         if (isFinal(error) || (isShown && onMidstreamFailure === 'fail')) throw error;
         const hasNext = asked !== upstreams.at(-1);
         if (isShown && hasNext && requester.mayRestart?.(error) === false) throw error;
@@ -229,6 +220,12 @@ export function createFailover(
         };
       }),
   };
+}
+
+/** Remembers that a provider refused because of its configuration. */
+function noteRefusal(upstream: Upstream, { cause }: StreamError): void {
+  if (!(cause instanceof ProviderError) || cause.failure !== 'misconfigured') return;
+  upstream.refusal = { error: cause, at: performance.now() };
 }
 
 function problemOf({ provider, refusal, breaker }: Upstream): ProviderProblem | undefined {

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { context } from '@opentelemetry/api';
 import { type FinishReason, StreamError, type Usage } from '@rivulet/protocol';
 import type { ModelCall } from '../observe/model-call.js';
 import {
@@ -38,6 +39,10 @@ export interface Turn {
 
 /** Receives a turn of the model as it comes. A promise means that no more is wanted until it resolves. */
 export interface TurnSink {
+  /** A provider is called. @returns the measurement of the call. */
+  called(provider: ModelName): ModelCall;
+  /** The provider refuses because of its configuration: its key, its model. */
+  misconfigured(provider: ModelName, error: ProviderError): void;
   /** The provider loads the model. Called before `onBegin`, if at all. */
   loading(model: ModelName): void;
   /** The model that was being loaded is loaded, after so many milliseconds. */
@@ -64,13 +69,6 @@ export interface ProviderCallOptions {
   onBegin(): void;
 }
 
-export interface ProviderCallEvents {
-  /** A provider is called. @returns the measurement of the call. */
-  onCall(provider: ModelName): ModelCall;
-  /** The provider refuses because of its configuration: its key, its model. */
-  onMisconfigured(provider: ModelName, error: ProviderError): void;
-}
-
 type Status =
   /** No delta of the answer has come. */
   | 'connecting'
@@ -94,13 +92,9 @@ const ABORT_TIMEOUT_MS = 1_000;
  * @throws {StreamError} the provider failed.
  * @throws `signal.reason`, as soon as the signal aborts, whatever the provider does.
  */
-export function callProvider(
-  options: ProviderCallOptions,
-  sink: TurnSink,
-  events: ProviderCallEvents,
-): Promise<Turn> {
+export function callProvider(options: ProviderCallOptions, sink: TurnSink): Promise<Turn> {
   return new Promise((resolve, reject) => {
-    new ProviderCall(options, sink, events, { resolve, reject }).start();
+    new ProviderCall(options, sink, { resolve, reject }).start();
   });
 }
 
@@ -112,7 +106,6 @@ interface Outcome {
 class ProviderCall {
   readonly #options: ProviderCallOptions;
   readonly #sink: TurnSink;
-  readonly #events: ProviderCallEvents;
   readonly #outcome: Outcome;
   /** Aborts the work of the provider. */
   readonly #controller = new AbortController();
@@ -129,15 +122,9 @@ class ProviderCall {
   #permit: Permit | undefined;
   #measurement: ModelCall | undefined;
 
-  constructor(
-    options: ProviderCallOptions,
-    sink: TurnSink,
-    events: ProviderCallEvents,
-    outcome: Outcome,
-  ) {
+  constructor(options: ProviderCallOptions, sink: TurnSink, outcome: Outcome) {
     this.#options = options;
     this.#sink = sink;
-    this.#events = events;
     this.#outcome = outcome;
   }
 
@@ -185,9 +172,13 @@ class ProviderCall {
     }
   }
 
-  async #read(): Promise<void> {
+  #read(): Promise<void> {
+    this.#measurement = this.#sink.called(this.#options.provider);
+    return context.with(this.#measurement.context, () => this.#readDeltas());
+  }
+
+  async #readDeltas(): Promise<void> {
     const { provider, prompt } = this.#options;
-    this.#measurement = this.#events.onCall(provider);
     for await (const delta of provider.stream(prompt, this.#controller.signal)) {
       if (this.#status === 'ended') return;
       let full: Promise<void> | undefined;
@@ -294,7 +285,7 @@ class ProviderCall {
       if (this.#calls.length === 0) throw this.#blank(reason);
       this.#begin();
     }
-    this.#measurement?.finish(usage, model);
+    this.#measurement?.finish(reason, usage, model);
     this.#permit?.succeeded();
     this.#end(undefined);
     this.#outcome.resolve({ reason, usage, calls: this.#calls, ...(raw && { raw }) });
@@ -311,7 +302,7 @@ class ProviderCall {
     if (this.#status === 'ended') return;
     const { provider } = this.#options;
     if (error instanceof ProviderError && error.failure === 'misconfigured')
-      this.#events.onMisconfigured(provider, error);
+      this.#sink.misconfigured(provider, error);
     const failure = toStreamError(error, provider);
     // It cost no time, and is over as soon as the provider knows.
     if (error !== undefined && error === provider.problem) this.#permit?.abandoned();

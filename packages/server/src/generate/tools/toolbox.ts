@@ -1,5 +1,4 @@
-import type { Logger } from '../../observe/logger.js';
-import type { OnToolFailure, ToolCallLimits } from './run-call.js';
+import type { ToolCallLimits } from './run-call.js';
 import type { Tool } from './tool.js';
 
 export interface ToolLimits extends ToolCallLimits {
@@ -13,26 +12,14 @@ export interface ToolLimits extends ToolCallLimits {
 export interface Toolbox {
   readonly tools: readonly Tool[];
   readonly limits: ToolLimits;
-  readonly onFailure: OnToolFailure;
 }
 
 /** Throws a `TypeError` when two tools have one name. */
-export function createToolbox(tools: readonly Tool[], limits: ToolLimits, logger: Logger): Toolbox {
+export function createToolbox(tools: readonly Tool[], limits: ToolLimits): Toolbox {
   const names = tools.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) {
     throw new TypeError(`unable to offer the tools: two are called ${JSON.stringify(twice)}`);
   }
-  return {
-    tools,
-    limits,
-    onFailure(tool, reason, error) {
-      logger.warn({
-        event: 'LLM_TOOL_FAILED',
-        tool,
-        reason,
-        ...(error !== undefined && { err: error }),
-      });
-    },
-  };
+  return { tools, limits };
 }

@@ -2,8 +2,9 @@ import { GoogleGenerativeAI, GoogleGenerativeAIFetchError } from '@google/genera
 import { createGeminiParser, type GeminiRefusal } from './answer.js';
 import { explainRefusal, GEMINI_ADVICE, NoThoughtsError, readRefusal } from './errors.js';
 import { toRequest } from './request.js';
+import { isHeaderValue } from '../../settings/value-types.js';
 import { responseOf } from './sdk-fetch.js';
-import { unreachable } from '../failure.js';
+import { providerError, unreachable } from '../failure.js';
 import { request, type Response } from '../http.js';
 import type { Prompt, Provider, ProviderError } from '../provider.js';
 import { type ProviderApi, streamAnswer } from '../stream-answer.js';
@@ -28,12 +29,15 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
   );
   const thinks = THINKING_MODEL.test(model);
   let givesThoughts = true;
+  // The SDK sends the key in a header.
+  const problem = isHeaderValue(apiKey) ? undefined : unusableKey();
 
   async function send(
     prompt: Prompt,
     wantsThoughts: boolean,
     signal: AbortSignal,
   ): Promise<Response> {
+    if (problem !== undefined) throw problem;
     try {
       return await responseOf(
         () => sdk.generateContentStream(toRequest(prompt, model, wantsThoughts)),
@@ -72,6 +76,13 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
   return {
     name: 'gemini',
     model,
+    problem,
     stream: (prompt, signal) => streamAnswer(api, prompt, signal),
   };
+}
+
+function unusableKey(): ProviderError {
+  const advice = 'Check GEMINI_API_KEY';
+  const detail = `unable to ask gemini: the key has characters that no HTTP header may have. ${advice}`;
+  return providerError('misconfigured', detail, { advice });
 }

@@ -1,0 +1,106 @@
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import {
+  type Attributes,
+  type BatchObservableResult,
+  type Counter,
+  type Meter,
+  type MeterProvider,
+  metrics,
+} from '@opentelemetry/api';
+
+/** What is measured of connections and streams. `createMetrics` measures answers. */
+export interface DeliveryMetrics {
+  /** Connections and requests that were refused, by `reason`. */
+  readonly refused: Counter;
+  /**
+   * Has `read` called whenever metrics are read, and the delay of the event loop measured between.
+   *
+   * @returns a function that ends this.
+   */
+  observe(read: () => DeliverySize, attributes: Attributes): () => void;
+}
+
+/** What is there at the moment. */
+export interface DeliverySize {
+  connections: number;
+  readers: number;
+  /** Bytes of the memory budget of streams that are used. */
+  logBytes: number;
+}
+
+/** A timer of this interval measures the delay, and what it measures has the interval in it. */
+const INTERVAL_MS = 20;
+const NS_PER_SECOND = 1e9;
+
+/** Instruments of the process's global meter provider unless another is given, as in `createMetrics`. */
+export function createDeliveryMetrics(
+  provider: MeterProvider = metrics.getMeterProvider(),
+): DeliveryMetrics {
+  const meter = provider.getMeter('rivulet');
+  const gauge = (name: string, description: string) =>
+    meter.createObservableGauge(name, { description });
+  const connections = gauge('llm_stream_connections', 'Open connections.');
+  const readers = gauge('llm_stream_readers', 'Readers of all streams.');
+  const logBytes = meter.createObservableGauge('llm_stream_log_bytes', {
+    unit: 'By',
+    description: 'Bytes of the memory budget of streams that are used (MAX_LOG_BYTES).',
+  });
+  const delay = createDelayGauges(meter);
+  const instruments = [connections, readers, logBytes, ...delay.gauges];
+  return {
+    refused: meter.createCounter('llm_stream_refused', {
+      description: 'Connections and requests that were refused.',
+    }),
+    observe(read, attributes) {
+      const callback = (result: BatchObservableResult): void => {
+        const size = read();
+        result.observe(connections, size.connections, attributes);
+        result.observe(readers, size.readers, attributes);
+        result.observe(logBytes, size.logBytes, attributes);
+        delay.observe(result);
+      };
+      meter.addBatchObservableCallback(callback, instruments);
+      return () => {
+        meter.removeBatchObservableCallback(callback, instruments);
+        delay.end();
+      };
+    },
+  };
+}
+
+/**
+ * The delay of the event loop since the last reading, under the names of OpenTelemetry's conventions for
+ * Node.js. It is measured from the first reading on, so that it costs nothing where no metrics are read.
+ */
+function createDelayGauges(meter: Meter) {
+  const gauge = (name: string, description: string) =>
+    meter.createObservableGauge(`nodejs.eventloop.delay.${name}`, { unit: 's', description });
+  const mean = gauge('mean', 'Mean delay of the event loop.');
+  const p50 = gauge('p50', 'Median delay of the event loop.');
+  const p99 = gauge('p99', '99th percentile of the delay of the event loop.');
+  const max = gauge('max', 'Longest delay of the event loop.');
+  let histogram: IntervalHistogram | undefined;
+  return {
+    gauges: [mean, p50, p99, max],
+    observe(result: BatchObservableResult): void {
+      if (histogram === undefined) {
+        histogram = monitorEventLoopDelay({ resolution: INTERVAL_MS });
+        histogram.enable();
+      } else if (histogram.count > 0) {
+        result.observe(mean, toDelay(histogram.mean));
+        result.observe(p50, toDelay(histogram.percentile(50)));
+        result.observe(p99, toDelay(histogram.percentile(99)));
+        result.observe(max, toDelay(histogram.max));
+        histogram.reset();
+      }
+    },
+    end(): void {
+      histogram?.disable();
+    },
+  };
+}
+
+/** @returns seconds. */
+function toDelay(ns: number): number {
+  return Math.max(0, ns / NS_PER_SECOND - INTERVAL_MS / 1000);
+}

@@ -29,7 +29,7 @@ export function figures({ timing, text }: AnswerSnapshot): string {
  * is nothing to say.
  */
 export function note(snapshot: AnswerSnapshot): string {
-  const { status, attempt, restartReason, finishReason, retryAt } = snapshot;
+  const { status, attempt, restartReason, finishReason, retryAt, omittedMessages } = snapshot;
   if (status === 'waiting' && retryAt !== undefined) {
     const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
     return `Too many questions in a short time. This one is sent by itself in ${seconds} s.`;
@@ -37,7 +37,12 @@ export function note(snapshot: AnswerSnapshot): string {
   const began =
     attempt > 1 ? `The answer began again${restartReason ? `: ${restartReason}` : ''}.` : '';
   const cut = finishReason === 'length' ? 'The answer ends here: it reached its length limit.' : '';
-  return [began, cut].filter((part) => part !== '').join(' ');
+  const left =
+    omittedMessages === 1
+      ? 'The oldest message did not fit the model and was left out.'
+      : `The ${omittedMessages} oldest messages did not fit the model and were left out.`;
+  const omitted = omittedMessages > 0 ? left : '';
+  return [omitted, began, cut].filter((part) => part !== '').join(' ');
 }
 
 /** What was looked up for the answer, such as "searched the docs for “offset”"; empty for nothing. */

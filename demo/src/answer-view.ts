@@ -16,12 +16,14 @@ export interface AnswerActions {
 
 const words: Record<AnswerStatus, string> = {
   queued: 'Waiting for a turn',
+  loading: 'Loading the model',
   waiting: 'Waiting for the answer',
   streaming: 'The answer is coming',
   reconnecting: 'Connection lost. The answer goes on from here as soon as it is back.',
   done: 'Answer complete',
   cancelled: 'Stopped',
   failed: 'Failed',
+  released: 'Released',
 };
 
 /** An article with the question and whatever becomes of its answer. */
@@ -56,7 +58,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
 
   function draw(snapshot: AnswerSnapshot): void {
     const { status, source } = snapshot;
-    const isRunning = status !== 'done' && status !== 'cancelled' && status !== 'failed';
+    const isRunning = !['done', 'cancelled', 'failed', 'released'].includes(status);
     const isRetryable = snapshot.error?.retryable ?? false;
     const hadFocus = article.contains(document.activeElement);
 
@@ -69,8 +71,7 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     dots.hidden = !isRunning || snapshot.text !== '';
     show(noteLine, note(snapshot));
     show(toolsLine, toolsNote(snapshot));
-    state.textContent =
-      snapshot.ahead === undefined ? words[status] : `${snapshot.ahead} ahead of you`;
+    state.textContent = stateLine(snapshot);
     show(error, snapshot.error === undefined ? '' : explain(snapshot.error));
 
     show(badge, source === undefined ? '' : sourceLabel(snapshot));
@@ -95,6 +96,11 @@ export function createAnswerView(first: Answer, actions: AnswerActions): HTMLEle
     .pipe(switchMap((answer) => answer.state$.pipe(perFrame(), switchMap(ticking))))
     .subscribe(draw);
   return article;
+}
+
+function stateLine({ status, ahead, loading }: AnswerSnapshot): string {
+  if (ahead !== undefined) return `${ahead} ahead of you`;
+  return loading === undefined ? words[status] : `Loading ${loading.model}`;
 }
 
 function show(element: HTMLElement, content: string): void {

@@ -63,7 +63,6 @@ describe('what is under way for a user', () => {
       { id: second.id, query: 'Second', sessionId: undefined, status: 'waiting' },
     ]);
     const same = here.resume(first.id);
-    expect(here.resume(first.id)).toBe(same);
     expect(same.getSnapshot().query).toBe('x'.repeat(256));
     say(call, ' it ends.');
     expect(await same.result).toMatchObject({ text: 'Where it ends.', source: 'model' });
@@ -110,5 +109,22 @@ describe('what is under way for a user', () => {
     attached.cancel();
     await call.aborted;
     expect((await answer.result).status).toBe('cancelled');
+  });
+
+  it('hears of answers that begin and end elsewhere, without asking again', async () => {
+    const { server, nextCall } = await staged();
+    const [here, there] = [sdk(server.url, ME), sdk(server.url, ME)];
+    const seen: string[] = [];
+    here.active$.subscribe((active) => seen.push(active.map(({ status }) => status).join()));
+    await activeWhen(here, ({ length }) => length === 0);
+    const answer = there.start({ query: 'Elsewhere' });
+    const call = await nextCall();
+    await activeWhen(here, ([first]) => first?.status === 'waiting');
+    call.say('Where');
+    await activeWhen(here, ([first]) => first?.status === 'streaming');
+    call.finish();
+    await answer.result;
+    await activeWhen(here, ({ length }) => length === 0);
+    expect(seen).toEqual(['', 'waiting', 'streaming', '']);
   });
 });

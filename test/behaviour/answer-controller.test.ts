@@ -1,8 +1,11 @@
+import type { AnswerRequest } from '@rivulet/client';
 import { createMockClient, type Script } from '@rivulet/client/testing';
 import { filter, firstValueFrom, map, timer } from 'rxjs';
-import { questionOf } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
-import { createAnswerController } from '../../packages/client/src/bindings/answer-controller.js';
+import {
+  createAnswerController,
+  type UseAnswerOptions,
+} from '../../packages/client/src/bindings/answer-controller.js';
 import { sdk, staged } from '../harness/sdk.js';
 import { virtual } from '../harness/virtual.js';
 
@@ -22,6 +25,7 @@ function play(
     asked: string[],
     helpers: Helpers,
   ) => void,
+  options?: UseAnswerOptions,
 ): void {
   virtual((helpers) => {
     const asked: string[] = [];
@@ -29,7 +33,7 @@ function play(
       asked.push(query);
       return script;
     });
-    test(createAnswerController(client), asked, helpers);
+    test(createAnswerController(client, options), asked, helpers);
   });
 }
 
@@ -38,7 +42,7 @@ const words = map(({ status, text }: { status: string; text: string }) => `${sta
 describe('a view that asks', () => {
   it('is idle, then follows its answer to the end', () => {
     play(SCRIPT, (asker, asked, { expectObservable, flush }) => {
-      timer(10).subscribe(() => asker.ask('q'));
+      timer(10).subscribe(() => asker.actions.ask('q'));
       expectObservable(asker.state$.pipe(words)).toBe('a 9ms b 99ms c 2999ms d 99ms e', {
         a: 'idle: ',
         b: 'waiting: ',
@@ -53,7 +57,7 @@ describe('a view that asks', () => {
 
   it('asks once when it is mounted twice, as StrictMode does', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
+      asker.actions.ask('q');
       asker.state$.subscribe().unsubscribe();
       asker.state$.subscribe();
       flush();
@@ -62,40 +66,94 @@ describe('a view that asks', () => {
     });
   });
 
-  it('leaves its answer when it is unmounted, and reads on when it is back in time', () => {
+  it('keeps its answer while it is unmounted', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
+      asker.actions.ask('q');
       const mounted = asker.state$.subscribe();
       timer(500).subscribe(() => mounted.unsubscribe());
-      timer(2_400).subscribe(() => asker.state$.subscribe());
+      timer(9_000).subscribe(() => asker.state$.subscribe());
       flush();
       expect(asked).toEqual(['q']);
       expect(asker.getSnapshot()).toMatchObject({ status: 'done', text: 'Where it ends.' });
     });
   });
 
-  it('finds its answer cancelled when it is back too late, and can ask again', () => {
-    play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
-      const mounted = asker.state$.subscribe();
-      timer(500).subscribe(() => mounted.unsubscribe());
-      timer(2_600).subscribe(() => {
-        asker.state$.subscribe();
+  it('cancels its answer when it is unmounted, if it is told to, and not when it is mounted twice', () => {
+    play(
+      SCRIPT,
+      (asker, asked, { flush }) => {
+        asker.actions.ask('q');
+        asker.state$.subscribe().unsubscribe();
+        const mounted = asker.state$.subscribe();
+        timer(500).subscribe(() => mounted.unsubscribe());
+        timer(9_000).subscribe(() => asker.state$.subscribe());
+        flush();
+        expect(asked).toEqual(['q']);
         expect(asker.getSnapshot()).toMatchObject({ status: 'cancelled', text: 'Where' });
-        asker.retry();
-      });
+      },
+      { onUnmount: 'cancel' },
+    );
+  });
+
+  it('releases an answer when it asks the next', () => {
+    play(SCRIPT, (asker, asked, { flush }) => {
+      asker.state$.subscribe();
+      const first = asker.actions.ask('a');
+      const second = asker.actions.ask('b');
+      expect(first?.getSnapshot().status).toBe('released');
       flush();
-      expect(asked).toEqual(['q', 'q']);
-      expect(asker.getSnapshot()).toMatchObject({ status: 'done' });
+      expect(asked).toEqual(['a', 'b']);
+      expect(second?.getSnapshot().status).toBe('done');
+      expect(asker.getSnapshot()).toBe(second?.getSnapshot());
+    });
+  });
+
+  it('shows an answer of somebody else, and leaves its handle alone', () => {
+    virtual(({ flush }) => {
+      const client = createMockClient(SCRIPT);
+      const answer = client.start({ query: 'q' });
+      const asker = createAnswerController(client, { answer });
+      expect(asker.getSnapshot()).toMatchObject({ query: 'q', status: 'waiting' });
+      asker.state$.subscribe();
+      timer(500).subscribe(() => asker.actions.ask('other'));
+      flush();
+      expect(answer.getSnapshot()).toMatchObject({ status: 'done', text: 'Where it ends.' });
+      expect(asker.getSnapshot()).toMatchObject({ status: 'done', query: 'other' });
+      asker.actions.show(answer);
+      flush();
+      expect(asker.getSnapshot()).toBe(answer.getSnapshot());
+    });
+  });
+
+  it('asks again all that was asked, and past both caches if it is to', () => {
+    virtual(({ flush }) => {
+      const requests: AnswerRequest[] = [];
+      const client = createMockClient((request) => {
+        requests.push(request);
+        return SCRIPT;
+      });
+      const asker = createAnswerController(client);
+      asker.state$.subscribe();
+      const context = [{ role: 'user', content: 'My name is Ada' }] as const;
+      const { signal } = new AbortController();
+      asker.actions.ask({ query: 'q', context, sessionId: 's', options: { topK: 3, signal } });
+      asker.actions.retry();
+      asker.actions.regenerate();
+      flush();
+      const request = { query: 'q', context, sessionId: 's' };
+      expect(requests.slice(1)).toEqual([
+        { ...request, options: { topK: 3 } },
+        { ...request, options: { topK: 3, cache: 'reload' } },
+      ]);
     });
   });
 
   it('asks nothing before it is mounted, nor what was stopped before', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
-      asker.ask('q');
+      asker.actions.ask('q');
       expect(asked).toEqual([]);
       expect(asker.getSnapshot().status).toBe('idle');
-      asker.stop();
+      asker.actions.stop();
       asker.state$.subscribe();
       flush();
       expect(asked).toEqual([]);
@@ -107,7 +165,7 @@ describe('a view that asks', () => {
     play(SCRIPT, (asker, asked, { flush }) => {
       const seen: string[] = [];
       asker.state$.pipe(words).subscribe((state) => seen.push(state));
-      asker.ask('q');
+      asker.actions.ask('q');
       timer(200).subscribe(() => asker.state$.subscribe().unsubscribe());
       flush();
       expect(asked).toEqual(['q']);
@@ -127,14 +185,14 @@ describe('a view that asks', () => {
       expect(asker.getSnapshot()).toBe(idle);
       expect(Object.isFrozen(idle)).toBe(true);
       asker.state$.subscribe();
-      asker.ask('q');
+      asker.actions.ask('q');
       const waiting = asker.getSnapshot();
       expect(Object.keys(waiting)).toEqual(Object.keys(idle));
       flush();
     });
   });
 
-  it('goes on with an answer that another page of its user has asked, and asks it again', async () => {
+  it('goes on with an answer that another page of its user has asked, and does not guess what was asked', async () => {
     const { server, nextCall } = await staged({ authenticate: () => ({ principal: 'ada' }) });
     const before = sdk(server.url).start({ query: 'What is a delta?' });
     (await nextCall()).say('Where');
@@ -144,13 +202,13 @@ describe('a view that asks', () => {
       firstValueFrom(asker.state$.pipe(filter((s) => s.text === text && s.status === status)));
     const subscription = asker.state$.subscribe();
     const [running] = await firstValueFrom(client.active$);
-    asker.resume(running!.id);
+    asker.actions.resume(running!.id);
     expect(await stateWhen('Where', 'streaming')).toMatchObject({ id: before.id });
-    asker.stop();
+    asker.actions.stop();
     await stateWhen('Where', 'cancelled');
     expect(await before.result).toMatchObject({ status: 'cancelled' });
-    asker.retry();
-    expect(questionOf((await nextCall()).prompt)).toBe('What is a delta?');
+    expect(() => asker.actions.retry()).toThrow(/knows only the id/);
+    expect(() => asker.actions.regenerate()).toThrow(/knows only the id/);
     subscription.unsubscribe();
   });
 });

@@ -101,7 +101,7 @@ describe('a client that is given pieces of a log', () => {
         const offset = Math.min(truth.units.length - 1, Math.max(0, state.offset + 3 - back));
         const next = receive(state, pieceOf(truth, offset, size));
         expect(next === 'gap').toBe(offset > state.offset);
-        if (next !== 'gap') state = next;
+        if (next !== undefined && next !== 'gap') state = next.received;
         expect(toldTo(state)).toEqual(toldBy(upTo(truth, state.offset)));
       }
     });
@@ -134,7 +134,7 @@ function pieceOf({ units, marks }: Truth, offset: number, size: number): Receive
   }
   switch (mark.type) {
     case 'start':
-      return { offset, size: 1, entry: { ...mark, reason: mark.reason } };
+      return { offset, size: 1, entry: { ...mark, reason: mark.reason, omittedMessages: 0 } };
     case 'error': {
       const { code, message } = mark;
       return {

@@ -21,11 +21,12 @@ describe('an answer that is left', () => {
     answer.release();
     answer.release();
     call.say(' it');
-    answer.resume();
-    answer.resume();
+    const again = client.resume(answer.id);
+    expect(again.getSnapshot().text).toBe('Where');
     call.say(' ends.');
     call.finish();
-    expect(await answer.result).toMatchObject({ status: 'done', text: 'Where it ends.' });
+    expect(await again.result).toMatchObject({ status: 'done', text: 'Where it ends.' });
+    expect(await answer.result).toMatchObject({ status: 'released', text: 'Where' });
     expect(calls).toHaveLength(1);
   });
 
@@ -40,11 +41,11 @@ describe('an answer that is left', () => {
     await other.result;
     expect(calls).toHaveLength(1);
 
-    left.resume();
+    const again = client.resume(left.id);
     const second = await nextCall();
     second.say('There.');
     second.finish();
-    expect(await left.result).toMatchObject({ status: 'done' });
+    expect(await again.result).toMatchObject({ status: 'done' });
     expect(calls).toHaveLength(2);
   });
 
@@ -56,7 +57,7 @@ describe('an answer that is left', () => {
     await snapshotWhen(answer, ({ text }) => text === 'Where');
     answer.release();
     await call.aborted;
-    answer.resume();
-    expect(await answer.result).toMatchObject({ status: 'cancelled', text: 'Where' });
+    const again = client.resume(answer.id);
+    expect(await again.result).toMatchObject({ status: 'cancelled', text: 'Where' });
   });
 });

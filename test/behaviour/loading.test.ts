@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import type { AnswerSnapshot, ResponseEvent } from '@rivulet/client';
 import {
   createLlmService,
   type Delta,
@@ -8,12 +9,14 @@ import {
   ProviderError,
   type StreamedEntry,
 } from '@rivulet/server';
+import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { hear, type RunningFake, startFake, toPrompt } from '../harness/fakes.js';
 import { recorded } from '../harness/log.js';
 import { connect, next } from '../harness/plain-client.js';
 import { providerConfigOf } from '../harness/providers.js';
 import { startServer } from '../harness/rivulet.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { EVENT } from '@rivulet/protocol';
 import { startUpstream } from '../harness/upstream.js';
@@ -187,8 +190,9 @@ describe('the stream of an answer', () => {
       if (entry.type === 'loading') await release(fake);
       entries.push(entry);
     }
-    expect(entries.slice(0, 2)).toMatchObject([
+    expect(entries.slice(0, 3)).toMatchObject([
       { type: 'loading', provider: 'ollama', model: 'llama3.2' },
+      { type: 'queued', ahead: 0 },
       { type: 'start' },
     ]);
     expect(entries.at(-1)).toMatchObject({
@@ -224,5 +228,35 @@ describe('the stream of an answer', () => {
     await socket.emitWithAck(EVENT.start, { query: 'q', stream_id: 's', window: 1_000 });
     expect((await begun).offset).toBe(0);
     expect((await ended).timing).toMatchObject({ load_ms: 1_234 });
+  });
+
+  it('shows its client which model is being loaded, and how many messages were left out', async () => {
+    let load = (): void => {};
+    const loads = player(async function* () {
+      yield { type: 'loading' };
+      await new Promise<void>((resolve) => (load = resolve));
+      yield { type: 'loaded', ms: 1 };
+      yield { type: 'omitted', messages: 2 };
+      yield { type: 'text', text: 'Yes.' };
+      yield FINISH;
+    });
+    const { url } = await startServer(loads);
+    const answer = sdk(url).start({ query: 'q', omittedMessages: 3 });
+    const events: ResponseEvent[] = [];
+    const seen: AnswerSnapshot[] = [];
+    answer.events$.subscribe((event) => events.push(event));
+    answer.state$.subscribe((snapshot) => seen.push(snapshot));
+    const shown = await snapshotWhen(answer, ({ status }) => status === 'loading');
+    const { name: provider, model } = loads;
+    expect(shown.loading).toEqual({ provider, model });
+    const replayed = firstValueFrom(answer.events$);
+    expect(await replayed).toEqual({ type: 'loading', provider, model });
+    load();
+    expect(await answer.result).toMatchObject({ loading: undefined, omittedMessages: 5 });
+    expect(events.map(({ type }) => type)).toEqual(['loading', 'queued', 'start', 'text', 'end']);
+    expect(events[2]).toMatchObject({ omittedMessages: 5 });
+    expect(new Set(seen.map(({ status }) => status))).toEqual(
+      new Set(['waiting', 'loading', 'streaming', 'done']),
+    );
   });
 });

@@ -1,7 +1,17 @@
-import { perFrame, type ResponseEvent, smooth, snapshots, text } from '@rivulet/client';
+import {
+  perFrame,
+  type ResponseEvent,
+  retryTransient,
+  type RetryTransientOptions,
+  smooth,
+  snapshots,
+  StreamError,
+  text,
+} from '@rivulet/client';
 import {
   asyncScheduler,
   concat,
+  defer,
   from,
   ignoreElements,
   lastValueFrom,
@@ -251,6 +261,22 @@ describe('smooth', () => {
     });
   });
 
+  it('splits no character that a reader sees as one', () => {
+    const flag = '\u{1F1EB}\u{1F1EE}';
+    const family = '\u{1F468}\u200D\u{1F469}\u200D\u{1F467}\u200D\u{1F466}';
+    const accent = 'e\u0301';
+    const whole = `${flag}${family}${accent}ab`.repeat(20);
+    const segmenter = new Intl.Segmenter();
+    const boundaries = new Set([...segmenter.segment(whole)].map(({ index }) => index));
+    const seen = shown([
+      [0, ''],
+      [100, whole],
+    ]);
+    expect(seen.length).toBeGreaterThan(20);
+    for (const { text: words } of seen)
+      expect(boundaries.has(words.length) || words === whole).toBe(true);
+  });
+
   it('lets its source go', () => {
     virtual(({ animate, expectObservable }) => {
       animate('---------x');
@@ -265,5 +291,44 @@ describe('smooth', () => {
     call.say('Where it ends.');
     call.finish();
     expect(await whole).toBe('Where it ends.');
+  });
+});
+
+describe('retryTransient', () => {
+  const retryable = new StreamError('stalled', 'unable to finish', { retryAfterMs: 5_000 });
+  const overloaded = new StreamError('overloaded', 'unable to start');
+
+  /** The milliseconds at which a source that fails with `error` is subscribed to, and the error at last. */
+  function attempts(error: unknown, options?: RetryTransientOptions): unknown[] {
+    const seen: unknown[] = [];
+    virtual(() => {
+      defer(() => {
+        seen.push(asyncScheduler.now());
+        return throwError(() => error);
+      })
+        .pipe(retryTransient(options))
+        .subscribe({ error: (last: unknown) => seen.push(last) });
+    });
+    return seen;
+  }
+
+  it('waits as long as the error says, or ever longer, and gives up at last', () => {
+    expect(attempts(retryable)).toEqual([0, 5_000, 10_000, 15_000, retryable]);
+    expect(attempts(overloaded, { count: 4 })).toEqual([
+      0,
+      1_000,
+      3_000,
+      7_000,
+      15_000,
+      overloaded,
+    ]);
+  });
+
+  it.each([
+    new StreamError('cancelled', 'unable to finish', { retryable: true }),
+    new StreamError('bad_request', 'unable to ask'),
+    new TypeError('of somebody else'),
+  ])('does not retry %s', (error) => {
+    expect(attempts(error)).toEqual([0, error]);
   });
 });

@@ -1,3 +1,4 @@
+import type { NewsEntry } from '../../packages/server/src/entry.js';
 import { resolveSettings } from '@rivulet/server';
 import { EVENT, type StreamQueuedMessage } from '@rivulet/protocol';
 import { Subject, switchMap } from 'rxjs';
@@ -42,7 +43,7 @@ describe('a stream in its detach timeout', () => {
       const sink = {
         writable: () => true,
         send() {},
-        sendAhead: (ahead: number) => void places.push(ahead),
+        sendNews: (news: NewsEntry) => void places.push(news.type === 'queued' ? news.ahead : NaN),
         drop() {},
         forget() {},
       };
@@ -382,10 +383,10 @@ describe('a reader that asks something else', () => {
     const b = client.start({ query: 'b' });
     await snapshotWhen(b, ({ ahead }) => ahead === 1);
     a.release();
-    a.resume();
-    await snapshotWhen(a, ({ status }) => status === 'waiting');
+    const again = client.resume(a.id);
+    await snapshotWhen(again, ({ status }) => status === 'waiting');
     answer(call);
-    expect(await a.result).toMatchObject({ status: 'done', text: 'a' });
+    expect(await again.result).toMatchObject({ status: 'done', text: 'a' });
   });
 
   it('leaves a wait that tells others to move up', async () => {

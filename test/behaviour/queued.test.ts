@@ -1,3 +1,4 @@
+import type { NewsEntry } from '../../packages/server/src/entry.js';
 import {
   EVENT,
   type StreamErrorMessage,
@@ -176,7 +177,7 @@ describe('a stream that waits', () => {
     const sink = {
       writable: () => true,
       send,
-      sendAhead: (ahead: number) => void sent.push(ahead),
+      sendNews: (news: NewsEntry) => void sent.push(news.type === 'queued' ? news.ahead : NaN),
       drop() {},
       forget() {},
     };

@@ -1,7 +1,7 @@
-import { snapshots, text } from '@rivulet/client';
+import { type Answer, snapshots, text } from '@rivulet/client';
 import { createMockClient, record, type Script } from '@rivulet/client/testing';
 import { ProviderError } from '@rivulet/server';
-import { lastValueFrom, map, retry, timer } from 'rxjs';
+import { lastValueFrom, map, retry, switchMap, tap, timer } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
 import { virtual } from '../harness/virtual.js';
@@ -106,25 +106,33 @@ describe('a scripted client', () => {
     });
   });
 
-  it('goes on unseen for two seconds after `detach`, and is then cancelled', () => {
+  it('goes on unseen for two seconds after the last handle is released, and is then cancelled', () => {
     const script: Script = [
       { type: 'text', text: 'a', afterMs: 100 },
       { type: 'text', text: 'b', afterMs: 100 },
       { type: 'text', text: 'c', afterMs: 5_000 },
     ];
     virtual(({ expectObservable }) => {
-      const answer = createMockClient(script).start(ASK);
-      timer(150).subscribe(answer.release);
-      timer(1_000).subscribe(answer.resume);
-      timer(3_000).subscribe(answer.release);
-      timer(9_000).subscribe(answer.resume);
-      const states = answer.state$.pipe(map((s) => `${s.status}: ${s.text}`));
-      expectObservable(states).toBe('a 99ms b 899ms c 7999ms (d|)', {
+      const client = createMockClient(script);
+      const first = client.start(ASK);
+      const statesOf = ({ state$ }: Answer) => state$.pipe(map((s) => `${s.status}: ${s.text}`));
+      timer(150).subscribe(() => first.release());
+      expectObservable(statesOf(first)).toBe('a 99ms b 49ms (c|)', {
         a: 'waiting: ',
         b: 'streaming: a',
-        c: 'streaming: ab',
-        d: 'cancelled: ab',
+        c: 'released: a',
       });
+      const second = timer(1_000).pipe(map(() => client.resume(first.id)));
+      const released = second.pipe(
+        tap((answer) => timer(2_000).subscribe(() => answer.release())),
+        switchMap(statesOf),
+      );
+      expectObservable(released).toBe('1s d 1999ms (e|)', {
+        d: 'streaming: ab',
+        e: 'released: ab',
+      });
+      const third = timer(9_000).pipe(switchMap(() => statesOf(client.resume(first.id))));
+      expectObservable(third).toBe('9s (f|)', { f: 'cancelled: ab' });
     });
   });
 
@@ -142,7 +150,7 @@ describe('a scripted client', () => {
     client.active$.subscribe((active) => listed.push(active.map((a) => `${a.query} ${a.status}`)));
     const stalls = client.start({ query: 'stalls' });
     const answer = client.start({ query: 'ends' });
-    expect(client.resume(answer.id)).toBe(answer);
+    expect(client.resume(answer.id).getSnapshot()).toBe(answer.getSnapshot());
     await answer.result;
     expect(listed).toEqual([
       [],

@@ -103,7 +103,7 @@ describe('a component of React under StrictMode that asks when it is mounted', (
     function View(): ReactElement {
       const answer = useAnswer(client);
       state = answer.state;
-      useEffect(() => answer.ask(question), [answer.ask]);
+      useEffect(() => void answer.ask(question), [answer.ask]);
       return createElement('output', null, answer.state.text);
     }
 

@@ -43,4 +43,41 @@ describe('StreamListRequest', () => {
     await two.inbox.ended(second);
     expect(await one.list()).toEqual([]);
   });
+
+  it('with `watch` tells each change of a status, until it is told not to', async ({ player }) => {
+    const gate = player.gate();
+    const auth = { browser_id: newId() };
+    const [watcher, asker] = [await connect({ auth }), await connect({ auth })];
+    const stranger = await connect();
+    for (const peer of [watcher, stranger]) {
+      peer.inbox.isWatching = true;
+      expect(await peer.ask(EVENT.list, { watch: true })).toEqual({ ok: true, streams: [] });
+      expect(await peer.ask(EVENT.list, { watch: true })).toEqual({ ok: true, streams: [] });
+    }
+    const query = player.script({ hold: gate }, { text: 'abc' }, { finish: 'stop' });
+    const stream = await asker.start({ query, session_id: 's' });
+    const { changes } = watcher.inbox;
+    await watcher.inbox.until(() => changes.length === 1);
+    const summary = { stream_id: stream.id, session_id: 's', query };
+    expect(changes[0]).toEqual({ ...summary, status: 'waiting', offset: 0 });
+    await player.open(gate);
+    await watcher.inbox.until(() => changes.at(-1)?.status === 'ended');
+    expect(changes.at(-1)).toEqual({ ...summary, status: 'ended', offset: 5 });
+    // Fast changes may be told as one.
+    expect(['waiting', 'streaming', 'ended']).toEqual(
+      expect.arrayContaining(changes.map(({ status }) => status)),
+    );
+    expect(changes.length).toBeLessThanOrEqual(3);
+
+    const cancelled = await asker.start({ query: player.script({ hold: player.gate() }) });
+    await asker.done(EVENT.cancel, { stream_id: cancelled.id });
+    await watcher.inbox.until(() => changes.at(-1)?.code === 'cancelled');
+
+    await watcher.ask(EVENT.list, { watch: false });
+    watcher.inbox.isWatching = false;
+    const last = await asker.start({ query: player.script({ text: 'x' }, { finish: 'stop' }) });
+    await asker.inbox.ended(last);
+    expect(await watcher.list()).toEqual([]);
+    expect(stranger.inbox.changes).toEqual([]);
+  });
 });

@@ -187,6 +187,32 @@ describe('a visitor who asks too often', () => {
   });
 });
 
+describe('a model that is being loaded', () => {
+  it('is named until it is loaded, and answers then', async () => {
+    const fake = await startFake('ollama');
+    await fake.tell('/_fake/load', { hold: true });
+    const local = await npmStart({
+      LLM_MODE: 'local',
+      OLLAMA_HOST: fake.url,
+      OLLAMA_MODEL: 'llama3.2',
+      LOG_LEVEL: 'silent',
+    });
+    try {
+      const demo = await DemoPage.open(browser, local.url);
+      await demo.ask('What is a delta?');
+      await demo.reaches('loading');
+      expect(await demo.part('status').textContent()).toBe('Loading llama3.2');
+      const shown = await demo.part('status').boundingBox();
+      expect(shown!.width).toBeGreaterThan(50);
+      await fake.tell('/_fake/load', { hold: false });
+      await demo.reaches('done');
+      expect(demo.complaints).toEqual([]);
+    } finally {
+      await Promise.all([local.stop(), fake.stop()]);
+    }
+  });
+});
+
 describe('a model that fails', () => {
   it('leaves the text so far, a plain word on what happened, and a way to try again', async () => {
     const fake = await startFake('ollama');

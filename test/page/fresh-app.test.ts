@@ -22,7 +22,7 @@ const FILES = {
     const client = createClient();
     function App() {
       const { state, ask } = useAnswer(client);
-      useEffect(() => ask('What is a delta?'), [ask]);
+      useEffect(() => { ask('What is a delta?'); }, [ask]);
       return <output data-status={state.status}>{state.text}</output>;
     }
     createRoot(document.getElementById('app')!).render(<App />);

@@ -1,9 +1,9 @@
-import { createMemory } from './cache/memory.js';
+import { ActiveAnswers } from './answer/active-answers.js';
 import { coldStream } from './answer/cold-stream.js';
+import { LiveAnswer, type Surroundings } from './answer/live-answer.js';
+import { createMemory } from './cache/memory.js';
 import { createConnection } from './connection/connection.js';
 import { randomId } from './random-id.js';
-import { LiveResponse, type Surroundings } from './answer/live-answer.js';
-import { createRunning } from './answer/active-answers.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */
@@ -13,26 +13,24 @@ export function createClient(options: ClientOptions = {}): Client {
   // Another user's answers are not to be found here by the next one.
   const isNobodys = auth !== undefined && cache !== false && cache.namespace === undefined;
   const memory = cache === false || isNobodys ? undefined : createMemory(url ?? '', cache);
-  const running = createRunning(connection, memory?.journal);
-  const around: Surroundings = { connection, memory, running };
-
-  function open(ask: AnswerRequest): LiveResponse {
-    return new LiveResponse(randomId(), ask, around);
-  }
+  const answers = new ActiveAnswers(connection, memory?.journal);
+  const around: Surroundings = { connection, memory, answers };
+  const ask = (request: AnswerRequest): LiveAnswer => new LiveAnswer(randomId(), request, around);
 
   return {
-    stream: (ask) => coldStream(() => open(ask)),
-    start: (ask) => open(ask).answer,
+    stream: (request) => coldStream(() => ask(request), request.options?.onUnsubscribe),
+    start: (request) => ask(request).lease(),
     resume(id) {
-      const query = running.listed(id)?.query ?? '';
-      return running.find(id) ?? new LiveResponse(id, { query }, around, false).answer;
+      const query = answers.listed(id)?.query ?? '';
+      return (answers.get(id) ?? new LiveAnswer(id, { query }, around, false)).lease();
     },
-    active$: running.active$,
+    active$: answers.active$,
     connection$: connection.state$,
     cache: {
       clear: async () => memory?.clear(),
     },
     close() {
+      answers.close();
       connection.close();
       memory?.close();
     },

@@ -10,5 +10,6 @@ export type {
 export { createClient } from './client.js';
 export { snapshots, type StreamSnapshot, text } from './operators/operators.js';
 export { perFrame } from './operators/per-frame.js';
+export { retryTransient, type RetryTransientOptions } from './operators/retry-transient.js';
 export { smooth } from './operators/smooth.js';
 export type * from './types.js';

@@ -15,39 +15,47 @@ export type AnswerSource = 'model' | 'server-cache' | 'browser-cache';
 export type CacheMode = 'default' | 'reload' | 'no-store' | 'only-if-cached';
 
 export interface AnswerOptions {
-  temperature?: number;
-  topP?: number;
-  topK?: number;
+  temperature?: number | undefined;
+  topP?: number | undefined;
+  topK?: number | undefined;
   /** Tokens; the server's own limit holds when it is smaller. */
-  maxTokens?: number;
+  maxTokens?: number | undefined;
   /** The answer ends before the first of these texts. */
-  stop?: readonly string[];
+  stop?: readonly string[] | undefined;
   /** The same request gives the same answer, where the model can do that. */
-  seed?: number;
+  seed?: number | undefined;
   /**
    * - `default`: a kept answer if there is one, else the model
    * - `reload`: the model, and its answer replaces the kept one
    * - `no-store`: the model, and nothing is read or kept
    * - `only-if-cached`: an answer kept in this browser, else a `not_found` error; nothing is sent
    */
-  cache?: CacheMode;
+  cache?: CacheMode | undefined;
   /**
    * What a server that is asked too often does to the question: `fail` with `rate_limited`, unless
    * given, or `wait` until it may be asked. `retryAt` of the snapshot says until when.
    */
-  onRateLimit?: 'fail' | 'wait';
+  onRateLimit?: 'fail' | 'wait' | undefined;
+  /**
+   * What the last one to unsubscribe from `client.stream()` does: `detach` leaves the answer, unless
+   * given, and the server ends it two seconds later unless someone reads it by then; `cancel` ends it
+   * at once for all who read it, as a search that answers while one types needs it.
+   */
+  onUnsubscribe?: 'detach' | 'cancel' | undefined;
   /** Aborting cancels the answer, as `cancel()` does. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface AnswerRequest {
   query: string;
+  /** How many earlier messages `context` lacks because the page left them out; the snapshot adds the server's. */
+  omittedMessages?: number | undefined;
   /** Earlier messages of the conversation, oldest first. */
-  context?: readonly ContextMessage[];
-  intent?: Intent;
+  context?: readonly ContextMessage[] | undefined;
+  intent?: Intent | undefined;
   /** The caller's own name for the conversation; it comes back in every message. */
-  sessionId?: string;
-  options?: AnswerOptions;
+  sessionId?: string | undefined;
+  options?: AnswerOptions | undefined;
 }
 
 /** One thing that happened to an answer, in order. */
@@ -60,6 +68,8 @@ export type ResponseEvent =
       provider: string;
       model: string;
       reason?: string;
+      /** The oldest messages of the context that the model was not given; absent for none. */
+      omittedMessages?: number;
     }
   | { type: 'text'; text: string }
   | {
@@ -67,9 +77,17 @@ export type ResponseEvent =
       /** Requests that are before this one; again whenever that changes, 0 when it is its turn. */
       ahead: number;
     }
+  /** The model is being loaded, which can take a minute; over with the next event. */
+  | ({ type: 'loading' } & LoadingModel)
   | ToolCallEvent
   | ToolResultEvent
   | { type: 'end'; finishReason: FinishReason; usage: Usage; timing: AnswerTiming };
+
+/** A model that the provider reads into memory. */
+export interface LoadingModel {
+  readonly provider: string;
+  readonly model: string;
+}
 
 /** The model called a tool, which now runs at the server. Arguments are what the model said. */
 export interface ToolCallEvent {
@@ -113,19 +131,23 @@ export interface AnswerTiming {
 
 /**
  * - `queued`: others are before it; `ahead` says how many
+ * - `loading`: the model is being loaded; `loading` says which
  * - `waiting`: asked, no text yet
  * - `streaming`: text is coming
  * - `reconnecting`: the connection is being restored; the text so far stands
  * - `done`, `cancelled`, `failed`: final
+ * - `released`: final for this handle, which was released before the answer was done
  */
 export type AnswerStatus =
   | 'queued'
+  | 'loading'
   | 'waiting'
   | 'streaming'
   | 'reconnecting'
   | 'done'
   | 'cancelled'
-  | 'failed';
+  | 'failed'
+  | 'released';
 
 /** An answer at one moment. Frozen; the same object until something changes. */
 export interface AnswerSnapshot {
@@ -134,6 +156,8 @@ export interface AnswerSnapshot {
   readonly status: AnswerStatus;
   /** Requests that are before this one, at least 1; undefined unless `status` is `queued`. */
   readonly ahead: number | undefined;
+  /** The model that is being loaded; undefined unless `status` is `loading`. */
+  readonly loading: LoadingModel | undefined;
   readonly text: string;
   /** In the order of the calls. A text that begins again keeps them: tools are not run twice. */
   readonly tools: readonly ToolUse[];
@@ -145,6 +169,11 @@ export interface AnswerSnapshot {
   readonly model: string | undefined;
   /** Why the text began again, when it did. */
   readonly restartReason: string | undefined;
+  /**
+   * The oldest messages of the context that the model was not given, because they did not fit: those that
+   * the page left out, and those that the server left out.
+   */
+  readonly omittedMessages: number;
   readonly finishReason: FinishReason | undefined;
   readonly usage: Usage | undefined;
   /**
@@ -158,28 +187,40 @@ export interface AnswerSnapshot {
   readonly error: StreamError | undefined;
 }
 
-/** One answer, for views. All its Observables are hot and replay what there is to each subscriber. */
+/**
+ * A handle of one answer, for one reader. `client.start()` and `client.resume(id)` give each caller a
+ * handle of its own; all handles of an id read the same answer. Its Observables are hot and replay what
+ * there is to each subscriber.
+ */
 export interface Answer extends AsyncIterable<ResponseEvent> {
   readonly id: string;
+  /**
+   * What was asked, without its signal: `client.start(answer.request)` asks the same again. Undefined if
+   * this browser knows only the id.
+   */
+  readonly request: AnswerRequest | undefined;
   /** The newest snapshot at once, then each change; completes after the final one; never errors. */
   readonly state$: Observable<AnswerSnapshot>;
   /** The whole text so far, each time it grows or begins again; completes with the answer; never errors. */
   readonly text$: Observable<string>;
-  /** What happened, from the start of the attempt on; errors with a `StreamError`. */
+  /**
+   * What happened, from the start of the attempt on; errors with a `StreamError`, and completes without
+   * an `end` if the handle is released.
+   */
   readonly events$: Observable<ResponseEvent>;
   getSnapshot(): AnswerSnapshot;
   /** Ends the answer for all who read it; the text so far stays. Nothing happens once it is final. */
   cancel(): void;
   /**
-   * Stops reading here until `resume()`. The server ends the answer two seconds later unless someone
-   * reads it by then. Nothing happens a second time.
+   * Gives this handle up: its status is `released`, and its text so far stays. Other handles of the answer
+   * read on. When the last one in this client is released the server is told, and ends the answer two
+   * seconds later unless someone reads it by then; `client.resume(id)` does. Nothing happens once the
+   * answer is final.
    */
   release(): void;
-  /** Reads on after `release()`, to its end if the answer has ended meanwhile; else nothing happens. */
-  resume(): void;
   /**
-   * Resolves with the final snapshot when the answer is done or cancelled; rejects with a
-   * `StreamError` when it failed. Never unhandled: ignoring it is fine.
+   * Resolves with the final snapshot when the answer is done or cancelled, or the handle was released;
+   * rejects with a `StreamError` when it failed. Never unhandled: ignoring it is fine.
    */
   readonly result: Promise<AnswerSnapshot>;
 }
@@ -218,7 +259,7 @@ export interface ActiveAnswer {
   /** Its first 256 UTF-16 units. */
   readonly query: string;
   readonly sessionId: string | undefined;
-  readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed'>;
+  readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed' | 'released'>;
 }
 
 export interface CacheOptions {
@@ -226,13 +267,13 @@ export interface CacheOptions {
    * Keeps the answers of one user apart from another's; give your user's id. With `auth` and without it
    * nothing is kept, since the next user of this browser would find it.
    */
-  namespace?: string;
+  namespace?: string | undefined;
   /** Seconds that an answer is kept; a day unless given. */
-  maxAgeSeconds?: number;
+  maxAgeSeconds?: number | undefined;
   /** Answers kept; the least recently used leaves first. 500 unless given. */
-  maxEntries?: number;
+  maxEntries?: number | undefined;
   /** Bytes of the answers kept, and of one; 32 MiB unless given. */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 export interface ClientOptions {
@@ -275,12 +316,13 @@ export interface ClientCache {
 
 export interface Client {
   /**
-   * Cold: subscribing asks, unsubscribing releases. Subscribing again reads the same answer
-   * and never asks twice; after a failure it is a new attempt, so `retry()` works. Errors with a
-   * `StreamError`; a cancelled answer errors with the code `cancelled`.
+   * Cold: subscribing asks, unsubscribing releases (`options.onUnsubscribe`). Subscribing again reads the
+   * same answer and never asks twice, so `repeat()` repeats the answer; `defer(() => client.stream(…))`
+   * asks each time. After a failure it is a new attempt, so `retry()` works, and `retryTransient()` retries
+   * only what may succeed. Errors with a `StreamError`; a cancelled answer errors with the code `cancelled`.
    */
   stream(ask: AnswerRequest): Observable<ResponseEvent>;
-  /** Asks at once. */
+  /** Asks at once. @returns a handle, which is to be released if nobody reads it any more. */
   start(ask: AnswerRequest): Answer;
   /**
    * Reads on an answer that is under way or ended up to five minutes ago: after a reload, in another

@@ -170,7 +170,7 @@ export interface StreamSummary {
 
 /**
  * - `queued`: waits until the model is free
- * - `loading`: the model is being loaded (draft)
+ * - `loading`: the model is being loaded
  * - `waiting`: for the first text
  * - `streaming`: text is coming
  * - `paused`: a tool call waits for the client (draft)

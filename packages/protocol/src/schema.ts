@@ -115,7 +115,7 @@ export const startSchema: z.ZodType<StreamStartRequest> = z.object({
   reader_id: id.exactOptional(),
   intent: intent.exactOptional(),
   context: context.exactOptional(),
-  omitted_messages: z.int().nonnegative().exactOptional(),
+  omitted_messages: z.int().nonnegative().max(1_000_000).exactOptional(),
   continue_text: z.string().max(LIMITS.contextUnits).exactOptional(),
   client_tools: z.array(clientTool).max(LIMITS.clientTools).exactOptional(),
   options: options.exactOptional(),

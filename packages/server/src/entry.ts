@@ -83,7 +83,10 @@ export interface QueuedEntry {
   ahead: number;
 }
 
-/** The model is being loaded into memory: news of the moment, until the next entry, and no part of the response. */
+/**
+ * The model is being loaded into memory: news of the moment, until the next entry, and no part of the
+ * response. When the model is loaded a `queued` with 0 comes.
+ */
 export interface LoadingEntry {
   type: 'loading';
   provider: string;
@@ -96,8 +99,11 @@ export interface ThoughtEntry {
   text: string;
 }
 
+/** What holds until the next entry: the newest one replaces the one before. */
+export type NewsEntry = QueuedEntry | LoadingEntry;
+
 /** All that `generateResponseStream` yields; the log holds what is an `Entry`. */
-export type StreamedEntry = Entry | QueuedEntry | LoadingEntry | ThoughtEntry;
+export type StreamedEntry = Entry | NewsEntry | ThoughtEntry;
 
 /** Receives the entries of one answer as they are made. */
 export interface EntrySink {

@@ -36,6 +36,8 @@ async function serve(kind: Kind): Promise<Served> {
   switch (kind) {
     case 'one_place':
       return { url: await start({ concurrency: 1 }) };
+    case 'loads':
+      return { url: await start() };
     case 'token': {
       const [mine, other, short] = [randomUUID(), randomUUID(), randomUUID()];
       const users = new Map<string, string>([

@@ -50,6 +50,12 @@ async function* play(step: Step, signal: AbortSignal, perform: Perform): AsyncGe
       if (step.given_up !== undefined) gates.open(step.given_up);
       throw error;
     }
+  } else if ('load' in step) {
+    yield { type: 'loading' };
+    await gates.passed(step.load, signal);
+    yield { type: 'loaded', ms: 1 };
+  } else if ('omit' in step) {
+    yield { type: 'omitted', messages: step.omit };
   } else if ('open' in step) {
     gates.open(step.open);
   } else if ('calls' in step) {

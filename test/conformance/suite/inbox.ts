@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { EVENT } from '@rivulet/protocol';
 import type { Socket } from 'socket.io-client';
 import { Reading, rule } from './reading.js';
@@ -29,6 +30,10 @@ interface Wait {
 export class Inbox {
   readonly opened: { message: Opened; reading: Reading | undefined }[] = [];
   readonly refusals: Refusal[] = [];
+  /** Of StreamChangedMessages, in their order. */
+  readonly changes: z.infer<(typeof messages)['stream_changed']>['stream'][] = [];
+  /** True while changes were asked for. */
+  isWatching = false;
   closing: Closing | undefined;
   hello: Hello | undefined;
   disconnected = false;
@@ -133,7 +138,8 @@ export class Inbox {
     if (message.type === 'server_hello') {
       this.hello = message;
     } else if (message.type === 'stream_changed') {
-      rule(false, '`stream_changed` is a draft, and comes only where it was asked for');
+      rule(this.isWatching, '`stream_changed` comes only where it was asked for');
+      this.changes.push(message.stream);
     } else if (message.type === 'server_closing') {
       this.closing = message;
     } else if (message.type === 'stream_reply') {

@@ -3,6 +3,8 @@ export type Step =
   | { text: string }
   | { hold: string; given_up?: string }
   | { open: string }
+  | { load: string }
+  | { omit: number }
   | { calls: { name: string; arguments: unknown }[] }
   | { fail: 'unavailable' | 'content_filter' }
   | { finish: 'stop' | 'length' | 'other' }
@@ -11,7 +13,7 @@ export type Step =
   | { close: string };
 
 /** Servers that are set up in a way of their own. */
-export const KINDS = ['one_place', 'token', 'limited', 'closing'] as const;
+export const KINDS = ['one_place', 'loads', 'token', 'limited', 'closing'] as const;
 export type Kind = (typeof KINDS)[number];
 
 export interface Script {

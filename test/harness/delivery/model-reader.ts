@@ -218,9 +218,10 @@ export class ModelReader {
   #receive(frame: ReceivedFrame, find: () => Stream): void {
     if (this.isDone) return;
     this.#last = frame;
-    const next = receive(this.received, frame);
-    if (next !== 'gap') this.received = next;
-    else if (!this.#awaitsReply && this.#subscription !== undefined) this.resume(find);
+    const step = receive(this.received, frame);
+    if (step !== undefined && step !== 'gap') this.received = step.received;
+    else if (step === 'gap' && !this.#awaitsReply && this.#subscription !== undefined)
+      this.resume(find);
     this.check();
   }
 
@@ -241,7 +242,8 @@ export class ModelReader {
         this.#wire.push(this.#overTheWire({ offset, size: 1, entry: DROPPED }));
       },
       forget: (reader) => void this.#refused.delete(reader),
-      sendAhead: (ahead) => {
+      sendNews: (news) => {
+        const ahead = news.type === 'queued' ? news.ahead : 0;
         assert.notEqual(ahead, this.#toldAhead, 'a place is told once');
         this.#toldAhead = ahead;
         this.#wire.push({ ahead });

@@ -1,119 +1,126 @@
-import { LIMITS } from '@rivulet/protocol';
+import { LIMITS, type StreamSummary } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
-import type { Journal, Journalled } from '../cache/journal.js';
+import type { Journal } from '../cache/journal.js';
 import type { Connection } from '../connection/connection.js';
 import { createLatest } from '../latest.js';
-import type { ActiveAnswer, Answer } from '../types.js';
+import type { ActiveAnswer } from '../types.js';
+import type { LiveAnswer } from './live-answer.js';
+import { isFinal } from './snapshot.js';
 
-/** An answer that this client reads. */
-export interface RunningAnswer extends Journalled {
-  readonly answer: Answer;
-  readonly sessionId: string | undefined;
-}
-
-/** The answers under way: those that this client reads, and those that others do. */
-export interface Running {
+/** The answers of one client by their id, and those of the same user that others read. */
+export class ActiveAnswers {
   readonly active$: Observable<readonly ActiveAnswer[]>;
-  /** Has `running` listed and journalled until the returned function is called. */
-  add(running: RunningAnswer): () => void;
-  /** The answer that this client reads under `id`. */
-  find(id: string): Answer | undefined;
-  /** What is known of an answer that others read. */
-  listed(id: string): ActiveAnswer | undefined;
-}
-
-export function createRunning(connection: Connection, journal: Journal | undefined): Running {
-  const own = new Map<string, RunningAnswer>();
+  readonly #connection: Connection;
+  readonly #journal: Journal | undefined;
+  readonly #own = new Map<string, LiveAnswer>();
   /** By the journal, then by the server; undefined until one of them has said. */
-  let listed: readonly ActiveAnswer[] | undefined;
-  let isObserved = false;
-  const latest = createLatest<readonly ActiveAnswer[]>();
-  let told = '';
+  #listed: readonly ActiveAnswer[] | undefined;
+  #isObserved = false;
+  readonly #latest = createLatest<readonly ActiveAnswer[]>();
+  #told = '';
 
-  function tell(): void {
-    if (listed === undefined) return;
-    const byId = new Map(listed.map((active) => [active.id, active]));
-    for (const running of own.values()) {
-      const { id, query, status } = running.answer.getSnapshot();
-      if (status === 'done' || status === 'cancelled' || status === 'failed') byId.delete(id);
-      else byId.set(id, { ...summary(id, query, running.sessionId), status });
+  constructor(connection: Connection, journal: Journal | undefined) {
+    this.#connection = connection;
+    this.#journal = journal;
+    this.active$ = new Observable((subscriber) => {
+      this.#observe();
+      subscriber.add(connection.hold());
+      return this.#latest.value$.subscribe(subscriber);
+    });
+  }
+
+  get(id: string): LiveAnswer | undefined {
+    return this.#own.get(id);
+  }
+
+  /** What is known of an answer that others read. */
+  listed(id: string): ActiveAnswer | undefined {
+    return this.#listed?.find((active) => active.id === id);
+  }
+
+  add(answer: LiveAnswer): void {
+    this.#own.set(answer.id, answer);
+  }
+
+  remove(answer: LiveAnswer): void {
+    const { id } = answer;
+    if (this.#own.get(id) === answer) this.#own.delete(id);
+    this.#listed = this.#listed?.filter((active) => active.id !== id);
+  }
+
+  /** To be called when the status of an answer has changed, or whether it is listed. */
+  changed(): void {
+    if (this.#listed === undefined) return;
+    const byId = new Map(this.#listed.map((active) => [active.id, active]));
+    for (const { id, snapshot, sessionId, isListed } of this.#own.values()) {
+      const { query, status } = snapshot;
+      if (!isListed || isFinal(snapshot)) byId.delete(id);
+      else byId.set(id, { ...summary(id, query, sessionId), status } as ActiveAnswer);
     }
     const now = [...byId.values()];
     const news = JSON.stringify(now);
-    if (news === told) return;
-    told = news;
-    latest.next(now);
+    if (news === this.#told) return;
+    this.#told = news;
+    this.#latest.next(now);
   }
 
-  function observe(): void {
-    if (isObserved) return;
-    isObserved = true;
-    void recall();
-    connection.state$.subscribe({
-      next({ status }) {
-        if (status === 'connected') list();
+  /** The client is closed. */
+  close(): void {
+    for (const answer of this.#own.values()) answer.close();
+  }
+
+  #observe(): void {
+    if (this.#isObserved) return;
+    this.#isObserved = true;
+    void this.#recall();
+    this.#connection.state$.subscribe({
+      next: ({ status }) => {
+        if (status === 'connected') this.#list();
       },
-      complete() {
-        listed = [];
-        own.clear();
-        tell();
-        latest.complete();
+      complete: () => {
+        this.#listed = [];
+        this.#own.clear();
+        this.changed();
+        this.#latest.complete();
       },
     });
   }
 
-  async function recall(): Promise<void> {
-    const entries = (await journal?.all()) ?? [];
+  async #recall(): Promise<void> {
+    const entries = (await this.#journal?.all()) ?? [];
     // That nothing runs only the server knows.
     if (entries.length === 0) return;
-    listed ??= entries.map(({ id, query, sessionId }) => ({
+    this.#listed ??= entries.map(({ id, query, sessionId }) => ({
       ...summary(id, query, sessionId),
       status: 'reconnecting',
     }));
-    tell();
+    this.changed();
   }
 
-  function list(): void {
-    connection.list((reply) => {
-      if (!reply.ok) return;
-      listed = reply.streams.flatMap(({ stream_id, query, session_id, status }) => {
-        if (status === 'ended') return [];
-        const isKnown = status === 'queued' || status === 'waiting' || status === 'streaming';
-        return {
-          ...summary(stream_id, query, session_id),
-          status: isKnown ? status : ('waiting' as const),
-        };
-      });
-      tell();
-    });
+  #list(): void {
+    this.#connection.list(
+      (reply) => {
+        if (!reply.ok) return;
+        this.#listed = reply.streams.flatMap(activeOf);
+        this.changed();
+      },
+      (stream) => {
+        const now = activeOf(stream);
+        const listed = this.#listed ?? [];
+        const at = listed.findIndex(({ id }) => id === stream.stream_id);
+        this.#listed =
+          at < 0 ? [...listed, ...now] : listed.flatMap((active, i) => (i === at ? now : [active]));
+        this.changed();
+      },
+    );
   }
+}
 
-  return {
-    active$: new Observable((subscriber) => {
-      observe();
-      subscriber.add(connection.hold());
-      return latest.value$.subscribe(subscriber);
-    }),
-    find: (id) => own.get(id)?.answer,
-    listed: (id) => listed?.find((active) => active.id === id),
-    add(running) {
-      const { id, state$ } = running.answer;
-      own.set(id, running);
-      const forget = journal?.follow(running);
-      let before: string | undefined;
-      const subscription = state$.subscribe(({ status }) => {
-        if (status !== before) tell();
-        before = status;
-      });
-      return () => {
-        subscription.unsubscribe();
-        forget?.();
-        if (own.get(id) === running) own.delete(id);
-        listed = listed?.filter((active) => active.id !== id);
-        tell();
-      };
-    },
-  };
+/** @returns nothing if the stream has ended. */
+function activeOf({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
+  if (status === 'ended') return [];
+  const known = status === 'paused' ? 'waiting' : status;
+  return [{ ...summary(stream_id, query, session_id), status: known }];
 }
 
 function summary(

@@ -1,47 +1,67 @@
 import { Observable, type Subscriber } from 'rxjs';
-import type { LiveResponse } from './live-answer.js';
-import type { ResponseEvent } from '../types.js';
+import type { Answer, ResponseEvent } from '../types.js';
+import type { LiveAnswer } from './live-answer.js';
 
-/** What a stream needs of a response. */
-export type ColdSource = Pick<LiveResponse, 'answer' | 'release' | 'resume' | 'wasGivenUp'>;
+/** What a stream needs of an answer. */
+export interface ColdSource extends Pick<LiveAnswer, 'lease' | 'snapshot' | 'wasGivenUp'> {
+  readonly current: ColdSource;
+}
 
 /**
- * One response for all who subscribe: the first opens it, the last to leave releases, and who comes
- * back within the server's grace reads on. After a failure the next subscriber opens another.
+ * One answer for all who subscribe: the first asks, the last to leave releases or cancels, and who comes
+ * back within the server's grace reads on. After a failure the next subscriber asks again.
  */
-export function coldStream(open: () => ColdSource): Observable<ResponseEvent> {
-  let response: ColdSource | undefined;
+export function coldStream(
+  ask: () => ColdSource,
+  onUnsubscribe: 'detach' | 'cancel' = 'detach',
+): Observable<ResponseEvent> {
+  let source: ColdSource | undefined;
+  let handle: Answer | undefined;
   let subscribers = 0;
 
-  function openNext(): ColdSource {
-    response = open();
-    return response;
+  function askNext(): Answer {
+    source = ask();
+    return (handle = source.lease());
   }
 
-  /** Gives the events of `current`, or of the next response if all had left that one for too long. */
-  function tell(current: ColdSource, subscriber: Subscriber<ResponseEvent>): void {
-    const subscription = current.answer.events$.subscribe({
+  function join(): Answer {
+    source = source?.current;
+    const { status } = source?.snapshot ?? {};
+    if (source === undefined || status === 'failed' || status === 'cancelled') return askNext();
+    if (handle?.getSnapshot().status !== 'released') return (handle ??= source.lease());
+    return (handle = source.lease());
+  }
+
+  /** Gives the events of `answer`, or of the next one if all had left it for too long. */
+  function tell(answer: Answer, subscriber: Subscriber<ResponseEvent>): void {
+    const told = source;
+    let isSubscribing = true;
+    const subscription = answer.events$.subscribe({
       next: (event) => subscriber.next(event),
       complete: () => subscriber.complete(),
       error(error: unknown) {
-        if (!current.wasGivenUp) return subscriber.error(error);
-        tell(response === current || !response ? openNext() : response, subscriber);
+        if (told?.wasGivenUp === true) tell(source === told ? askNext() : join(), subscriber);
+        else if (!isSubscribing) subscriber.error(error);
+        else {
+          // `retry()` subscribes again from within an error, and so without an end.
+          const timer = setTimeout(() => subscriber.error(error));
+          subscriber.add(() => clearTimeout(timer));
+        }
       },
     });
+    isSubscribing = false;
     subscriber.add(subscription);
   }
 
   return new Observable((subscriber) => {
-    const status = response?.answer.getSnapshot().status;
-    const isOver = response === undefined || status === 'failed' || status === 'cancelled';
-    const current = isOver || !response ? openNext() : response;
-    if (!isOver && subscribers === 0) current.resume();
+    const answer = join();
     subscribers += 1;
-
-    tell(current, subscriber);
+    tell(answer, subscriber);
     return () => {
       subscribers -= 1;
-      if (subscribers === 0) response?.release();
+      if (subscribers > 0) return;
+      if (onUnsubscribe === 'cancel') handle?.cancel();
+      else handle?.release();
     };
   });
 }

@@ -3,15 +3,11 @@ import type { Phase } from './snapshot.js';
 import type { AnswerTiming } from '../types.js';
 
 /** Why an answer ends without being whole: what the server said, or what the client found. */
-export type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean };
+export type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean; cause?: unknown };
 
 export const CLIENT_CLOSED: Failure = {
   code: 'cancelled',
   message: 'unable to go on: the client was closed',
-};
-export const NO_QUESTION: Failure = {
-  code: 'bad_request',
-  message: 'unable to ask: the question is none; its query is a string',
 };
 export const NOT_KEPT: Failure = {
   code: 'not_found',
@@ -28,12 +24,19 @@ export const GARBLED: Failure = {
 
 /** Someone's cancelling is no error. */
 export function phaseOfFailure(
-  { code, message, retryable, retry_after_ms: retryAfterMs }: Failure,
+  { code, message, retryable, retry_after_ms: retryAfterMs, cause }: Failure,
   partialText: string,
   timing: AnswerTiming,
+  now: number = Date.now(),
 ): Phase {
   if (code === 'cancelled') return { status: 'cancelled', timing };
   const known = retryable !== undefined && { retryable };
-  const error = new StreamError(code, message, { retryAfterMs, partialText, ...known });
-  return { status: 'failed', timing, error };
+  const error = new StreamError(code, message, { retryAfterMs, partialText, cause, ...known });
+  const retryAt = retryAfterMs === undefined ? undefined : now + retryAfterMs;
+  return { status: 'failed', timing, error, retryAt };
+}
+
+/** An exception of this client, which is no fault of the question. */
+export function internalFailure(cause: unknown): Failure {
+  return { code: 'internal', message: 'unable to answer: the client failed', cause };
 }

@@ -17,7 +17,14 @@ export function receivedOf({ text, provider, model, finishReason, usage }: KeptA
   return {
     ...NOTHING,
     text,
-    attempt: { attempt: 1, source: 'cache', provider, model, reason: undefined },
+    attempt: {
+      attempt: 1,
+      source: 'cache',
+      provider,
+      model,
+      reason: undefined,
+      omittedMessages: 0,
+    },
     terminal: { type: 'end', finishReason, totalLength: text.length, digest: '', usage, timing },
   };
 }

@@ -1,154 +1,206 @@
-import { createAnswer } from './answer.js';
-import { SnapshotState } from './answer-state.js';
-import { type Beginning, beginningOfAsk, beginningOfAttach } from './beginning.js';
 import type { JournalEntry } from '../cache/journal.js';
-import { keepable, receivedOf } from './keepable.js';
 import type { Memory } from '../cache/memory.js';
 import type { KeptAnswer, Keeping } from '../cache/response-cache.js';
 import type { Connection } from '../connection/connection.js';
-import { Cursor, type CursorListener, type Moved } from './stream-reader.js';
-import { type Failure, NO_QUESTION, NOT_KEPT, phaseOfFailure } from './failure.js';
+import type { End } from '../connection/frame.js';
 import { randomId } from '../random-id.js';
-import { type End } from '../connection/frame.js';
+import type { Answer, AnswerRequest, AnswerSnapshot, CacheMode, ResponseEvent } from '../types.js';
+import type { ActiveAnswers } from './active-answers.js';
+import { type AnswerOwner, SharedAnswer } from './answer.js';
+import {
+  CLIENT_CLOSED,
+  type Failure,
+  internalFailure,
+  NOT_KEPT,
+  phaseOfFailure,
+} from './failure.js';
+import { keepable, receivedOf } from './keepable.js';
 import { withoutEnd } from './receive.js';
-import { refusal, type StartRequest, startRequest } from './request.js';
-import type { Running, RunningAnswer } from './active-answers.js';
-import { type Phase, snapshotOf } from './snapshot.js';
+import { copyOf, refusal, type StartRequest, startRequest } from './request.js';
+import { eventsOf, type Phase, snapshotOf } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
-import type { Answer, AnswerSnapshot, AnswerRequest, CacheMode } from '../types.js';
+import { type Moved, type StreamListener, StreamReader } from './stream-reader.js';
 
-/** What a response needs of its client. */
+/** What an answer needs of its client. */
 export interface Surroundings {
   connection: Connection;
   /** Undefined where nothing is to be kept. */
   memory: Memory | undefined;
-  running: Running;
+  answers: ActiveAnswers;
 }
 
-/** One response: what this browser keeps of it, what a cursor reads, and the answer that comes of both. */
-export class LiveResponse implements CursorListener, RunningAnswer {
-  readonly answer: Answer;
+/** Without handles, an answer is kept for this long: the server waits two seconds for a reader. */
+const RELEASED_MS = 5_000;
+
+/**
+ * The one answer of a client under an id: what this browser keeps of it, what the stream reader reads, and
+ * what its handles are told.
+ */
+export class LiveAnswer implements AnswerOwner, StreamListener {
+  readonly id: string;
   readonly #around: Surroundings;
-  readonly #request: StartRequest;
+  readonly #start: StartRequest;
   readonly #cacheMode: CacheMode;
   readonly #asks: boolean;
-  readonly #cursor: Cursor;
-  readonly #state: SnapshotState;
+  readonly #reader: StreamReader;
+  readonly #shared: SharedAnswer;
+  #request: AnswerRequest | undefined;
   #stopwatch = createStopwatch();
   #query: string;
   #sessionId: string | undefined;
   /** Undefined if nothing of it is to be kept, or as long as that is not known. */
   #keeping: Keeping | undefined;
   #kept: KeptAnswer | undefined;
-  #unlist: (() => void) | undefined;
+  #isListed = false;
+  /** The number of requests ahead, or the loading, that was told last. */
+  #toldNews: number | 'loading' = 0;
+  #onChange: (() => void) | undefined;
+  #stopJournal: (() => void) | undefined;
+  #releasedTimer: ReturnType<typeof setTimeout> | undefined;
   #forgetSignal = (): void => {};
 
-  /** `asks` is false for an answer that is under way, of which `ask` has what is known. */
-  constructor(id: string, ask: AnswerRequest, around: Surroundings, asks = true) {
+  /** `asks` is false for an answer that is under way, of which `request` has what is known. */
+  constructor(id: string, request: AnswerRequest, around: Surroundings, asks = true) {
+    this.id = id;
     this.#around = around;
     this.#asks = asks;
-    this.#request = startRequest(id, randomId(), ask);
-    this.#cacheMode = ask.options?.cache ?? 'default';
-    this.#query = ask.query;
-    this.#sessionId = ask.sessionId;
-    this.#cursor = new Cursor(around.connection, this.#request, this, {
+    this.#start = startRequest(id, randomId(), request);
+    this.#request = asks ? copyOf(request) : undefined;
+    this.#cacheMode = request.options?.cache ?? 'default';
+    this.#query = request.query;
+    this.#sessionId = request.sessionId;
+    this.#reader = new StreamReader(around.connection, this.#start, this, {
       asks,
-      waitsWhenLimited: ask.options?.onRateLimit === 'wait',
+      waitsWhenLimited: request.options?.onRateLimit === 'wait',
     });
-    const state = new SnapshotState(this.#snapshot({ status: 'open' }));
-    this.#state = state;
-    const getSnapshot = (): AnswerSnapshot => state.current;
-    this.answer = createAnswer(state.snapshots$, getSnapshot, {
-      cancel: () => this.#cancel(),
-      release: () => this.release(),
-      resume: () => this.resume(),
-    });
-    // Whoever attaches to it meanwhile is to have this one.
-    if (!asks) this.#list();
-    this.#followSignal(ask.options?.signal);
-    this.#begin().catch(() => this.failed(NO_QUESTION));
+    this.#shared = new SharedAnswer(this.#snapshot({ status: 'open' }), this);
+    this.#followSignal(request.options?.signal);
+    this.#begin().catch((error: unknown) => this.failed(internalFailure(error)));
   }
 
-  /** Stops reading; the server ends the stream soon unless another reads it. */
-  release(): void {
-    if (!this.#state.isFinal && this.#cursor.detach()) this.#delist();
+  get request(): AnswerRequest | undefined {
+    return this.#request;
   }
 
-  /** Reads on after `release()`. */
-  resume(): void {
-    if (this.#cursor.comeBack()) this.#list();
-  }
-
-  /**
-   * Whether it is over because all here had left it for longer than the server waits, and not because
-   * someone ended it.
-   */
-  get wasGivenUp(): boolean {
-    return this.#cursor.hadEnded && this.#state.current.status !== 'done';
+  get snapshot(): AnswerSnapshot {
+    return this.#shared.current;
   }
 
   get sessionId(): string | undefined {
     return this.#sessionId;
   }
 
-  entry(): Omit<JournalEntry, 'writtenAt'> | undefined {
+  /** True while it is read, or is about to be. */
+  get isListed(): boolean {
+    return this.#isListed;
+  }
+
+  /** The answer that the client has under this id now. */
+  get current(): LiveAnswer {
+    return this.#around.answers.get(this.id) ?? this;
+  }
+
+  /** True if it ended because all had released it for longer than the server waits. */
+  get wasGivenUp(): boolean {
+    return this.#reader.hadEnded && this.snapshot.status !== 'done';
+  }
+
+  /** @returns a handle of its own for one reader. */
+  lease(): Answer {
+    return this.#shared.lease();
+  }
+
+  cancel(): void {
+    if (this.#shared.isFinal) return;
+    this.#reader.cancel();
+    this.#show({ status: 'cancelled', timing: this.#stopwatch.timing() });
+  }
+
+  /** The client is closed: the server is told, and ends the answer unless another client reads it. */
+  close(): void {
+    this.#reader.detach();
+    this.failed(CLIENT_CLOSED);
+  }
+
+  onReleased(): void {
+    if (this.#reader.detach()) this.#unlist();
+    this.#releasedTimer = setTimeout(() => this.#forget(), RELEASED_MS);
+    (this.#releasedTimer as { unref?: () => void }).unref?.();
+  }
+
+  onLeased(): void {
+    clearTimeout(this.#releasedTimer);
+    this.#around.answers.add(this);
+    if (this.#reader.comeBack()) this.#list();
+  }
+
+  #entry(): Omit<JournalEntry, 'writtenAt'> | undefined {
     return (
       this.#keeping && {
-        id: this.answer.id,
+        id: this.id,
         query: this.#query,
         sessionId: this.#sessionId,
         keeping: this.#keeping,
         firstChunkMs: this.#stopwatch.firstChunkMs,
-        received: withoutEnd(this.#cursor.received),
+        received: withoutEnd(this.#reader.received),
       }
     );
   }
 
-  moved(phase: Moved): void {
-    if (this.#cursor.received.text !== '') this.#stopwatch.noteText();
-    this.#show(phase);
+  moved(phase: Moved, events?: readonly ResponseEvent[]): void {
+    if (this.#reader.received.text !== '') this.#stopwatch.noteText();
+    this.#show(phase, events);
   }
 
-  finished({ timing: server }: End): void {
-    this.#show({ status: 'done', timing: { ...this.#stopwatch.timing(), server } });
-    const answer = keepable(this.#cursor.received);
+  finished({ timing: server, finishReason, usage }: End): void {
+    const timing = { ...this.#stopwatch.timing(), server };
+    this.#show({ status: 'done', timing }, [{ type: 'end', finishReason, usage, timing }]);
+    const answer = keepable(this.#reader.received);
     if (answer === undefined || this.#keeping === undefined) return;
     void this.#around.memory?.answers.put(this.#keeping, answer);
   }
 
   failed(failure: Failure): void {
-    const { text } = this.#cursor.received;
+    const { text } = this.#reader.received;
     this.#show(phaseOfFailure(failure, text, this.#stopwatch.timing()));
   }
 
   async #begin(): Promise<void> {
-    const { memory } = this.#around;
-    const refused = this.#asks ? refusal(this.#request) : undefined;
+    const refused = this.#asks ? refusal(this.#start) : undefined;
     if (refused !== undefined) return this.failed(refused);
-    const beginning = await (this.#asks
-      ? beginningOfAsk(this.#request, this.#cacheMode, memory)
-      : beginningOfAttach(this.answer.id, memory));
-    if (this.#state.isFinal) return;
-    this.#beginWith(beginning);
-    if (!this.#state.isFinal && this.#cursor.begin()) this.#list();
+    if (!(await (this.#asks ? this.#beginAsk() : this.#beginResume()))) return;
+    if (!this.#shared.isFinal && this.#reader.begin()) this.#list();
   }
 
-  #beginWith(beginning: Beginning): void {
-    switch (beginning.status) {
-      case 'kept':
-        return this.#showKept(beginning.answer);
-      case 'journalled':
-        return this.#goOnFrom(beginning.entry);
-      case 'nothing':
-        if (this.#cacheMode === 'only-if-cached') return this.failed(NOT_KEPT);
-        this.#keeping = beginning.keeping;
+  /** @returns false if the stream is not needed. */
+  async #beginAsk(): Promise<boolean> {
+    const { memory } = this.#around;
+    const mode = this.#cacheMode;
+    const askedAt = Date.now();
+    if (memory !== undefined && mode !== 'no-store') {
+      const key = await memory.keyOf(this.#start);
+      const kept = mode === 'reload' ? undefined : await memory.answers.get(key);
+      if (kept !== undefined) {
+        this.#showKept(kept);
+        return false;
+      }
+      this.#keeping = { key, askedAt, replaces: mode === 'reload' };
     }
+    if (mode === 'only-if-cached') this.failed(NOT_KEPT);
+    return mode !== 'only-if-cached';
+  }
+
+  async #beginResume(): Promise<boolean> {
+    const entry = await this.#around.memory?.journal?.read(this.id);
+    if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
+    return true;
   }
 
   #showKept(answer: KeptAnswer): void {
+    if (this.#shared.isFinal) return;
     this.#kept = answer;
     this.#stopwatch.noteText();
-    this.#show({ status: 'done', timing: this.#stopwatch.timing() });
+    this.#showAll({ status: 'done', timing: this.#stopwatch.timing() });
   }
 
   #goOnFrom({ query, sessionId, keeping, firstChunkMs, received }: JournalEntry): void {
@@ -156,46 +208,83 @@ export class LiveResponse implements CursorListener, RunningAnswer {
     this.#sessionId = sessionId;
     this.#keeping = keeping;
     this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
-    this.#cursor.goOnFrom(received);
-    this.#show({ status: 'reconnecting' });
+    this.#reader.goOnFrom(received);
+    this.#showAll({ status: 'reconnecting' });
   }
 
-  #cancel(): void {
-    if (this.#state.isFinal) return;
-    this.#cursor.cancel();
-    this.#show({ status: 'cancelled', timing: this.#stopwatch.timing() });
-  }
-
-  /** A client that is closed ends it while it begins. */
+  /** From now on `active$` and the journal have it. */
   #list(): void {
-    if (!this.#state.isFinal) this.#unlist ??= this.#around.running.add(this);
+    const { journal } = this.#around.memory ?? {};
+    this.#stopJournal ??= journal?.follow(
+      this.id,
+      (listener) => {
+        this.#onChange = listener;
+        return () => (this.#onChange = undefined);
+      },
+      () => this.#entry(),
+    );
+    this.#isListed = true;
+    this.#around.answers.changed();
   }
 
-  #delist(): void {
-    this.#unlist?.();
-    this.#unlist = undefined;
+  #unlist(): void {
+    this.#stopJournal?.();
+    this.#stopJournal = undefined;
+    this.#isListed = false;
+    this.#around.answers.changed();
   }
 
-  #show(phase: Phase): void {
-    if (!this.#state.next(this.#snapshot(phase))) return;
-    this.#cursor.stop();
-    this.#delist();
+  #forget(): void {
+    clearTimeout(this.#releasedTimer);
+    this.#around.answers.remove(this);
+    this.#unlist();
     this.#forgetSignal();
   }
 
+  /** Shows what was there before anybody read it. */
+  #showAll(phase: Phase): void {
+    this.#show(phase, eventsOf(this.#snapshot(phase)));
+  }
+
+  #show(phase: Phase, events: readonly ResponseEvent[] = []): void {
+    if (this.#shared.isFinal) return;
+    const { status } = this.snapshot;
+    const snapshot = this.#snapshot(phase);
+    this.#shared.next(snapshot, this.#withNews(snapshot, events));
+    this.#onChange?.();
+    if (this.#shared.isFinal) this.#end();
+    else if (snapshot.status !== status) this.#around.answers.changed();
+  }
+
+  /** Adds what has changed about the queue or the loading of the model. */
+  #withNews(
+    { status, ahead, loading }: AnswerSnapshot,
+    events: readonly ResponseEvent[],
+  ): readonly ResponseEvent[] {
+    const isItsTurn = status === 'waiting' || status === 'streaming';
+    const news = loading === undefined ? (ahead ?? (isItsTurn ? 0 : undefined)) : 'loading';
+    // While the connection is away nothing is known: the queue moves on.
+    if (news === undefined || news === this.#toldNews) return events;
+    this.#toldNews = news;
+    if (news !== 'loading') return [{ type: 'queued', ahead: news }, ...events];
+    return loading === undefined ? events : [{ type: 'loading', ...loading }, ...events];
+  }
+
+  /** It is final: nothing is read any more, and later readers get it from the server's log. */
+  #end(): void {
+    this.#reader.stop();
+    this.#forget();
+  }
+
   #snapshot(phase: Phase): AnswerSnapshot {
-    const asked = {
-      id: this.#request.stream_id,
-      query: this.#query,
-      kept: this.#kept !== undefined,
-    };
-    const received = this.#kept ? receivedOf(this.#kept) : this.#cursor.received;
+    const asked = { id: this.id, query: this.#query, kept: this.#kept !== undefined };
+    const received = this.#kept ? receivedOf(this.#kept) : this.#reader.received;
     return snapshotOf(asked, received, phase);
   }
 
   #followSignal(signal: AbortSignal | undefined): void {
     if (signal === undefined) return;
-    const cancel = (): void => this.#cancel();
+    const cancel = (): void => this.cancel();
     signal.addEventListener('abort', cancel);
     this.#forgetSignal = () => signal.removeEventListener('abort', cancel);
     if (signal.aborted) cancel();

@@ -1,26 +1,30 @@
-import { receive, receiveAhead, type Received } from './receive.js';
+import { receive, receiveAhead, receiveLoading, type Received } from './receive.js';
 import type { ResponseEvent } from '../types.js';
 
 /** What an event adds to what was received before it: the way back from events to states. */
 export function receiveEvent(received: Received, event: ResponseEvent): Received {
   if (event.type === 'queued') return receiveAhead(received, event.ahead);
+  if (event.type === 'loading') return receiveLoading(received, event);
   const size = event.type === 'text' ? event.text.length : 1;
-  const next = receive(received, {
+  const step = receive(received, {
     offset: received.offset,
     size,
     entry: entryOf(event, received),
   });
-  return next === 'gap' ? received : next;
+  return step === undefined || step === 'gap' ? received : step.received;
 }
 
 type Entry = Parameters<typeof receive>[1]['entry'];
 
-function entryOf(event: Exclude<ResponseEvent, { type: 'queued' }>, { text }: Received): Entry {
+function entryOf(
+  event: Exclude<ResponseEvent, { type: 'queued' | 'loading' }>,
+  { text }: Received,
+): Entry {
   switch (event.type) {
     case 'start': {
-      const { type, attempt, provider, model, reason } = event;
+      const { type, attempt, provider, model, reason, omittedMessages = 0 } = event;
       const source = event.source === 'model' ? 'model' : 'cache';
-      return { type, attempt, source, provider, model, reason };
+      return { type, attempt, source, provider, model, reason, omittedMessages };
     }
     case 'end': {
       const { type, finishReason, usage, timing } = event;

@@ -1,6 +1,12 @@
 import type { Attempt, End, Frame } from '../connection/frame.js';
 import { sha256 } from '../digest.js';
-import type { ToolCallEvent, ToolResultEvent, ToolUse } from '../types.js';
+import type {
+  LoadingModel,
+  ResponseEvent,
+  ToolCallEvent,
+  ToolResultEvent,
+  ToolUse,
+} from '../types.js';
 
 /** All that was received of one stream. */
 export interface Received {
@@ -13,6 +19,8 @@ export interface Received {
   readonly attempt: Attempt | undefined;
   /** How many are ahead in a queue; 0 when it is in none. */
   readonly ahead: number;
+  /** The model that is being loaded; undefined for none. */
+  readonly loading: LoadingModel | undefined;
   readonly terminal: Extract<Frame['entry'], { type: 'end' | 'error' }> | undefined;
 }
 
@@ -22,37 +30,74 @@ export const NOTHING: Received = {
   tools: Object.freeze([]),
   attempt: undefined,
   ahead: 0,
+  loading: undefined,
   terminal: undefined,
 };
+
+/** What a frame adds to an answer. */
+export interface Step {
+  received: Received;
+  /** What happened. The end of the log is none: its text is not verified yet. */
+  events: readonly ResponseEvent[];
+}
+
+const NO_EVENTS: readonly ResponseEvent[] = [];
 
 /**
  * Adds a frame: drops what is here already, takes the new part of an overlap. Where something between
  * is missing it is a `gap`, and nothing changes.
+ *
+ * @returns undefined if the frame has nothing new.
  */
-export function receive(state: Received, { offset, size, entry }: Frame): Received | 'gap' {
+export function receive(state: Received, { offset, size, entry }: Frame): Step | 'gap' | undefined {
   if (offset > state.offset) return 'gap';
-  if (offset + size <= state.offset) return state;
+  if (offset + size <= state.offset) return undefined;
   if (entry.type === 'text') {
     const { tools, attempt, terminal } = state;
-    // Where the frame overlaps what is here, its beginning is left out.
-    const added = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);
-    const text = state.text + added;
-    return { offset: offset + size, text, tools, attempt, ahead: 0, terminal };
+    const text = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);
+    return {
+      // Copied field by field, because this runs for each token.
+      received: {
+        offset: offset + size,
+        text: state.text + text,
+        tools,
+        attempt,
+        ahead: 0,
+        loading: undefined,
+        terminal,
+      },
+      events: [{ type: 'text', text }],
+    };
   }
-  const next = { ...state, offset: offset + size, ahead: 0 };
+  const next = { ...state, offset: offset + size, ahead: 0, loading: undefined };
   switch (entry.type) {
-    case 'start':
-      return { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
+    case 'start': {
+      const received = { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
+      return { received, events: [startOf(entry)] };
+    }
     case 'thought':
-      return next;
+      return { received: next, events: NO_EVENTS };
     case 'tool_call':
-      return { ...next, tools: withCall(state, entry) };
+      return { received: { ...next, tools: withCall(state, entry) }, events: [entry] };
     case 'tool_result':
-      return { ...next, tools: withResult(state.tools, entry) };
+      return { received: { ...next, tools: withResult(state.tools, entry) }, events: [entry] };
     case 'end':
     case 'error':
-      return { ...next, terminal: entry };
+      return { received: { ...next, terminal: entry }, events: NO_EVENTS };
   }
+}
+
+function startOf(entry: Attempt): ResponseEvent {
+  const { attempt, source, provider, model, reason, omittedMessages } = entry;
+  return {
+    type: 'start',
+    attempt,
+    source: source === 'cache' ? 'server-cache' : 'model',
+    provider,
+    model,
+    ...(reason !== undefined && { reason }),
+    ...(omittedMessages > 0 && { omittedMessages }),
+  };
 }
 
 /** What the tools found holds for the text that begins now, too. */
@@ -90,7 +135,12 @@ function withResult(
 
 /** The place in a queue. The next frame ends the wait. */
 export function receiveAhead(state: Received, ahead: number): Received {
-  return { ...state, ahead };
+  return { ...state, ahead, loading: undefined };
+}
+
+/** The model is being loaded, until the next frame or news. */
+export function receiveLoading(state: Received, loading: LoadingModel): Received {
+  return { ...state, ahead: 0, loading };
 }
 
 /** As it was before the end came, to be read on from there. */

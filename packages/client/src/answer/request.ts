@@ -20,6 +20,12 @@ export type StartRequest = StreamStartRequest & {
   reader_id: string;
 };
 
+/** A copy of a question, to be asked again. It has no signal: that was for one answer. */
+export function copyOf({ options, ...request }: AnswerRequest): AnswerRequest {
+  const { signal: _, ...rest } = options ?? {};
+  return Object.freeze({ ...request, ...(options && { options: Object.freeze(rest) }) });
+}
+
 /** A question as it goes on the wire: a copy, since a framework's proxies cannot be cloned. */
 export function startRequest(id: string, readerId: string, ask: AnswerRequest): StartRequest {
   const options = wireOptions(ask.options ?? {});
@@ -32,6 +38,7 @@ export function startRequest(id: string, readerId: string, ask: AnswerRequest): 
     ...(ask.intent !== undefined && { intent: copyIntent(ask.intent) }),
     ...(ask.context !== undefined && { context: ask.context.map(copyTurn) }),
     ...(Object.keys(options).length > 0 && { options }),
+    ...(ask.omittedMessages && { omitted_messages: ask.omittedMessages }),
     window: WINDOW_UNITS,
   };
 }
@@ -67,6 +74,9 @@ function wireOptions({
 
 /** The server refuses these too; a message over its limit would even cost the connection. */
 export function refusal(request: StreamStartRequest): StreamError | undefined {
+  if (typeof request.query !== 'string') {
+    return new StreamError('bad_request', 'unable to ask: the query is no string');
+  }
   if (request.query.trim() === '') {
     return new StreamError('bad_request', 'unable to ask: the query is blank');
   }

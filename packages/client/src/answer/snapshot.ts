@@ -17,7 +17,7 @@ export type Phase =
   | { status: 'reconnecting' }
   | { status: 'done'; timing: AnswerTiming }
   | { status: 'cancelled'; timing: AnswerTiming }
-  | { status: 'failed'; timing: AnswerTiming; error: StreamError };
+  | { status: 'failed'; timing: AnswerTiming; error: StreamError; retryAt: number | undefined };
 
 export interface Asked {
   id: string;
@@ -36,6 +36,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     query: asked.query,
     status,
     ahead: status === 'queued' ? received.ahead : undefined,
+    loading: status === 'loading' ? received.loading : undefined,
     text: received.text,
     tools: received.tools,
     attempt: attempt?.attempt ?? 0,
@@ -43,16 +44,19 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     provider: attempt?.provider,
     model: attempt?.model,
     restartReason: attempt?.reason,
+    omittedMessages: attempt?.omittedMessages ?? 0,
     finishReason: end?.finishReason,
     usage: end?.usage,
-    retryAt: retryAtOf(phase),
+    retryAt: 'retryAt' in phase ? phase.retryAt : undefined,
     timing: 'timing' in phase ? phase.timing : undefined,
     error: phase.status === 'failed' ? phase.error : undefined,
   });
 }
 
 export function isFinal({ status }: AnswerSnapshot): boolean {
-  return status === 'done' || status === 'cancelled' || status === 'failed';
+  return (
+    status === 'done' || status === 'cancelled' || status === 'failed' || status === 'released'
+  );
 }
 
 export function isSame(a: AnswerSnapshot, b: AnswerSnapshot): boolean {
@@ -73,39 +77,21 @@ export function failureOf({ status, error, text }: AnswerSnapshot): StreamError 
 /** What a subscriber that comes now has missed. */
 export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
   const { attempt, source, provider, model, restartReason, text, ahead } = snapshot;
+  const { loading, omittedMessages } = snapshot;
   const events: ResponseEvent[] = [];
   if (source !== undefined && provider !== undefined && model !== undefined) {
     const reason = restartReason !== undefined && { reason: restartReason };
-    events.push({ type: 'start', attempt, source, provider, model, ...reason });
+    const omitted = omittedMessages > 0 && { omittedMessages };
+    events.push({ type: 'start', attempt, source, provider, model, ...reason, ...omitted });
   }
   events.push(...toolsInText(text, snapshot.tools));
   if (ahead !== undefined) events.push({ type: 'queued', ahead });
+  if (loading !== undefined) events.push({ type: 'loading', ...loading });
   const { finishReason, usage, timing } = snapshot;
   if (finishReason !== undefined && usage !== undefined && timing !== undefined) {
     events.push({ type: 'end', finishReason, usage, timing });
   }
   return events;
-}
-
-/** What happened between two snapshots of one answer. */
-export function eventsBetween(before: AnswerSnapshot, after: AnswerSnapshot): ResponseEvent[] {
-  const isMoreText = after.tools === before.tools && after.status === before.status;
-  if (isMoreText && after.attempt === before.attempt && after.ahead === before.ahead) {
-    const text = after.text.slice(before.text.length);
-    return text === '' ? [] : [{ type: 'text', text }];
-  }
-  const fresh = after.tools.slice(before.tools.length);
-  // Tools outlive the attempt, so those that were told already are not told again.
-  if (after.attempt !== before.attempt) return eventsOf({ ...after, tools: fresh });
-  const ended = before.tools.flatMap((use, i) => {
-    const now = after.tools[i];
-    return use.status === 'running' && now !== undefined ? resultOf(now) : [];
-  });
-  const since = before.text.length;
-  const text = after.text.slice(since);
-  const tools = fresh.map((use) => ({ ...use, textBefore: use.textBefore - since }));
-  const ahead = newAhead(before, after);
-  return [...ended, ...eventsOf({ ...after, source: undefined, text, tools, ahead })];
 }
 
 /** The text, parted where tools were called. */
@@ -130,24 +116,12 @@ function resultOf({ callId, name, status, result, error }: ToolUse): ToolResultE
   return [{ type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) }];
 }
 
-/** Undefined when it is the same, or not known while the connection is away. */
-function newAhead(before: AnswerSnapshot, { ahead, status }: AnswerSnapshot): number | undefined {
-  if (ahead === before.ahead) return undefined;
-  const isItsTurn = status === 'waiting' || status === 'streaming';
-  return ahead ?? (isItsTurn ? 0 : undefined);
-}
-
-function statusOf({ text, ahead }: Received, { status }: Phase): AnswerStatus {
+function statusOf({ text, ahead, loading }: Received, { status }: Phase): AnswerStatus {
   if (status === 'limited') return 'waiting';
   if (status !== 'open') return status;
   if (ahead > 0) return 'queued';
+  if (loading !== undefined) return 'loading';
   return text === '' ? 'waiting' : 'streaming';
-}
-
-function retryAtOf(phase: Phase): number | undefined {
-  if (phase.status === 'limited') return phase.retryAt;
-  const afterMs = phase.status === 'failed' ? phase.error.retryAfterMs : undefined;
-  return afterMs === undefined ? undefined : Date.now() + afterMs;
 }
 
 function sourceOf({ kept }: Asked, { attempt }: Received): AnswerSource | undefined {

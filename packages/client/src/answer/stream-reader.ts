@@ -13,35 +13,46 @@ import {
   replied,
 } from './reader.js';
 import { type End, type Frame, knownError } from '../connection/frame.js';
-import { isWhole, NOTHING, receive, receiveAhead, type Received } from './receive.js';
+import {
+  isWhole,
+  NOTHING,
+  receive,
+  receiveAhead,
+  receiveLoading,
+  type Received,
+} from './receive.js';
+import type { LoadingModel, ResponseEvent } from '../types.js';
 import { type StartRequest, WINDOW_UNITS } from './request.js';
 
 /** There is more, or a connection again, or none; or the question may not be asked before `retryAt`. */
 export type Moved = { status: 'open' | 'reconnecting' } | { status: 'limited'; retryAt: number };
 
-/** Who hears of what a cursor reads. */
-export interface CursorListener {
-  moved(phase: Moved): void;
+/** Who hears of what a stream reader reads. */
+export interface StreamListener {
+  /** `events` are what the newest frame added; none if only the phase is new. */
+  moved(phase: Moved, events?: readonly ResponseEvent[]): void;
   /** All of it is here, as it was sent. */
   finished(end: End): void;
   failed(failure: Failure): void;
 }
 
-export interface CursorOptions {
+export interface StreamReaderOptions {
   /** False for a stream that is under way. */
   asks: boolean;
   /** Whether a question that is refused as `rate_limited` is asked again when it may be. */
   waitsWhenLimited: boolean;
 }
 
+const OPEN: Moved = { status: 'open' };
+
 /** This page's place on a stream: it asks, reads, and after a cut reads on from there. */
-export class Cursor implements Link {
+export class StreamReader implements Link {
   readonly id: string;
   readonly #connection: Connection;
   readonly #request: StartRequest;
-  readonly #listener: CursorListener;
+  readonly #listener: StreamListener;
   readonly #waitsWhenLimited: boolean;
-  /** Asked by this cursor, by a page before this one, or elsewhere. */
+  /** Asked by this reader, by a page before this one, or elsewhere. */
   #origin: 'here' | 'before' | 'elsewhere';
   #received: Received = NOTHING;
   #acknowledged = 0;
@@ -57,8 +68,8 @@ export class Cursor implements Link {
   constructor(
     connection: Connection,
     request: StartRequest,
-    listener: CursorListener,
-    { asks, waitsWhenLimited }: CursorOptions,
+    listener: StreamListener,
+    { asks, waitsWhenLimited }: StreamReaderOptions,
   ) {
     this.id = request.stream_id;
     this.#connection = connection;
@@ -158,17 +169,18 @@ export class Cursor implements Link {
   }
 
   receive(frame: Frame): void {
-    const next = receive(this.#received, frame);
-    if (next === 'gap') {
+    const step = receive(this.#received, frame);
+    if (step === 'gap') {
       // What was on its way before the new reader began is no second gap.
       if (this.#reader.status === 'reading') this.#reopen();
       return;
     }
-    if (next === this.#received || this.#isOver) return;
-    this.#received = next;
-    if (next.terminal?.type === 'error') this.#listener.failed(next.terminal.error);
-    else if (next.terminal?.type === 'end') void this.#verify(next.terminal);
-    else this.#listener.moved({ status: 'open' });
+    if (step === undefined || this.#isOver) return;
+    this.#received = step.received;
+    const { terminal } = step.received;
+    if (terminal === undefined) this.#listener.moved(OPEN, step.events);
+    else if (terminal.type === 'error') this.#listener.failed(terminal.error);
+    else void this.#verify(terminal);
     this.#acknowledge();
   }
 
@@ -183,7 +195,7 @@ export class Cursor implements Link {
         this.#received = NOTHING;
         this.#acknowledged = 0;
       }
-      return this.#listener.moved({ status: 'open' });
+      return this.#listener.moved(OPEN);
     }
     if (this.#server !== 'aware' || reply.error.code !== 'not_found') {
       return this.#listener.failed(knownError(reply.error));
@@ -210,7 +222,13 @@ export class Cursor implements Link {
   queued(ahead: number): void {
     if (this.#isOver) return;
     this.#received = receiveAhead(this.#received, ahead);
-    this.#listener.moved({ status: 'open' });
+    this.#listener.moved(OPEN);
+  }
+
+  loading(model: LoadingModel): void {
+    if (this.#isOver) return;
+    this.#received = receiveLoading(this.#received, model);
+    this.#listener.moved(OPEN);
   }
 
   #go(reader: Reader): boolean {

@@ -1,6 +1,7 @@
-import { BehaviorSubject, Observable, Subscription } from 'rxjs';
+import { StreamError } from '@rivulet/protocol';
+import { BehaviorSubject, Observable, Subscription, timer } from 'rxjs';
 import { perFrame } from '../operators/per-frame.js';
-import type { Answer, AnswerSnapshot, AnswerRequest, Client } from '../types.js';
+import type { Answer, AnswerRequest, AnswerSnapshot, Client } from '../types.js';
 
 /** What a view shows: the answer as it stands, or `idle` while nothing was asked. */
 export type AnswerState = AnswerSnapshot | Idle;
@@ -10,37 +11,67 @@ export interface Idle extends Omit<AnswerSnapshot, 'status'> {
   readonly status: 'idle';
 }
 
+/** How a view shows answers. */
+export interface UseAnswerOptions {
+  /**
+   * What happens to an answer under way when the view is unmounted: `keep` reads on, unless given, so
+   * that a view that comes back has all of it; `cancel` ends it for all who read it.
+   */
+  onUnmount?: 'keep' | 'cancel' | undefined;
+  /** An answer to show at first, such as one that was started elsewhere. Its handle stays its owner's. */
+  answer?: Answer | undefined;
+}
+
 /** What a view can do. */
 export interface AnswerActions {
-  /** Asks, and leaves the answer before. It goes out once the view is mounted. */
-  ask(question: string | AnswerRequest): void;
-  /** Shows an answer under way, such as one of `client.active$` after a reload, and leaves the one before. */
-  resume(id: string): void;
+  /**
+   * Asks, and releases the answer before. It goes out once the view is mounted.
+   *
+   * @returns the answer; undefined if the view is not mounted yet.
+   */
+  ask(question: string | AnswerRequest): Answer | undefined;
+  /**
+   * Shows an answer under way, such as one of `client.active$` after a reload, and releases the one before.
+   *
+   * @returns the answer; undefined if the view is not mounted yet.
+   */
+  resume(id: string): Answer | undefined;
+  /** Shows an answer whose handle is somebody else's, and releases the one before. */
+  show(answer: Answer): void;
   /** Ends the answer; its text stays. */
   stop(): void;
-  /** Asks the last question again. Nothing happens when there is none. */
-  retry(): void;
+  /**
+   * Asks again what was asked, after a failure. Nothing happens when nothing was asked.
+   *
+   * @throws {StreamError} bad_request, if this browser knows only the id of the answer.
+   */
+  retry(): Answer | undefined;
+  /** Asks the model again, past this browser's and the server's cache. Throws as `retry` does. */
+  regenerate(): Answer | undefined;
 }
 
 /** One view's questions, one after the other: what all bindings are drawn from. */
-export interface AnswerController extends AnswerActions {
+export interface AnswerController {
+  /** Always the same functions. */
+  readonly actions: AnswerActions;
   /**
    * The state at once, then at most one for each animation frame; never errors and never completes.
-   * The first subscriber mounts the view, the last to leave unmounts it: that detaches the answer,
-   * and who comes back within the server's grace reads on.
+   * The first subscriber mounts the view, the last to leave unmounts it.
    */
   readonly state$: Observable<AnswerState>;
   /** The newest that `state$` gave; the same object until it changes. */
   getSnapshot(): AnswerState;
 }
 
-type Question = { ask: AnswerRequest } | { id: string };
+/** What a view shows. An answer that was given belongs to somebody else, who releases it. */
+type Shown = { request: AnswerRequest } | { id: string } | { answer: Answer };
 
 export const IDLE: Idle = Object.freeze({
   id: '',
   query: '',
   status: 'idle',
   ahead: undefined,
+  loading: undefined,
   text: '',
   tools: Object.freeze([]),
   attempt: 0,
@@ -48,6 +79,7 @@ export const IDLE: Idle = Object.freeze({
   provider: undefined,
   model: undefined,
   restartReason: undefined,
+  omittedMessages: 0,
   finishReason: undefined,
   usage: undefined,
   retryAt: undefined,
@@ -55,28 +87,55 @@ export const IDLE: Idle = Object.freeze({
   error: undefined,
 });
 
-export function createAnswerController(client: Client): AnswerController {
-  const states$ = new BehaviorSubject<AnswerState>(IDLE);
-  let question: Question | undefined;
-  /** Of the question, once it went out: what is never mounted, as on a server, asks nothing. */
+export function createAnswerController(
+  client: Client,
+  { onUnmount = 'keep', answer: given }: UseAnswerOptions = {},
+): AnswerController {
+  const states$ = new BehaviorSubject<AnswerState>(given?.getSnapshot() ?? IDLE);
+  let shown: Shown | undefined = given && { answer: given };
+  /** Of what is shown, once it went out: what is never mounted, as on a server, asks nothing. */
   let answer: Answer | undefined;
   let reading = new Subscription();
   let mounted = 0;
 
-  function put(next: Question | undefined): void {
-    question = next;
+  function put(next: Shown | undefined): Answer | undefined {
+    reading.unsubscribe();
+    if (shown !== undefined && !('answer' in shown)) answer?.release();
+    shown = next;
     answer = undefined;
-    if (mounted > 0) read();
+    return mounted > 0 ? read() : undefined;
   }
 
-  function read(): void {
+  function read(): Answer | undefined {
+    if (shown === undefined) return undefined;
+    answer ??= open(shown);
+    reading = answer.state$.pipe(perFrame()).subscribe((state) => states$.next(state));
+    return answer;
+  }
+
+  function open(what: Shown): Answer {
+    if ('answer' in what) return what.answer;
+    return 'id' in what ? client.resume(what.id) : client.start(what.request);
+  }
+
+  function unmounted(): void {
     reading.unsubscribe();
-    if (question === undefined) return;
-    answer ??= 'id' in question ? client.resume(question.id) : client.start(question.ask);
-    const current = answer;
-    current.resume();
-    reading = current.state$.pipe(perFrame()).subscribe((state) => states$.next(state));
-    reading.add(() => current.release());
+    if (onUnmount === 'keep') return;
+    // A view that is mounted twice, as in React's StrictMode, is back in this turn.
+    timer(0).subscribe(() => {
+      if (mounted === 0) answer?.cancel();
+    });
+  }
+
+  /** What is shown, to be asked again; undefined if nothing was asked. */
+  function asked(): AnswerRequest | undefined {
+    if (shown === undefined) return undefined;
+    const request = answer?.request ?? ('request' in shown ? shown.request : undefined);
+    if (request !== undefined) return request;
+    throw new StreamError(
+      'bad_request',
+      'unable to ask again: this browser knows only the id of the answer; ask the question itself',
+    );
   }
 
   return {
@@ -86,19 +145,29 @@ export function createAnswerController(client: Client): AnswerController {
       subscriber.add(states$.subscribe(subscriber));
       return () => {
         mounted -= 1;
-        if (mounted === 0) reading.unsubscribe();
+        if (mounted === 0) unmounted();
       };
     }),
     getSnapshot: () => states$.value,
-    ask: (next) => put({ ask: typeof next === 'string' ? { query: next } : next }),
-    resume: (id) => put({ id }),
-    stop() {
-      if (answer === undefined) put(undefined);
-      else answer.cancel();
-    },
-    retry() {
-      if (question === undefined) return;
-      put('ask' in question ? question : { ask: { query: states$.value.query } });
+    actions: {
+      ask: (next) => put({ request: typeof next === 'string' ? { query: next } : next }),
+      resume: (id) => put({ id }),
+      show: (next) => void put({ answer: next }),
+      stop() {
+        if (answer === undefined) put(undefined);
+        else answer.cancel();
+      },
+      retry() {
+        const request = asked();
+        return request && put({ request });
+      },
+      regenerate() {
+        const request = asked();
+        return (
+          request &&
+          put({ request: { ...request, options: { ...request.options, cache: 'reload' } } })
+        );
+      },
     },
   };
 }

@@ -1,5 +1,4 @@
 import type { Received } from '../answer/receive.js';
-import type { Answer } from '../types.js';
 import type { LocalStore } from './local-store.js';
 import type { Keeping } from './response-cache.js';
 
@@ -16,19 +15,16 @@ export interface JournalEntry {
   writtenAt: number;
 }
 
-/** What the journal follows. */
-export interface Journalled {
-  readonly answer: Pick<Answer, 'id' | 'state$'>;
-  /** Undefined if nothing of it is to be kept. */
-  entry(): Omit<JournalEntry, 'writtenAt'> | undefined;
-}
-
 /** The answers of one user that are under way, so that a page that was reloaded goes on with them. */
 export interface Journal {
   read(id: string): Promise<JournalEntry | undefined>;
   all(): Promise<JournalEntry[]>;
   /** Writes the answer down as it grows, until the returned function is called, which removes it. */
-  follow(journalled: Journalled): () => void;
+  follow(
+    id: string,
+    changes: (listener: () => void) => () => void,
+    entry: () => Omit<JournalEntry, 'writtenAt'> | undefined,
+  ): () => void;
 }
 
 const PREFIX = 'j:';
@@ -52,14 +48,13 @@ export function createJournal(store: LocalStore): Journal {
       const entry = await store.get(PREFIX + id);
       return isFresh(entry) ? frozen(entry) : undefined;
     },
-    follow(journalled) {
-      const { id, state$ } = journalled.answer;
+    follow(id, changes, entryNow) {
       let timer: ReturnType<typeof setTimeout> | undefined;
 
       function write(isLast = false): void {
         clearTimeout(timer);
         timer = undefined;
-        const entry = journalled.entry();
+        const entry = entryNow();
         if (entry === undefined) return;
         const { askedAt } = entry.keeping;
         const written = [PREFIX + id, { ...entry, writtenAt: Date.now() }] as const;
@@ -73,11 +68,11 @@ export function createJournal(store: LocalStore): Journal {
       const writeLast = (): void => write(true);
       addEventListener('visibilitychange', writeLast);
       addEventListener('pagehide', writeLast);
-      const growth = state$.subscribe(() => (timer ??= setTimeout(write, WRITE_EVERY_MS)));
+      const unsubscribe = changes(() => (timer ??= setTimeout(write, WRITE_EVERY_MS)));
       write();
       return () => {
         clearTimeout(timer);
-        growth.unsubscribe();
+        unsubscribe();
         removeEventListener('visibilitychange', writeLast);
         removeEventListener('pagehide', writeLast);
         store.remove([PREFIX + id]).catch(() => {});

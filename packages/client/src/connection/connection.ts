@@ -5,10 +5,13 @@ import {
   PROTOCOL_VERSION,
   type ShortChunk,
   StreamError,
+  type StreamChangedMessage,
   type StreamListReply,
+  type StreamLoadingMessage,
   type StreamQueuedMessage,
   type StreamReply,
   type StreamReplyMessage,
+  type StreamSummary,
   type WireError,
 } from '@rivulet/protocol';
 import type { Observable } from 'rxjs';
@@ -37,8 +40,14 @@ export interface Connection {
   acknowledge(streamId: string, offset: number): void;
   /** Sends the message on each new connection until the server has replied to it. */
   tell(event: Errand['event'], message: Errand['message']): void;
-  /** Asks which streams of this user are running. No reply comes if the connection breaks first. */
-  list(reply: (answer: StreamListReply | ErrorReply) => void): void;
+  /**
+   * Asks which streams of this user are running. No reply comes if the connection breaks first. `changed` is
+   * called with each later change, until the connection ends.
+   */
+  list(
+    reply: (answer: StreamListReply | ErrorReply) => void,
+    changed: (stream: StreamSummary) => void,
+  ): void;
   close(): void;
 }
 
@@ -83,6 +92,8 @@ type State =
     })
   /** Until something new is asked. */
   | (NoSocket & { status: 'refused' })
+  /** The client is closed, and the server is told what it left. */
+  | { status: 'closing'; socket: Socket; session: Session; timer: Timer; watchdog?: undefined }
   | (NoSocket & { status: 'closed' });
 
 interface Errand {
@@ -99,6 +110,8 @@ const CLOSE_RETRIES_MS = 5_000;
 const STABLE_MS = 5_000;
 /** The load balancer removes the closing server by then; connecting earlier could reach it again. */
 const MOVE_ON_MS = 500;
+/** The time to tell the server what was left, when the client is closed. */
+const CLOSE_MS = 1_000;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
 const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
@@ -123,6 +136,7 @@ export function createConnection(options: ConnectionOptions): Connection {
   let needsPolling = false;
   let stopListening: (() => void) | undefined;
   let ownId: string | undefined;
+  let onChanged: ((stream: StreamSummary) => void) | undefined;
 
   function show(next: ConnectionState): void {
     latest.next(Object.freeze(next));
@@ -178,6 +192,9 @@ export function createConnection(options: ConnectionOptions): Connection {
     socket.on(EVENT.queued, ({ stream_id, ahead }: StreamQueuedMessage) => {
       links.get(stream_id)?.queued(ahead);
     });
+    socket.on(EVENT.loading, ({ stream_id, provider, model }: StreamLoadingMessage) => {
+      links.get(stream_id)?.loading({ provider, model });
+    });
     socket.on(EVENT.shortChunk, (...chunk: ShortChunk) => {
       receive(stateOf(socket)?.session.byRef(chunk[0]), decodeShort(chunk));
     });
@@ -185,6 +202,7 @@ export function createConnection(options: ConnectionOptions): Connection {
       const link = stateOf(socket)?.session.nextCarried();
       if (link !== undefined) replied(link, reply);
     });
+    socket.on(EVENT.changed, ({ stream }: StreamChangedMessage) => onChanged?.(stream));
     socket.on(EVENT.closing, () => {
       const current = stateOf(socket);
       if (current !== undefined) current.session.isClosing = true;
@@ -269,6 +287,7 @@ export function createConnection(options: ConnectionOptions): Connection {
   function lost(socket: Socket, error?: ConnectError): void {
     const current = stateOf(socket);
     if (current === undefined) return;
+    if (current.status === 'closing') return enter({ status: 'closed' });
     const refusal = error?.data;
     if (current.status === 'trying' && current.transport === 'websocket' && refusal === undefined) {
       return attempt('polling');
@@ -337,6 +356,10 @@ export function createConnection(options: ConnectionOptions): Connection {
     else if (state.status === 'trying' && isOnline) attempt();
   }
 
+  function isClosed(): boolean {
+    return state.status === 'closing' || state.status === 'closed';
+  }
+
   function isNeeded(): boolean {
     return links.size > 0 || errands.size > 0 || holders > 0;
   }
@@ -394,6 +417,7 @@ export function createConnection(options: ConnectionOptions): Connection {
       errands.delete(errand);
       needsChanged();
       moveOn();
+      if (state.status === 'closing' && errands.size === 0) enter({ status: 'closed' });
     });
   }
 
@@ -417,7 +441,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     state$: latest.value$,
     hold() {
       holders += 1;
-      if (state.status !== 'closed') connect();
+      if (!isClosed()) connect();
       needsChanged();
       return () => {
         holders -= 1;
@@ -425,7 +449,7 @@ export function createConnection(options: ConnectionOptions): Connection {
       };
     },
     join(link) {
-      if (state.status === 'closed') {
+      if (isClosed()) {
         link.closed();
         return () => {};
       }
@@ -448,15 +472,23 @@ export function createConnection(options: ConnectionOptions): Connection {
       }
     },
     tell(event, message) {
-      if (state.status === 'closed') return;
+      if (isClosed()) return;
       const errand = { event, message };
       errands.add(errand);
       connect();
       run(errand);
     },
-    list: (reply) => ask(EVENT.list, {}, reply),
+    list(reply, changed) {
+      onChanged = changed;
+      ask(EVENT.list, { watch: true }, reply);
+    },
     close() {
-      enter({ status: 'closed' });
+      // Socket.IO drops a message that comes in one turn with the end of its connection.
+      if (state.status === 'connected' && errands.size > 0) {
+        const { socket, session } = state;
+        const timer = setTimeout(() => enter({ status: 'closed' }), CLOSE_MS);
+        enter({ status: 'closing', socket, session, timer });
+      } else enter({ status: 'closed' });
       stopListening?.();
       show({ status: 'closed' });
       latest.complete();

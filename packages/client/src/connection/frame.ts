@@ -33,6 +33,8 @@ export interface Attempt {
   provider: string;
   model: string;
   reason: string | undefined;
+  /** The oldest messages that the model was not given. */
+  omittedMessages: number;
 }
 
 export interface End {
@@ -49,11 +51,19 @@ export function decode(message: LogMessage): Frame | undefined {
   const { offset } = message;
   switch (message.type) {
     case EVENT.start: {
-      const { attempt, source, provider, model, reason } = message;
+      const { attempt, source, provider, model, reason, omitted_messages = 0 } = message;
       return {
         offset,
         size: 1,
-        entry: { type: 'start', attempt, source, provider, model, reason },
+        entry: {
+          type: 'start',
+          attempt,
+          source,
+          provider,
+          model,
+          reason,
+          omittedMessages: omitted_messages,
+        },
       };
     }
     case EVENT.chunk:

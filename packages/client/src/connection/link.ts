@@ -6,6 +6,7 @@ import type {
   StreamStartRequest,
   WireError,
 } from '@rivulet/protocol';
+import type { LoadingModel } from '../types.js';
 import type { Frame } from './frame.js';
 
 /** What has a server send a stream. */
@@ -27,6 +28,8 @@ export interface Link {
   receive(frame: Frame): void;
   /** How many are before the stream in a queue; 0 when it has left that. */
   queued(ahead: number): void;
+  /** The model is being loaded, until the next frame or news. */
+  loading(model: LoadingModel): void;
   /** The client was closed. */
   closed(): void;
 }

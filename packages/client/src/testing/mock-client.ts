@@ -1,51 +1,63 @@
-import { BehaviorSubject, distinctUntilKeyChanged, ReplaySubject } from 'rxjs';
-import { type ColdSource, coldStream } from '../answer/cold-stream.js';
+import { BehaviorSubject, type Observable, of, ReplaySubject, takeUntil } from 'rxjs';
+import { coldStream } from '../answer/cold-stream.js';
+import { isFinal } from '../answer/snapshot.js';
 import type { ActiveAnswer, AnswerRequest, Client, ConnectionState } from '../types.js';
-import { playScript } from './play-script.js';
+import { ScriptedAnswer } from './play-script.js';
 import type { Script } from './script.js';
+
+const CONNECTED: ConnectionState = { status: 'connected' };
+
+export interface MockClientOptions {
+  /** What `connection$` gives, until the client is closed; `connected` unless given. */
+  connection$?: Observable<ConnectionState> | undefined;
+}
 
 /**
  * A client that plays `script` for every question: no server, no socket, no cache. Its clock is
  * RxJS's `asyncScheduler`, so `TestScheduler.run` makes its time virtual.
  */
-export function createMockClient(script: Script | ((ask: AnswerRequest) => Script)): Client {
-  const responses: ColdSource[] = [];
+export function createMockClient(
+  script: Script | ((request: AnswerRequest) => Script),
+  { connection$ = of(CONNECTED) }: MockClientOptions = {},
+): Client {
+  const answers = new Map<string, ScriptedAnswer>();
   const active$ = new BehaviorSubject<readonly ActiveAnswer[]>([]);
-  const connection$ = new ReplaySubject<ConnectionState>(1);
-  connection$.next({ status: 'connected' });
+  const closed$ = new ReplaySubject<void>(1);
+  const state$ = new ReplaySubject<ConnectionState>(1);
+  connection$.pipe(takeUntil(closed$)).subscribe((state) => state$.next(state));
 
-  function open(ask: AnswerRequest): ColdSource {
-    const steps = typeof script === 'function' ? script(ask) : script;
-    const response = playScript(`answer-${responses.length + 1}`, ask, steps);
-    responses.push(response);
-    const { sessionId } = ask;
-    const statuses$ = response.answer.state$.pipe(distinctUntilKeyChanged('status'));
-    statuses$.subscribe(({ id, query, status }) => {
-      const isOver = status === 'done' || status === 'cancelled' || status === 'failed';
-      const now = isOver ? [] : [{ id, query, sessionId, status }];
-      const before = active$.value;
-      const at = before.findIndex((active) => active.id === id);
-      active$.next(at < 0 ? [...before, ...now] : before.toSpliced(at, 1, ...now));
+  function ask(request: AnswerRequest): ScriptedAnswer {
+    const steps = typeof script === 'function' ? script(request) : script;
+    const answer = new ScriptedAnswer(`answer-${answers.size + 1}`, request, steps, list);
+    answers.set(answer.id, answer);
+    list();
+    return answer;
+  }
+
+  function list(): void {
+    const now = [...answers.values()].flatMap(({ snapshot, request }) => {
+      const { id, query, status } = snapshot;
+      if (isFinal(snapshot)) return [];
+      return [{ id, query, sessionId: request.sessionId, status } as ActiveAnswer];
     });
-    return response;
+    if (JSON.stringify(now) !== JSON.stringify(active$.value)) active$.next(now);
   }
 
   return {
-    stream: (ask) => coldStream(() => open(ask)),
-    start: (ask) => open(ask).answer,
+    stream: (request) => coldStream(() => ask(request), request.options?.onUnsubscribe),
+    start: (request) => ask(request).lease(),
     resume(id) {
-      const known = responses.find(({ answer }) => answer.id === id);
-      known?.resume();
       const unknown: Script = [{ type: 'error', code: 'not_found' }];
-      return (known ?? playScript(id, { query: '' }, unknown)).answer;
+      return (answers.get(id) ?? new ScriptedAnswer(id, { query: '' }, unknown)).lease();
     },
     active$: active$.asObservable(),
-    connection$: connection$.asObservable(),
+    connection$: state$.asObservable(),
     cache: { clear: () => Promise.resolve() },
     close() {
-      for (const { answer } of responses) answer.cancel();
-      connection$.next({ status: 'closed' });
-      connection$.complete();
+      for (const answer of answers.values()) answer.cancel();
+      closed$.next();
+      state$.next({ status: 'closed' });
+      state$.complete();
       active$.complete();
     },
   };

@@ -1,126 +1,177 @@
-import { StreamError } from '@rivulet/protocol';
-import { asyncScheduler, concatMap, from, map, ReplaySubject, Subscription, timer } from 'rxjs';
-import { createAnswer } from '../answer/answer.js';
+import { asyncScheduler, concatMap, from, map, Subscription, timer } from 'rxjs';
+import { type AnswerOwner, SharedAnswer } from '../answer/answer.js';
 import type { ColdSource } from '../answer/cold-stream.js';
+import { phaseOfFailure } from '../answer/failure.js';
 import { NOTHING } from '../answer/receive.js';
 import { receiveEvent } from '../answer/receive-event.js';
-import { isFinal, isSame, type Phase, snapshotOf } from '../answer/snapshot.js';
-import type { AnswerSnapshot, AnswerTiming, AnswerRequest, ResponseEvent } from '../types.js';
+import { copyOf } from '../answer/request.js';
+import { eventsOf, type Phase, snapshotOf } from '../answer/snapshot.js';
+import type {
+  Answer,
+  AnswerRequest,
+  AnswerSnapshot,
+  AnswerTiming,
+  ResponseEvent,
+} from '../types.js';
 import type { Script, Step } from './script.js';
 
 // As a server's.
 const DETACH_GRACE_MS = 2_000;
 
-/** A response to which happens what the script says, from now on. */
-export function playScript(id: string, ask: AnswerRequest, script: Script): ColdSource {
-  const askedAt = asyncScheduler.now();
-  const state$ = new ReplaySubject<AnswerSnapshot>(1);
-  let received = NOTHING;
-  let kept = false;
-  let firstChunkMs: number | undefined;
-  let phase: Phase = { status: 'open' };
-  let isRead = true;
-  let grace = new Subscription();
-  let wasGivenUp = false;
-  let current = snapshotOf({ id, query: ask.query, kept }, received, phase);
-  state$.next(current);
+type EventStep = Exclude<Step, { type: 'error' | 'reconnecting' }>;
 
-  const answer = createAnswer(state$.asObservable(), () => current, { cancel, release, resume });
-  const playing = from(script)
-    .pipe(concatMap((step) => timer(step.afterMs ?? 0).pipe(map(() => step))))
-    .subscribe(play);
-  const { signal } = ask.options ?? {};
-  signal?.addEventListener('abort', cancel);
-  if (signal?.aborted) cancel();
+/** An answer to which happens what the script says, from now on. */
+export class ScriptedAnswer implements AnswerOwner, ColdSource {
+  readonly id: string;
+  readonly request: AnswerRequest;
+  readonly #asked: AnswerRequest;
+  readonly #askedAt = asyncScheduler.now();
+  readonly #shared: SharedAnswer;
+  readonly #playing: Subscription;
+  readonly #onChange: () => void;
+  #received = NOTHING;
+  #kept = false;
+  #firstChunkMs: number | undefined;
+  #phase: Phase = { status: 'open' };
+  #isRead = true;
+  #grace = new Subscription();
+  #wasGivenUp = false;
 
-  return {
-    answer,
-    release,
-    resume,
-    get wasGivenUp() {
-      return wasGivenUp;
-    },
-  };
-
-  function play(step: Step): void {
-    if (step.type === 'error') return end(failed(step));
-    if (step.type === 'reconnecting') phase = { status: 'reconnecting' };
-    else hear(step);
-    show();
+  /** `onChange` is called when a snapshot is new. */
+  constructor(id: string, asked: AnswerRequest, script: Script, onChange: () => void = () => {}) {
+    this.id = id;
+    this.#asked = asked;
+    this.request = copyOf(asked);
+    this.#onChange = onChange;
+    this.#shared = new SharedAnswer(this.#snapshot(), this);
+    this.#playing = from(script)
+      .pipe(concatMap((step) => timer(this.#waitMs(step)).pipe(map(() => step))))
+      .subscribe((step) => this.#play(step));
+    const { signal } = asked.options ?? {};
+    signal?.addEventListener('abort', this.#onAbort);
+    if (signal?.aborted) this.cancel();
   }
 
-  function hear(step: Exclude<Step, { type: 'error' | 'reconnecting' }>): void {
-    if (step.type !== 'start' && step.type !== 'queued' && received.attempt === undefined) {
-      hear({ type: 'start' });
-    }
-    const event = eventOf(step);
-    if (event.type === 'start') kept = event.source === 'browser-cache';
-    received = receiveEvent(received, event);
-    if (received.text !== '') firstChunkMs ??= elapsedMs();
-    phase = event.type === 'end' ? { status: 'done', timing: event.timing } : { status: 'open' };
+  get current(): ScriptedAnswer {
+    return this;
   }
 
-  function eventOf(step: Exclude<Step, { type: 'error' | 'reconnecting' }>): ResponseEvent {
-    if (step.type === 'start') {
-      const attempt = (received.attempt?.attempt ?? 0) + 1;
-      return { attempt, source: 'model', provider: 'test', model: 'script', ...step };
-    }
-    if (step.type === 'end') return { finishReason: 'stop', usage: {}, timing: timing(), ...step };
-    return step;
+  get snapshot(): AnswerSnapshot {
+    return this.#shared.current;
   }
 
-  function failed(step: Extract<Step, { type: 'error' }>): Phase {
-    if (step.code === 'cancelled') return { status: 'cancelled', timing: timing() };
-    const { code, message = `unable to finish the answer: ${code}`, ...rest } = step;
-    const error = new StreamError(code, message, { ...rest, partialText: received.text });
-    return { status: 'failed', timing: timing(), error };
+  get wasGivenUp(): boolean {
+    return this.#wasGivenUp;
   }
 
-  function end(final: Phase): void {
-    playing.unsubscribe();
-    phase = final;
-    show();
+  lease(): Answer {
+    return this.#shared.lease();
   }
 
-  function show(): void {
-    const next = snapshotOf({ id, query: ask.query, kept }, received, phase);
-    if (!isRead || isFinal(current) || isSame(next, current)) return;
-    current = next;
-    state$.next(current);
-    if (!isFinal(current)) return;
-    playing.unsubscribe();
-    signal?.removeEventListener('abort', cancel);
-    state$.complete();
+  cancel(): void {
+    if (!this.#shared.isFinal) this.#end({ status: 'cancelled', timing: this.#timing() });
   }
 
-  function cancel(): void {
-    if (isFinal(current)) return;
-    resume();
-    end({ status: 'cancelled', timing: timing() });
-  }
-
-  function release(): void {
-    if (isFinal(current) || !isRead) return;
-    isRead = false;
-    grace = timer(DETACH_GRACE_MS).subscribe(() => {
-      if (phase.status === 'done' || phase.status === 'failed') return;
-      wasGivenUp = true;
-      end({ status: 'cancelled', timing: timing() });
+  onReleased(): void {
+    this.#isRead = false;
+    this.#grace = timer(DETACH_GRACE_MS).subscribe(() => {
+      if (this.#phase.status === 'done' || this.#phase.status === 'failed') return;
+      this.#wasGivenUp = true;
+      this.#playing.unsubscribe();
+      this.#phase = { status: 'cancelled', timing: this.#timing() };
     });
   }
 
-  function resume(): void {
-    if (isRead) return;
-    grace.unsubscribe();
-    isRead = true;
-    show();
+  onLeased(): void {
+    if (this.#isRead) return;
+    this.#grace.unsubscribe();
+    this.#isRead = true;
+    this.#show(eventsOf(this.#snapshot()));
   }
 
-  function timing(): AnswerTiming {
-    return { totalMs: elapsedMs(), ...(firstChunkMs !== undefined && { firstChunkMs }) };
+  readonly #onAbort = (): void => this.cancel();
+
+  /** A question that is refused as `rate_limited` waits, if it was asked to. */
+  #waits(step: Step): step is Extract<Step, { type: 'error' }> & { retryAfterMs: number } {
+    const { onRateLimit } = this.#asked.options ?? {};
+    const isLimited = step.type === 'error' && step.code === 'rate_limited';
+    return isLimited && onRateLimit === 'wait' && step.retryAfterMs !== undefined;
   }
 
-  function elapsedMs(): number {
-    return asyncScheduler.now() - askedAt;
+  #waitMs(step: Step): number {
+    const limitedMs =
+      this.#phase.status === 'limited' ? this.#phase.retryAt - asyncScheduler.now() : 0;
+    return Math.max(step.afterMs ?? 0, limitedMs);
+  }
+
+  #play(step: Step): void {
+    if (this.#waits(step)) {
+      this.#phase = { status: 'limited', retryAt: asyncScheduler.now() + step.retryAfterMs };
+      this.#show([]);
+    } else if (step.type === 'error') {
+      const { code, message = `unable to finish the answer: ${code}`, retryable } = step;
+      const failure = {
+        code,
+        message,
+        ...(retryable !== undefined && { retryable }),
+        ...(step.retryAfterMs !== undefined && { retry_after_ms: step.retryAfterMs }),
+      };
+      const { text } = this.#received;
+      this.#end(phaseOfFailure(failure, text, this.#timing(), asyncScheduler.now()));
+    } else if (step.type === 'reconnecting') {
+      this.#phase = { status: 'reconnecting' };
+      this.#show([]);
+    } else this.#show(this.#hear(step));
+  }
+
+  #hear(step: EventStep): ResponseEvent[] {
+    const needsStart = step.type !== 'start' && step.type !== 'queued' && step.type !== 'loading';
+    const started =
+      needsStart && this.#received.attempt === undefined ? this.#hear({ type: 'start' }) : [];
+    const event = this.#eventOf(step);
+    if (event.type === 'start') this.#kept = event.source === 'browser-cache';
+    this.#received = receiveEvent(this.#received, event);
+    if (this.#received.text !== '') this.#firstChunkMs ??= this.#elapsedMs();
+    this.#phase =
+      event.type === 'end' ? { status: 'done', timing: event.timing } : { status: 'open' };
+    return [...started, event];
+  }
+
+  #eventOf(step: EventStep): ResponseEvent {
+    if (step.type === 'start') {
+      const attempt = (this.#received.attempt?.attempt ?? 0) + 1;
+      return { attempt, source: 'model', provider: 'test', model: 'script', ...step };
+    }
+    if (step.type === 'end')
+      return { finishReason: 'stop', usage: {}, timing: this.#timing(), ...step };
+    return step;
+  }
+
+  #end(final: Phase): void {
+    this.#playing.unsubscribe();
+    this.#phase = final;
+    this.#show([]);
+  }
+
+  #show(events: readonly ResponseEvent[]): void {
+    if (!this.#isRead) return;
+    this.#shared.next(this.#snapshot(), events);
+    this.#onChange();
+    if (!this.#shared.isFinal) return;
+    this.#asked.options?.signal?.removeEventListener('abort', this.#onAbort);
+  }
+
+  #snapshot(): AnswerSnapshot {
+    const asked = { id: this.id, query: this.#asked.query, kept: this.#kept };
+    return snapshotOf(asked, this.#received, this.#phase);
+  }
+
+  #timing(): AnswerTiming {
+    const firstChunkMs = this.#firstChunkMs;
+    return { totalMs: this.#elapsedMs(), ...(firstChunkMs !== undefined && { firstChunkMs }) };
+  }
+
+  #elapsedMs(): number {
+    return asyncScheduler.now() - this.#askedAt;
   }
 }

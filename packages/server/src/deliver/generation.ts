@@ -1,5 +1,5 @@
 import type { StreamError } from '@rivulet/protocol';
-import type { EntrySink, StreamedEntry } from '../entry.js';
+import type { EntrySink, NewsEntry, StreamedEntry } from '../entry.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
@@ -27,7 +27,7 @@ export class Generation implements EntrySink, Preemption {
   readonly #listener: GenerationListener;
   readonly #controller = new AbortController();
   #isAborted = false;
-  #ahead: number | undefined;
+  #news: NewsEntry | undefined;
   /** The log's bytes when the listener was called last. */
   #bytes: number;
   #isPreemptible = false;
@@ -39,9 +39,9 @@ export class Generation implements EntrySink, Preemption {
     this.#listener = listener;
   }
 
-  /** The number of requests ahead in a queue, 0 once it has left it; undefined if it is in none. */
-  get ahead(): number | undefined {
-    return this.#ahead;
+  /** What holds until the log grows. */
+  get news(): NewsEntry | undefined {
+    return this.#news;
   }
 
   /** True while all its streams are detached. */
@@ -74,11 +74,13 @@ export class Generation implements EntrySink, Preemption {
   }
 
   write(entry: StreamedEntry): undefined {
-    if (entry.type === 'thought' || entry.type === 'loading' || this.#isAborted) return;
-    if (entry.type === 'queued') return this.#setAhead(entry.ahead);
-    if (this.#ahead !== undefined) this.#setAhead(undefined);
+    if (entry.type === 'thought' || this.#isAborted) return;
+    if (entry.type === 'queued' || entry.type === 'loading') return this.#setNews(entry);
+    if (this.#news !== undefined) this.#setNews(undefined);
     const { log } = this;
+    const isFirst = log.head === 0;
     log.append(entry);
+    if (isFirst) for (const stream of this.streams) this.#listener.onStatusChange(stream);
     if (log.bytes === this.#bytes) return;
     this.#bytes = log.bytes;
     this.#listener.onGrowth(this);
@@ -107,10 +109,9 @@ export class Generation implements EntrySink, Preemption {
     for (const listener of this.#preemptionListeners ?? []) listener();
   }
 
-  #setAhead(ahead: number | undefined): undefined {
-    if (ahead === this.#ahead) return;
-    this.#ahead = ahead;
-    for (const stream of this.streams) stream.setAhead(ahead);
+  #setNews(news: NewsEntry | undefined): undefined {
+    this.#news = news;
+    for (const stream of this.streams) stream.setNews(news);
   }
 }
 
@@ -118,6 +119,8 @@ export class Generation implements EntrySink, Preemption {
 export interface GenerationListener {
   /** The log has taken more memory. */
   onGrowth(generation: Generation): void;
+  /** The log of the stream has begun. */
+  onStatusChange(stream: Stream): void;
   /** The stream is to be cancelled, and the generation aborted when it was the last one. */
   onPreempt(stream: Stream): void;
   /** Called before an answer that was shown begins again. @returns false if it ends instead. */

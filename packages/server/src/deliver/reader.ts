@@ -1,12 +1,11 @@
-import type { ErrorEntry } from '../entry.js';
+import type { ErrorEntry, NewsEntry } from '../entry.js';
 import type { Frame, Log, LogListener } from './log.js';
 import type { Flushable, Pace } from './pace.js';
 
-/** The log that a reader reads, and its place in a queue. */
+/** The log that a reader reads, and what holds until it grows. */
 export interface Source {
   readonly log: Log;
-  /** The number of requests ahead in a queue, 0 once the stream has left it; undefined if it was in none. */
-  readonly ahead: number | undefined;
+  readonly news: NewsEntry | undefined;
 }
 
 /** Receives the frames of a reader. */
@@ -23,8 +22,8 @@ export interface Sink {
   drop(offset: number, reason: ErrorEntry | undefined): void;
   /** The reader is closed. The sink must not hold it any more, because the reader holds its log. */
   forget(reader: Flushable): void;
-  /** Sends the number of requests ahead of the stream. A newer number replaces one that was not sent. */
-  sendAhead(ahead: number): void;
+  /** Sends what holds until the next frame. Newer news replace what was not sent. */
+  sendNews(news: NewsEntry): void;
 }
 
 export interface ReaderOptions {
@@ -50,8 +49,8 @@ export class Reader implements Flushable, LogListener {
   readonly #window: number;
   #sent: number;
   #acked: number;
-  /** What the other end takes `ahead` to be: each frame says that the wait is over. */
-  #toldAhead = 0;
+  /** What the other end takes to hold; undefined for nothing, which each frame says. */
+  #toldNews: NewsEntry | undefined;
   #isClosed = false;
   #hasBegun: boolean;
   #isFresh = true;
@@ -99,12 +98,12 @@ export class Reader implements Flushable, LogListener {
       if (frame === undefined) break;
       this.#sent += frame.size;
       if (frame.entry.type === 'text') this.#isFresh = false;
-      this.#toldAhead = 0;
+      this.#toldNews = undefined;
       sink.send(frame);
       if (this.#isClosed) return;
     }
-    // Not before what the log still has, which would say that the wait is over.
-    if (this.#sent === log.head) this.#tellAhead();
+    // Not before what the log still has, which would say that it is over.
+    if (this.#sent === log.head) this.#tellNews();
   }
 
   /** The reader has everything below `offset`. Going back, or beyond what was sent, changes nothing. */
@@ -114,8 +113,8 @@ export class Reader implements Flushable, LogListener {
     this.flush();
   }
 
-  /** The number of requests ahead has changed. */
-  onAheadChange(): void {
+  /** What holds until the log grows has changed. */
+  onNewsChange(): void {
     this.#pace.soon(this);
   }
 
@@ -137,10 +136,18 @@ export class Reader implements Flushable, LogListener {
     return Math.min(MAX_FRAME_UNITS, this.#acked + this.#window - this.#sent);
   }
 
-  #tellAhead(): void {
-    const { ahead } = this.#source;
-    if (ahead === undefined || ahead === this.#toldAhead || !this.#sink.writable(this)) return;
-    this.#toldAhead = ahead;
-    this.#sink.sendAhead(ahead);
+  #tellNews(): void {
+    const { news } = this.#source;
+    if (news === undefined || isSame(news, this.#toldNews) || !this.#sink.writable(this)) return;
+    this.#toldNews = news;
+    this.#sink.sendNews(news);
   }
+}
+
+/** A stream that is in no queue has no request before it. */
+const NOT_QUEUED: NewsEntry = { type: 'queued', ahead: 0 };
+
+function isSame(a: NewsEntry, b: NewsEntry = NOT_QUEUED): boolean {
+  if (a.type === 'queued' && b.type === 'queued') return a.ahead === b.ahead;
+  return a.type === b.type;
 }

@@ -55,16 +55,19 @@ export class StreamRegistry {
   readonly #pace = new Pace();
   readonly #byPrincipal = new Map<string, Owner>();
   readonly #finished = new Map<Stream, NodeJS.Timeout>();
+  readonly #watchers = new Map<string, Set<(stream: Stream) => void>>();
   readonly #singleFlight = new SingleFlight();
   readonly #budget = createMemoryBudget();
   readonly #eviction: Eviction;
   readonly #streamListener = {
     onDetachedChange: (stream: Stream): void =>
       this.#ownedOf(stream)?.generation.updatePreemption(),
+    onStatusChange: (stream: Stream): void => this.#notify(stream),
     onAbandoned: (stream: Stream): void => this.cancel(stream),
   };
   readonly #generationListener: GenerationListener = {
     onGrowth: (generation) => this.#eviction.makeRoomFor(generation),
+    onStatusChange: (stream) => this.#notify(stream),
     onPreempt: (stream) => this.cancel(stream),
     mayRestart: (generation, failure) => this.#mayRestart(generation, failure),
   };
@@ -115,7 +118,7 @@ export class StreamRegistry {
     const generation = shared ?? new Generation(requestBytes, this.#generationListener);
     const log = createLogView(generation.log);
     const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener);
-    stream.setAhead(generation.ahead);
+    stream.setNews(generation.news);
     this.#ownerOf(principal).streams.set(id, { stream, generation, fingerprint });
     generation.streams.add(stream);
     generation.updatePreemption();
@@ -124,6 +127,7 @@ export class StreamRegistry {
       this.#singleFlight.add(request, fingerprint, generation);
       void this.#run(generation, request, fingerprint);
     }
+    this.#notify(stream);
     return stream;
   }
 
@@ -149,6 +153,20 @@ export class StreamRegistry {
    */
   cancel(stream: Stream): void {
     this.#end(stream, CANCELLED);
+  }
+
+  /**
+   * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
+   * it has ended. @returns a function that ends this.
+   */
+  watch(principal: string, listener: (stream: Stream) => void): () => void {
+    const listeners = this.#watchers.get(principal) ?? new Set();
+    this.#watchers.set(principal, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.#watchers.get(principal) === listeners)
+        this.#watchers.delete(principal);
+    };
   }
 
   /** The principal's streams that have not ended, oldest first. */
@@ -234,6 +252,11 @@ export class StreamRegistry {
     const { finishedRetentionMs } = this.#limits;
     const timer = setTimeout(() => this.#forget(stream), finishedRetentionMs).unref();
     this.#finished.set(stream, timer);
+    this.#notify(stream);
+  }
+
+  #notify(stream: Stream): void {
+    for (const listener of this.#watchers.get(stream.principal) ?? []) listener(stream);
   }
 
   #forget(stream: Stream, reason?: ErrorEntry): void {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { StreamStatus } from '@rivulet/protocol';
-import type { ErrorEntry } from '../entry.js';
+import type { ErrorEntry, NewsEntry } from '../entry.js';
 import type { Log } from './log.js';
 import type { Pace } from './pace.js';
 import { Reader, type ReaderOptions, type Sink, type Source } from './reader.js';
@@ -34,6 +34,8 @@ export interface Subscription {
 export interface StreamListener {
   /** `isDetached` has changed. */
   onDetachedChange(stream: Stream): void;
+  /** `status` may have changed. */
+  onStatusChange(stream: Stream): void;
   /** No reader is left, and the time in which one could come back is over. */
   onAbandoned(stream: Stream): void;
 }
@@ -56,7 +58,7 @@ export class Stream implements StreamIdentity, Source {
   #lostUntil: Map<string | symbol, number> | undefined;
   #detachedUntil = 0;
   #isDetached = false;
-  #ahead: number | undefined;
+  #news: NewsEntry | undefined;
   #timer: NodeJS.Timeout | undefined;
   #detaching: NodeJS.Immediate | undefined;
 
@@ -79,7 +81,8 @@ export class Stream implements StreamIdentity, Source {
 
   get status(): StreamStatus {
     if (this.log.done) return 'ended';
-    if (this.#ahead !== undefined && this.#ahead > 0) return 'queued';
+    if (this.#news?.type === 'loading') return 'loading';
+    if (this.#news !== undefined && this.#news.ahead > 0) return 'queued';
     return this.log.head === 0 ? 'waiting' : 'streaming';
   }
 
@@ -97,15 +100,16 @@ export class Stream implements StreamIdentity, Source {
     return this.#isDetached;
   }
 
-  /** The number of requests ahead in a queue, 0 once the stream has left it; undefined if it was in none. */
-  get ahead(): number | undefined {
-    return this.#ahead;
+  /** What holds until the log grows. */
+  get news(): NewsEntry | undefined {
+    return this.#news;
   }
 
-  setAhead(ahead: number | undefined): void {
-    if (ahead === this.#ahead) return;
-    this.#ahead = ahead;
-    for (const { reader } of this.#subscriptions) reader.onAheadChange();
+  setNews(news: NewsEntry | undefined): void {
+    if (news === this.#news) return;
+    this.#news = news;
+    for (const { reader } of this.#subscriptions) reader.onNewsChange();
+    this.#listener.onStatusChange(this);
   }
 
   read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Subscription {

@@ -13,6 +13,8 @@ export interface AnswerOptions {
   signal: AbortSignal | undefined;
   /** True if the sink is given the model's thoughts. */
   thoughts: boolean;
+  /** Earlier messages that the caller left out of the context. */
+  omittedByCaller: number;
   /** UTF-16 units of the longest answer, its tools included. */
   maxUnits: number;
   logger: Logger;
@@ -63,6 +65,7 @@ export class Answer implements AnswerSink {
     return this.#length;
   }
 
+  /** The oldest messages of the context that the provider left out. */
   get omittedMessages(): number {
     return this.#omittedMessages;
   }
@@ -94,6 +97,7 @@ export class Answer implements AnswerSink {
 
   loaded(ms: number): void {
     this.#loadMs = (this.#loadMs ?? 0) + ms;
+    this.queued(0);
   }
 
   fallback(from: ModelName, to: ModelName, error: StreamError): void {
@@ -199,6 +203,7 @@ export class Answer implements AnswerSink {
     const totalMs = this.#elapsedMs();
     const source = this.#source();
     const attributes = { outcome, source };
+    const omittedMessages = this.#allOmitted();
     metrics.active.add(-1);
     metrics.latencyMs.record(totalMs, attributes);
     metrics.responseLength.record(this.#length, attributes);
@@ -211,9 +216,9 @@ export class Answer implements AnswerSink {
       totalMs,
       length: this.#length,
       ...(this.usedTools && { toolCalls: this.#toolCalls }),
-      ...(this.#omittedMessages > 0 && { omittedMessages: this.#omittedMessages }),
+      ...(omittedMessages > 0 && { omittedMessages }),
     };
-    if (this.#omittedMessages > 0) metrics.omittedMessages.add(this.#omittedMessages);
+    if (omittedMessages > 0) metrics.omittedMessages.add(omittedMessages);
     if (source === 'cache') {
       metrics.cacheHit.add(1);
       logger.info({ event: 'LLM_STREAM_CACHE_HIT', ...fields });
@@ -233,6 +238,7 @@ export class Answer implements AnswerSink {
     this.#lastText = '';
     this.#unhashed = '';
     this.#hash = undefined;
+    const omittedMessages = this.#allOmitted();
     this.#start = {
       type: 'start',
       attempt: (this.#start?.attempt ?? 0) + 1,
@@ -240,7 +246,7 @@ export class Answer implements AnswerSink {
       provider: name,
       model,
       ...(failure && { reason: failure.message, reasonCode: failure.code }),
-      ...(this.#omittedMessages > 0 && { omittedMessages: this.#omittedMessages }),
+      ...(omittedMessages > 0 && { omittedMessages }),
     };
     void this.#options.sink.write(this.#start);
   }
@@ -263,6 +269,10 @@ export class Answer implements AnswerSink {
     this.#hash.update(text.slice(0, end));
     this.#unhashed = text.slice(end);
     return this.#hash;
+  }
+
+  #allOmitted(): number {
+    return this.#options.omittedByCaller + this.#omittedMessages;
   }
 
   #noteFirstChunk(): void {

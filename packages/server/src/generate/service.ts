@@ -157,7 +157,16 @@ export class LlmService {
     const { cache: mode = 'default' } = request.options ?? {};
     const scope = this.cacheScope ?? defaultCacheScope;
     const maxUnits = this.#limits.maxResponseUnits;
-    const answer = new Answer({ sink, signal, thoughts, maxUnits, logger, metrics });
+    const { omittedMessages: omittedByCaller = 0 } = request;
+    const answer = new Answer({
+      sink,
+      signal,
+      thoughts,
+      omittedByCaller,
+      maxUnits,
+      logger,
+      metrics,
+    });
     try {
       const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;

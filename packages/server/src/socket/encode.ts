@@ -4,10 +4,12 @@ import {
   type ShortChunk,
   type StreamError,
   type LogMessage,
+  type StreamLoadingMessage,
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
 import type { Frame } from '../deliver/log.js';
+import type { NewsEntry } from '../entry.js';
 import type { Stream } from '../deliver/stream.js';
 
 /** The stream a message is about, as each message names it. */
@@ -22,8 +24,15 @@ export type Encoded = [event: LogMessage['type'], message: LogMessage];
 export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
   switch (entry.type) {
     case 'start': {
-      const { attempt, source, provider, model, reason } = entry;
-      const message = { attempt, source, provider, model, ...(reason && { reason }) };
+      const { attempt, source, provider, model, reason, omittedMessages: omitted } = entry;
+      const message = {
+        attempt,
+        source,
+        provider,
+        model,
+        ...(reason && { reason }),
+        ...(omitted && { omitted_messages: omitted }),
+      };
       return [EVENT.start, { type: EVENT.start, ...envelope, offset, ...message }];
     }
     case 'text':
@@ -65,8 +74,13 @@ export function encode({ offset, entry }: Frame, envelope: Envelope): Encoded {
   }
 }
 
-export function encodeAhead(ahead: number, envelope: Envelope): StreamQueuedMessage {
-  return { type: EVENT.queued, ...envelope, ahead };
+export function encodeNews(
+  news: NewsEntry,
+  envelope: Envelope,
+): StreamQueuedMessage | StreamLoadingMessage {
+  if (news.type === 'queued') return { type: EVENT.queued, ...envelope, ahead: news.ahead };
+  const { provider, model } = news;
+  return { type: EVENT.loading, ...envelope, provider, model };
 }
 
 export function envelopeOf({ id, sessionId }: Stream): Envelope {

@@ -18,9 +18,9 @@ import {
 } from '@rivulet/protocol/schema';
 import type { Stream } from '../deliver/stream.js';
 import type { StreamRegistry } from '../deliver/stream-registry.js';
-import { envelopeOf } from './encode.js';
 import { parse } from './parse.js';
 import type { Requester, RateLimits } from './rate-limits.js';
+import { StreamWatch, summaryOf } from './stream-watch.js';
 import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 
 /** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
@@ -29,6 +29,7 @@ export class Requests {
   readonly #streams: StreamRegistry;
   readonly #subscriptions: Subscriptions;
   readonly #limits: RateLimits;
+  #watch: StreamWatch | undefined;
 
   constructor(
     requester: Requester,
@@ -48,12 +49,13 @@ export class Requests {
     refuseDrafts(message);
     const { principal } = this.#requester;
     const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
-    const { query, intent, context, options, window } = message;
+    const { query, intent, context, options, omitted_messages: omittedMessages, window } = message;
     const request = {
       query,
       ...(intent && { intent }),
       ...(context && { context }),
       ...(options && { options }),
+      ...(omittedMessages && { omittedMessages }),
       principal,
     };
     const identity = { principal, id, sessionId, query: flatSlice(query, LIMITS.listedQueryUnits) };
@@ -106,14 +108,18 @@ export class Requests {
   }
 
   list(raw: unknown): StreamListReply {
-    parse(listSchema, raw ?? {});
-    const summaries = this.#streams.running(this.#requester.principal).map((stream) => ({
-      ...envelopeOf(stream),
-      query: stream.query,
-      status: stream.status,
-      offset: stream.log.head,
-    }));
-    return { ok: true, streams: summaries };
+    const { watch } = parse(listSchema, raw ?? {});
+    const { principal } = this.#requester;
+    if (watch === true)
+      this.#watch ??= new StreamWatch(this.#streams, principal, this.#subscriptions.outbox);
+    if (watch === false) this.disconnect();
+    return { ok: true, streams: this.#streams.running(principal).map(summaryOf) };
+  }
+
+  /** Nothing more is watched. */
+  disconnect(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
   }
 
   #find(id: string): Stream {

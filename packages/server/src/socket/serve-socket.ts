@@ -28,7 +28,7 @@ const REQUESTS = {
   detach: EVENT.detach,
   toolReply: EVENT.toolReply,
   list: EVENT.list,
-} as const satisfies Partial<Record<keyof Requests, string>>;
+} as const satisfies Partial<Record<Exclude<keyof Requests, 'disconnect'>, string>>;
 const REQUEST_NAMES = Object.keys(REQUESTS) as RequestName[];
 
 interface Served {
@@ -109,6 +109,7 @@ class SocketRequests {
     const { account, returns, principal } = this.#admission;
     account.leave();
     this.#inTurn(() => {
+      this.#requests.disconnect();
       this.#subscriptions.disconnect();
       if (!returns) this.#served.streams.forgetPrincipal(principal);
     });

@@ -9,8 +9,8 @@ import type { Frame } from '../deliver/log.js';
 import type { Flushable } from '../deliver/pace.js';
 import type { Sink } from '../deliver/reader.js';
 import type { Leaving, Stream, Subscription } from '../deliver/stream.js';
-import { type ErrorEntry, isTerminal } from '../entry.js';
-import { encode, encodeAhead, envelopeOf } from './encode.js';
+import { type ErrorEntry, isTerminal, type NewsEntry } from '../entry.js';
+import { encode, encodeNews, envelopeOf } from './encode.js';
 import { Outbox } from './outbox.js';
 
 /** Where a reader begins, its window (undefined for a plain reader), and its own name. */
@@ -114,9 +114,9 @@ abstract class SocketSink implements Sink {
     return this.subscriptions.outbox.writable(reader);
   }
 
-  sendAhead(ahead: number): void {
-    const message = encodeAhead(ahead, envelopeOf(this.stream));
-    this.subscriptions.outbox.emit(EVENT.queued, message);
+  sendNews(news: NewsEntry): void {
+    const message = encodeNews(news, envelopeOf(this.stream));
+    this.subscriptions.outbox.emit(message.type, message);
   }
 
   drop(offset: number, reason: ErrorEntry = DROPPED): void {

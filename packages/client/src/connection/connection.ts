@@ -55,9 +55,16 @@ type Reply = StreamReply | ErrorReply;
 type Timer = ReturnType<typeof setTimeout>;
 type ConnectionOptions = Pick<ClientOptions, 'url' | 'path' | 'auth' | 'browserId' | 'idleCloseMs'>;
 
+interface NoSocket {
+  socket?: undefined;
+  session?: undefined;
+  watchdog?: undefined;
+  timer?: undefined;
+}
+
 /** A state owns its timers and its socket: `enter()` ends them with the state. */
 type State =
-  | { status: 'idle' }
+  | (NoSocket & { status: 'idle' })
   | {
       status: 'trying';
       socket: Socket;
@@ -65,6 +72,7 @@ type State =
       transport: SocketOptions['transport'];
       /** Ends an attempt that the server does not answer. */
       timer: Timer;
+      watchdog?: undefined;
     }
   | {
       status: 'connected';
@@ -75,18 +83,18 @@ type State =
       /** Closes a socket that nothing needs. */
       timer: Timer | undefined;
     }
-  | {
+  | (Omit<NoSocket, 'timer'> & {
       status: 'waiting';
       /** Begins the next attempt. */
       timer: Timer;
       /** True if the server asked for the delay: a question does not cut it short. */
       isRequired: boolean;
-    }
+    })
   /** Until something new is asked. */
-  | { status: 'refused' }
+  | (NoSocket & { status: 'refused' })
   /** The client is closed, and the server is told what it left. */
-  | { status: 'closing'; socket: Socket; session: Session; timer: Timer }
-  | { status: 'closed' };
+  | { status: 'closing'; socket: Socket; session: Session; timer: Timer; watchdog?: undefined }
+  | (NoSocket & { status: 'closed' });
 
 interface Errand {
   event: typeof EVENT.cancel | typeof EVENT.detach;
@@ -106,16 +114,12 @@ const MOVE_ON_MS = 500;
 const CLOSE_MS = 1_000;
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
-const IDLE: ConnectionState = Object.freeze({ status: 'idle' });
-const CONNECTING: ConnectionState = Object.freeze({ status: 'connecting' });
-const CONNECTED: ConnectionState = Object.freeze({ status: 'connected' });
 const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
-const CLOSED: ConnectionState = Object.freeze({ status: 'closed' });
 
 export function createConnection(options: ConnectionOptions): Connection {
   const { url, path, auth, browserId = storedBrowserId, idleCloseMs } = options;
   const latest = createLatest<ConnectionState>();
-  latest.next(IDLE);
+  show({ status: 'idle' });
   const links = new Map<string, Link>();
   const errands = new Set<Errand>();
   let state: State = { status: 'idle' };
@@ -134,27 +138,28 @@ export function createConnection(options: ConnectionOptions): Connection {
   let ownId: string | undefined;
   let onChanged: ((stream: StreamSummary) => void) | undefined;
 
+  function show(next: ConnectionState): void {
+    latest.next(Object.freeze(next));
+  }
+
   function enter(next: State): void {
     const previous = state;
     state = next;
-    if ('timer' in previous) clearTimeout(previous.timer);
-    if ('watchdog' in previous) previous.watchdog.watch(false);
-    if ('socket' in previous && stateOf(previous.socket) === undefined) {
-      closeSocket(previous.socket);
-    }
+    clearTimeout(previous.timer);
+    previous.watchdog?.watch(false);
+    if (previous.socket && !stateOf(previous.socket)) closeSocket(previous.socket);
   }
 
   /** The state of which `socket` is the socket, unless that is over. */
   function stateOf(socket: Socket): Extract<State, { socket: Socket }> | undefined {
-    return 'socket' in state && state.socket === socket ? state : undefined;
+    return state.socket === socket ? state : undefined;
   }
 
   /** Connects at once, unless the server asked for a delay. */
   function connect(): void {
     stopListening ??= onWake(awake);
-    const { status } = state;
     const waits = state.status === 'waiting' && !state.isRequired;
-    if (status === 'idle' || status === 'refused' || waits) attempt();
+    if (waits || state.status === 'idle' || state.status === 'refused') attempt();
   }
 
   function attempt(transport: SocketOptions['transport'] = needsPolling ? 'polling' : 'websocket') {
@@ -165,11 +170,12 @@ export function createConnection(options: ConnectionOptions): Connection {
       { url, path, transport, auth: (send) => void handshake(socket, send) },
       lost,
     );
-    const isWebSocket = transport === 'websocket';
-    const timer = setTimeout(lost, isWebSocket ? WEBSOCKET_TIMEOUT_MS : CONNECT_TIMEOUT_MS, socket);
+    const timeoutMs = transport === 'websocket' ? WEBSOCKET_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
+    const timer = setTimeout(lost, timeoutMs, socket);
+    const isNews = state.status !== 'trying' && outage === undefined;
     enter({ status: 'trying', socket, session: createSession(), transport, timer });
     listenTo(socket);
-    if (outage === undefined) latest.next(CONNECTING);
+    if (isNews) show({ status: 'connecting' });
   }
 
   function listenTo(socket: Socket): void {
@@ -271,7 +277,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     enter({ status: 'connected', socket, session, since: Date.now(), watchdog, timer: undefined });
     refusals = 0;
     outage = undefined;
-    latest.next(CONNECTED);
+    show({ status: 'connected' });
     for (const errand of errands) run(errand);
     for (const link of links.values()) if (!session.has(link)) read(link);
     needsChanged();
@@ -310,9 +316,18 @@ export function createConnection(options: ConnectionOptions): Connection {
   function retryIn(delayMs: number, isRequired: boolean): void {
     if (idleCloseMs !== undefined && !isNeeded()) return becomeIdle();
     enter({ status: 'waiting', timer: setTimeout(attempt, delayMs), isRequired });
-    const attempts = outage?.attempts ?? 0;
-    const unreachable = { reason: 'unreachable', url: url ?? location.origin, attempts } as const;
-    latest.next(isOffline() ? OFFLINE : Object.freeze({ status: 'reconnecting', ...unreachable }));
+    // Node.js and React Native have no `navigator.onLine`.
+    const { navigator } = globalThis as { navigator?: { onLine?: boolean } };
+    if (navigator?.onLine === false) latest.next(OFFLINE);
+    else {
+      const attempts = outage?.attempts ?? 0;
+      show({
+        status: 'reconnecting',
+        reason: 'unreachable',
+        url: url ?? location.origin,
+        attempts,
+      });
+    }
     for (const link of links.values()) link.disconnected();
   }
 
@@ -323,14 +338,14 @@ export function createConnection(options: ConnectionOptions): Connection {
     outage = undefined;
     const { code, message, retryable, retry_after_ms: retryAfterMs } = error;
     const reason = new StreamError(code, message, { retryable, retryAfterMs });
-    latest.next(Object.freeze({ status: 'refused', error: reason }));
+    show({ status: 'refused', error: reason });
     for (const link of links.values()) link.refused(error);
   }
 
   function becomeIdle(): void {
     enter({ status: 'idle' });
     outage = undefined;
-    latest.next(IDLE);
+    show({ status: 'idle' });
   }
 
   /** The page may have been suspended, or the network is back. */
@@ -417,7 +432,7 @@ export function createConnection(options: ConnectionOptions): Connection {
 
   function leave(link: Link): void {
     if (links.get(link.id) === link) links.delete(link.id);
-    if ('session' in state) state.session.remove(link);
+    state.session?.remove(link);
     needsChanged();
     moveOn();
   }
@@ -475,7 +490,7 @@ export function createConnection(options: ConnectionOptions): Connection {
         enter({ status: 'closing', socket, session, timer });
       } else enter({ status: 'closed' });
       stopListening?.();
-      latest.next(CLOSED);
+      show({ status: 'closed' });
       latest.complete();
       for (const link of links.values()) link.closed();
       links.clear();
@@ -488,8 +503,7 @@ type ConnectError = Error & { data?: WireError; description?: unknown };
 
 const NO_URL: WireError = {
   code: 'bad_request',
-  message:
-    'unable to connect: the page was not loaded by HTTP, so createClient needs the option `url`',
+  message: 'unable to connect: no page was loaded by HTTP; give createClient the option `url`',
   retryable: false,
 };
 
@@ -503,10 +517,4 @@ function hasOrigin(url: string | undefined): boolean {
 /** A server that is overloaded answers so; a proxy whose server is away answers with 5xx. */
 function isClientError(status: unknown): boolean {
   return typeof status === 'number' && status >= 400 && status < 500;
-}
-
-/** Node.js and React Native have no `navigator.onLine`. */
-function isOffline(): boolean {
-  const { navigator } = globalThis as { navigator?: { onLine?: boolean } };
-  return navigator?.onLine === false;
 }

@@ -48,9 +48,6 @@ export async function runProcess(
     logger = createLogger(settings.logLevel);
     logger.info({ event: 'SERVER_STARTING', pid: process.pid, node: process.version });
     const started = await start({ env, settings, logger });
-    console.log(started.line);
-    const { url, providers } = started;
-    logger.info({ event: 'SERVER_READY', url, providers });
     let closing = false;
     const end = (signal: NodeJS.Signals, first: () => Promise<void>): void => {
       if (closing) exit(1, `a second signal, ${signal}`);
@@ -67,6 +64,10 @@ export async function runProcess(
       }
       end('SIGTERM', () => started.drain());
     });
+    // Who reads this may send a signal at once.
+    const { line, url, providers } = started;
+    console.log(line);
+    logger.info({ event: 'SERVER_READY', url, providers });
   } catch (error) {
     console.error(`rivulet: unable to start:${explain(error)}`);
     if (error instanceof ConfigError) exit(CONFIG_EXIT_CODE, 'configuration');

@@ -43,8 +43,12 @@ describe('StreamListRequest', () => {
     await two.inbox.ended(second);
     expect(await one.list()).toEqual([]);
   });
+});
 
-  it('with `watch` tells each change of a status, until it is told not to', async ({ player }) => {
+describe('StreamChangedMessage', () => {
+  it('tells each change of a status to who watches, until it is told not to', async ({
+    player,
+  }) => {
     const gate = player.gate();
     const auth = { browser_id: newId() };
     const [watcher, asker] = [await connect({ auth }), await connect({ auth })];

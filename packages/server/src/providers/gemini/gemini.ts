@@ -72,6 +72,7 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
   return {
     name: 'gemini',
     model,
+    withModel: (other) => gemini({ apiKey, model: other, baseUrl }),
     stream: (prompt, signal) => streamAnswer(api, prompt, signal),
   };
 }

@@ -147,7 +147,7 @@ describe('the count of a generation that two principals share', () => {
   it('is once for each of them, and once in total', () => {
     const budget = createMemoryBudget();
     const listener = { onGrowth() {}, onPreempt() {}, mayRestart: () => true };
-    const generation = new Generation(1_000, listener);
+    const generation = new Generation({ query: 'q' }, 1_000, listener);
     budget.hold(generation, 'a');
     budget.hold(generation, 'a');
     budget.hold(generation, 'b');

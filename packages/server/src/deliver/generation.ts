@@ -1,5 +1,6 @@
 import type { StreamError } from '@rivulet/protocol';
 import type { EntrySink, StreamedEntry } from '../entry.js';
+import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
@@ -14,6 +15,8 @@ export type Generate = (
     preemption: Preemption;
     /** Called before an answer that was shown begins again. @returns false if it ends instead. */
     mayRestart(failure: StreamError): boolean;
+    /** The changes of `prepare`; undefined if there is no such hook. */
+    prepared: PreparedRequest | undefined;
   },
 ) => Promise<void>;
 
@@ -22,8 +25,12 @@ export class Generation implements EntrySink, Preemption {
   readonly log: Log = createLog();
   /** Streams that it still matters to; the last one to be cancelled ends it. */
   readonly streams: Set<Stream> = new Set();
-  /** A request is held for as long as it is being answered. */
-  readonly requestBytes: number;
+  /** What is to be answered, for as long as it is being answered. */
+  request: GenerateRequest | undefined;
+  /** Bytes of the request and of what was added to it. */
+  requestBytes: number;
+  /** By which identical requests find it; undefined if it is not shared. */
+  fingerprint: string | undefined;
   readonly #listener: GenerationListener;
   readonly #controller = new AbortController();
   #isAborted = false;
@@ -33,7 +40,8 @@ export class Generation implements EntrySink, Preemption {
   #isPreemptible = false;
   #preemptionListeners: Set<() => void> | undefined;
 
-  constructor(requestBytes: number, listener: GenerationListener) {
+  constructor(request: GenerateRequest, requestBytes: number, listener: GenerationListener) {
+    this.request = request;
     this.requestBytes = requestBytes;
     this.#bytes = this.log.bytes;
     this.#listener = listener;
@@ -49,10 +57,20 @@ export class Generation implements EntrySink, Preemption {
     return this.#isPreemptible;
   }
 
+  /** Aborts when no stream is left. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
   /** Runs `generate` until the log has an end or `abort` is called. */
-  async run(generate: Generate, request: GenerateRequest): Promise<void> {
+  async run(
+    generate: Generate,
+    request: GenerateRequest,
+    prepared: PreparedRequest | undefined,
+  ): Promise<void> {
     try {
       await generate(request, this, {
+        prepared,
         signal: this.#controller.signal,
         preemption: this,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),

@@ -26,7 +26,10 @@ export function buildPrompt(
   const { query, intent, context = [], options = {} } = request;
   const { options: own = {} } = prepared;
   const seed = own.seed ?? options.seed;
-  const history = [...(prepared.context ?? []), ...context].map(({ role, content }) => ({ role, text: content }));
+  const history = [...(prepared.context ?? []), ...context].map(({ role, content }) => ({
+    role,
+    text: content,
+  }));
   return {
     system: prepared.system ?? defaults.systemPrompt,
     messages: [

@@ -6,7 +6,6 @@ import type { Log } from './log.js';
 
 interface Report {
   readonly principal: string;
-  readonly bytes: number;
   readonly settled: Promise<void>;
 }
 
@@ -36,13 +35,13 @@ export class EndReports {
     const { text, tools } = ended;
     const units = text.length + (tools.length > 0 ? JSON.stringify(tools).length : 0);
     const bytes = REPORT_BYTES + BYTES_PER_UNIT * units + requestBytes;
-    const settled = this.#call(ended).then(() => {
+    this.#bytes += bytes;
+    const settled = this.#call(ended).finally(() => {
       this.#reports.delete(report);
       this.#bytes -= bytes;
     });
-    const report: Report = { principal, bytes, settled };
+    const report: Report = { principal, settled };
     this.#reports.add(report);
-    this.#bytes += bytes;
   }
 
   /** Resolves when the calls have returned that are under way now: all, or those for one principal. */

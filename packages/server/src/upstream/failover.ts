@@ -145,7 +145,7 @@ export function createFailover(
     const { provider, deadlines, concurrency = Infinity, retries = false } = config;
     const { name } = provider;
     const queue = sharedQueue ?? createQueue({ name, concurrency, maxQueued });
-    const others = new LRUCache<string, Upstream>({ max: MAX_MODELS });
+    const otherModels = new LRUCache<string, Upstream>({ max: MAX_MODELS });
     const upstream: Upstream = {
       provider,
       deadlines: { ...DEFAULT_DEADLINES, ...deadlines },
@@ -162,10 +162,10 @@ export function createFailover(
       refusal: undefined,
       withModel(model) {
         if (provider.withModel === undefined || model === provider.model) return upstream;
-        const known = others.get(model);
+        const known = otherModels.get(model);
         if (known !== undefined) return known;
         const other = upstreamOf({ ...config, provider: provider.withModel(model) }, queue);
-        others.set(model, other);
+        otherModels.set(model, other);
         return other;
       },
     };

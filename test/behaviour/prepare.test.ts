@@ -394,27 +394,29 @@ describe('streams of one question that prepare made', () => {
   });
 
   it.each<[string, Prepare]>([
-    ['another system prompt', ({ principal }) => ({ system: principal })],
-    ['another model', ({ principal }) => ({ models: { stage: principal } })],
+    ['another system prompt', ({ sessionId = '' }) => ({ system: sessionId })],
+    ['another model', ({ sessionId = '' }) => ({ models: { stage: sessionId } })],
     [
       'another context',
-      ({ principal }) => ({ context: [{ role: 'user', content: `I am ${principal}.` }] }),
+      ({ sessionId }) => ({ context: [{ role: 'user', content: `I am ${sessionId}.` }] }),
     ],
-    ['other options', ({ principal }) => ({ options: { seed: principal.length } })],
-    ['other tools', ({ principal }) => ({ tools: principal === 'ann' ? [] : ['read'] })],
+    ['other options', ({ sessionId = '' }) => ({ options: { seed: sessionId.length } })],
+    ['other tools', ({ sessionId }) => ({ tools: sessionId === 'ann' ? [] : ['read'] })],
   ])('different by %s share neither generation nor cached answer', async (_, prepare) => {
     const { provider, calls, nextCall } = stage();
     const withModel = (model: string) => ({ ...provider, model });
     const options = { ...shared, tools: [tool('read')], prepare };
     const { url } = await startServer({ ...provider, withModel }, options);
-    const answers = [answerTo(url, 'ann'), answerTo(url, 'robert')];
+    // Of one user, whose streams share a generation also where tools are offered.
+    const ask = (id: string, session: string) => answerTo(url, 'me', id, { session_id: session });
+    const answers = [ask('A', 'ann'), ask('B', 'robert')];
     for (const call of [await nextCall(), await nextCall()]) {
       call.say(`Answer ${calls.indexOf(call)}.`);
       call.finish();
     }
     const texts = (await Promise.all(answers)).map(({ text }) => text);
     expect(new Set(texts)).toEqual(new Set(['Answer 0.', 'Answer 1.']));
-    const again = await Promise.all([answerTo(url, 'ann', 'B'), answerTo(url, 'robert', 'B')]);
+    const again = await Promise.all([ask('C', 'ann'), ask('D', 'robert')]);
     expect(again.map(({ text }) => text)).toEqual(texts);
     expect(calls).toHaveLength(2);
   });

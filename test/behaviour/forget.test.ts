@@ -232,7 +232,11 @@ describe('a cache of the application', () => {
   }
 
   it('is told whose answer it keeps, and to forget it', async () => {
-    const cache = { get: () => undefined, set: vi.fn(), forget: vi.fn(async () => {}) };
+    const cache = {
+      get: () => undefined,
+      set: vi.fn<ResponseCache['set']>(),
+      forget: vi.fn<(principal: string) => void>(),
+    };
     const { rivulet } = await attached(cache);
     const [[, answer, principal]] = cache.set.mock.calls as [[string, object, string]];
     expect(answer).toMatchObject({ text: 'Hello.' });

@@ -347,7 +347,7 @@ describe('onEnd', () => {
 
   it('that hangs is given up and logged after 30 s', async () => {
     const { logger, logged } = keepingLogger();
-    const called = deferred<void>();
+    const called = deferred();
     const { server, nextCall } = await played({
       logger,
       onEnd() {
@@ -399,8 +399,8 @@ describe('onEnd', () => {
 
 describe('a drain', () => {
   it('waits for onEnd', async () => {
-    const returned = deferred<void>();
-    const called = deferred<void>();
+    const returned = deferred();
+    const called = deferred();
     const { server } = await scripted(HELLO, {
       onEnd() {
         called.resolve();

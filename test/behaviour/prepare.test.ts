@@ -105,7 +105,7 @@ describe('prepare', () => {
 
   it('takes all tools away, and a model that calls one all the same gets no result', async () => {
     const { provider, nextCall } = stage();
-    const read = { ...tool('read'), call: vi.fn() };
+    const read = { ...tool('read'), call: vi.fn<Tool['call']>() };
     const prepare = () => ({ tools: false }) as const;
     const { url } = await startServer(provider, { ...USERS, tools: [read], prepare });
     const answered = answerTo(url);
@@ -232,7 +232,7 @@ describe('prepare', () => {
       'failed',
     ],
     ['rejects', () => Promise.reject(new Error('the password is secret')), 'failed'],
-    ['throws what is no error', () => Promise.reject('secret' as never), 'failed'],
+    ['throws what is no error', () => Promise.reject('secret'), 'failed'],
     ['returns a misspelt field', () => ({ sytem: 'secret' }) as never, 'failed'],
     ['returns a wrong type', () => ({ options: { max_tokens: 'secret' } }) as never, 'failed'],
     [

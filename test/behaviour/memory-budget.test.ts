@@ -152,7 +152,7 @@ describe('the count of a generation that two principals share', () => {
       onPreempt() {},
       mayRestart: () => true,
     };
-    const generation = new Generation(1_000, 'request', listener);
+    const generation = new Generation({ query: 'q' }, 1_000, 'request', listener);
     budget.hold(generation, 'a');
     budget.hold(generation, 'a');
     budget.hold(generation, 'b');

@@ -3,8 +3,10 @@ import { StreamRegistry } from './deliver/stream-registry.js';
 import type { MeterProvider } from '@opentelemetry/api';
 import type { CacheScope } from './generate/cache.js';
 import type { LlmService } from './generate/service.js';
+import type { OnEnd, Prepare } from './hooks.js';
 import { createDeliveryMetrics, type DeliveryMetrics } from './observe/delivery-metrics.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
+import { userId } from './request.js';
 import { ConfigError, resolve } from './settings/resolve-settings.js';
 import { type Options, SOCKET_SETTINGS, type SocketSettings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
@@ -23,6 +25,10 @@ export interface AttachOptions extends Options<SocketSettings> {
   namespace?: string | undefined;
   /** Identifies the user of a connection; without it, each browser is a principal of its own. */
   authenticate?: Authenticate | undefined;
+  /** Chooses model, system prompt, context, tools and limits of each answer, or refuses it. */
+  prepare?: Prepare | undefined;
+  /** Called once for each stream that has ended, to keep a transcript or to bill its tokens. */
+  onEnd?: OnEnd | undefined;
   logger?: Logger | undefined;
   /** Receives the metrics of connections and streams; the process's global meter provider unless given. */
   meterProvider?: MeterProvider | undefined;
@@ -34,9 +40,22 @@ type SocketOptions = Omit<AttachOptions, keyof SocketSettings>;
 export interface AttachedRivulet {
   /**
    * Refuses new streams, and tells every reader to reconnect elsewhere once it has read its streams.
-   * Resolves when no stream is active; streams that still are after `drainMs` fail as retryable.
+   * Resolves when no stream is active and `onEnd` has returned for all of them; streams that still are
+   * after `drainMs` fail as retryable. Calls of `onEnd` have one second after that.
    */
   drain(drainMs: number): Promise<void>;
+  /**
+   * Removes what is kept of a user: streams that run (their readers get `cancelled`) and streams that have
+   * ended, cached answers that were generated for the user, and the counts of the rate limits. Later
+   * requests of the same user work as if they were the first. Open connections stay open.
+   *
+   * Resolves when all of that is removed and `onEnd` has returned for the streams of the user, after 30 s at
+   * the latest.
+   *
+   * @param principal as `authenticate` gave it, or as the hooks are given it.
+   * @throws {TypeError} a cache of the application's own has no `forget`; all else is removed.
+   */
+  forget(principal: string): Promise<void>;
   /** Ends every stream. The connections belong to the Socket.IO server. */
   close(): void;
 }
@@ -44,16 +63,19 @@ export interface AttachedRivulet {
 const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
   namespace: true,
   authenticate: true,
+  prepare: true,
+  onEnd: true,
   logger: true,
   meterProvider: true,
 };
 
 /**
  * Gives the answers: an `LlmService`, or an object with its `generateResponseStream`. A method
- * `writeResponse` is used instead where there is one, because it costs less for each token.
+ * `writeResponse` is used instead where there is one, because it costs less for each token. Both get the
+ * changes of `prepare` as `prepared` in their options.
  */
 export type ResponseSource = Pick<LlmService, 'generateResponseStream'> &
-  Partial<Pick<LlmService, 'writeResponse' | 'cacheScope' | 'hasTools'>>;
+  Partial<Pick<LlmService, 'writeResponse' | 'cacheScope' | 'hasTools' | 'forget'>>;
 
 /**
  * Adds Rivulet to an existing Socket.IO server. Reads no environment.
@@ -128,7 +150,7 @@ export function attach(
   io: SocketServer,
   llm: ResponseSource,
   { allowedOrigins, rateLimit, limits }: SocketSettings,
-  { namespace = '/', authenticate, logger }: SocketOptions & { logger: Logger },
+  { namespace = '/', authenticate, prepare, onEnd, logger }: SocketOptions & { logger: Logger },
   { ledger, refusals, observe }: Delivery,
 ): AttachedRivulet {
   const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
@@ -136,14 +158,16 @@ export function attach(
   const streams = new StreamRegistry(generateOf(llm, defaultCacheScope), limits, {
     // A tool runs for the principal that asked, so its result may be for that principal alone.
     isShared: cacheScope === 'shared' && !hasTools,
+    hooks: { prepare, onEnd, logger },
   });
   const checkOrigin = createOriginCheck(allowedOrigins);
   const guard = createGuard({ checkOrigin, authenticate, ledger, refusals });
+  const rateLimits = createRateLimits(rateLimit);
   const gateway = serveStreams(io.of(namespace), {
     streams,
     guard,
     ledger,
-    limits: createRateLimits(rateLimit),
+    limits: rateLimits,
     refusals,
     logger,
   });
@@ -158,6 +182,17 @@ export function attach(
       gateway.announceClosing(drainMs);
       await streams.drain(drainMs);
     },
+    async forget(principal) {
+      const id = authenticate === undefined ? principal : userId(principal);
+      // The application may have asked `llm` itself, too.
+      const ids = new Set([id, principal]);
+      const removed = await Promise.allSettled([
+        streams.forget(id),
+        ...[...ids].map(async (each) => llm.forget?.(each)),
+        rateLimits.forget(id),
+      ]);
+      for (const result of removed) if (result.status === 'rejected') throw result.reason;
+    },
     close() {
       endObserving();
       refusals.close();
@@ -170,10 +205,18 @@ function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generat
   const { writeResponse } = llm;
   if (writeResponse !== undefined) {
     // V8 gives each copy by spreading a hidden class of its own.
-    return (request, sink, { signal, preemption, mayRestart, requestId, connectionId }) => {
-      const ids = { requestId, connectionId };
-      const options = { signal, preemption, mayRestart, ...ids, defaultCacheScope };
-      return writeResponse.call(llm, request, sink, options);
+    return (request, sink, options) => {
+      const { signal, preemption, mayRestart, prepared, requestId, connectionId } = options;
+      const passed = {
+        signal,
+        preemption,
+        mayRestart,
+        prepared,
+        requestId,
+        connectionId,
+        defaultCacheScope,
+      };
+      return writeResponse.call(llm, request, sink, passed);
     };
   }
   return async (request, sink, options) => {

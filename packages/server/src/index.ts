@@ -26,6 +26,15 @@ export {
   type ResponseCache,
   type ResponseCacheOptions,
 } from './generate/cache.js';
+export type {
+  EndedStream,
+  OnEnd,
+  Prepare,
+  PrepareContext,
+  PreparedRequest,
+  StreamQuestion,
+  UsedTool,
+} from './hooks.js';
 export type { Deadlines } from './upstream/provider-call.js';
 export type { PromptDefaults } from './generate/prompt.js';
 export { docs, type DocsOptions } from './providers/docs/docs.js';

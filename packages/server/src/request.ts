@@ -12,3 +12,15 @@ export interface GenerateRequest {
   /** Who asks. Absent is a principal of its own. */
   principal?: string;
 }
+
+const USER = 'user:';
+
+/** @returns the id of a user whom `authenticate` named. No browser and no connection has the same. */
+export function userId(name: string): string {
+  return USER + name;
+}
+
+/** @returns the name that `authenticate` gave a user. Any other id is returned unchanged. */
+export function principalName(id: string): string {
+  return id.startsWith(USER) ? id.slice(USER.length) : id;
+}

@@ -21,7 +21,10 @@ import type { ProviderStatus } from './upstream/failover.js';
 
 /** Every setting of the README's tables, and the options that no variable can give. */
 export interface ServerOptions
-  extends Options<Settings>, CoreOptions, Pick<AttachOptions, 'authenticate'> {
+  extends
+    Options<Settings>,
+    CoreOptions,
+    Pick<AttachOptions, 'authenticate' | 'prepare' | 'onEnd'> {
   /** Answers the HTTP requests that the server does not answer itself, such as those for a page. */
   page?: RequestListener | undefined;
   /** Answers `/metrics`, unless `metricsEnabled` is false. */
@@ -42,10 +45,12 @@ export interface RivuletServer {
   listen(port?: number): Promise<string>;
   /**
    * Refuses new streams, and tells every reader to reconnect elsewhere once it has read its streams.
-   * Resolves when no stream is active; streams that still are after `drainMs` (`drainSeconds` unless
-   * given) fail as retryable. Call it before `close()`, so that no reader loses an answer.
+   * Resolves when no stream is active and `onEnd` has returned for all of them; streams that still are
+   * after `drainMs` (`drainSeconds` unless given) fail as retryable. Call it before `close()`, so that no reader loses an answer.
    */
   drain(drainMs?: number): Promise<void>;
+  /** See `AttachedRivulet`. */
+  forget(principal: string): Promise<void>;
   /** Ends all streams and connections. */
   close(): Promise<void>;
 }
@@ -59,6 +64,8 @@ const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> 
   providers: true,
   tools: true,
   authenticate: true,
+  prepare: true,
+  onEnd: true,
   page: true,
   metrics: true,
   logger: true,
@@ -83,7 +90,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     if (!http.listening) return { status: 'unready', reason: 'the server is not listening' };
     return readinessOf(llm.providerStatus());
   };
-  const { page, authenticate } = options;
+  const { page, authenticate, prepare, onEnd } = options;
   const metrics = settings.metricsEnabled ? options.metrics : undefined;
   const http = createHttpServer(createHttpRoutes({ readiness, metrics, page }));
   const tcpSockets = new Set<Socket>();
@@ -98,7 +105,8 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const ledger = createLedger({ limits, addressOf, namespace: undefined, refusals });
   const checkOrigin = createOriginCheck(settings.allowedOrigins);
   const io = createSocketServer(http, checkOrigin, ledger, refusals, settings.socketPath);
-  const rivulet = attach(io, llm, settings, { authenticate, logger }, { ...delivery, ledger });
+  const socketOptions = { authenticate, prepare, onEnd, logger };
+  const rivulet = attach(io, llm, settings, socketOptions, { ...delivery, ledger });
 
   return {
     http,
@@ -109,6 +117,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       closing = true;
       return rivulet.drain(drainMs);
     },
+    forget: rivulet.forget,
     async close() {
       closing = true;
       rivulet.close();

@@ -1,5 +1,6 @@
 import { StreamError } from '@rivulet/protocol';
 import type { EntrySink, ErrorEntry, NewsEntry, StreamedEntry } from '../entry.js';
+import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { createLog, type Log } from './log.js';
@@ -18,6 +19,8 @@ export type Generate = (
     requestId: string;
     /** Names the connection that asked. */
     connectionId: string | undefined;
+    /** The changes of `prepare`; undefined if there is no such hook. */
+    prepared: PreparedRequest | undefined;
   },
 ) => Promise<void>;
 
@@ -26,8 +29,12 @@ export class Generation implements EntrySink, Preemption {
   readonly log: Log = createLog();
   /** Streams that it still matters to; the last one to be cancelled ends it. */
   readonly streams: Set<Stream> = new Set();
-  /** A request is held for as long as it is being answered. */
-  readonly requestBytes: number;
+  /** What is to be answered, for as long as it is being answered. */
+  request: GenerateRequest | undefined;
+  /** Bytes of the request and of what was added to it. */
+  requestBytes: number;
+  /** By which identical requests find it; undefined if it is not shared. */
+  fingerprint: string | undefined;
   /** Names the answer in the log: the id of the first stream. */
   readonly requestId: string;
   readonly #listener: GenerationListener;
@@ -39,7 +46,13 @@ export class Generation implements EntrySink, Preemption {
   #isPreemptible = false;
   #preemptionListeners: Set<() => void> | undefined;
 
-  constructor(requestBytes: number, requestId: string, listener: GenerationListener) {
+  constructor(
+    request: GenerateRequest,
+    requestBytes: number,
+    requestId: string,
+    listener: GenerationListener,
+  ) {
+    this.request = request;
     this.requestId = requestId;
     this.requestBytes = requestBytes;
     this.#bytes = this.log.bytes;
@@ -56,14 +69,21 @@ export class Generation implements EntrySink, Preemption {
     return this.#isPreemptible;
   }
 
+  /** Aborts when no stream is left. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
   /** Runs `generate` until the log has an end or `abort` is called. */
   async run(
     generate: Generate,
     request: GenerateRequest,
     connectionId: string | undefined,
+    prepared: PreparedRequest | undefined,
   ): Promise<void> {
     try {
       await generate(request, this, {
+        prepared,
         signal: this.#controller.signal,
         preemption: this,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),

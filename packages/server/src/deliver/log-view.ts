@@ -9,15 +9,20 @@ interface End {
 }
 
 /**
- * A view of another log, the source, until the view gets an end of its own. StreamRegistry that share one
+ * A view of another log, the source, until the view gets an end of its own. Streams that share one
  * generation share its text, and each of them can be cancelled separately. A view stores only its end.
  */
-export function createLogView(source: Log): Log {
-  return new LogView(source);
+export interface LogView extends Log {
+  /** Shows another log from now on. The log that it showed until now has to be empty. */
+  follow(source: Log): void;
 }
 
-class LogView implements Log {
-  readonly #source: Log;
+export function createLogView(source: Log): LogView {
+  return new View(source);
+}
+
+class View implements LogView {
+  #source: Log;
   #listeners: readonly LogListener[] = [];
   #end: End | undefined;
 
@@ -44,6 +49,15 @@ class LogView implements Log {
 
   get textLength(): number {
     return (this.#end ?? this.#source).textLength;
+  }
+
+  follow(source: Log): void {
+    for (const listener of this.#listeners) {
+      this.#source.removeListener(listener);
+      source.addListener(listener);
+    }
+    this.#source = source;
+    for (const listener of this.#listeners) listener.onAppend();
   }
 
   append(entry: Entry): boolean {

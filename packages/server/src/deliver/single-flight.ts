@@ -15,12 +15,16 @@ export class SingleFlight {
 
   /** Identical requests share `generation` from now on. */
   add(request: GenerateRequest, fingerprint: string, generation: Generation): void {
-    if (isShared(request)) this.#generations.set(fingerprint, generation);
+    if (!isShared(request)) return;
+    generation.fingerprint = fingerprint;
+    this.#generations.set(fingerprint, generation);
   }
 
   /** Later identical requests start a new generation. */
-  remove(fingerprint: string, generation: Generation): void {
-    if (this.#generations.get(fingerprint) === generation) this.#generations.delete(fingerprint);
+  remove(generation: Generation): void {
+    const { fingerprint } = generation;
+    if (fingerprint === undefined || this.#generations.get(fingerprint) !== generation) return;
+    this.#generations.delete(fingerprint);
   }
 }
 

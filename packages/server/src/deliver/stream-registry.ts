@@ -1,13 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { setInterval } from 'node:timers/promises';
+import { setInterval, setTimeout as wait } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
 import type { ErrorEntry } from '../entry.js';
-import type { GenerateRequest } from '../request.js';
+import type { PreparedRequest, StreamQuestion } from '../hooks.js';
+import { type GenerateRequest, principalName } from '../request.js';
+import { describeEnd, EndReports } from './end-reports.js';
 import { Eviction, type EvictionTarget, overloaded } from './eviction.js';
 import { type Generate, Generation, type GenerationListener } from './generation.js';
-import { createLogView } from './log-view.js';
+import { createLogView, type LogView } from './log-view.js';
 import { createMemoryBudget } from './memory-budget.js';
 import { Pace } from './pace.js';
+import { callPrepare, refusalEntry, type StreamHooks } from './prepare.js';
 import { fingerprintOf, SingleFlight } from './single-flight.js';
 import { type StreamTimeouts, Stream, type StreamIdentity } from './stream.js';
 
@@ -27,11 +30,18 @@ export interface RegistrySize {
   logBytes: number;
 }
 
+export interface StreamRegistryOptions {
+  /** True if identical requests of different principals share a generation, too. False unless given. */
+  isShared?: boolean;
+  hooks?: StreamHooks;
+}
+
 interface Owned {
   stream: Stream;
+  view: LogView;
   generation: Generation;
-  /** Of the request, by which a repeated start is known; the request itself goes with its end. */
-  fingerprint: string;
+  /** Of the request as the client sent it, by which a repeated start is known. */
+  readonly fingerprint: string;
 }
 
 /** The streams of one principal. */
@@ -51,6 +61,13 @@ const SHUT_DOWN: ErrorEntry = {
   code: 'interrupted',
   message: 'unable to finish the answer: the server is being shut down; ask again',
 };
+const FORGOTTEN: ErrorEntry = {
+  type: 'error',
+  code: 'cancelled',
+  message: 'unable to finish the answer: the data of this user was removed',
+};
+/** `onEnd` may hold this part of the memory budget. */
+const REPORTS_SHARE = 1 / 8;
 const DRAIN_CHECK_MS = 50;
 /** Gives readers time to receive the final entry. */
 const FINAL_ENTRY_MS = 1_000;
@@ -60,6 +77,8 @@ export class StreamRegistry {
   readonly #generate: Generate;
   readonly #limits: StreamLimits;
   readonly #isShared: boolean;
+  readonly #hooks: StreamHooks | undefined;
+  readonly #reports: EndReports | undefined;
   readonly #pace = new Pace();
   readonly #byPrincipal = new Map<string, Owner>();
   readonly #finished = new Map<Stream, NodeJS.Timeout>();
@@ -81,15 +100,16 @@ export class StreamRegistry {
   };
   #isDraining = false;
 
-  /** With `isShared`, identical requests of different principals share a generation, too. */
   constructor(
     generate: Generate,
     limits: StreamLimits,
-    { isShared = false }: { isShared?: boolean } = {},
+    { isShared = false, hooks }: StreamRegistryOptions = {},
   ) {
     this.#generate = generate;
     this.#limits = limits;
     this.#isShared = isShared;
+    this.#hooks = hooks;
+    this.#reports = hooks?.onEnd && new EndReports(hooks.onEnd, hooks.logger);
     const target: EvictionTarget = {
       finished: () => this.#finished.keys(),
       finishedOf: (principal) =>
@@ -103,7 +123,8 @@ export class StreamRegistry {
 
   /**
    * Starts a stream, or gives the one that this principal started with the same id and request. Identical
-   * requests at the same time share one generation, unless their cache mode says otherwise.
+   * requests at the same time share one generation, unless their cache mode says otherwise. With a
+   * `prepare` hook, they do so once it has prepared them, and only if it prepared them alike.
    *
    * @param connectionId names the connection that asks in the log.
    * @throws {StreamError} conflict, if the request differs; overloaded, past a bound.
@@ -125,20 +146,22 @@ export class StreamRegistry {
     const requestBytes = 2 * body.length;
     this.#admit(principal, requestBytes);
 
-    const shared = this.#singleFlight.find(request, fingerprint);
+    const isPrepared = this.#hooks?.prepare !== undefined;
+    const shared = isPrepared ? undefined : this.#singleFlight.find(request, fingerprint);
     const requestId = randomUUID();
-    const generation = shared ?? new Generation(requestBytes, requestId, this.#generationListener);
-    const log = createLogView(generation.log);
+    const generation =
+      shared ?? new Generation(request, requestBytes, requestId, this.#generationListener);
+    const view = createLogView(generation.log);
     const ids = { requestId, answerId: generation.requestId };
-    const stream = new Stream(identity, log, this.#limits, this.#pace, this.#streamListener, ids);
-    stream.setNews(generation.news);
-    this.#ownerOf(principal).streams.set(id, { stream, generation, fingerprint });
-    generation.streams.add(stream);
-    generation.updatePreemption();
-    this.#budget.hold(generation, principal);
-    if (shared === undefined) {
+    const stream = new Stream(identity, view, this.#limits, this.#pace, this.#streamListener, ids);
+    const owned: Owned = { stream, view, generation, fingerprint };
+    this.#ownerOf(principal).streams.set(id, owned);
+    this.#join(owned, generation);
+    if (shared === undefined && isPrepared) {
+      void this.#prepareAndRun(owned, request, body, connectionId);
+    } else if (shared === undefined) {
       this.#singleFlight.add(request, fingerprint, generation);
-      void this.#run(generation, request, fingerprint, connectionId);
+      void this.#run(generation, request, undefined, connectionId);
     }
     this.#notify(stream);
     return stream;
@@ -198,21 +221,38 @@ export class StreamRegistry {
 
   /** Ends and forgets the streams of a principal that cannot come back. */
   forgetPrincipal(principal: string): void {
-    for (const stream of this.#streamsOf(principal)) {
-      this.#end(stream, CANCELLED);
-      this.#forget(stream);
-    }
+    this.#dropAll(principal, CANCELLED);
   }
 
   /**
-   * Takes no new stream from now on, and resolves when all have ended and were read; after `drainMs`
-   * what still runs ends with `interrupted`.
+   * Ends and removes the streams of a principal, running and kept, at once.
+   *
+   * @returns a promise that resolves when the calls of `onEnd` for the principal have returned.
+   */
+  forget(principal: string): Promise<void> | undefined {
+    this.#dropAll(principal, FORGOTTEN);
+    return this.#reports?.settled(principal);
+  }
+
+  /**
+   * Takes no new stream from now on, and resolves when all have ended and were read, and `onEnd` has
+   * returned for all of them. After `drainMs` what still runs ends with `interrupted`; readers and calls of
+   * `onEnd` have one second after that.
    */
   async drain(drainMs: number): Promise<void> {
+    const until = performance.now() + drainMs;
     this.#isDraining = true;
     await this.#untilRead(drainMs);
-    for (const stream of this.#all()) this.#end(stream, SHUT_DOWN);
-    await this.#untilRead(FINAL_ENTRY_MS);
+    for (const stream of this.#all()) {
+      this.#end(stream, SHUT_DOWN);
+      // A generation may have ended in this turn of the event loop.
+      this.#finish(stream);
+    }
+    const remainingMs = Math.max(FINAL_ENTRY_MS, until - performance.now());
+    await Promise.all([
+      this.#untilRead(FINAL_ENTRY_MS),
+      Promise.race([this.#reports?.settled(), wait(remainingMs, undefined, { ref: false })]),
+    ]);
   }
 
   /** Ends every stream, and takes no new one. */
@@ -225,16 +265,62 @@ export class StreamRegistry {
     });
   }
 
+  /** The generation of `owned` has no other stream until it runs. */
+  async #prepareAndRun(
+    owned: Owned,
+    request: GenerateRequest,
+    body: string,
+    connectionId: string | undefined,
+  ): Promise<void> {
+    const { stream, generation } = owned;
+    let prepared: PreparedRequest;
+    try {
+      const question = questionOf(stream, request);
+      prepared = await callPrepare(this.#hooks!, question, generation.signal);
+    } catch (cause) {
+      return this.#end(stream, refusalEntry(cause));
+    }
+    if (stream.log.done) return;
+    const changes = JSON.stringify(prepared);
+    const fingerprint = fingerprintOf(`${body}\n${changes}`);
+    const running = this.#singleFlight.find(request, fingerprint);
+    // A plain reader has been told that the stream begins with the first attempt.
+    if (running !== undefined && (running.log.start?.attempt ?? 1) === 1) {
+      this.#leave(owned);
+      owned.generation = running;
+      owned.view.follow(running.log);
+      return this.#join(owned, running);
+    }
+    generation.requestBytes += 2 * changes.length;
+    this.#eviction.makeRoomFor(generation);
+    if (stream.log.done) return;
+    this.#singleFlight.add(request, fingerprint, generation);
+    await this.#run(generation, request, prepared, connectionId);
+  }
+
   async #run(
     generation: Generation,
     request: GenerateRequest,
-    fingerprint: string,
+    prepared: PreparedRequest | undefined,
     connectionId: string | undefined,
   ): Promise<void> {
-    await generation.run(this.#generate, request, connectionId);
+    await generation.run(this.#generate, request, connectionId, prepared);
     this.#budget.update(generation);
-    this.#singleFlight.remove(fingerprint, generation);
+    this.#singleFlight.remove(generation);
     for (const stream of generation.streams) this.#finish(stream);
+    generation.request = undefined;
+  }
+
+  #join({ stream }: Owned, generation: Generation): void {
+    generation.streams.add(stream);
+    generation.updatePreemption();
+    stream.setNews(generation.news);
+    this.#budget.hold(generation, stream.principal);
+  }
+
+  #leave({ stream, generation }: Owned): void {
+    generation.streams.delete(stream);
+    this.#budget.release(generation, stream.principal);
   }
 
   /**
@@ -258,6 +344,9 @@ export class StreamRegistry {
     if (running >= this.#limits.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }
+    if ((this.#reports?.bytes ?? 0) > this.#limits.maxLogBytes * REPORTS_SHARE) {
+      throw overloaded('the server is still storing earlier answers; try again soon');
+    }
     this.#eviction.admit(principal, requestBytes);
   }
 
@@ -265,16 +354,19 @@ export class StreamRegistry {
     const owned = this.#ownedOf(stream);
     const ended = stream.log.append(entry);
     if (!ended || owned === undefined) return;
-    const { generation, fingerprint } = owned;
+    const { generation } = owned;
     this.#finish(stream);
     generation.streams.delete(stream);
     if (generation.streams.size > 0) return generation.updatePreemption();
-    this.#singleFlight.remove(fingerprint, generation);
+    this.#singleFlight.remove(generation);
     generation.abort(entry);
   }
 
+  /** To be called when the log of the stream has its end. */
   #finish(stream: Stream): void {
-    if (this.#finished.has(stream) || this.#ownedOf(stream) === undefined) return;
+    const owned = this.#ownedOf(stream);
+    if (this.#finished.has(stream) || owned === undefined) return;
+    this.#report(owned);
     this.#ownerOf(stream.principal).finished += 1;
     const { finishedRetentionMs } = this.#limits;
     const timer = setTimeout(() => this.#forget(stream), finishedRetentionMs).unref();
@@ -286,7 +378,23 @@ export class StreamRegistry {
     for (const listener of this.#watchers.get(stream.principal) ?? []) listener(stream);
   }
 
+  #report({ stream, generation: { request, requestBytes } }: Owned): void {
+    if (this.#reports === undefined || request === undefined) return;
+    const totalMs = Math.round(performance.now() - stream.startedAt);
+    const ended = describeEnd(questionOf(stream, request), stream.log, totalMs);
+    this.#reports.add(ended, stream.principal, requestBytes);
+  }
+
+  #dropAll(principal: string, reason: ErrorEntry): void {
+    for (const stream of this.#streamsOf(principal)) {
+      this.#end(stream, reason);
+      this.#forget(stream, reason);
+    }
+  }
+
   #forget(stream: Stream, reason?: ErrorEntry): void {
+    // Its generation may have ended in this turn of the event loop.
+    if (stream.log.done) this.#finish(stream);
     const owned = this.#ownedOf(stream);
     clearTimeout(this.#finished.get(stream));
     const wasFinished = this.#finished.delete(stream);
@@ -339,6 +447,17 @@ export class StreamRegistry {
     if (isOver()) return;
     for await (const _ of setInterval(DRAIN_CHECK_MS)) if (isOver()) return;
   }
+}
+
+/** @returns the question, with a copy of the request. */
+function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
+  const { principal: _, ...asked } = structuredClone(request);
+  return {
+    principal: principalName(stream.principal),
+    streamId: stream.id,
+    ...(stream.sessionId !== undefined && { sessionId: stream.sessionId }),
+    request: asked,
+  };
 }
 
 function bytesOf({ generation: { log, requestBytes } }: Owned): number {

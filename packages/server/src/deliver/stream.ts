@@ -56,6 +56,7 @@ export class Stream implements StreamIdentity, Source {
   readonly log: Log;
   /** The log's random id, by which a reader notices that a log was created again. */
   readonly epoch: string = randomUUID();
+  readonly startedAt: number = performance.now();
   readonly #timeouts: StreamTimeouts;
   readonly #pace: Pace;
   readonly #listener: StreamListener;

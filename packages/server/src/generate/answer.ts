@@ -19,6 +19,8 @@ export interface AnswerOptions {
   thoughts: boolean;
   /** Earlier messages that the caller left out of the context. */
   omittedByCaller: number;
+  /** Messages of the prompt that were there before the client's context. */
+  addedMessages: number;
   /** UTF-16 units of the longest answer, its tools included. */
   maxUnits: number;
   logger: Logger;
@@ -68,7 +70,7 @@ export class Answer implements AnswerSink {
   #unhashed = '';
   #toolCalls = 0;
   #toolUnits = 0;
-  /** The oldest messages of the context that the provider did not give the model. */
+  /** The oldest messages of the client's context that the provider did not give the model. */
   #omittedMessages = 0;
   #isLoading = false;
 
@@ -126,7 +128,8 @@ export class Answer implements AnswerSink {
   }
 
   omitted(messages: number): void {
-    this.#omittedMessages = Math.max(this.#omittedMessages, messages);
+    const ofContext = messages - this.#options.addedMessages;
+    this.#omittedMessages = Math.max(this.#omittedMessages, ofContext);
   }
 
   queued(ahead: number): void {

@@ -19,7 +19,10 @@ export interface ResponseCache {
   /** UTF-16 units of the longest answer that is given to `set`; no bound unless given. */
   readonly maxAnswerUnits?: number;
   get(key: string): CachedAnswer | undefined;
-  set(key: string, answer: CachedAnswer): void;
+  /** `principal` is whose request the answer was generated for, by which `forget` finds it; it may be absent. */
+  set(key: string, answer: CachedAnswer, principal?: string): void;
+  /** Removes all answers that were set for the principal. Without it, `LlmService.forget` rejects. */
+  forget?(principal: string): void | Promise<void>;
 }
 
 export interface ResponseCacheOptions {
@@ -28,19 +31,32 @@ export interface ResponseCacheOptions {
 }
 
 export function createResponseCache({ ttlSeconds, maxBytes }: ResponseCacheOptions): ResponseCache {
-  const answers = new LRUCache<string, CachedAnswer>({
+  const answers = new LRUCache<string, CacheEntry>({
     maxSize: maxBytes,
-    sizeCalculation: ({ text }, key) => BYTES_PER_UNIT * (text.length + key.length) + 256,
+    sizeCalculation: ({ answer: { text }, principal = '' }, key) =>
+      BYTES_PER_UNIT * (text.length + key.length + principal.length) + ENTRY_BYTES,
     ttl: ttlSeconds * 1000,
   });
   return {
     maxAnswerUnits: Math.floor((maxBytes * LARGEST_SHARE) / BYTES_PER_UNIT),
-    get: (key) => answers.get(key),
-    set: (key, answer) => void answers.set(key, answer),
+    get: (key) => answers.get(key)?.answer,
+    set: (key, answer, principal) => void answers.set(key, { answer, principal }),
+    forget(principal) {
+      // An index by principal would cost memory for each answer. Forgetting is rare.
+      for (const [key, entry] of answers.entries()) {
+        if (entry.principal === principal) answers.delete(key);
+      }
+    },
   };
 }
 
+interface CacheEntry {
+  answer: CachedAnswer;
+  principal: string | undefined;
+}
+
 const BYTES_PER_UNIT = 2;
+const ENTRY_BYTES = 300;
 /** One answer may take this part of the cache. Until an answer ends, its text is held for the cache. */
 const LARGEST_SHARE = 1 / 8;
 

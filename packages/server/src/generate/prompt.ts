@@ -1,4 +1,5 @@
-import type { GenerateOptions, Intent } from '@rivulet/protocol';
+import type { Intent } from '@rivulet/protocol';
+import type { PreparedRequest } from '../hooks.js';
 import type { GenerateRequest } from '../request.js';
 import type { Prompt, ToolDeclaration } from '../providers/provider.js';
 
@@ -13,29 +14,35 @@ export interface PromptDefaults {
 }
 
 /**
- * The system prompt, the history, the question last, and the tools that may be called. Nothing that a
- * client sends becomes a part of the system prompt.
+ * The system prompt, the history, the question last, and the tools that may be called, with the changes of
+ * `prepared`. Nothing that a client sends becomes a part of the system prompt.
  */
 export function buildPrompt(
   request: GenerateRequest,
   defaults: PromptDefaults,
   tools: readonly ToolDeclaration[] = [],
+  prepared: PreparedRequest = {},
 ): Prompt {
   const { query, intent, context = [], options = {} } = request;
-  const history = context.map(({ role, content }) => ({ role, text: content }));
+  const { options: own = {} } = prepared;
+  const seed = own.seed ?? options.seed;
+  const history = [...(prepared.context ?? []), ...context].map(({ role, content }) => ({
+    role,
+    text: content,
+  }));
   return {
-    system: defaults.systemPrompt,
+    system: prepared.system ?? defaults.systemPrompt,
     messages: [
       ...history,
       { role: 'user', text: query, ...(intent && { intent: toLine(intent) }) },
     ],
     ...(tools.length > 0 && { tools: tools.map(declarationOf) }),
-    temperature: options.temperature ?? defaults.temperature,
-    topP: options.top_p ?? defaults.topP,
-    topK: options.top_k ?? defaults.topK,
-    maxTokens: maxTokens(options, defaults),
+    temperature: own.temperature ?? options.temperature ?? defaults.temperature,
+    topP: own.top_p ?? options.top_p ?? defaults.topP,
+    topK: own.top_k ?? options.top_k ?? defaults.topK,
+    maxTokens: lowest(own.max_tokens, options.max_tokens, defaults.maxTokens),
     ...(options.stop && options.stop.length > 0 && { stop: options.stop }),
-    ...(options.seed !== undefined && { seed: options.seed }),
+    ...(seed !== undefined && { seed }),
   };
 }
 
@@ -55,7 +62,7 @@ function toLine({ name, parameters = {} }: Intent): string {
   );
 }
 
-function maxTokens(options: GenerateOptions, defaults: PromptDefaults): number | undefined {
-  const asked = options.max_tokens ?? defaults.maxTokens;
-  return asked === undefined ? undefined : Math.min(asked, defaults.maxTokens ?? asked);
+function lowest(...limits: (number | undefined)[]): number | undefined {
+  const known = limits.filter((limit) => limit !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
 }

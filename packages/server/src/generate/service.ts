@@ -5,6 +5,7 @@ import { type FinishReason, type Source, StreamError, type Usage } from '@rivule
 import type { EndEntry, EntrySink, ErrorEntry, StartEntry, StreamedEntry } from '../entry.js';
 import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
+import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { ModelName, Prompt } from '../providers/provider.js';
 import type { GenerateRequest } from '../request.js';
@@ -58,6 +59,8 @@ export interface GenerateCallOptions {
   requestId?: string;
   /** Names the connection that asked in the answer's log lines. */
   connectionId?: string | undefined;
+  /** The changes of a `prepare` hook; none unless given. */
+  prepared?: PreparedRequest | undefined;
   /** The scope of the cache where the service has none of its own; `principal` unless given. */
   defaultCacheScope?: CacheScope;
 }
@@ -78,6 +81,8 @@ export class LlmService {
   readonly #limits: CoreLimits;
   readonly #failover: Failover;
   readonly #toolbox: Toolbox;
+  /** Answers that are being generated. */
+  readonly #running = new Set<RunningAnswer>();
 
   /** Throws a `TypeError` when two tools have one name. */
   constructor(options: LlmServiceOptions) {
@@ -171,6 +176,7 @@ export class LlmService {
       mayRestart,
       requestId = randomUUID(),
       connectionId,
+      prepared = {},
       defaultCacheScope = 'principal',
     }: GenerateCallOptions = {},
   ): Promise<void> {
@@ -179,20 +185,25 @@ export class LlmService {
     const scope = this.cacheScope ?? defaultCacheScope;
     const maxUnits = this.#limits.maxResponseUnits;
     const { omittedMessages: omittedByCaller = 0 } = request;
+    const addedMessages = prepared.context?.length ?? 0;
     const ids = { requestId, connectionId };
     const answer = new Answer({
       sink,
       signal,
       thoughts,
       omittedByCaller,
+      addedMessages,
       maxUnits,
       logger,
       metrics,
       context: context.active(),
       ...ids,
     });
+    const running: RunningAnswer = { principal: request.principal, isForgotten: false };
+    this.#running.add(running);
     try {
-      const built = buildPrompt(request, this.#options.prompt, this.#toolbox.tools);
+      const toolbox = allowedTools(this.#toolbox, prepared.tools);
+      const built = buildPrompt(request, this.#options.prompt, toolbox.tools, prepared);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
       const keyOf = (provider: ModelName): string =>
         cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
@@ -203,13 +214,15 @@ export class LlmService {
         principal: request.principal ?? Symbol('a principal of its own'),
         signal: signal ?? new AbortController().signal,
         preemption,
+        models: prepared.models,
       };
       const turn = await context.with(answer.context, () =>
-        answerWithTools(this.#failover, prompt, this.#toolbox, requester, answer),
+        answerWithTools(this.#failover, prompt, toolbox, requester, answer),
       );
       if (turn === undefined) return;
       // A tool may find something else tomorrow, and what it did was done for this request.
-      const isKept = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
+      const isWhole = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
+      const isKept = isWhole && !running.isForgotten;
       if (isKept && answer.length <= this.#maxKeptUnits(request))
         this.#keep(
           keyOf({ name: turn.provider.name, model: turn.model }),
@@ -218,12 +231,14 @@ export class LlmService {
             usage: turn.usage,
             ...(answer.omittedMessages > 0 && { omittedMessages: answer.omittedMessages }),
           },
+          request.principal,
           answer.logger,
         );
       answer.end(turn.reason, turn.usage);
     } catch (error) {
       answer.fail(error);
     } finally {
+      this.#running.delete(running);
       answer.report();
     }
   }
@@ -239,6 +254,24 @@ export class LlmService {
     const whole = new WholeResponse();
     await this.writeResponse(request, whole, { ...(signal && { signal }) });
     return whole.read();
+  }
+
+  /**
+   * Removes the cached answers that were generated for requests of the principal, also those that other
+   * principals may read. Answers that are being generated for it are not kept.
+   *
+   * @throws {TypeError} the cache has no `forget`.
+   */
+  async forget(principal: string): Promise<void> {
+    for (const running of this.#running) {
+      if (running.principal === principal) running.isForgotten = true;
+    }
+    const { cache } = this.#options;
+    if (cache === undefined) return;
+    if (cache.forget === undefined) {
+      throw new TypeError('unable to remove cached answers: the cache has no `forget`');
+    }
+    await cache.forget(principal);
   }
 
   /** UTF-16 units of the longest answer to this request that the cache is given. */
@@ -259,13 +292,25 @@ export class LlmService {
     }
   }
 
-  #keep(key: string, answer: CachedAnswer, logger: Logger): void {
+  #keep(key: string, answer: CachedAnswer, principal: string | undefined, logger: Logger): void {
     try {
-      this.#options.cache?.set(key, answer);
+      this.#options.cache?.set(key, answer, principal);
     } catch (error) {
       logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
     }
   }
+}
+
+interface RunningAnswer {
+  readonly principal: string | undefined;
+  /** True if the principal was forgotten since the request came. */
+  isForgotten: boolean;
+}
+
+function allowedTools(toolbox: Toolbox, names: PreparedRequest['tools']): Toolbox {
+  if (names === undefined) return toolbox;
+  const tools = names === false ? [] : toolbox.tools.filter(({ name }) => names.includes(name));
+  return { ...toolbox, tools };
 }
 
 /** Keeps an answer until it is whole. */

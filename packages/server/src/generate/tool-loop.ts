@@ -1,10 +1,12 @@
 import { addAbortListener } from 'node:events';
 import { StreamError, type Usage } from '@rivulet/protocol';
 import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../providers/provider.js';
+import { principalName } from '../request.js';
 import type { AnsweredTurn, Failover } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
 import type { Answer } from './answer.js';
 import { runCall } from './tools/run-call.js';
+import type { ToolContext } from './tools/tool.js';
 import type { Toolbox } from './tools/toolbox.js';
 
 /**
@@ -47,7 +49,7 @@ export async function answerWithTools(
     }));
     const { raw } = turn;
     const said = { text: answer.readTurn(), toolCalls: calls, ...(raw && { raw }) };
-    const results = await runTogether(calls, toolbox, answer, requester.signal);
+    const results = await runTogether(calls, toolbox, answer, requester);
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
     // The provider that called the tools goes on: calls may be signed, and mean nothing to those before it.
     caller = turn.provider;
@@ -60,19 +62,21 @@ async function runTogether(
   calls: readonly ToolCall[],
   { tools, limits }: Toolbox,
   answer: Answer,
-  signal: AbortSignal,
+  { signal, principal }: Requester,
 ): Promise<ToolResult[]> {
   for (const { callId, name, arguments: args } of calls)
     await answer.tool({ type: 'tool_call', callId, name, arguments: args });
   const controller = new AbortController();
   const link = addAbortListener(signal, () => controller.abort(signal.reason));
+  const context: ToolContext = {
+    ...(typeof principal === 'string' && { principal: principalName(principal) }),
+    signal: controller.signal,
+  };
   try {
     signal.throwIfAborted();
     const running = calls.map((call, i) =>
       i < limits.maxToolCallsPerRound
-        ? runCall(call, tools, limits, controller.signal, (...failure) =>
-            answer.toolFailed(...failure),
-          )
+        ? runCall(call, tools, limits, context, (...failure) => answer.toolFailed(...failure))
         : tooMany(limits.maxToolCallsPerRound),
     );
     // The loop reports the first that rejects; nothing would handle the others.

@@ -20,6 +20,7 @@ export function mockProvider(
   return {
     name,
     model,
+    withModel: (other) => mockProvider(script, { name, model: other }),
     async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
       signal.throwIfAborted();
       for await (const step of script(prompt)) {

@@ -194,6 +194,13 @@ export interface Provider extends ModelName {
    */
   prepare?(): Promise<void> | undefined;
   /**
+   * Absent if the provider has one model only.
+   *
+   * @returns the same provider with another model, or with one that it does not have: its `stream` throws
+   * then. It is asked for instead of this provider's own model where `prepare` names a model.
+   */
+  withModel?(model: string): Provider;
+  /**
    * Streams one answer. Throws a `ProviderError` for what the provider did, and `signal.reason` when
    * `signal` aborts: before the request, before its headers, or while it waits for more of the answer.
    * What came in the same packet before the abort is still yielded. However it ends (also by the

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { StreamError } from '@rivulet/protocol';
+import { userId } from '../request.js';
 
 /** What a connection has to say of who it is. */
 export interface Credentials {
@@ -69,14 +70,14 @@ export async function authenticated(
   if (typeof principal !== 'string' || principal === '') {
     throw new TypeError('authenticate gave no principal');
   }
-  if (expiresAt === undefined) return { id: `user:${principal}`, returns: true, expiresAt };
+  if (expiresAt === undefined) return { id: userId(principal), returns: true, expiresAt };
   if (!(expiresAt instanceof Date) || Number.isNaN(expiresAt.getTime())) {
     throw new TypeError('authenticate gave an expiresAt that is no Date');
   }
   if (expiresAt.getTime() <= Date.now()) {
     throw unauthorized('the token has expired');
   }
-  return { id: `user:${principal}`, returns: true, expiresAt };
+  return { id: userId(principal), returns: true, expiresAt };
 }
 
 function unauthorized(reason: string): StreamError {

@@ -21,6 +21,8 @@ export interface RateLimits {
   start: SpendOne;
   /** Reading a stream that exists. It comes in bursts: after each cut, once for each stream. */
   resume: SpendOne;
+  /** Forgets what a principal has spent. What its address has spent still counts. */
+  forget(principal: string): Promise<void>;
 }
 
 /** Many people may share an address, and one can make up as many principals as they like. */
@@ -28,22 +30,36 @@ const ADDRESS_FACTOR = 10;
 const ATTACH_FACTOR = 10;
 
 export function createRateLimits({ requests, windowSeconds }: RateLimit): RateLimits {
+  const start = bucket(requests, windowSeconds);
+  const resume = bucket(requests * ATTACH_FACTOR, windowSeconds);
   return {
-    start: bucket(requests, windowSeconds),
-    resume: bucket(requests * ATTACH_FACTOR, windowSeconds),
+    start: start.spend,
+    resume: resume.spend,
+    async forget(principal) {
+      await start.forget(principal);
+      await resume.forget(principal);
+    },
   };
 }
 
-function bucket(points: number, duration: number): SpendOne {
+interface Bucket {
+  spend: SpendOne;
+  forget(principal: string): Promise<unknown>;
+}
+
+function bucket(points: number, duration: number): Bucket {
   const byPrincipal = new RateLimiterMemory({ points, duration });
   const byAddress = new RateLimiterMemory({ points: points * ADDRESS_FACTOR, duration });
-  return async ({ principal, address }) => {
-    try {
-      await byPrincipal.consume(principal);
-      await byAddress.consume(address);
-    } catch (refused) {
-      throw refused instanceof RateLimiterRes ? rateLimited(refused.msBeforeNext) : refused;
-    }
+  return {
+    async spend({ principal, address }) {
+      try {
+        await byPrincipal.consume(principal);
+        await byAddress.consume(address);
+      } catch (refused) {
+        throw refused instanceof RateLimiterRes ? rateLimited(refused.msBeforeNext) : refused;
+      }
+    },
+    forget: (principal) => byPrincipal.delete(principal),
   };
 }
 

@@ -1,4 +1,5 @@
 import { StreamError } from '@rivulet/protocol';
+import { LRUCache } from 'lru-cache';
 import type { BreakerState } from '../observe/gauges.js';
 import {
   type ModelName,
@@ -37,6 +38,11 @@ export interface Upstream {
   readonly breaker: Breaker;
   /** The newest refusal because of the configuration, until a call succeeds. */
   refusal: { error: ProviderError; at: number } | undefined;
+  /**
+   * @returns the upstream of another model of the provider. It shares the queue, and has a breaker of its
+   * own: a model that does not exist says nothing about the provider.
+   */
+  withModel(model: string): Upstream;
 }
 
 /** What an operator should know of. */
@@ -115,6 +121,9 @@ export interface Failover {
   status(): ProviderStatus[];
 }
 
+/** Models of one provider besides its own that are kept, with their breakers. */
+const MAX_MODELS = 64;
+
 /** A refusal counts for so long. A server that is not ready gets no questions, and so would never find out. */
 const REFUSAL_MS = 300_000;
 
@@ -130,20 +139,41 @@ export function createFailover(
   { onMidstreamFailure, maxQueued }: FailoverOptions,
   events: UpstreamEvents,
 ): Failover {
-  const upstreamOf = (config: ProviderConfig): Upstream => {
+  const upstreamOf = (config: ProviderConfig, sharedQueue?: Queue): Upstream => {
     const { provider, deadlines, concurrency = Infinity, retries = false } = config;
     const { name } = provider;
+    const queue = sharedQueue ?? createQueue({ name, concurrency, maxQueued });
+    const otherModels = new LRUCache<string, Upstream>({ max: MAX_MODELS });
     const upstream: Upstream = {
       provider,
       deadlines: { ...DEFAULT_DEADLINES, ...deadlines },
       retries,
-      queue: createQueue({ name, concurrency, maxQueued }),
+      queue,
       breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),
       refusal: undefined,
+      withModel(model) {
+        if (provider.withModel === undefined || model === provider.model) return upstream;
+        const known = otherModels.get(model);
+        if (known !== undefined) return known;
+        const other = upstreamOf({ ...config, provider: provider.withModel(model) }, queue);
+        otherModels.set(model, other);
+        return other;
+      },
     };
     return upstream;
   };
-  const upstreams = [upstreamOf(preferred), ...others.map(upstreamOf)] as const;
+  const configured = [
+    upstreamOf(preferred),
+    ...others.map((config) => upstreamOf(config)),
+  ] as const;
+
+  function upstreamsFor(models: Readonly<Record<string, string>>): readonly Upstream[] {
+    return configured.map((upstream) => {
+      const { name } = upstream.provider;
+      const model = Object.hasOwn(models, name) ? models[name] : undefined;
+      return model === undefined ? upstream : upstream.withModel(model);
+    });
+  }
 
   async function ask(
     prompt: Prompt,
@@ -151,7 +181,8 @@ export function createFailover(
     sink: AnswerSink,
     after?: Provider,
   ): Promise<AnsweredTurn | undefined> {
-    const { signal } = requester;
+    const { signal, models } = requester;
+    const upstreams = models === undefined ? configured : upstreamsFor(models);
     const failures: StreamError[] = [];
     let isShown = after !== undefined;
 
@@ -207,7 +238,7 @@ export function createFailover(
   return {
     ask,
     status: () =>
-      upstreams.map((upstream) => {
+      configured.map((upstream) => {
         const { provider, breaker, queue } = upstream;
         if (provider.problem !== undefined) void provider.prepare?.();
         return {

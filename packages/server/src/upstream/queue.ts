@@ -9,6 +9,8 @@ export interface Requester {
   signal: AbortSignal;
   /** Without it the requester is never ended in favour of others. */
   preemption?: Preemption | undefined;
+  /** The model that each provider is asked for instead of its own, by the provider's name. */
+  models?: Readonly<Record<string, string>> | undefined;
   /** Called when a provider failed after its answer was shown. @returns false if the answer ends there. */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
 }

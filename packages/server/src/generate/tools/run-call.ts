@@ -1,6 +1,6 @@
 import { addAbortListener } from 'node:events';
 import type { ToolCall, ToolOutcome } from '../../providers/provider.js';
-import { type Tool, ToolError } from './tool.js';
+import { type Tool, type ToolContext, ToolError } from './tool.js';
 
 export interface ToolCallLimits {
   /** The time that one call may take. */
@@ -24,7 +24,7 @@ export async function runCall(
   { name, arguments: args }: ToolCall,
   tools: readonly Tool[],
   { toolTimeoutMs, maxToolResultUnits }: ToolCallLimits,
-  signal: AbortSignal,
+  { signal, ...asker }: ToolContext,
   onFailure: OnToolFailure,
 ): Promise<ToolOutcome> {
   signal.throwIfAborted();
@@ -39,7 +39,7 @@ export async function runCall(
   const link = addAbortListener(signal, () => controller.abort(signal.reason));
   const timer = setTimeout(() => controller.abort(new TimeUp()), toolTimeoutMs);
   try {
-    const context = { signal: controller.signal };
+    const context = { ...asker, signal: controller.signal };
     // A copy, since what the tool does to its arguments must not show in the log.
     const running = tool.call(structuredClone(args), context);
     const value = await Promise.race([whenAborted(controller.signal), running]);

@@ -12,6 +12,11 @@ export interface ToolSchema<Input = unknown, Output = Input> {
 }
 
 export interface ToolContext {
+  /**
+   * Who asks: the user's id as `authenticate` gave it; without `authenticate`, the id that Rivulet gave
+   * the browser or the connection. Absent if the request has no principal.
+   */
+  principal?: string;
   /** Aborts when the request is cancelled and when the tool's time is over. */
   signal: AbortSignal;
 }

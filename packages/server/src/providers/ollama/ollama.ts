@@ -136,6 +136,7 @@ export function ollama(options: OllamaOptions): Provider {
       return installation.problem;
     },
     prepare: () => installation.prepare(),
+    withModel: (model) => ollama({ ...options, model, preload: false }),
     stream: (prompt, signal) => streamAnswer(apiOf(installation), prompt, signal),
   };
 }

@@ -1,0 +1,126 @@
+import type { Entry } from '../entry.js';
+import type { EndedStream, OnEnd, StreamQuestion, UsedTool } from '../hooks.js';
+import type { Logger } from '../observe/logger.js';
+import { HOOK_TIMEOUT_MS, HookTimeoutError } from './hook-timeout.js';
+import type { Log } from './log.js';
+
+interface Report {
+  readonly principal: string;
+  readonly settled: Promise<void>;
+}
+
+const BYTES_PER_UNIT = 2;
+/** A report without its texts. */
+const REPORT_BYTES = 1_024;
+
+/** The calls of `onEnd` that have not returned. */
+export class EndReports {
+  readonly #onEnd: OnEnd;
+  readonly #logger: Logger;
+  readonly #reports = new Set<Report>();
+  #bytes = 0;
+
+  constructor(onEnd: OnEnd, logger: Logger) {
+    this.#onEnd = onEnd;
+    this.#logger = logger;
+  }
+
+  /** Bytes of the texts, tools and questions that `onEnd` was given. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Calls `onEnd` in a later microtask. `requestBytes` are those of the question. */
+  add(ended: EndedStream, principal: string, requestBytes: number): void {
+    const { text, tools } = ended;
+    const units = text.length + (tools.length > 0 ? JSON.stringify(tools).length : 0);
+    const bytes = REPORT_BYTES + BYTES_PER_UNIT * units + requestBytes;
+    this.#bytes += bytes;
+    const settled = this.#call(ended).finally(() => {
+      this.#reports.delete(report);
+      this.#bytes -= bytes;
+    });
+    const report: Report = { principal, settled };
+    this.#reports.add(report);
+  }
+
+  /** Resolves when the calls have returned that are under way now: all, or those for one principal. */
+  async settled(principal?: string): Promise<void> {
+    const reports = [...this.#reports].filter(
+      (report) => principal === undefined || report.principal === principal,
+    );
+    await Promise.all(reports.map((report) => report.settled));
+  }
+
+  async #call(ended: EndedStream): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new HookTimeoutError()), HOOK_TIMEOUT_MS).unref();
+    });
+    try {
+      // Not while a stream is being ended, where the hook could end it again.
+      const called = Promise.resolve(ended).then(this.#onEnd);
+      await Promise.race([called, late]);
+    } catch (cause) {
+      const reason = cause instanceof HookTimeoutError ? 'timeout' : 'failed';
+      this.#logger.error({ event: 'LLM_HOOK_FAILED', hook: 'onEnd', reason, err: cause });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** @returns what `onEnd` is told of a stream whose log has its end. `totalMs` is the age of the stream. */
+export function describeEnd(question: StreamQuestion, log: Log, totalMs: number): EndedStream {
+  const tools = new Map<string, UsedTool>();
+  const ended: EndedStream = {
+    ...question,
+    text: '',
+    tools: [],
+    usage: {},
+    outcome: 'internal',
+    timing: { total_ms: totalMs },
+  };
+  let text = '';
+  for (const entry of entriesOf(log)) {
+    switch (entry.type) {
+      case 'start': {
+        const { attempt: number, source, provider, model } = entry;
+        ended.attempt = { number, source, provider, model };
+        text = '';
+        break;
+      }
+      case 'text':
+        text += entry.text;
+        break;
+      case 'tool_call': {
+        const { type: _, ...call } = entry;
+        tools.set(call.callId, call);
+        break;
+      }
+      case 'tool_result': {
+        const { type: _, ...outcome } = entry;
+        const call = tools.get(outcome.callId);
+        if (call !== undefined) tools.set(outcome.callId, { ...call, ...outcome });
+        break;
+      }
+      case 'end':
+        ended.usage = entry.usage;
+        ended.outcome = entry.finishReason;
+        ended.timing = entry.timing;
+        break;
+      case 'error':
+        ended.outcome = entry.code;
+    }
+  }
+  return { ...ended, text, tools: [...tools.values()] };
+}
+
+function* entriesOf(log: Log): Generator<Entry> {
+  for (let offset = 0; ;) {
+    const frame = log.read(offset, Infinity);
+    if (frame === undefined) return;
+    yield frame.entry;
+    offset += frame.size;
+  }
+}

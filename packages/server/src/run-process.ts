@@ -1,3 +1,4 @@
+import { onEndSignal } from './end-signals.js';
 import { errorFacts } from './observe/error-facts.js';
 import { ConfigError } from './settings/resolve-settings.js';
 
@@ -10,10 +11,12 @@ export interface Started {
   close(): Promise<void>;
 }
 
+const SLOW_DRAIN_MS = 300;
+
 /**
- * Runs a server as the work of this process, and prints its line. SIGTERM drains and closes it, and
- * SIGINT closes it, both with exit code 0; a second signal exits at once. An error at the start is
- * printed, with exit code 1. Of an uncaught exception only its class and place are printed, since its
+ * Runs a server as the work of this process, and prints its line. SIGTERM, SIGINT and the exit of the npm
+ * that started the process drain and close it, with exit code 0; a second signal exits at once, with 1. An
+ * error at the start is printed, with exit code 1. Of an uncaught exception only its class and place are printed, since its
  * message may quote a prompt.
  */
 export async function runProcess(start: () => Promise<Started>): Promise<void> {
@@ -24,20 +27,26 @@ export async function runProcess(start: () => Promise<Started>): Promise<void> {
   try {
     const started = await start();
     console.log(started.line);
-    let closing = false;
-    const end = (first: () => Promise<void>): void => {
-      if (closing) process.exit(1);
-      closing = true;
-      void first()
-        .then(() => started.close())
-        .finally(() => process.exit(0));
-    };
-    process.on('SIGINT', () => end(async () => {}));
-    process.on('SIGTERM', () => end(() => started.drain()));
+    onEndSignal({
+      end(reason) {
+        if (reason === 'SIGINT') setTimeout(sayThatItDrains, SLOW_DRAIN_MS).unref();
+        void started
+          .drain()
+          .then(() => started.close())
+          .finally(() => process.exit(0));
+      },
+      endNow: () => process.exit(1),
+    });
   } catch (error) {
     console.error(`rivulet: unable to start:${explain(error)}`);
     process.exit(1);
   }
+}
+
+/** Ctrl+C seems to do nothing while an answer is under way. */
+function sayThatItDrains(): void {
+  if (!process.stderr.isTTY) return;
+  console.error('rivulet: ends once the running answers have ended; Ctrl+C again ends it at once');
 }
 
 /** Follows a colon: on its line, or as a line for each problem. */

@@ -1,6 +1,6 @@
 import { createMemory } from './cache/memory.js';
 import { coldStream } from './cold-stream.js';
-import { createConnection } from './connection.js';
+import { createConnections } from './connections.js';
 import { randomId } from './random-id.js';
 import { LiveResponse, type Surroundings } from './response.js';
 import { createRunning } from './running.js';
@@ -8,7 +8,7 @@ import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */
 export function createClient({ url, auth, cache = {} }: ClientOptions = {}): Client {
-  const connection = createConnection(url, auth);
+  const connection = createConnections(url, auth);
   // Another user's answers are not to be found here by the next one.
   const isNobodys = auth !== undefined && cache !== false && cache.namespace === undefined;
   const memory = cache === false || isNobodys ? undefined : createMemory(url ?? '', cache);

@@ -38,6 +38,24 @@ export interface Connection {
   close(): void;
 }
 
+/** The connection to one server at a time. */
+export interface ServerConnection extends Connection {
+  /** True while the server is shutting down and streams are still read here. */
+  readonly isClosing: boolean;
+  readonly isClosed: boolean;
+  /** @returns true if the stream was read here when `retire()` was called. */
+  has(streamId: string): boolean;
+  /** Closes once nothing is read here any more; new questions go to another connection. */
+  retire(): void;
+}
+
+export interface ServerConnectionOptions {
+  /** True if a server that is shutting down is to refuse the connection. */
+  forNewStreams: boolean;
+  /** A question that a closing server refused; another connection is to ask it. */
+  refusedNew(link: Link): void;
+}
+
 type Reply = StreamReply | ErrorReply;
 
 /** `waiting` for the next try; `refused` until something new is asked. */
@@ -51,11 +69,16 @@ interface Errand {
 const REPLY_TIMEOUT_MS = 10_000;
 /** A server that lets a client in and drops it at once is to be asked ever more seldom. */
 const STABLE_MS = 5_000;
-/** Until a load balancer has noticed; the server that closes would let a user of its own in again. */
+/** Spreads the clients of a closing server that have nothing to ask. */
 const MOVE_ON_MS = 500;
+const NEW_STREAMS = { new_streams: true };
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
-export function createConnection(url: string | undefined, auth: ClientOptions['auth']): Connection {
+export function createConnection(
+  url: string | undefined,
+  auth: ClientOptions['auth'],
+  { forNewStreams, refusedNew }: ServerConnectionOptions,
+): ServerConnection {
   const status = createLatest<ConnectionStatus>();
   status.next('connecting');
   const links = new Map<string, Link>();
@@ -75,13 +98,19 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   let connectTimer: ReturnType<typeof setTimeout> | undefined;
   let stopListening = (): void => {};
   let ownId: string | undefined;
+  /** True after a server began to shut down, until another one accepts the connection. */
+  let avoidsClosing = forNewStreams;
+  /** True while the next attempt is delayed only because there was nothing to ask. */
+  let isMovingOn = false;
+  /** The streams that were read here when this connection was retired. */
+  let retired: Set<string> | undefined;
 
   function connect(): Socket {
     if (socket === undefined) {
       socket = listenTo(createSocket(url, (send) => void handshake(send)));
       stopListening = onWake(awake);
     }
-    if (phase === 'idle' || phase === 'refused') attempt();
+    if (phase === 'idle' || phase === 'refused' || isMovingOn) attempt();
     return socket;
   }
 
@@ -123,6 +152,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   function attempt(): void {
     if (socket === undefined || phase === 'trying' || phase === 'connected') return;
     clearTimeout(retryTimer);
+    isMovingOn = false;
     phase = 'trying';
     session = createSession();
     openSocket(socket, () => {
@@ -152,6 +182,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       protocol: PROTOCOL_VERSION.newest,
       browser_id: ownId,
       ...(token !== undefined && { token }),
+      ...(avoidsClosing && requests.every(({ type }) => type === EVENT.start) && NEW_STREAMS),
       ...(requests.length > 0 && { requests }),
     });
   }
@@ -160,6 +191,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     phase = 'connected';
     connectedAt = Date.now();
     refusals = 0;
+    avoidsClosing = false;
     watchdog.heard();
     status.next('connected');
     if (!session.awaitsReplies) clearTimeout(connectTimer);
@@ -217,7 +249,7 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
   }
 
   function read(link: Link): void {
-    if (phase !== 'connected' || (session.isClosing && !session.has(link))) return;
+    if (phase !== 'connected') return;
     const own = session;
     own.add(link);
     const request = link.request();
@@ -230,8 +262,11 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     // A link that left in the meantime must not hear what is still on its way.
     if (links.get(link.id) !== link) return;
     if (session.isClosing && !reply.ok && reply.error.code === 'overloaded') {
-      // It crossed the notice; the next server is asked.
+      // The question crossed the notice.
       session.remove(link);
+      if (session.readsNothing && retired === undefined) return moveOn();
+      links.delete(link.id);
+      refusedNew(link);
       return moveOn();
     }
     if (reply.ok) failures = 0;
@@ -246,20 +281,40 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
     });
   }
 
-  /** Once nothing is read here any more, to a server that stays. */
+  /** Leaves a closing server once nothing is read there any more. */
   function moveOn(): void {
+    if (retired !== undefined && links.size === 0 && errands.size === 0) return close();
     if (phase !== 'connected' || !session.isClosing || !session.readsNothing || errands.size > 0)
       return;
     session.isClosing = false;
+    avoidsClosing = true;
+    isMovingOn = links.size === 0;
     socket?.disconnect();
-    failed(undefined, MOVE_ON_MS * (1 + Math.random()));
+    failed(undefined, isMovingOn ? MOVE_ON_MS * (1 + Math.random()) : 0);
   }
 
   function leave(link: Link): void {
     if (links.get(link.id) === link) links.delete(link.id);
     session.remove(link);
     watchdog.watch(links.size > 0);
-    moveOn();
+    // A cancel or detach may follow, and is for this server.
+    queueMicrotask(moveOn);
+  }
+
+  function close(): void {
+    if (phase === 'closed') return;
+    clearTimeout(retryTimer);
+    clearTimeout(connectTimer);
+    watchdog.watch(false);
+    stopListening();
+    phase = 'closed';
+    retired?.clear();
+    socket?.disconnect();
+    socket = undefined;
+    status.next('closed');
+    status.complete();
+    for (const link of links.values()) link.closed();
+    links.clear();
   }
 
   return {
@@ -294,18 +349,17 @@ export function createConnection(url: string | undefined, auth: ClientOptions['a
       if (connect().connected) run(errand);
     },
     list: (reply) => ask(EVENT.list, {}, reply),
-    close() {
-      clearTimeout(retryTimer);
-      clearTimeout(connectTimer);
-      watchdog.watch(false);
-      stopListening();
-      phase = 'closed';
-      socket?.disconnect();
-      socket = undefined;
-      status.next('closed');
-      status.complete();
-      for (const link of links.values()) link.closed();
-      links.clear();
+    close,
+    get isClosing() {
+      return phase === 'connected' && session.isClosing;
+    },
+    get isClosed() {
+      return isClosed();
+    },
+    has: (streamId) => retired?.has(streamId) === true,
+    retire() {
+      retired = new Set(links.keys());
+      moveOn();
     },
   };
 }

@@ -81,6 +81,10 @@ export class Cursor implements Link {
     return this.#received;
   }
 
+  get isNew(): boolean {
+    return this.#server !== 'aware';
+  }
+
   /** Whether the stream had ended when this page came back to it. */
   get hadEnded(): boolean {
     return 'hadEnded' in this.#reader && this.#reader.hadEnded;

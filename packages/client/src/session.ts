@@ -3,7 +3,7 @@ import type { Link, OpenRequest } from './link.js';
 
 /** What holds for one connection only: the streams that were opened on it. */
 export interface Session {
-  /** The server is being shut down: what is not open yet is for the next one. */
+  /** True if the server is shutting down: new questions are for another one. */
   isClosing: boolean;
   readonly readsNothing: boolean;
   has(link: Link): boolean;

@@ -63,6 +63,8 @@ describe('a client whose server is shutting down', () => {
   it('asks the next server at once, and reads its answer here to the end', async () => {
     const { old, fresh, first, client, answer, call, led } = await running();
     const { drained } = await drain(first);
+    const statuses: string[] = [];
+    client.connection$.subscribe((status) => statuses.push(status));
     const asked = client.start({ query: 'What is a delta?' });
     const other = await fresh.nextCall();
     call.say('river ');
@@ -73,6 +75,7 @@ describe('a client whose server is shutting down', () => {
     expect(answer.getSnapshot().status).toBe('streaming');
     // The first server refused the second connection, though it has a stream of this client.
     expect(led).toEqual([0, 1, 2]);
+    expect(statuses).toEqual(['connected', 'connecting', 'reconnecting', 'connected']);
 
     call.say('ends.');
     call.finish();
@@ -103,10 +106,10 @@ describe('a client whose server is shutting down', () => {
   });
 
   it.each([
-    ['', false],
-    [', also after a question elsewhere', true],
-  ])('stops its answer here%s', async (_, asksElsewhere) => {
-    const { fresh, first, client, answer, call } = await running();
+    ['', false, [0]],
+    [', also after a question elsewhere', true, [0, 1, 2]],
+  ])('stops its answer here%s', async (_, asksElsewhere, connections) => {
+    const { fresh, first, client, answer, call, led } = await running();
     const { drained } = await drain(first);
     if (asksElsewhere) {
       client.start({ query: 'What is a delta?' });
@@ -114,6 +117,7 @@ describe('a client whose server is shutting down', () => {
     }
     answer.cancel();
     await call.aborted;
+    expect(led).toEqual(connections);
     await drained;
   });
 

@@ -12,7 +12,6 @@ import {
 } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
 import { backoffMs } from './backoff.js';
-import { browserId } from './browser-id.js';
 import { createLatest } from './latest.js';
 import type { Link } from './link.js';
 import { decode, decodeShort, knownError } from './receive.js';
@@ -50,6 +49,8 @@ export interface ServerConnection extends Connection {
 }
 
 export interface ServerConnectionOptions {
+  /** The same for all connections of a client. */
+  browserId(): string;
   /** True if a server that is shutting down is to refuse the connection. */
   forNewStreams: boolean;
   /** A question that a closing server refused; another connection is to ask it. */
@@ -77,7 +78,7 @@ const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, E
 export function createConnection(
   url: string | undefined,
   auth: ClientOptions['auth'],
-  { forNewStreams, refusedNew }: ServerConnectionOptions,
+  { browserId, forNewStreams, refusedNew }: ServerConnectionOptions,
 ): ServerConnection {
   const status = createLatest<ConnectionStatus>();
   status.next('connecting');
@@ -97,7 +98,6 @@ export function createConnection(
   let retryTimer: ReturnType<typeof setTimeout> | undefined;
   let connectTimer: ReturnType<typeof setTimeout> | undefined;
   let stopListening = (): void => {};
-  let ownId: string | undefined;
   /** True after a server began to shut down, until another one accepts the connection. */
   let avoidsClosing = forNewStreams;
   /** True while the next attempt is delayed only because there was nothing to ask. */
@@ -167,7 +167,6 @@ export function createConnection(
   /** What is said while connecting: who this is, and what is to be opened. */
   async function handshake(send: (data: object) => void): Promise<void> {
     const own = session;
-    ownId ??= browserId();
     let token: string | undefined;
     try {
       token = await currentToken();
@@ -180,7 +179,7 @@ export function createConnection(
     const requests = own.carry(links.values());
     send({
       protocol: PROTOCOL_VERSION.newest,
-      browser_id: ownId,
+      browser_id: browserId(),
       ...(token !== undefined && { token }),
       ...(avoidsClosing && requests.every(({ type }) => type === EVENT.start) && NEW_STREAMS),
       ...(requests.length > 0 && { requests }),

@@ -1,4 +1,5 @@
 import { Observable, type Subscription } from 'rxjs';
+import { browserId } from './browser-id.js';
 import { type Connection, createConnection, type ServerConnection } from './connection.js';
 import { createLatest } from './latest.js';
 import type { Link } from './link.js';
@@ -15,12 +16,17 @@ export function createConnections(
   const status = createLatest<ConnectionStatus>();
   /** Ends the reading of each link on the connection that it is on. */
   const leaves = new Map<Link, () => void>();
+  let ownId: string | undefined;
   let current = create(false);
   let retired: ServerConnection[] = [];
   let following: Subscription | undefined;
 
   function create(forNewStreams: boolean): ServerConnection {
-    return createConnection(url, auth, { forNewStreams, refusedNew: join });
+    return createConnection(url, auth, {
+      browserId: () => (ownId ??= browserId()),
+      forNewStreams,
+      refusedNew: join,
+    });
   }
 
   function follow(): void {

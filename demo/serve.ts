@@ -17,13 +17,13 @@ import { createHostCheck, type HostCheck, refuseHost } from './hosts.js';
 
 /** Vite's development server gives its sources to whoever reaches it. */
 const isDev = process.argv.includes('--dev');
-const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /** The demo page and the Rivulet server behind one URL. */
 await runProcess(async () => {
   const env = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
   const { allowedOrigins, metricsEnabled, host } = resolveSettings({ env });
-  if (isDev && !LOOPBACK.includes(host)) {
+  if (isDev && !LOOPBACK.has(host)) {
     throw new ConfigError(
       `HOST is ${JSON.stringify(host)}; \`npm run dev\` is for this machine alone: unset HOST, or use \`npm start\``,
     );

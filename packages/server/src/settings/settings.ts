@@ -19,7 +19,7 @@ export interface HttpSettings {
   host: string;
   /** 0 picks any free port. */
   port: number;
-  /** The time that active streams have to finish after SIGTERM. */
+  /** The time that active streams have to finish after SIGTERM or SIGINT. */
   drainSeconds: number;
   metricsEnabled: boolean;
 }
@@ -195,7 +195,7 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     type: wholeNumber(0, 3600, 'seconds'),
     default: 20,
     description:
-      'The time that active streams have to finish after SIGTERM. Streams that are still active then fail as retryable.',
+      'The time that active streams have to finish after SIGTERM or SIGINT. Streams that are still active then fail as retryable.',
   },
   metricsEnabled: {
     env: 'METRICS_ENABLED',

@@ -8,7 +8,7 @@ const source = '@rivulet/source';
 // Node does not know the condition `module`, behind which some packages keep what only bundlers can read.
 const nodeConditions = defaultServerConditions.filter((condition) => condition !== 'module');
 
-// The demo page is `demo/`; `npm start` serves it through Vite's middleware, next to the sockets.
+// For Vitest; `demo/pages.ts` has the configuration of the demo page.
 export default defineConfig({
   root: `${root}/demo`,
   resolve: { conditions: [source, ...defaultClientConditions] },

@@ -1,7 +1,14 @@
 import type { Server } from 'node:http';
+import { join } from 'node:path';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import vue from '@vitejs/plugin-vue';
-import { createServer, type ViteDevServer } from 'vite';
+import {
+  build,
+  createServer,
+  defaultClientConditions,
+  type InlineConfig,
+  type ViteDevServer,
+} from 'vite';
 import solid from 'vite-plugin-solid';
 
 export interface PagesOptions {
@@ -11,16 +18,44 @@ export interface PagesOptions {
   allowedHosts?: true | string[];
 }
 
-/** The demo page, and the examples under /examples/NAME/. */
+const ROOT = import.meta.dirname;
+const PAGES = [
+  '.',
+  ...['react', 'vue', 'svelte', 'angular', 'solid'].map((name) => `examples/${name}`),
+];
+
+function config(): InlineConfig {
+  return {
+    configFile: false,
+    root: ROOT,
+    logLevel: 'warn',
+    // Alone its files are Solid's: React's have the same ending.
+    plugins: [vue(), svelte({ configFile: false }), solid({ include: /\/examples\/solid\// })],
+    resolve: { conditions: ['@rivulet/source', ...defaultClientConditions] },
+  };
+}
+
+/** The development server of the demo page, and of the examples under /examples/NAME/. */
 export function createPages({
   http,
   allowedHosts = [],
 }: PagesOptions = {}): Promise<ViteDevServer> {
   return createServer({
+    ...config(),
     appType: 'spa',
-    logLevel: 'warn',
-    // Alone its files are Solid's: React's have the same ending.
-    plugins: [vue(), svelte({ configFile: false }), solid({ include: /\/examples\/solid\// })],
     server: { middlewareMode: true, allowedHosts, hmr: http ? { server: http } : false },
+  });
+}
+
+/** Builds the same pages into `folder`, which must not exist. */
+export async function buildPages(folder: string): Promise<void> {
+  await build({
+    ...config(),
+    build: {
+      outDir: folder,
+      // Angular's compiler is a part of its example.
+      chunkSizeWarningLimit: 1_000,
+      rolldownOptions: { input: PAGES.map((page) => join(ROOT, page, 'index.html')) },
+    },
   });
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const parentAtStart = process.ppid;
 const root = new URL('../', import.meta.url);
 
 /**
@@ -14,6 +15,8 @@ export function ensureInstalled(folder = root) {
   if (!existsSync(new URL('node_modules', folder))) {
     console.log(`rivulet: installing the packages in ${join(path, 'package-lock.json')} (once) …`);
     run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: folder });
+    // npm may have exited on a signal in the meantime, which this process then never gets.
+    if (process.ppid !== parentAtStart) process.exit(143);
   } else if (isStale(folder)) {
     console.warn(
       `rivulet: ${join(path, 'node_modules')} does not match package-lock.json; run \`npm ci\` there`,

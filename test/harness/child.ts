@@ -48,7 +48,7 @@ export async function startChild(
     detached: group,
   });
   const kill: Kill = (signal) => {
-    if (group && child.pid !== undefined) process.kill(-child.pid, signal);
+    if (group && child.pid !== undefined) killGroup(child.pid, signal);
     else child.kill(signal);
   };
   killWhenWeEnd(child, kill);
@@ -68,6 +68,15 @@ export async function startChild(
     const reason = error instanceof Error ? error.message : String(error);
     const name = [command, ...args].join(' ');
     throw new Error(`unable to start \`${name}\`: ${reason}\n${output.join('')}`, { cause: error });
+  }
+}
+
+function killGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    // Nothing of the group is left.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

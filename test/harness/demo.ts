@@ -3,8 +3,16 @@ import { onTestFinished } from 'vitest';
 import { type Child, startChild } from './child.js';
 
 /** `npm start` as a visitor runs it; Ctrl-C goes to the whole process group. */
-export async function npmStart(env: Record<string, string>): Promise<Child & { url: string }> {
-  const child = await startChild('npm', ['start'], {
+export function npmStart(env: Record<string, string>): Promise<Child & { url: string }> {
+  return npmRun('start', env);
+}
+
+/** A script of package.json that serves the demo page. */
+export async function npmRun(
+  script: 'start' | 'dev',
+  env: Record<string, string>,
+): Promise<Child & { url: string }> {
+  const child = await startChild('npm', ['run', script], {
     env: { PORT: '0', GEMINI_API_KEY: '', ...env },
     ready: /Rivulet is at (\S+)/,
     group: true,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import type { Child } from '../harness/child.js';
 import { launchChromium } from '../harness/chromium.js';
 import { DemoPage, npmStart } from '../harness/demo.js';
+import { ExamplePage } from '../harness/example.js';
 import { startFake } from '../harness/fakes.js';
 
 let browser: Browser;
@@ -167,6 +168,18 @@ describe('the page that `npm start` serves', () => {
   });
 });
 
+describe('the example that `npm start` serves', () => {
+  it.each(['react', 'vue', 'svelte', 'angular', 'solid'])('in %s answers', async (name) => {
+    const context = await browser.newContext();
+    onTestFinished(() => context.close());
+    const example = new ExamplePage(await context.newPage());
+    await example.page.goto(`${rivulet.url}/examples/${name}/`);
+    await example.ask(QUESTION);
+    expect(await example.reaches('done')).toContain('not a language model');
+    expect(example.complaints).toEqual([]);
+  });
+});
+
 describe('a visitor who asks too often', () => {
   it('is told how long it takes, and is answered then', async () => {
     const limited = await npmStart({
@@ -242,7 +255,7 @@ describe('a model that fails', () => {
 
 describe('`npm start`', () => {
   it('prints one URL, and ends with its page, its server and every process on Ctrl-C', async () => {
-    const child = await npmStart({ LLM_MODE: 'docs' });
+    const child = await npmStart({ LLM_MODE: 'docs', DRAIN_SECONDS: '1' });
     expect(child.output().match(/https?:\/\//g)).toHaveLength(1);
     const demo = await DemoPage.open(browser, child.url);
     await demo.ask('How do I use the client?');

@@ -2,14 +2,14 @@ import { ActiveAnswers } from './answer/active-answers.js';
 import { coldStream } from './answer/cold-stream.js';
 import { LiveAnswer, type Surroundings } from './answer/live-answer.js';
 import { createMemory } from './cache/memory.js';
-import { createConnection } from './connection/connection.js';
+import { createConnections } from './connection/connections.js';
 import { randomId } from './random-id.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** A client of one server. Nothing happens until something is asked of it. */
 export function createClient(options: ClientOptions = {}): Client {
   const { url, auth, cache = {} } = options;
-  const connection = createConnection(options);
+  const connection = createConnections(options);
   // Another user's answers are not to be found here by the next one.
   const isNobodys = auth !== undefined && cache !== false && cache.namespace === undefined;
   const memory = cache === false || isNobodys ? undefined : createMemory(url ?? '', cache);

@@ -1,3 +1,4 @@
+import { type EndReason, onEndSignal } from './end-signals.js';
 import { createLogger, type Logger } from './observe/logger.js';
 import { ConfigError, type Environment, resolveSettings } from './settings/resolve-settings.js';
 import type { Settings } from './settings/settings.js';
@@ -23,10 +24,11 @@ export interface ProcessContext {
 
 /** EX_CONFIG of `sysexits.h`. A restart does not help. */
 const CONFIG_EXIT_CODE = 78;
+const SLOW_DRAIN_MS = 300;
 
 /**
- * Runs a server as the work of this process, and prints its line. SIGTERM drains and closes it, and
- * SIGINT closes it, both with exit code 0; a second signal exits at once, with 1. A setting that is wrong
+ * Runs a server as the work of this process, and prints its line. SIGTERM, SIGINT and the exit of the npm
+ * that started the process drain and close it, with exit code 0; a second signal exits at once, with 1. A setting that is wrong
  * is printed, with exit code 78, and another error at the start with exit code 1. Of an uncaught exception
  * only its class and place are logged, since its message may quote a prompt.
  */
@@ -48,21 +50,17 @@ export async function runProcess(
     logger = createLogger(settings.logLevel);
     logger.info({ event: 'SERVER_STARTING', pid: process.pid, node: process.version });
     const started = await start({ env, settings, logger });
-    let closing = false;
-    const end = (signal: NodeJS.Signals, first: () => Promise<void>): void => {
-      if (closing) exit(1, `a second signal, ${signal}`);
-      closing = true;
-      void first()
-        .then(() => started.close())
-        .finally(() => exit(0, signal));
-    };
-    process.on('SIGINT', () => end('SIGINT', async () => {}));
-    process.on('SIGTERM', () => {
-      if (!closing) {
-        const { drainSeconds } = settings;
-        logger?.info({ event: 'SERVER_DRAINING', signal: 'SIGTERM', drainSeconds });
-      }
-      end('SIGTERM', () => started.drain());
+    const { drainSeconds } = settings;
+    onEndSignal({
+      end(reason: EndReason) {
+        logger?.info({ event: 'SERVER_DRAINING', signal: reason, drainSeconds });
+        if (reason === 'SIGINT') setTimeout(sayThatItDrains, SLOW_DRAIN_MS).unref();
+        void started
+          .drain()
+          .then(() => started.close())
+          .finally(() => exit(0, reason));
+      },
+      endNow: (reason) => exit(1, `a second signal, ${reason}`),
     });
     // Who reads this may send a signal at once.
     const { line, url, providers } = started;
@@ -73,6 +71,12 @@ export async function runProcess(
     if (error instanceof ConfigError) exit(CONFIG_EXIT_CODE, 'configuration');
     exit(1, 'unable to start');
   }
+}
+
+/** Ctrl+C seems to do nothing while an answer is under way. */
+function sayThatItDrains(): void {
+  if (!process.stderr.isTTY) return;
+  console.error('rivulet: ends once the running answers have ended; Ctrl+C again ends it at once');
 }
 
 /** Follows a colon: on its line, or as a line for each problem. */

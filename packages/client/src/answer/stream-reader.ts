@@ -90,6 +90,10 @@ export class StreamReader implements Link {
     return this.#requestId;
   }
 
+  get isNew(): boolean {
+    return this.#server !== 'aware';
+  }
+
   /** Whether the stream had ended when this page came back to it. */
   get hadEnded(): boolean {
     return 'hadEnded' in this.#reader && this.#reader.hadEnded;

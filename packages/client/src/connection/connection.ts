@@ -17,9 +17,9 @@ import {
 import type { Observable } from 'rxjs';
 import { byteLength } from '../byte-length.js';
 import { createLatest } from '../latest.js';
-import type { ClientOptions, ConnectionState } from '../types.js';
+import type { ConnectionState } from '../types.js';
 import { backoffMs, closeRetryMs } from './backoff.js';
-import { storedBrowserId } from './browser-id.js';
+import type { ConnectionOptions } from './connections.js';
 import { decode, decodeShort, type Frame, knownError } from './frame.js';
 import type { Link } from './link.js';
 import { createSession, type Session } from './session.js';
@@ -51,9 +51,28 @@ export interface Connection {
   close(): void;
 }
 
+/** The connection to one server at a time. */
+export interface ServerConnection extends Connection {
+  /** True while the server is shutting down and streams are still read here. */
+  readonly isClosing: boolean;
+  readonly isClosed: boolean;
+  /** @returns true if the stream was read here when `retire()` was called. */
+  has(streamId: string): boolean;
+  /** Closes once nothing is read here any more; new questions go to another connection. */
+  retire(): void;
+}
+
+export interface ServerConnectionOptions {
+  /** The same for all connections of a client. */
+  browserId(): Promise<string>;
+  /** True if a server that is shutting down is to refuse the connection. */
+  forNewStreams: boolean;
+  /** A question that a closing server refused; another connection is to ask it. */
+  refusedNew(link: Link): void;
+}
+
 type Reply = StreamReply | ErrorReply;
 type Timer = ReturnType<typeof setTimeout>;
-type ConnectionOptions = Pick<ClientOptions, 'url' | 'path' | 'auth' | 'browserId' | 'idleCloseMs'>;
 
 interface NoSocket {
   socket?: undefined;
@@ -112,12 +131,15 @@ const STABLE_MS = 5_000;
 const MOVE_ON_MS = 500;
 /** The time to tell the server what was left, when the client is closed. */
 const CLOSE_MS = 1_000;
+const NEW_STREAMS = { new_streams: true };
 const NAMED = [EVENT.start, EVENT.chunk, EVENT.thought, EVENT.tool, EVENT.end, EVENT.error];
 
 const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
 
-export function createConnection(options: ConnectionOptions): Connection {
-  const { url, path, auth, browserId = storedBrowserId, idleCloseMs } = options;
+export function createConnection(
+  { url, path, auth, idleCloseMs }: ConnectionOptions,
+  { browserId, forNewStreams, refusedNew }: ServerConnectionOptions,
+): ServerConnection {
   const latest = createLatest<ConnectionState>();
   show({ status: 'idle' });
   const links = new Map<string, Link>();
@@ -135,7 +157,10 @@ export function createConnection(options: ConnectionOptions): Connection {
   /** True after polling worked where a WebSocket did not, until an upgrade succeeds. */
   let needsPolling = false;
   let stopListening: (() => void) | undefined;
-  let ownId: string | undefined;
+  /** True after a server began to shut down, until another one accepts the connection. */
+  let avoidsClosing = forNewStreams;
+  /** The streams that were read here when this connection was retired. */
+  let retired: Set<string> | undefined;
   let onChanged: ((stream: StreamSummary) => void) | undefined;
 
   function show(next: ConnectionState): void {
@@ -240,9 +265,10 @@ export function createConnection(options: ConnectionOptions): Connection {
 
   /** Sends who this client is and which streams are to be opened. */
   async function handshake(socket: Socket, send: (data: object) => void): Promise<void> {
+    let ownId: string;
     let token: string | undefined;
     try {
-      ownId ??= typeof browserId === 'string' ? browserId : await browserId();
+      ownId = await browserId();
       token = await auth?.({ refused: refusals > 0 });
     } catch {
       // The app cannot get them now, for example without a network.
@@ -256,6 +282,7 @@ export function createConnection(options: ConnectionOptions): Connection {
       protocol: PROTOCOL_VERSION.newest,
       browser_id: ownId,
       ...(token !== undefined && { token }),
+      ...(avoidsClosing && requests.every(({ type }) => type === EVENT.start) && NEW_STREAMS),
       ...(requests.length > 0 && { requests }),
     };
     allowTime(socket, byteLength(JSON.stringify(payload)));
@@ -276,6 +303,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     });
     enter({ status: 'connected', socket, session, since: Date.now(), watchdog, timer: undefined });
     refusals = 0;
+    avoidsClosing = false;
     outage = undefined;
     show({ status: 'connected' });
     for (const errand of errands) run(errand);
@@ -392,7 +420,6 @@ export function createConnection(options: ConnectionOptions): Connection {
   function read(link: Link): void {
     if (state.status !== 'connected') return;
     const { session } = state;
-    if (session.isClosing && !session.has(link)) return;
     session.add(link);
     const request = link.request();
     ask(request.type, request, (reply: Reply) => replied(link, reply));
@@ -403,8 +430,11 @@ export function createConnection(options: ConnectionOptions): Connection {
     if (state.status !== 'connected' || links.get(link.id) !== link) return;
     const { session } = state;
     if (session.isClosing && !reply.ok && reply.error.code === 'overloaded') {
-      // The request crossed the notice; the next server is asked.
+      // The question crossed the notice.
       session.remove(link);
+      if (session.readsNothing && retired === undefined) return moveOn();
+      links.delete(link.id);
+      refusedNew(link);
       return moveOn();
     }
     if (reply.ok) failures = 0;
@@ -423,18 +453,36 @@ export function createConnection(options: ConnectionOptions): Connection {
 
   /** Leaves a closing server for the next one, once nothing is read here any more. */
   function moveOn(): void {
+    if (retired !== undefined && links.size === 0 && errands.size === 0) return close();
     if (state.status !== 'connected') return;
     const { isClosing, readsNothing } = state.session;
     if (!isClosing || !readsNothing || errands.size > 0) return;
-    failures += 1;
-    retryIn(MOVE_ON_MS * (1 + Math.random()), true);
+    avoidsClosing = true;
+    retryIn(links.size === 0 ? MOVE_ON_MS * (1 + Math.random()) : 0, false);
   }
 
   function leave(link: Link): void {
     if (links.get(link.id) === link) links.delete(link.id);
     state.session?.remove(link);
     needsChanged();
-    moveOn();
+    // A cancel or detach may follow, and is for this server.
+    queueMicrotask(moveOn);
+  }
+
+  function close(): void {
+    if (isClosed()) return;
+    retired?.clear();
+    // Socket.IO drops a message that comes in one turn with the end of its connection.
+    if (state.status === 'connected' && errands.size > 0) {
+      const { socket, session } = state;
+      const timer = setTimeout(() => enter({ status: 'closed' }), CLOSE_MS);
+      enter({ status: 'closing', socket, session, timer });
+    } else enter({ status: 'closed' });
+    stopListening?.();
+    show({ status: 'closed' });
+    latest.complete();
+    for (const link of links.values()) link.closed();
+    links.clear();
   }
 
   return {
@@ -482,18 +530,17 @@ export function createConnection(options: ConnectionOptions): Connection {
       onChanged = changed;
       ask(EVENT.list, { watch: true }, reply);
     },
-    close() {
-      // Socket.IO drops a message that comes in one turn with the end of its connection.
-      if (state.status === 'connected' && errands.size > 0) {
-        const { socket, session } = state;
-        const timer = setTimeout(() => enter({ status: 'closed' }), CLOSE_MS);
-        enter({ status: 'closing', socket, session, timer });
-      } else enter({ status: 'closed' });
-      stopListening?.();
-      show({ status: 'closed' });
-      latest.complete();
-      for (const link of links.values()) link.closed();
-      links.clear();
+    close,
+    get isClosing() {
+      return state.status === 'connected' && state.session.isClosing;
+    },
+    get isClosed() {
+      return isClosed();
+    },
+    has: (streamId) => retired?.has(streamId) === true,
+    retire() {
+      retired = new Set(links.keys());
+      moveOn();
     },
   };
 }

@@ -17,6 +17,8 @@ export type OpenRequest = (StreamStartRequest | StreamResumeRequest) & {
 /** A stream's end of the connection. */
 export interface Link {
   readonly id: string;
+  /** True if no server is known to have the stream. */
+  readonly isNew: boolean;
   /** What has the server send the stream from here on; asked for at each connect. */
   request(): OpenRequest;
   /** The server's reply to `request`, unless the connection goes first. */

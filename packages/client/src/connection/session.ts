@@ -3,7 +3,7 @@ import type { Link, OpenRequest } from './link.js';
 
 /** The streams that were opened on one connection, and what was asked on it. */
 export interface Session {
-  /** True if the server is being shut down: streams that are not open yet are for the next server. */
+  /** True if the server is shutting down: new questions are for another one. */
   isClosing: boolean;
   /** The size of the requests that were sent and not answered yet; 0 if there are none. */
   unansweredBytes: number;

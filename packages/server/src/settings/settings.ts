@@ -23,7 +23,7 @@ export interface HttpSettings {
   port: number;
   /** The path of Socket.IO's requests, without a slash at its end. */
   socketPath: string;
-  /** The time that active streams have to finish after SIGTERM. */
+  /** The time that active streams have to finish after SIGTERM or SIGINT. */
   drainSeconds: number;
   metricsEnabled: boolean;
 }
@@ -208,7 +208,7 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     type: wholeNumber(0, 3600, 'seconds'),
     default: 20,
     description:
-      'The time that active streams have to finish after SIGTERM. Streams that are still active then fail as retryable.',
+      'The time that active streams have to finish after SIGTERM or SIGINT. Streams that are still active then fail as retryable.',
   },
   metricsEnabled: {
     env: 'METRICS_ENABLED',

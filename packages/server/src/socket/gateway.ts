@@ -35,9 +35,9 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     const isNew = admission.newStreams || !streams.hasAny(admission.principal);
     if (closesAt !== undefined && isNew) {
       admission.account.leave();
-      throw new StreamError('overloaded', 'unable to connect: the server is being shut down', {
-        retryAfterMs: 1_000,
-      });
+      // A load balancer may lead the next connection elsewhere at once.
+      const retry = admission.newStreams ? {} : { retryAfterMs: 1_000 };
+      throw new StreamError('overloaded', 'unable to connect: the server is shutting down', retry);
     }
     admissions.set(socket, admission);
   }

@@ -15,6 +15,8 @@ export class ActiveAnswers {
   readonly #own = new Map<string, LiveAnswer>();
   /** By the journal, then by the server; undefined until one of them has said. */
   #listed: readonly ActiveAnswer[] | undefined;
+  /** By the journal: questions that the server has not accepted, so that it does not list them. */
+  #asking: readonly ActiveAnswer[] = [];
   #isObserved = false;
   readonly #latest = createLatest<readonly ActiveAnswer[]>();
   #told = '';
@@ -44,7 +46,9 @@ export class ActiveAnswers {
   remove(answer: LiveAnswer): void {
     const { id } = answer;
     if (this.#own.get(id) === answer) this.#own.delete(id);
-    this.#listed = this.#listed?.filter((active) => active.id !== id);
+    const isOther = (active: ActiveAnswer): boolean => active.id !== id;
+    this.#listed = this.#listed?.filter(isOther);
+    this.#asking = this.#asking.filter(isOther);
   }
 
   /** To be called when the status of an answer has changed, or whether it is listed. */
@@ -89,22 +93,30 @@ export class ActiveAnswers {
     const entries = (await this.#journal?.all()) ?? [];
     // That nothing runs only the server knows.
     if (entries.length === 0) return;
-    this.#listed ??= entries.map(({ id, query, sessionId }) => ({
-      ...summary(id, query, sessionId),
-      status: 'reconnecting',
+    const known = entries.map(({ id, request, phase }): ActiveAnswer => ({
+      ...summary(id, request.query, request.sessionId),
+      status: phase === 'asking' ? 'waiting' : 'reconnecting',
     }));
+    this.#asking = known.filter(({ status }) => status === 'waiting');
+    this.#listed = this.#listed === undefined ? known : this.#withAsking(this.#listed);
     this.changed();
+  }
+
+  #withAsking(listed: readonly ActiveAnswer[]): readonly ActiveAnswer[] {
+    const ids = new Set(listed.map(({ id }) => id));
+    return [...listed, ...this.#asking.filter(({ id }) => !ids.has(id))];
   }
 
   #list(): void {
     this.#connection.list(
       (reply) => {
         if (!reply.ok) return;
-        this.#listed = reply.streams.flatMap(activeOf);
+        this.#listed = this.#withAsking(reply.streams.flatMap(activeOf));
         this.changed();
       },
       (stream) => {
         const now = activeOf(stream);
+        this.#asking = this.#asking.filter(({ id }) => id !== stream.stream_id);
         const listed = this.#listed ?? [];
         const at = listed.findIndex(({ id }) => id === stream.stream_id);
         this.#listed =

@@ -15,7 +15,7 @@ import {
   phaseOfFailure,
 } from './failure.js';
 import { keepable, receivedOf } from './keepable.js';
-import { withoutEnd } from './receive.js';
+import { NOTHING, withoutEnd } from './receive.js';
 import { copyOf, refusal, type StartRequest, startRequest } from './request.js';
 import { eventsOf, type Phase, snapshotOf } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
@@ -55,7 +55,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   /** The number of requests ahead that was told last. */
   #toldAhead = 0;
   #onChange: (() => void) | undefined;
-  #stopJournal: (() => void) | undefined;
+  #stopJournal: ((isOver: boolean) => void) | undefined;
   #releasedTimer: ReturnType<typeof setTimeout> | undefined;
   #forgetSignal = (): void => {};
 
@@ -119,6 +119,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   /** The client is closed: the server is told, and ends the answer unless another client reads it. */
   close(): void {
     this.#reader.detach();
+    this.#unlist();
     this.failed(CLIENT_CLOSED);
   }
 
@@ -134,17 +135,21 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     if (this.#reader.comeBack()) this.#list();
   }
 
-  #entry(): Omit<JournalEntry, 'writtenAt'> | undefined {
-    return (
-      this.#keeping && {
-        id: this.id,
-        query: this.#query,
-        sessionId: this.#sessionId,
-        keeping: this.#keeping,
-        firstChunkMs: this.#stopwatch.firstChunkMs,
-        received: withoutEnd(this.#reader.received),
-      }
-    );
+  #entry(): JournalEntry | undefined {
+    const [request, keeping] = [this.#request, this.#keeping];
+    if (request === undefined || keeping === undefined) return undefined;
+    const { isAsking, epoch, received } = this.#reader;
+    const { offset, text, tools, attempt } = withoutEnd(received);
+    return {
+      id: this.id,
+      request,
+      keeping,
+      phase: isAsking ? 'asking' : 'reading',
+      retryAt: this.snapshot.retryAt,
+      epoch,
+      firstChunkMs: this.#stopwatch.firstChunkMs,
+      received: { offset, text, tools, attempt },
+    };
   }
 
   moved(phase: Moved, events?: readonly ResponseEvent[]): void {
@@ -191,7 +196,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   async #beginResume(): Promise<boolean> {
-    const entry = await this.#around.memory?.journal?.read(this.id);
+    const entry = await this.#around.memory?.journal.read(this.id);
     if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
     return true;
   }
@@ -203,19 +208,38 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#showAll({ status: 'done', timing: this.#stopwatch.timing() });
   }
 
-  #goOnFrom({ query, sessionId, keeping, firstChunkMs, received }: JournalEntry): void {
-    this.#query = query;
-    this.#sessionId = sessionId;
+  #goOnFrom({
+    request,
+    keeping,
+    phase,
+    retryAt,
+    epoch,
+    firstChunkMs,
+    received,
+  }: JournalEntry): void {
+    const isAsking = phase === 'asking';
+    const start = startRequest(this.id, randomId(), request);
+    const refused = isAsking ? refusal(start) : undefined;
+    this.#request = copyOf(request);
+    this.#query = request.query;
+    this.#sessionId = request.sessionId;
     this.#keeping = keeping;
     this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
-    this.#reader.goOnFrom(received);
-    this.#showAll({ status: 'reconnecting' });
+    this.#reader.goOnFrom({
+      request: start,
+      received: { ...NOTHING, ...received },
+      epoch,
+      isAsking,
+      waitsWhenLimited: request.options?.onRateLimit === 'wait',
+    });
+    if (refused !== undefined) return this.failed(refused);
+    const isLimited = isAsking && retryAt !== undefined && retryAt > Date.now();
+    this.#showAll(isLimited ? { status: 'limited', retryAt } : { status: 'reconnecting' });
   }
 
   /** From now on `active$` and the journal have it. */
   #list(): void {
-    const { journal } = this.#around.memory ?? {};
-    this.#stopJournal ??= journal?.follow(
+    this.#stopJournal ??= this.#around.memory?.journal.follow(
       this.id,
       (listener) => {
         this.#onChange = listener;
@@ -227,17 +251,17 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#around.answers.changed();
   }
 
-  #unlist(): void {
-    this.#stopJournal?.();
+  #unlist(isOver = false): void {
+    this.#stopJournal?.(isOver);
     this.#stopJournal = undefined;
     this.#isListed = false;
     this.#around.answers.changed();
   }
 
-  #forget(): void {
+  #forget(isOver = false): void {
     clearTimeout(this.#releasedTimer);
     this.#around.answers.remove(this);
-    this.#unlist();
+    this.#unlist(isOver);
     this.#forgetSignal();
   }
 
@@ -262,7 +286,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   /** It is final: nothing is read any more, and later readers get it from the server's log. */
   #end(): void {
     this.#reader.stop();
-    this.#forget();
+    this.#forget(true);
   }
 
   #snapshot(phase: Phase): AnswerSnapshot {

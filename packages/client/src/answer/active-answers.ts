@@ -15,8 +15,6 @@ export class ActiveAnswers {
   readonly #own = new Map<string, LiveAnswer>();
   /** By the journal, then by the server; undefined until one of them has said. */
   #listed: readonly ActiveAnswer[] | undefined;
-  /** By the journal: questions that the server has not accepted, so that it does not list them. */
-  #asking: readonly ActiveAnswer[] = [];
   #isObserved = false;
   readonly #latest = createLatest<readonly ActiveAnswer[]>();
   #told = '';
@@ -46,9 +44,7 @@ export class ActiveAnswers {
   remove(answer: LiveAnswer): void {
     const { id } = answer;
     if (this.#own.get(id) === answer) this.#own.delete(id);
-    const isOther = (active: ActiveAnswer): boolean => active.id !== id;
-    this.#listed = this.#listed?.filter(isOther);
-    this.#asking = this.#asking.filter(isOther);
+    this.#listed = this.#listed?.filter((active) => active.id !== id);
   }
 
   /** To be called when the status of an answer has changed, or whether it is listed. */
@@ -89,34 +85,31 @@ export class ActiveAnswers {
     });
   }
 
+  /** Adds what only the journal knows: everything before the server has said, then what it was not asked. */
   async #recall(): Promise<void> {
     const entries = (await this.#journal?.all()) ?? [];
-    // That nothing runs only the server knows.
-    if (entries.length === 0) return;
-    const known = entries.map(({ id, request, phase }): ActiveAnswer => ({
-      ...summary(id, request.query, request.sessionId),
-      status: phase === 'asking' ? 'waiting' : 'reconnecting',
-    }));
-    this.#asking = known.filter(({ status }) => status === 'waiting');
-    this.#listed = this.#listed === undefined ? known : this.#withAsking(this.#listed);
+    const listed = this.#listed;
+    // An empty journal does not mean that nothing is running; only the server knows.
+    if (listed === undefined && entries.length === 0) return;
+    const added = entries.flatMap(({ id, request, phase }): ActiveAnswer[] => {
+      const isAsking = phase === 'asking';
+      if (listed !== undefined && (!isAsking || this.listed(id) !== undefined)) return [];
+      const known = summary(id, request.query, request.sessionId);
+      return [{ ...known, status: isAsking ? 'waiting' : 'reconnecting' }];
+    });
+    this.#listed = [...(listed ?? []), ...added];
     this.changed();
-  }
-
-  #withAsking(listed: readonly ActiveAnswer[]): readonly ActiveAnswer[] {
-    const ids = new Set(listed.map(({ id }) => id));
-    return [...listed, ...this.#asking.filter(({ id }) => !ids.has(id))];
   }
 
   #list(): void {
     this.#connection.list(
       (reply) => {
         if (!reply.ok) return;
-        this.#listed = this.#withAsking(reply.streams.flatMap(activeOf));
-        this.changed();
+        this.#listed = reply.streams.flatMap(activeOf);
+        void this.#recall();
       },
       (stream) => {
         const now = activeOf(stream);
-        this.#asking = this.#asking.filter(({ id }) => id !== stream.stream_id);
         const listed = this.#listed ?? [];
         const at = listed.findIndex(({ id }) => id === stream.stream_id);
         this.#listed =

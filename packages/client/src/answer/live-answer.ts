@@ -15,7 +15,7 @@ import {
   phaseOfFailure,
 } from './failure.js';
 import { keepable, receivedOf } from './keepable.js';
-import { NOTHING, withoutEnd } from './receive.js';
+import { withoutEnd } from './receive.js';
 import { copyOf, refusal, type StartRequest, startRequest } from './request.js';
 import { eventsOf, type Phase, snapshotOf } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
@@ -44,10 +44,10 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   readonly #asks: boolean;
   readonly #reader: StreamReader;
   readonly #shared: SharedAnswer;
-  #request: AnswerRequest | undefined;
+  /** Without its signal; only the query, if there is one, while `#knowsRequest` is false. */
+  #request: AnswerRequest;
+  #knowsRequest: boolean;
   #stopwatch = createStopwatch();
-  #query: string;
-  #sessionId: string | undefined;
   /** Undefined if nothing of it is to be kept, or as long as that is not known. */
   #keeping: Keeping | undefined;
   #kept: KeptAnswer | undefined;
@@ -65,13 +65,12 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#around = around;
     this.#asks = asks;
     this.#start = startRequest(id, randomId(), request);
-    this.#request = asks ? copyOf(request) : undefined;
+    this.#request = copyOf(request);
+    this.#knowsRequest = asks;
     this.#cacheMode = request.options?.cache ?? 'default';
-    this.#query = request.query;
-    this.#sessionId = request.sessionId;
     this.#reader = new StreamReader(around.connection, this.#start, this, {
       asks,
-      waitsWhenLimited: request.options?.onRateLimit === 'wait',
+      waitsWhenLimited: waitsWhenLimited(request),
     });
     this.#shared = new SharedAnswer(this.#snapshot({ status: 'open' }), this);
     this.#followSignal(request.options?.signal);
@@ -79,7 +78,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   get request(): AnswerRequest | undefined {
-    return this.#request;
+    return this.#knowsRequest ? this.#request : undefined;
   }
 
   get snapshot(): AnswerSnapshot {
@@ -87,7 +86,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   get sessionId(): string | undefined {
-    return this.#sessionId;
+    return this.#request.sessionId;
   }
 
   /** True while it is read, or is about to be. */
@@ -136,19 +135,18 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   #entry(): JournalEntry | undefined {
-    const [request, keeping] = [this.#request, this.#keeping];
-    if (request === undefined || keeping === undefined) return undefined;
+    const keeping = this.#keeping;
+    if (keeping === undefined) return undefined;
     const { isAsking, epoch, received } = this.#reader;
-    const { offset, text, tools, attempt } = withoutEnd(received);
     return {
       id: this.id,
-      request,
+      request: this.#request,
       keeping,
       phase: isAsking ? 'asking' : 'reading',
       retryAt: this.snapshot.retryAt,
       epoch,
       firstChunkMs: this.#stopwatch.firstChunkMs,
-      received: { offset, text, tools, attempt },
+      received: withoutEnd(received),
     };
   }
 
@@ -217,23 +215,17 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     firstChunkMs,
     received,
   }: JournalEntry): void {
-    const isAsking = phase === 'asking';
+    const asks = phase === 'asking';
     const start = startRequest(this.id, randomId(), request);
-    const refused = isAsking ? refusal(start) : undefined;
     this.#request = copyOf(request);
-    this.#query = request.query;
-    this.#sessionId = request.sessionId;
+    this.#knowsRequest = true;
     this.#keeping = keeping;
     this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
-    this.#reader.goOnFrom({
-      request: start,
-      received: { ...NOTHING, ...received },
-      epoch,
-      isAsking,
-      waitsWhenLimited: request.options?.onRateLimit === 'wait',
-    });
+    const options = { asks, waitsWhenLimited: waitsWhenLimited(request) };
+    this.#reader.goOnFrom(start, { ...received, ahead: 0, terminal: undefined }, epoch, options);
+    const refused = asks ? refusal(start) : undefined;
     if (refused !== undefined) return this.failed(refused);
-    const isLimited = isAsking && retryAt !== undefined && retryAt > Date.now();
+    const isLimited = asks && retryAt !== undefined && retryAt > Date.now();
     this.#showAll(isLimited ? { status: 'limited', retryAt } : { status: 'reconnecting' });
   }
 
@@ -290,7 +282,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   #snapshot(phase: Phase): AnswerSnapshot {
-    const asked = { id: this.id, query: this.#query, kept: this.#kept !== undefined };
+    const asked = { id: this.id, query: this.#request.query, kept: this.#kept !== undefined };
     const received = this.#kept ? receivedOf(this.#kept) : this.#reader.received;
     return snapshotOf(asked, received, phase);
   }
@@ -307,4 +299,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 /** Undefined while the connection is away: the queue moves on meanwhile. */
 function aheadOf({ status, ahead }: AnswerSnapshot): number | undefined {
   return status === 'waiting' || status === 'streaming' ? 0 : ahead;
+}
+
+function waitsWhenLimited({ options }: AnswerRequest): boolean {
+  return options?.onRateLimit === 'wait';
 }

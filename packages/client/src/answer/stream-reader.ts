@@ -38,17 +38,6 @@ export interface StreamReaderOptions {
 
 const OPEN: Moved = { status: 'open' };
 
-/** What a page before this one had of a stream. */
-export interface StreamProgress {
-  request: StartRequest;
-  received: Received;
-  /** Of the log that `received` is from, where it is known. */
-  epoch: string | undefined;
-  /** True if the server had not accepted the question. */
-  isAsking: boolean;
-  waitsWhenLimited: boolean;
-}
-
 /** This page's place on a stream: it asks, reads, and after a cut reads on from there. */
 export class StreamReader implements Link {
   readonly id: string;
@@ -103,13 +92,21 @@ export class StreamReader implements Link {
     return this.#server !== 'aware';
   }
 
-  /** Takes over what a page before this one had. Asks, if that page did not get so far. */
-  goOnFrom({ request, received, epoch, isAsking, waitsWhenLimited }: StreamProgress): void {
+  /**
+   * Takes over from a page before this one: what it had asked, and had received of the log `epoch`. It asks
+   * if that page did not get so far.
+   */
+  goOnFrom(
+    request: StartRequest,
+    received: Received,
+    epoch: string | undefined,
+    { asks, waitsWhenLimited }: StreamReaderOptions,
+  ): void {
     this.#knowsRequest = true;
     this.#request = request;
     this.#received = received;
     this.#epoch = epoch;
-    this.#server = isAsking ? 'unaware' : 'aware';
+    this.#server = asks ? 'unaware' : 'aware';
     this.#waitsWhenLimited = waitsWhenLimited;
   }
 

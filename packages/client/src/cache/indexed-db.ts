@@ -38,11 +38,13 @@ export function createIndexedDbDisk(name: string): Disk {
     update: (keys, changed) =>
       change((objects) => {
         const requests = keys.map((key) => objects.get(key));
-        // Requests succeed in the order in which they were made.
-        requests.at(-1)!.onsuccess = () =>
+        const last = requests.at(-1);
+        const write = (): void =>
           put(objects, changed(requests.map(({ result }): unknown => result)));
+        // Requests succeed in the order in which they were made.
+        if (last) last.onsuccess = write;
+        else write();
       }),
-    write: (entries) => change((objects) => put(objects, entries)),
     async clear(entry) {
       try {
         await run('readonly', () => {});

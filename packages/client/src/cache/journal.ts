@@ -1,4 +1,4 @@
-import { LIMITS, type Source } from '@rivulet/protocol';
+import type { Source } from '@rivulet/protocol';
 import { randomId } from '../random-id.js';
 import type { AnswerRequest, ToolUse } from '../types.js';
 import type { Entry, LocalStore } from './local-store.js';
@@ -75,7 +75,7 @@ const RENEW_EVERY_MS = 60_000;
 // A server keeps generating for a minute without a reader, and keeps a finished log for five more.
 const MAX_AGE_MS = 360_000;
 const MAX_WAIT_MS = 86_400_000;
-const MAX_TEXT_UNITS = 8_388_608;
+const MAX_UNITS = 16_777_216;
 // WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`.
 const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
 
@@ -179,55 +179,32 @@ function frozen({ received, ...entry }: StoredEntry): JournalEntry {
 
 /** The disk may hold what another version wrote, or another script. */
 function isStoredEntry(value: unknown): value is StoredEntry {
-  const { request, keeping, phase, received } = Object(value) as Partial<JournalEntry>;
-  const { context, intent, options } = Object(request) as Partial<AnswerRequest>;
-  const { offset, text, tools, attempt } = Object(received) as Partial<StoredText>;
-  return (
-    has(value, {
-      id: 'string',
-      writtenAt: 'number',
-      retryAt: 'number?',
-      epoch: 'string?',
-      firstChunkMs: 'number?',
-    }) &&
-    has(request, { query: 'string', sessionId: 'string?' }) &&
-    (context === undefined || areAll(context, { role: 'string', content: 'string' })) &&
-    (intent === undefined || has(intent, { name: 'string' })) &&
-    (options === undefined || has(options, {})) &&
-    JSON.stringify(request).length < LIMITS.messageBytes &&
-    has(keeping, { key: 'string', askedAt: 'number' }) &&
-    Number.isSafeInteger(offset) &&
-    (phase === 'reading' || (phase === 'asking' && offset === 0)) &&
-    typeof text === 'string' &&
-    text.length <= MAX_TEXT_UNITS &&
-    areAll(tools, { callId: 'string', name: 'string', status: 'string', textBefore: 'number' }) &&
-    (attempt === undefined ||
-      has(attempt, {
-        attempt: 'number',
-        source: 'string',
-        provider: 'string',
-        model: 'string',
-        reason: 'string?',
-      }))
-  );
-}
-
-/** @returns true if `value` is an object with fields of these types; `?` allows `undefined`. */
-function has(value: unknown, types: Record<string, string>): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    Object.entries(types).every(([key, type]) => {
-      const field = (value as Record<string, unknown>)[key];
-      return (
-        `${typeof field}?` === type ||
-        typeof field === type ||
-        (field === undefined && type.endsWith('?'))
-      );
-    })
-  );
-}
-
-function areAll(values: unknown, types: Record<string, string>): boolean {
-  return Array.isArray(values) && values.every((value) => has(value, types));
+  try {
+    const {
+      id,
+      request,
+      keeping,
+      phase,
+      retryAt = 0,
+      epoch = '',
+      received,
+      writtenAt,
+    } = value as StoredEntry;
+    const { query, context = [], options = {} } = request;
+    const { offset, text, tools, attempt = { attempt: 1, provider: '', model: '' } } = received;
+    const { provider, model } = attempt;
+    const texts = [id, query, keeping.key, epoch, text, provider, model];
+    for (const { role, content } of context) texts.push(role, content);
+    for (const { callId, name } of tools) texts.push(callId, name);
+    const numbers = [keeping.askedAt, retryAt, writtenAt, offset, attempt.attempt];
+    return (
+      texts.every((field) => typeof field === 'string') &&
+      numbers.every(Number.isSafeInteger) &&
+      (phase === 'reading' || (phase === 'asking' && offset === 0)) &&
+      typeof options === 'object' &&
+      JSON.stringify([request, text, tools]).length < MAX_UNITS
+    );
+  } catch {
+    return false;
+  }
 }

@@ -10,10 +10,11 @@ export interface Disk {
   get(key: string): Promise<unknown>;
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
-  /** Writes all that `change` makes of the present values of `keys`. No other update comes between. */
+  /**
+   * Writes all that `change` makes of the present values of `keys`. No other update comes between. Without
+   * keys it writes at once, so that it works while the page goes away.
+   */
   update(keys: string[], change: (present: unknown[]) => readonly Entry[]): Promise<void>;
-  /** Writes without reading first, so that it works while the page goes away. */
-  write(entries: readonly Entry[]): Promise<void>;
   /** Removes everything, then writes `entry` if there is room for it. */
   clear(entry: Entry): Promise<void>;
 }
@@ -76,8 +77,9 @@ export function createLocalStore(
 
   function hearOtherTabs(): void {
     try {
-      tabs ??= new BroadcastChannel(name);
-      tabs.onmessage = ({ data }) => forget(Number(data));
+      if (tabs !== undefined) return;
+      tabs = new BroadcastChannel(name);
+      tabs.addEventListener('message', ({ data }) => forget(Number(data)));
       // Node has them too, and would not end.
       (tabs as { unref?: () => void }).unref?.();
     } catch {
@@ -111,12 +113,12 @@ export function createLocalStore(
       );
     },
     async writeLast(entry, askedAt) {
-      if (!isCleared(askedAt, clearedAt)) await use().write([entry]);
+      if (!isCleared(askedAt, clearedAt)) await use().update([], () => [entry]);
     },
     remember,
     remove(keys) {
       for (const key of keys) memory.delete(key);
-      return use().write(keys.map((key) => [key]));
+      return use().update([], () => keys.map((key) => [key]));
     },
     isFresh(at, maxAgeMs) {
       const ageMs = Date.now() - at;
@@ -150,9 +152,7 @@ function orNothing<T>(reading: Promise<T>): Promise<T | undefined> {
 /** @throws {Error} if `work` has not settled in time. */
 function within<T>(ms: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = (): void =>
-      reject(new Error(`unable to use the browser's store: no answer in ${ms} ms`));
-    const timer = setTimeout(late, ms);
+    const timer = setTimeout(() => reject(new Error('unable to use the store: timed out')), ms);
     work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -55,15 +55,12 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
   };
 }
 
-/** Names a server as the page's own origin does, and ends in a way that no other name goes on from. */
-function nameOf(url = '/', { namespace = 'default' }: CacheOptions): string {
-  let server = url;
-  try {
-    server = new URL(url, globalThis.location?.origin).href;
-  } catch {
-    // There is no page whose origin could be meant.
-  }
-  return `rivulet:${JSON.stringify([server, namespace])}`;
+/** Ends in a way that no other name goes on from. */
+function nameOf(
+  url: string | undefined = globalThis.location?.origin,
+  { namespace = 'default' }: CacheOptions,
+): string {
+  return `rivulet:${JSON.stringify([url, namespace])}`;
 }
 
 /**
@@ -71,21 +68,9 @@ function nameOf(url = '/', { namespace = 'default' }: CacheOptions): string {
  * SHA-256 the canonical text itself is the key.
  */
 async function cacheKey({ query, context, intent, options }: StreamStartRequest): Promise<string> {
-  const turns = context?.map(({ role, content }) => [role, content]) ?? [];
   const parameters = Object.entries(intent?.parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
-  const { temperature, top_p, top_k, max_tokens, stop, seed } = options ?? {};
-  const parts = [
-    query,
-    turns,
-    intent?.name,
-    parameters,
-    temperature,
-    top_p,
-    top_k,
-    max_tokens,
-    stop,
-    seed,
-  ];
-  const canonical = JSON.stringify(parts.map((part) => part ?? null));
+  // The fields of the others are always in the same order.
+  const parts = [query, context ?? [], intent?.name, parameters, { ...options, cache: undefined }];
+  const canonical = JSON.stringify(parts);
   return (await sha256(canonical)) ?? canonical;
 }

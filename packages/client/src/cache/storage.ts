@@ -1,18 +1,13 @@
 import type { KeyValueStorage } from '../types.js';
 import type { Disk, Entry } from './local-store.js';
 
-/** The last update of each storage: one that is under way must not mix with the next. */
-const updates = new WeakMap<KeyValueStorage, Promise<unknown>>();
-
 /** Entries as JSON in `storage`, under keys that begin with `name`. */
 export function createStorageDisk(name: string, storage: KeyValueStorage): Disk {
+  /** One update that is under way must not mix with the next. */
+  let last: Promise<void> = Promise.resolve();
+
   function inTurn(work: () => Promise<void>): Promise<void> {
-    const done = (updates.get(storage) ?? Promise.resolve()).then(work);
-    updates.set(
-      storage,
-      done.catch(() => {}),
-    );
-    return done;
+    return (last = last.then(work, work));
   }
 
   async function get(key: string): Promise<unknown> {
@@ -42,7 +37,6 @@ export function createStorageDisk(name: string, storage: KeyValueStorage): Disk 
     },
     update: (keys, change) =>
       inTurn(async () => put(change(await Promise.all(keys.map((key) => get(key)))))),
-    write: (entries) => inTurn(() => put(entries)),
     clear: (entry) =>
       inTurn(async () => put([...(await keysOf('')).map((key) => [key] as const), entry])),
   };

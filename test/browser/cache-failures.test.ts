@@ -21,7 +21,8 @@ function diskIsFull(isFull: (key: string) => boolean): void {
     if (!isFull(typeof key === 'string' ? key : '')) return request;
     const error = new DOMException('full', 'QuotaExceededError');
     Object.defineProperty(this.transaction, 'error', { value: error });
-    this.transaction.abort();
+    // A disk is found to be full only when the transaction is committed.
+    this.transaction.commit = () => this.transaction.abort();
     return request;
   });
   onTestFinished(() => spy.mockRestore());

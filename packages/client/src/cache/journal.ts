@@ -74,7 +74,7 @@ const WRITE_EVERY_MS = 500;
 const RENEW_EVERY_MS = 60_000;
 // A server keeps generating for a minute without a reader, and keeps a finished log for five more.
 const MAX_AGE_MS = 360_000;
-const MAX_WAIT_MS = 86_400_000;
+const MAX_TOTAL_MS = 86_400_000;
 const MAX_UNITS = 16_777_216;
 // WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`.
 const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
@@ -86,16 +86,17 @@ export function createJournal(store: LocalStore): Journal {
 
   async function list(prefix: string): Promise<(readonly [string, StoredEntry])[]> {
     const listed = (await store.list(prefix)).flatMap(([key, value]) =>
-      isStoredEntry(value) && isFresh(value) ? [[key, value] as const] : [],
+      isUsable(value) ? [[key, value] as const] : [],
     );
     return listed.sort(([, a], [, b]) => a.writtenAt - b.writtenAt);
   }
 
-  function isFresh({ writtenAt, retryAt = 0, keeping }: StoredEntry): boolean {
-    const waitMs = Math.min(Math.max(retryAt - writtenAt, 0), MAX_WAIT_MS);
-    return (
-      store.isFresh(writtenAt, MAX_AGE_MS + waitMs) && store.isFresh(keeping.askedAt, Infinity)
-    );
+  function isUsable(value: unknown): value is StoredEntry {
+    if (!isStoredEntry(value)) return false;
+    const { writtenAt, retryAt = 0, keeping } = value;
+    // A question that has to wait does not age until it may be asked.
+    const newest = Math.max(writtenAt, Math.min(retryAt, Date.now()));
+    return store.isFresh(newest, MAX_AGE_MS) && store.isFresh(keeping.askedAt, MAX_TOTAL_MS);
   }
 
   return {
@@ -110,13 +111,8 @@ export function createJournal(store: LocalStore): Journal {
       return [...newest.values()].sort((a, b) => a.keeping.askedAt - b.keeping.askedAt);
     },
     async sweep() {
-      for (const [key, value] of await store.list(PREFIX)) {
-        const isGone = (now: unknown): boolean => !isStoredEntry(now) || !isFresh(now);
-        // Its writer may renew it meanwhile.
-        if (isGone(value)) {
-          await store.write(key, Date.now(), (now) => (isGone(now) ? [[key]] : []));
-        }
-      }
+      const gone = (await store.list(PREFIX)).filter(([, value]) => !isUsable(value));
+      if (gone.length > 0) await store.remove(gone.map(([key]) => key));
     },
     follow(id, changes, entryNow) {
       const key = `${PREFIX}${id}:${(writer ??= randomId())}`;

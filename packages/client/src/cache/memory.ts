@@ -56,11 +56,9 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
 }
 
 /** Ends in a way that no other name goes on from. */
-function nameOf(
-  url: string | undefined = globalThis.location?.origin,
-  { namespace = 'default' }: CacheOptions,
-): string {
-  return `rivulet:${JSON.stringify([url, namespace])}`;
+function nameOf(url: string | undefined, { namespace = 'default' }: CacheOptions): string {
+  const server = url?.replace(/\/+$/, '') || globalThis.location?.origin;
+  return `rivulet:${JSON.stringify([server, namespace])}`;
 }
 
 /**

@@ -101,7 +101,8 @@ export function createResponseCache(
         touch(key);
         return kept;
       }
-      await remove([key]).catch(() => {});
+      // Not awaited: a question must not wait for a disk that does not answer.
+      remove([key]).catch(() => {});
       return undefined;
     },
     async put({ key, askedAt, replaces }, answer) {

@@ -56,7 +56,7 @@ describe('the journal', () => {
 
   it('is written when the page is hidden or goes, whatever was written before', async () => {
     const answer = await begun();
-    for (const event of ['visibilitychange', 'pagehide']) {
+    for (const event of ['visibilitychange', 'beforeunload', 'pagehide']) {
       const before = answer.getSnapshot().text;
       await new Promise<void>((resolve) => {
         answer.text$.subscribe((text) => text.length > before.length && resolve());

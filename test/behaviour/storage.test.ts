@@ -94,6 +94,23 @@ describe('a storage of one’s own', () => {
     await vi.waitFor(() => expect(storage.valuesOf('b:')).toMatchObject([{ text: 'After.' }]));
   });
 
+  it('is clear after a `clear` that comes while an answer is being written', async () => {
+    const { storage, client, nextCall } = await staged();
+    const { setItem } = storage;
+    const clearing = new Promise<void>((resolve) => {
+      vi.spyOn(storage, 'setItem').mockImplementation((key, value) => {
+        if (key.includes(']m:')) resolve(client.cache.clear());
+        return setItem(key, value);
+      });
+    });
+    client.start({ query: 'q' });
+    say(await nextCall(), 'It ends.');
+    await clearing;
+    // Each of these is a turn that the storage could still use.
+    for (let i = 0; i < 10; i++) await storage.getItem('any');
+    expect(storage.valuesOf('b:')).toEqual([]);
+  });
+
   it('has `clear` reject if it fails, or does not answer within 5 s', async () => {
     const { storage, client } = await kept();
     const removeItem = vi.spyOn(storage, 'removeItem');
@@ -303,6 +320,10 @@ describe('a question that waits because of a rate limit', () => {
     const resumed = next.resume(waiting.id);
     const early = await snapshotWhen(resumed, (now) => now.retryAt !== undefined);
     expect(early).toMatchObject({ status: 'waiting', query: 'later' });
+    // It is one also for the page after this one.
+    await vi.waitFor(() => {
+      expect(left.valuesOf('j:')).toMatchObject([{ phase: 'asking' }, { phase: 'asking' }]);
+    });
     const call = await nextCall();
     expect(JSON.stringify(call.prompt)).toContain('Earlier');
     say(call, 'It ends.');

@@ -46,13 +46,11 @@ export function createIndexedDbDisk(name: string): Disk {
         else write();
       }),
     async clear(entry) {
-      try {
-        await run('readonly', () => {});
-      } catch (error) {
-        // Where there is no IndexedDB, or the page may not use it, it has nothing.
-        if (/^(Reference|Type|Security)Error$/.test(nameOf(error))) return;
-        throw error;
-      }
+      // Where there is no IndexedDB, or the page may not use it, it has nothing.
+      const isDenied = await run('readonly', () => false).catch((error: unknown) =>
+        /^(Reference|Type|Security)Error$/.test(nameOf(error)),
+      );
+      if (isDenied) return;
       const clearIt = (entries: readonly Entry[]): Promise<void> =>
         change((objects) => {
           objects.clear();

@@ -183,13 +183,14 @@ it('a connection that is lost, as Safari loses it, is opened again', async () =>
   const client = open();
   await ask(client, 'Lost?');
   await kept('Lost?');
-  let lost: IDBDatabase | undefined;
+  const known = new Set<IDBDatabase>();
   const { transaction } = IDBDatabase.prototype;
   const spy = vi.spyOn(IDBDatabase.prototype, 'transaction');
   spy.mockImplementation(function (this: IDBDatabase, ...args) {
-    lost ??= this;
+    known.add(this);
     const begun = transaction.apply(this, args);
-    if (lost === this) queueMicrotask(() => queueMicrotask(() => begun.abort()));
+    // The first connection is the one that the page had.
+    if (known.size === 1) queueMicrotask(() => queueMicrotask(() => begun.abort()));
     return begun;
   });
   onTestFinished(() => spy.mockRestore());

@@ -21,7 +21,8 @@ function diskIsFull(isFull: (key: string) => boolean): void {
     if (!isFull(typeof key === 'string' ? key : '')) return request;
     const error = new DOMException('full', 'QuotaExceededError');
     Object.defineProperty(this.transaction, 'error', { value: error });
-    this.transaction.abort();
+    // A disk is found to be full only when the transaction is committed.
+    this.transaction.commit = () => this.transaction.abort();
     return request;
   });
   onTestFinished(() => spy.mockRestore());
@@ -133,4 +134,116 @@ it('`clear` rejects if what was kept is still there', async () => {
   await expect(client.cache.clear()).rejects.toThrow();
   await set('mine', 1, ownStore());
   expect(await get('mine', ownStore())).toBe(1);
+});
+
+describe('`clear` settles within 5 s, and rejects,', () => {
+  const opened = async () => {
+    const client = open();
+    await ask(client, 'a');
+    await kept('a');
+    return client;
+  };
+  /** Has every database of the page closed, so that it must be opened again. */
+  const closed = (): void => {
+    const { transaction } = IDBDatabase.prototype;
+    const spy = vi.spyOn(IDBDatabase.prototype, 'transaction');
+    spy.mockImplementation(function (this: IDBDatabase, ...args) {
+      this.close();
+      return transaction.apply(this, args);
+    });
+    onTestFinished(() => spy.mockRestore());
+  };
+  const unknown = (): IDBOpenDBRequest => {
+    const request = new EventTarget() as IDBOpenDBRequest;
+    const error = new DOMException('Internal error opening backing store', 'UnknownError');
+    Object.defineProperty(request, 'error', { value: error });
+    queueMicrotask(() => request.onerror?.(new Event('error')));
+    return request;
+  };
+
+  it('if the database is there and does not open', async () => {
+    const client = await opened();
+    openingEnds(unknown);
+    closed();
+    await expect(client.cache.clear()).rejects.toMatchObject({ name: 'UnknownError' });
+    await expect(ask(client, 'a', ONLY_IF_CACHED)).rejects.toThrow();
+  });
+
+  it('if the database does not answer', async () => {
+    const client = await opened();
+    openingEnds(() => ({}) as IDBOpenDBRequest);
+    closed();
+    const startedAt = performance.now();
+    await expect(client.cache.clear()).rejects.toThrow('timed out');
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+});
+
+it('a connection that is lost, as Safari loses it, is opened again', async () => {
+  const client = open();
+  await ask(client, 'Lost?');
+  await kept('Lost?');
+  const known = new Set<IDBDatabase>();
+  const { transaction } = IDBDatabase.prototype;
+  const spy = vi.spyOn(IDBDatabase.prototype, 'transaction');
+  spy.mockImplementation(function (this: IDBDatabase, ...args) {
+    known.add(this);
+    const begun = transaction.apply(this, args);
+    // The first connection is the one that the page had.
+    if (known.size === 1) queueMicrotask(() => queueMicrotask(() => begun.abort()));
+    return begun;
+  });
+  onTestFinished(() => spy.mockRestore());
+  expect((await ask(client, 'Lost?')).source).toBe('browser-cache');
+  await ask(client, 'Again?');
+  await kept('Again?', 'Lost?');
+});
+
+it('`clear` forgets where cookies are blocked, as in Firefox', async () => {
+  vi.stubGlobal('BroadcastChannel', denied);
+  const idb = vi.spyOn(globalThis, 'indexedDB', 'get').mockImplementation(denied);
+  onTestFinished(() => {
+    idb.mockRestore();
+    vi.unstubAllGlobals();
+  });
+  const client = open();
+  await ask(client, 'a');
+  await vi.waitFor(async () => {
+    expect((await ask(client, 'a', ONLY_IF_CACHED)).source).toBe('browser-cache');
+  });
+  await client.cache.clear();
+  await expect(ask(client, 'a', ONLY_IF_CACHED)).rejects.toThrow();
+});
+
+it('every transaction that writes is committed, since the page may be kept by its browser', async () => {
+  const { transaction } = IDBDatabase.prototype;
+  const writing = new Set<IDBTransaction>();
+  const begin = vi.spyOn(IDBDatabase.prototype, 'transaction');
+  begin.mockImplementation(function (this: IDBDatabase, ...args) {
+    const begun = transaction.apply(this, args);
+    if (begun.mode === 'readwrite') writing.add(begun);
+    return begun;
+  });
+  const { commit } = IDBTransaction.prototype;
+  const committed = new Set<IDBTransaction>();
+  const end = vi.spyOn(IDBTransaction.prototype, 'commit');
+  end.mockImplementation(function (this: IDBTransaction) {
+    committed.add(this);
+    commit.call(this);
+  });
+  onTestFinished(() => {
+    begin.mockRestore();
+    end.mockRestore();
+  });
+  const client = open();
+  await ask(client, 'a');
+  await kept('a');
+  await ask(client, 'a');
+  const answer = client.start({ query: 'word '.repeat(1_000) });
+  dispatchEvent(new Event('pagehide'));
+  answer.cancel();
+  await client.cache.clear();
+  await idle();
+  expect(writing.size).toBeGreaterThan(3);
+  await vi.waitFor(() => expect([...writing].filter((begun) => !committed.has(begun))).toEqual([]));
 });

@@ -1,6 +1,6 @@
 import { entries, keys, set, setMany } from 'idb-keyval';
 import type { KeptAnswer } from '../../packages/client/src/cache/response-cache.js';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { ask, hasPrefix, idle, kept, open, ownNamespace, ownStore } from './own-user.js';
 
 describe('the browser cache', () => {
@@ -34,11 +34,14 @@ describe('the browser cache', () => {
     expect(Date.now() - answer![1].createdAt).toBeLessThan(30_000);
   });
 
-  it('keeps another user’s answers apart, and those to another question', async () => {
+  it('keeps another user’s answers apart, another server’s, and those to another question', async () => {
     await ask(open(), 'Mine?');
     await kept('Mine?');
     const other = open({ cache: { namespace: `${ownNamespace()}-other` } });
     expect((await ask(other, 'Mine?')).source).toBe('model');
+    const elsewhere = open({ url: `${inject('url')}/elsewhere` });
+    const onlyIfCached = { cache: 'only-if-cached' } as const;
+    await expect(ask(elsewhere, 'Mine?', onlyIfCached)).rejects.toThrow();
     expect((await ask(open(), 'Mine? ')).source).toBe('model');
     expect((await ask(open(), 'Mine?', { temperature: 1 })).source).toBe('model');
   });

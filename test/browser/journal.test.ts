@@ -25,8 +25,8 @@ function left(id: string, ageMs: number): Promise<void> {
   const now = Date.now();
   const keeping = { key: 'k', askedAt: now - ageMs, replaces: false };
   const received = { offset: 5, text: 'Once', tools: [], ahead: 0 };
-  const entry = { id, query: 'What?', keeping, received, writtenAt: now - ageMs };
-  return set(`j:${id}`, entry, ownStore());
+  const entry = { id, request: { query: 'What?' }, keeping, phase: 'reading', received };
+  return set(`j:${id}:w`, { ...entry, writtenAt: now - ageMs, isLeft: false }, ownStore());
 }
 
 describe('the journal', () => {
@@ -43,15 +43,20 @@ describe('the journal', () => {
     expect(changes).toBeGreaterThan(20);
     expect(await journal()).toMatchObject([
       [
-        `j:${answer.id}`,
-        { id: answer.id, query: LONG, sessionId: 'one', received: { attempt: { attempt: 1 } } },
+        expect.stringContaining(`j:${answer.id}:`),
+        {
+          id: answer.id,
+          request: { query: LONG, sessionId: 'one' },
+          phase: 'reading',
+          received: { attempt: { attempt: 1 } },
+        },
       ],
     ]);
   });
 
   it('is written when the page is hidden or goes, whatever was written before', async () => {
     const answer = await begun();
-    for (const event of ['visibilitychange', 'pagehide']) {
+    for (const event of ['visibilitychange', 'beforeunload', 'pagehide']) {
       const before = answer.getSnapshot().text;
       await new Promise<void>((resolve) => {
         answer.text$.subscribe((text) => text.length > before.length && resolve());
@@ -97,7 +102,7 @@ describe('the journal', () => {
     });
     expect(ids).toEqual(['young']);
     await vi.waitFor(async () =>
-      expect((await journal()).map(([key]) => key)).toEqual(['j:young']),
+      expect((await journal()).map(([key]) => key)).toEqual(['j:young:w']),
     );
     const { result } = open().resume('old');
     await expect(result).rejects.toMatchObject({ code: 'not_found' });

@@ -24,7 +24,8 @@ export async function ask(client: Client, query: string, options: AnswerOptions 
 }
 
 /** What IndexedDB has for the test's user. */
-export const ownStore = (): UseStore => createStore(`rivulet:${namespace}`, 'answers');
+export const ownStore = (url = inject('url')): UseStore =>
+  createStore(`rivulet:${JSON.stringify([url, namespace])}`, 'answers');
 
 /** Of the kept answers, without the count before them. */
 export async function keptQuestions(): Promise<string[]> {

@@ -96,7 +96,7 @@ export function stored(page: Page, kind: 'b' | 'm' | 'j'): Promise<[string, unkn
   return page.evaluate(
     (prefix) =>
       new Promise<[string, unknown][]>((resolve) => {
-        const opening = indexedDB.open('rivulet:me');
+        const opening = indexedDB.open(`rivulet:${JSON.stringify([location.origin, 'me'])}`);
         opening.onsuccess = () => {
           const found: [string, unknown][] = [];
           const cursor = opening.result.transaction('answers').objectStore('answers').openCursor();

@@ -104,6 +104,8 @@ describe('a page that is reloaded in the middle of an answer', () => {
     const opens = sent.filter((frame) => /stream_(resume|start)/.test(frame));
     expect(opens).toHaveLength(1);
     expect(opens[0]).toMatch(/"offset":9\b/);
+    // So that the server can tell whether the text is from the log that it has.
+    expect(opens[0]).toMatch(/"epoch":"\w+"/);
   });
 
   it('has the tools, too', async () => {

@@ -12,7 +12,7 @@ export function createClient(options: ClientOptions = {}): Client {
   const connection = createConnections(options);
   // Another user's answers are not to be found here by the next one.
   const isNobodys = auth !== undefined && cache !== false && cache.namespace === undefined;
-  const memory = cache === false || isNobodys ? undefined : createMemory(url ?? '', cache);
+  const memory = cache === false || isNobodys ? undefined : createMemory(url, cache);
   const answers = new ActiveAnswers(connection, memory?.journal);
   const around: Surroundings = { connection, memory, answers };
   const ask = (request: AnswerRequest): LiveAnswer => new LiveAnswer(randomId(), request, around);

@@ -264,13 +264,31 @@ export interface ActiveAnswer {
   readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed' | 'released'>;
 }
 
+/** An asynchronous key-value store of strings, such as AsyncStorage of React Native. */
+export interface KeyValueStorage {
+  getItem(key: string): Promise<string | null>;
+  setItem(key: string, value: string): Promise<unknown>;
+  removeItem(key: string): Promise<unknown>;
+  getAllKeys(): Promise<readonly string[]>;
+}
+
 export interface CacheOptions {
   /**
-   * Keeps the answers of one user apart from another's; give your user's id. With `auth` and without it
-   * nothing is kept, since the next user of this browser would find it.
+   * Keeps the answers of one user apart from another's; give your user's id. Those of another server
+   * (`url`) are apart in any case. Unless given it is `default`; with `auth` nothing is kept then, since
+   * the next user of this browser would find it.
    */
   namespace?: string | undefined;
-  /** Seconds that an answer is kept; a day unless given. */
+  /**
+   * Where answers are kept; IndexedDB unless given. Its keys begin with `rivulet:`. Without both, answers
+   * are kept in memory, as long as the page.
+   * @example createClient({ url, cache: { namespace: userId, storage: AsyncStorage } })
+   */
+  storage?: KeyValueStorage | undefined;
+  /**
+   * Seconds that an answer is used; a day unless given. An older one is removed when a client of this
+   * server and namespace first uses the store, and hourly while it is open.
+   */
   maxAgeSeconds?: number | undefined;
   /** Answers kept; the least recently used leaves first. 500 unless given. */
   maxEntries?: number | undefined;
@@ -310,8 +328,9 @@ export interface ClientOptions {
 
 export interface ClientCache {
   /**
-   * Removes everything kept under this client's namespace, in every tab; what was asked before is not
-   * kept after. Rejects if the browser did not do it, for then it is still there.
+   * Removes everything kept for this client's server and namespace, in every tab; what was asked before
+   * is not kept after. Settles within 5 s. Rejects if the browser did not do it, for then it may still be
+   * there.
    */
   clear(): Promise<void>;
 }
@@ -328,8 +347,9 @@ export interface Client {
   start(ask: AnswerRequest): Answer;
   /**
    * Reads on an answer that is under way or ended up to five minutes ago: after a reload, in another
-   * tab, on another device. It begins with the text that this browser has of it. Never asks: what the
-   * server does not know fails with `interrupted` if it was known here, else with `not_found`.
+   * tab, on another device. It begins with the text that this browser has of it. A question of this
+   * browser that the server has not accepted yet, or of which it lost the answer before any text, is asked.
+   * Else what the server does not know fails with `interrupted` if it was known here, or with `not_found`.
    */
   resume(id: string): Answer;
   /**

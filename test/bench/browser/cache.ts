@@ -23,7 +23,7 @@ await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
 const samples = await page.evaluate(
   async ({ entries, rounds, units }) => {
     const cache = { namespace: 'bench', maxEntries: entries };
-    const memory = createMemory('', cache);
+    const memory = createMemory(undefined, cache);
     const questions = Array.from({ length: entries + rounds }, (_, i) => `Question ${i}`);
     const keys = await Promise.all(
       questions.map((query) => memory.keyOf({ query, stream_id: 'x' })),
@@ -59,7 +59,7 @@ const samples = await page.evaluate(
     }
     // One more than may be kept; then until the one that leaves for it has gone.
     const database = await new Promise<IDBDatabase>((resolve) => {
-      const opening = indexedDB.open('rivulet:bench');
+      const opening = indexedDB.open(`rivulet:${JSON.stringify([location.origin, 'bench'])}`);
       opening.onsuccess = () => resolve(opening.result);
     });
     const count = (): Promise<number> =>

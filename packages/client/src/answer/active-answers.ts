@@ -86,14 +86,19 @@ export class ActiveAnswers {
     });
   }
 
+  /** Adds what only the journal knows: everything before the server has said, then what it was not asked. */
   async #recall(): Promise<void> {
     const entries = (await this.#journal?.all()) ?? [];
-    // That nothing runs only the server knows.
-    if (entries.length === 0) return;
-    this.#listed ??= entries.map(({ id, query, sessionId }) => ({
-      ...summary(id, query, sessionId),
-      status: 'reconnecting',
-    }));
+    const listed = this.#listed;
+    // An empty journal does not mean that nothing is running; only the server knows.
+    if (listed === undefined && entries.length === 0) return;
+    const added = entries.flatMap(({ id, request, phase }): ActiveAnswer[] => {
+      const isAsking = phase === 'asking';
+      if (listed !== undefined && (!isAsking || this.listed(id) !== undefined)) return [];
+      const known = summary(id, request.query, request.sessionId);
+      return [{ ...known, status: isAsking ? 'waiting' : 'reconnecting' }];
+    });
+    this.#listed = [...(listed ?? []), ...added];
     this.changed();
   }
 
@@ -102,7 +107,7 @@ export class ActiveAnswers {
       (reply) => {
         if (!reply.ok) return;
         this.#listed = reply.streams.flatMap(activeOf);
-        this.changed();
+        void this.#recall();
       },
       (stream) => {
         const now = activeOf(stream);

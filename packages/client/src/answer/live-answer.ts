@@ -44,10 +44,10 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   readonly #asks: boolean;
   readonly #reader: StreamReader;
   readonly #shared: SharedAnswer;
-  #request: AnswerRequest | undefined;
+  /** Without its signal; only the query, if there is one, while `#knowsRequest` is false. */
+  #request: AnswerRequest;
+  #knowsRequest: boolean;
   #stopwatch = createStopwatch();
-  #query: string;
-  #sessionId: string | undefined;
   /** Undefined if nothing of it is to be kept, or as long as that is not known. */
   #keeping: Keeping | undefined;
   #kept: KeptAnswer | undefined;
@@ -55,7 +55,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   /** The number of requests ahead, or the loading, that was told last. */
   #toldNews: number | 'loading' = 0;
   #onChange: (() => void) | undefined;
-  #stopJournal: (() => void) | undefined;
+  #stopJournal: ((isOver: boolean) => void) | undefined;
   #releasedTimer: ReturnType<typeof setTimeout> | undefined;
   #forgetSignal = (): void => {};
 
@@ -65,13 +65,12 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#around = around;
     this.#asks = asks;
     this.#start = startRequest(id, randomId(), request);
-    this.#request = asks ? copyOf(request) : undefined;
+    this.#request = copyOf(request);
+    this.#knowsRequest = asks;
     this.#cacheMode = request.options?.cache ?? 'default';
-    this.#query = request.query;
-    this.#sessionId = request.sessionId;
     this.#reader = new StreamReader(around.connection, this.#start, this, {
       asks,
-      waitsWhenLimited: request.options?.onRateLimit === 'wait',
+      waitsWhenLimited: waitsWhenLimited(request),
     });
     this.#shared = new SharedAnswer(this.#snapshot({ status: 'open' }), this);
     this.#followSignal(request.options?.signal);
@@ -79,7 +78,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   get request(): AnswerRequest | undefined {
-    return this.#request;
+    return this.#knowsRequest ? this.#request : undefined;
   }
 
   get snapshot(): AnswerSnapshot {
@@ -87,7 +86,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   get sessionId(): string | undefined {
-    return this.#sessionId;
+    return this.#request.sessionId;
   }
 
   /** True while it is read, or is about to be. */
@@ -119,6 +118,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   /** The client is closed: the server is told, and ends the answer unless another client reads it. */
   close(): void {
     this.#reader.detach();
+    this.#unlist();
     this.failed(CLIENT_CLOSED);
   }
 
@@ -134,17 +134,20 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     if (this.#reader.comeBack()) this.#list();
   }
 
-  #entry(): Omit<JournalEntry, 'writtenAt'> | undefined {
-    return (
-      this.#keeping && {
-        id: this.id,
-        query: this.#query,
-        sessionId: this.#sessionId,
-        keeping: this.#keeping,
-        firstChunkMs: this.#stopwatch.firstChunkMs,
-        received: withoutEnd(this.#reader.received),
-      }
-    );
+  #entry(): JournalEntry | undefined {
+    const keeping = this.#keeping;
+    if (keeping === undefined) return undefined;
+    const { isAsking, epoch, received } = this.#reader;
+    return {
+      id: this.id,
+      request: this.#request,
+      keeping,
+      phase: isAsking ? 'asking' : 'reading',
+      retryAt: this.snapshot.retryAt,
+      epoch,
+      firstChunkMs: this.#stopwatch.firstChunkMs,
+      received: withoutEnd(received),
+    };
   }
 
   moved(phase: Moved, events?: readonly ResponseEvent[]): void {
@@ -191,7 +194,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   async #beginResume(): Promise<boolean> {
-    const entry = await this.#around.memory?.journal?.read(this.id);
+    const entry = await this.#around.memory?.journal.read(this.id);
     if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
     return true;
   }
@@ -203,19 +206,32 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#showAll({ status: 'done', timing: this.#stopwatch.timing() });
   }
 
-  #goOnFrom({ query, sessionId, keeping, firstChunkMs, received }: JournalEntry): void {
-    this.#query = query;
-    this.#sessionId = sessionId;
+  #goOnFrom({
+    request,
+    keeping,
+    phase,
+    retryAt,
+    epoch,
+    firstChunkMs,
+    received,
+  }: JournalEntry): void {
+    const asks = phase === 'asking';
+    const start = startRequest(this.id, randomId(), request);
+    this.#request = copyOf(request);
+    this.#knowsRequest = true;
     this.#keeping = keeping;
     this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
-    this.#reader.goOnFrom(received);
-    this.#showAll({ status: 'reconnecting' });
+    const options = { asks, waitsWhenLimited: waitsWhenLimited(request) };
+    this.#reader.goOnFrom(start, { ...received, ...NOT_STORED }, epoch, options);
+    const refused = asks ? refusal(start) : undefined;
+    if (refused !== undefined) return this.failed(refused);
+    const isLimited = asks && retryAt !== undefined && retryAt > Date.now();
+    this.#showAll(isLimited ? { status: 'limited', retryAt } : { status: 'reconnecting' });
   }
 
   /** From now on `active$` and the journal have it. */
   #list(): void {
-    const { journal } = this.#around.memory ?? {};
-    this.#stopJournal ??= journal?.follow(
+    this.#stopJournal ??= this.#around.memory?.journal.follow(
       this.id,
       (listener) => {
         this.#onChange = listener;
@@ -227,17 +243,17 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#around.answers.changed();
   }
 
-  #unlist(): void {
-    this.#stopJournal?.();
+  #unlist(isOver = false): void {
+    this.#stopJournal?.(isOver);
     this.#stopJournal = undefined;
     this.#isListed = false;
     this.#around.answers.changed();
   }
 
-  #forget(): void {
+  #forget(isOver = false): void {
     clearTimeout(this.#releasedTimer);
     this.#around.answers.remove(this);
-    this.#unlist();
+    this.#unlist(isOver);
     this.#forgetSignal();
   }
 
@@ -273,13 +289,13 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   /** It is final: nothing is read any more, and later readers get it from the server's log. */
   #end(): void {
     this.#reader.stop();
-    this.#forget();
+    this.#forget(true);
   }
 
   #snapshot(phase: Phase): AnswerSnapshot {
     const asked = {
       id: this.id,
-      query: this.#query,
+      query: this.#request.query,
       kept: this.#kept !== undefined,
       requestId: this.#reader.requestId,
     };
@@ -294,4 +310,11 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#forgetSignal = () => signal.removeEventListener('abort', cancel);
     if (signal.aborted) cancel();
   }
+}
+
+/** What the journal does not keep of an answer. */
+const NOT_STORED = { ahead: 0, loading: undefined, terminal: undefined };
+
+function waitsWhenLimited({ options }: AnswerRequest): boolean {
+  return options?.onRateLimit === 'wait';
 }

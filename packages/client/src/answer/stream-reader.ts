@@ -49,11 +49,11 @@ const OPEN: Moved = { status: 'open' };
 export class StreamReader implements Link {
   readonly id: string;
   readonly #connection: Connection;
-  readonly #request: StartRequest;
+  #request: StartRequest;
   readonly #listener: StreamListener;
-  readonly #waitsWhenLimited: boolean;
-  /** Asked by this reader, by a page before this one, or elsewhere. */
-  #origin: 'here' | 'before' | 'elsewhere';
+  #waitsWhenLimited: boolean;
+  /** Whether the question is known: it was asked by this reader, or by a page before this one. */
+  #knowsRequest: boolean;
   #received: Received = NOTHING;
   #acknowledged = 0;
   #reader: Reader = LOOKING;
@@ -77,7 +77,7 @@ export class StreamReader implements Link {
     this.#request = request;
     this.#listener = listener;
     this.#waitsWhenLimited = waitsWhenLimited;
-    this.#origin = asks ? 'here' : 'elsewhere';
+    this.#knowsRequest = asks;
     this.#server = asks ? 'unaware' : 'aware';
   }
 
@@ -99,10 +99,32 @@ export class StreamReader implements Link {
     return 'hadEnded' in this.#reader && this.#reader.hadEnded;
   }
 
-  /** Takes over what a page before this one had received. */
-  goOnFrom(received: Received): void {
-    this.#origin = 'before';
+  /** The id of the log that `received` is from, where it is known. */
+  get epoch(): string | undefined {
+    return this.#epoch;
+  }
+
+  /** True until the server has accepted the question. */
+  get isAsking(): boolean {
+    return this.#server !== 'aware';
+  }
+
+  /**
+   * Takes over from a page before this one: what it had asked, and had received of the log `epoch`. It asks
+   * if that page did not get so far.
+   */
+  goOnFrom(
+    request: StartRequest,
+    received: Received,
+    epoch: string | undefined,
+    { asks, waitsWhenLimited }: StreamReaderOptions,
+  ): void {
+    this.#knowsRequest = true;
+    this.#request = request;
     this.#received = received;
+    this.#epoch = epoch;
+    this.#server = asks ? 'unaware' : 'aware';
+    this.#waitsWhenLimited = waitsWhenLimited;
   }
 
   /** Reads, unless it has left meanwhile. Whether it does. */
@@ -212,11 +234,11 @@ export class StreamReader implements Link {
       return this.#listener.failed(knownError(reply.error));
     }
     // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
-    if (this.#origin === 'here' && this.#received.offset === 0) {
+    if (this.#knowsRequest && this.#received.offset === 0) {
       this.#server = 'unaware';
       return this.#reopen();
     }
-    this.#listener.failed(this.#origin === 'elsewhere' ? reply.error : INTERRUPTED);
+    this.#listener.failed(this.#knowsRequest ? INTERRUPTED : reply.error);
   }
 
   /** Whether it asks again when the server said that it may. */

@@ -1,103 +1,207 @@
-import type { Received } from '../answer/receive.js';
-import type { LocalStore } from './local-store.js';
+import type { Source } from '@rivulet/protocol';
+import { randomId } from '../random-id.js';
+import type { AnswerRequest, ToolUse } from '../types.js';
+import type { Entry, LocalStore } from './local-store.js';
 import type { Keeping } from './response-cache.js';
+
+/** What has been received of an answer. */
+export interface StoredText {
+  /** Everything below it is here, in the log's units. */
+  readonly offset: number;
+  readonly text: string;
+  readonly tools: readonly ToolUse[];
+  readonly attempt:
+    | {
+        attempt: number;
+        source: Source;
+        provider: string;
+        model: string;
+        reason: string | undefined;
+        omittedMessages: number;
+      }
+    | undefined;
+}
 
 /** An answer under way, as far as this browser has it. */
 export interface JournalEntry {
   id: string;
-  query: string;
-  sessionId: string | undefined;
+  /** Without its signal. */
+  request: AnswerRequest;
   keeping: Keeping;
+  /** `asking` until the server has accepted the question. */
+  phase: 'asking' | 'reading';
+  /** When a question that was asked too often may be asked again; milliseconds since 1970. */
+  retryAt: number | undefined;
+  /** The id of the log that `received` is from, where it is known. */
+  epoch: string | undefined;
   /** Milliseconds from the ask to the first text, once there was one. */
   firstChunkMs: number | undefined;
-  received: Received;
-  /** Milliseconds since 1970. */
-  writtenAt: number;
+  received: StoredText;
 }
 
-/** The answers of one user that are under way, so that a page that was reloaded goes on with them. */
+/**
+ * The answers of one user that are under way, so that a page that was reloaded goes on with them. Each
+ * client that reads an answer writes an entry of its own, so that no other can remove it.
+ */
 export interface Journal {
+  /** The newest entry of the answer, by whichever client. */
   read(id: string): Promise<JournalEntry | undefined>;
+  /** The newest entry of each answer, in the order in which they were asked. */
   all(): Promise<JournalEntry[]>;
-  /** Writes the answer down as it grows, until the returned function is called, which removes it. */
+  /**
+   * Writes the answer down as it grows, until the returned function is called, which removes the entry;
+   * with `isOver` also those that `read` found, since no client needs them any more. An entry that was
+   * left by a page that ended is replaced at once.
+   */
   follow(
     id: string,
     changes: (listener: () => void) => () => void,
-    entry: () => Omit<JournalEntry, 'writtenAt'> | undefined,
-  ): () => void;
+    entry: () => JournalEntry | undefined,
+  ): (isOver: boolean) => void;
+  /** Removes what has expired and what cannot be read. */
+  sweep(): Promise<void>;
+}
+
+interface StoredEntry extends JournalEntry {
+  /** Milliseconds since 1970. */
+  writtenAt: number;
+  /** Whether the page was going away. */
+  isLeft: boolean;
 }
 
 const PREFIX = 'j:';
 const WRITE_EVERY_MS = 500;
-// A server waits a minute for who reads, and has what is finished for five more.
+/** For an answer that does not change, such as one that is queued. */
+const RENEW_EVERY_MS = 60_000;
+// A server keeps generating for a minute without a reader, and keeps a finished log for five more.
 const MAX_AGE_MS = 360_000;
+const MAX_TOTAL_MS = 86_400_000;
+const MAX_UNITS = 16_777_216;
+// WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`.
+const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
 
 export function createJournal(store: LocalStore): Journal {
-  async function all(): Promise<JournalEntry[]> {
-    const listed = await store.list(PREFIX);
-    const entries = listed.map(([, value]) => value).filter(isFresh);
-    const isGone = ([, value]: readonly [string, unknown]): boolean => !isFresh(value);
-    const gone = listed.filter(isGone).map(([key]) => key);
-    if (gone.length > 0) store.remove(gone).catch(() => {});
-    return entries.sort((a, b) => a.keeping.askedAt - b.keeping.askedAt);
+  /** The entries that `read` found, until their answer is over. */
+  const found = new Map<string, (readonly [key: string, value: StoredEntry])[]>();
+  let writer: string | undefined;
+
+  async function list(prefix: string): Promise<(readonly [string, StoredEntry])[]> {
+    const listed = (await store.list(prefix)).flatMap(([key, value]) =>
+      isUsable(value) ? [[key, value] as const] : [],
+    );
+    return listed.sort(([, a], [, b]) => a.writtenAt - b.writtenAt);
+  }
+
+  function isUsable(value: unknown): value is StoredEntry {
+    if (!isStoredEntry(value)) return false;
+    const { writtenAt, retryAt = 0, keeping } = value;
+    // A question that has to wait does not age until it may be asked.
+    const newest = Math.max(writtenAt, Math.min(retryAt, Date.now()));
+    return store.isFresh(newest, MAX_AGE_MS) && store.isFresh(keeping.askedAt, MAX_TOTAL_MS);
   }
 
   return {
-    all,
     async read(id) {
-      const entry = await store.get(PREFIX + id);
-      return isFresh(entry) ? frozen(entry) : undefined;
+      const entries = (await list(`${PREFIX}${id}:`)).filter(([, entry]) => entry.id === id);
+      found.set(id, entries);
+      const [, newest] = entries.at(-1) ?? [];
+      return newest && frozen(newest);
+    },
+    async all() {
+      const newest = new Map((await list(PREFIX)).map(([, entry]) => [entry.id, entry]));
+      return [...newest.values()].sort((a, b) => a.keeping.askedAt - b.keeping.askedAt);
+    },
+    async sweep() {
+      const gone = (await store.list(PREFIX)).filter(([, value]) => !isUsable(value));
+      if (gone.length > 0) await store.remove(gone.map(([key]) => key));
     },
     follow(id, changes, entryNow) {
+      const key = `${PREFIX}${id}:${(writer ??= randomId())}`;
+      const others = found.get(id) ?? [];
+      let left = others.flatMap(([other, { isLeft }]): Entry[] => (isLeft ? [[other]] : []));
+      let request: AnswerRequest | undefined;
       let timer: ReturnType<typeof setTimeout> | undefined;
+      found.delete(id);
 
-      function write(isLast = false): void {
+      function write(event?: Event): void {
         clearTimeout(timer);
         timer = undefined;
         const entry = entryNow();
-        if (entry === undefined) return;
+        request ??= entry && plain(entry.request);
+        if (entry === undefined || request === undefined) return;
         const { askedAt } = entry.keeping;
-        const written = [PREFIX + id, { ...entry, writtenAt: Date.now() }] as const;
-        const writing = isLast
-          ? store.writeLast(written, askedAt)
-          : store.write(written[0], askedAt, () => [written]);
+        const isLeft = event !== undefined && event.type !== 'visibilitychange';
+        const own = [key, { ...entry, request, isLeft, writtenAt: Date.now() }] as const;
+        const replaced = left;
+        left = [];
+        const writing = event
+          ? store.writeLast(own, askedAt)
+          : store.write(key, askedAt, () => [own, ...replaced]);
         writing.catch(() => {});
       }
 
-      // A page may end without a further word once it is hidden.
-      const writeLast = (): void => write(true);
-      addEventListener('visibilitychange', writeLast);
-      addEventListener('pagehide', writeLast);
+      const page = globalThis as Partial<
+        Pick<typeof globalThis, `${'add' | 'remove'}EventListener`>
+      >;
+      for (const type of LAST_EVENTS) page.addEventListener?.(type, write);
+      const renewal = setInterval(() => write(), RENEW_EVERY_MS);
       const unsubscribe = changes(() => (timer ??= setTimeout(write, WRITE_EVERY_MS)));
       write();
-      return () => {
+      return (isOver) => {
         clearTimeout(timer);
+        clearInterval(renewal);
         unsubscribe();
-        removeEventListener('visibilitychange', writeLast);
-        removeEventListener('pagehide', writeLast);
-        store.remove([PREFIX + id]).catch(() => {});
+        for (const type of LAST_EVENTS) page.removeEventListener?.(type, write);
+        const over = isOver ? others.map(([other]) => other) : [];
+        store.remove([key, ...over]).catch(() => {});
       };
     },
   };
 }
 
-/** What views are given does not change. */
-function frozen({ received, ...entry }: JournalEntry): JournalEntry {
-  const tools = Object.freeze(received.tools.map((use) => Object.freeze(use)));
-  return { ...entry, received: { ...received, tools, ahead: 0 } };
+/** A copy that can be stored, which a framework's proxies cannot; undefined if there is none. */
+function plain<T>(value: T): T | undefined {
+  try {
+    return JSON.parse(JSON.stringify(value)) as T;
+  } catch {
+    return undefined;
+  }
 }
 
-/** IndexedDB may hold what another version wrote, or another script. */
-function isFresh(value: unknown): value is JournalEntry {
-  const { id, query, keeping, received, writtenAt } = Object(value) as Partial<JournalEntry>;
-  const { offset, text, tools } = Object(received) as Partial<Received>;
-  return (
-    typeof id === 'string' &&
-    typeof query === 'string' &&
-    typeof keeping?.askedAt === 'number' &&
-    typeof offset === 'number' &&
-    typeof text === 'string' &&
-    Array.isArray(tools) &&
-    Date.now() - Number(writtenAt) < MAX_AGE_MS
-  );
+/** What views are given does not change. */
+function frozen({ received, ...entry }: StoredEntry): JournalEntry {
+  const tools = Object.freeze(received.tools.map((use) => Object.freeze(use)));
+  return { ...entry, received: { ...received, tools } };
+}
+
+/** The disk may hold what another version wrote, or another script. */
+function isStoredEntry(value: unknown): value is StoredEntry {
+  try {
+    const {
+      id,
+      request,
+      keeping,
+      phase,
+      retryAt = 0,
+      epoch = '',
+      received,
+      writtenAt,
+    } = value as StoredEntry;
+    const { query, context = [], options = {} } = request;
+    const { offset, text, tools, attempt = { attempt: 1, provider: '', model: '' } } = received;
+    const { provider, model } = attempt;
+    const texts = [id, query, keeping.key, epoch, text, provider, model];
+    for (const { role, content } of context) texts.push(role, content);
+    for (const { callId, name } of tools) texts.push(callId, name);
+    const numbers = [keeping.askedAt, retryAt, writtenAt, offset, attempt.attempt];
+    return (
+      texts.every((field) => typeof field === 'string') &&
+      numbers.every(Number.isSafeInteger) &&
+      (phase === 'reading' || (phase === 'asking' && offset === 0)) &&
+      typeof options === 'object' &&
+      JSON.stringify([request, text, tools]).length < MAX_UNITS
+    );
+  } catch {
+    return false;
+  }
 }

@@ -1,26 +1,48 @@
-import { createStore, promisifyRequest, type UseStore } from 'idb-keyval';
+import type { KeyValueStorage } from '../types.js';
+import { createIndexedDbDisk } from './indexed-db.js';
+import { createStorageDisk } from './storage.js';
 
-type Entry = readonly [key: string, value: unknown];
+/** An entry that is written with the value `undefined` is removed. */
+export type Entry = readonly [key: string, value?: unknown];
+
+/** Where entries outlive the page. Each method rejects as the browser or the storage does. */
+export interface Disk {
+  get(key: string): Promise<unknown>;
+  /** Every entry whose key begins with `prefix`. */
+  list(prefix: string): Promise<Entry[]>;
+  /**
+   * Writes all that `change` makes of the present values of `keys`. No other update comes between. Without
+   * keys it writes at once, so that it works while the page goes away.
+   */
+  update(keys: string[], change: (present: unknown[]) => readonly Entry[]): Promise<void>;
+  /** Removes everything, then writes `entry` if there is room for it. */
+  clear(entry: Entry): Promise<void>;
+}
 
 /**
- * What this browser keeps for one user: in IndexedDB, and in memory what that does not take. Reading
- * never fails and never hangs: what cannot be read is not there.
+ * What this browser keeps for one user of one server: on disk, and in memory what the disk does not
+ * take. Reading never fails and never hangs: what cannot be read is not there.
  */
 export interface LocalStore {
   get(key: string): Promise<unknown>;
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
   /**
-   * Writes what `change` makes of what `key` has now, all of it or none: none if a `clear`, in any tab,
-   * came after `askedAt` (milliseconds since 1970). Rejects as IndexedDB does.
+   * Writes what `change` makes of the present value of `key`, all of it or none: none if a `clear`, in
+   * any tab, came after `askedAt` (milliseconds since 1970). Rejects as the disk does.
    */
   write(key: string, askedAt: number, change: (present: unknown) => Entry[]): Promise<void>;
-  /** Writes while the page goes away, when nothing can be looked at first. */
+  /** Writes while the page goes away, when nothing can be read first. */
   writeLast(entry: Entry, askedAt: number): Promise<void>;
-  /** Keeps in memory what IndexedDB would not take. */
+  /** Keeps in memory what the disk did not take. */
   remember(entries: Entry[], askedAt: number): void;
   remove(keys: string[]): Promise<void>;
-  /** Forgets everything, in every tab. Rejects if IndexedDB is there and does not. */
+  /**
+   * @returns true if `at` (milliseconds since 1970) is at most `maxAgeMs` ago, was not followed by a
+   * `clear`, and is not in the future: then a clock was wrong, and nothing is known of the age.
+   */
+  isFresh(at: number, maxAgeMs: number): boolean;
+  /** Forgets everything, in every tab, within 5 s. Rejects if the disk may still have it. */
   clear(): Promise<void>;
   close(): void;
 }
@@ -28,26 +50,41 @@ export interface LocalStore {
 const CLEARED = 'cleared';
 // Safari's IndexedDB at times never answers, and a page in the background may hold it up.
 const READ_TIMEOUT_MS = 1_000;
+const CLEAR_TIMEOUT_MS = 4_500;
+/** Clocks of one browser do not differ; a clock that is corrected moves by seconds. */
+const CLOCK_TOLERANCE_MS = 60_000;
 
-export function createLocalStore(namespace: string): LocalStore {
-  const name = `rivulet:${namespace}`;
+/** `onFirstUse` is called once, so that nothing happens at import or on a server. */
+export function createLocalStore(
+  name: string,
+  storage: KeyValueStorage | undefined,
+  onFirstUse: () => void,
+): LocalStore {
+  const disk = storage ? createStorageDisk(name, storage) : createIndexedDbDisk(name);
   const memory = new Map<string, unknown>();
   let clearedAt = 0;
-  let opened: UseStore | undefined;
+  let isUsed = false;
   let tabs: BroadcastChannel | undefined;
 
-  /** At the first use, so that nothing happens at import or on a server. */
-  function open(): UseStore {
-    if (opened === undefined) hearOtherTabs();
-    return (opened = createStore(name, 'answers'));
+  function use(): Disk {
+    if (!isUsed) {
+      isUsed = true;
+      hearOtherTabs();
+      onFirstUse();
+    }
+    return disk;
   }
 
   function hearOtherTabs(): void {
-    if (tabs !== undefined || typeof BroadcastChannel === 'undefined') return;
-    tabs = new BroadcastChannel(name);
-    tabs.addEventListener('message', ({ data }) => forget(Number(data)));
-    // Node has them too, and would not end.
-    (tabs as { unref?: () => void }).unref?.();
+    try {
+      if (tabs !== undefined) return;
+      tabs = new BroadcastChannel(name);
+      tabs.addEventListener('message', ({ data }) => forget(Number(data)));
+      // Node has them too, and would not end.
+      (tabs as { unref?: () => void }).unref?.();
+    } catch {
+      // There is none, or Firefox blocks it together with cookies.
+    }
   }
 
   function forget(at: number): void {
@@ -55,66 +92,37 @@ export function createLocalStore(namespace: string): LocalStore {
     memory.clear();
   }
 
-  function remember(entries: Entry[], askedAt: number): void {
-    if (askedAt > clearedAt) for (const [key, value] of entries) memory.set(key, value);
-  }
-
-  async function run<T>(
-    mode: IDBTransactionMode,
-    use: (objects: IDBObjectStore) => T | Promise<T>,
-  ): Promise<T> {
-    try {
-      return await (opened ?? open())(mode, use);
-    } catch (error) {
-      // Safari closes connections of its own accord, and does not always say so.
-      if (!(error instanceof DOMException) || error.name !== 'InvalidStateError') throw error;
-      return open()(mode, use);
+  function remember(entries: readonly Entry[], askedAt: number): void {
+    if (isCleared(askedAt, clearedAt)) return;
+    for (const [key, value] of entries) {
+      if (value === undefined) memory.delete(key);
+      else memory.set(key, value);
     }
   }
 
   return {
-    async get(key) {
-      const read = (): Promise<unknown> =>
-        run('readonly', (objects) => promisifyRequest(objects.get(key)));
-      return memory.get(key) ?? orNothing(read());
-    },
+    get: async (key) => memory.get(key) ?? orNothing(use().get(key)),
     async list(prefix) {
-      const reading = run('readonly', (objects) => {
-        const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
-        const keys = objects.getAllKeys(range) as IDBRequest<string[]>;
-        return Promise.all([promisifyRequest(keys), promisifyRequest(objects.getAll(range))]);
-      });
-      const [keys, values] = (await orNothing(reading)) ?? [[], []];
-      const stored = keys.map((key, i): Entry => [key, values[i]]);
+      const stored = (await orNothing(use().list(prefix))) ?? [];
       return [...stored, ...[...memory].filter(([key]) => key.startsWith(prefix))];
     },
     async write(first, askedAt, change) {
       if (memory.has(first)) return remember(change(memory.get(first)), askedAt);
-      await run('readwrite', (objects) => {
-        if (askedAt <= clearedAt) return;
-        const cleared = objects.get(CLEARED);
-        const present = objects.get(first);
-        // The later of the two requests, so that both have their results.
-        present.onsuccess = () => {
-          if (askedAt <= (Number(cleared.result) || 0)) return;
-          for (const [key, value] of change(present.result)) objects.put(value, key);
-        };
-        return promisifyRequest(objects.transaction);
-      });
+      await use().update([CLEARED, first], ([cleared, present]) =>
+        isCleared(askedAt, clearedAt) || isCleared(askedAt, Number(cleared)) ? [] : change(present),
+      );
     },
-    writeLast: ([key, value], askedAt) =>
-      run('readwrite', (objects) => {
-        if (askedAt <= clearedAt) return;
-        objects.put(value, key);
-        objects.transaction.commit();
-      }),
+    async writeLast(entry, askedAt) {
+      if (!isCleared(askedAt, clearedAt)) await use().update([], () => [entry]);
+    },
     remember,
     remove(keys) {
       for (const key of keys) memory.delete(key);
-      return run('readwrite', (objects) => {
-        for (const key of keys) objects.delete(key);
-        return promisifyRequest(objects.transaction);
-      });
+      return use().update([], () => keys.map((key) => [key]));
+    },
+    isFresh(at, maxAgeMs) {
+      const ageMs = Date.now() - at;
+      return ageMs >= -CLOCK_TOLERANCE_MS && ageMs <= maxAgeMs && !isCleared(at, clearedAt);
     },
     async clear() {
       hearOtherTabs();
@@ -122,34 +130,29 @@ export function createLocalStore(namespace: string): LocalStore {
       forget(at);
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none
       tabs?.postMessage(at);
-      // Where it does not open, it has nothing.
-      if (!(await run('readonly', () => true).catch(() => false))) return;
-      const clearIt = (leavesWord: boolean): Promise<unknown> =>
-        run('readwrite', (objects) => {
-          objects.clear();
-          if (leavesWord) objects.put(at, CLEARED);
-          return promisifyRequest(objects.transaction);
-        });
-      // A full disk may have no room even for the word.
-      await clearIt(true).catch(() => clearIt(false));
+      await within(CLEAR_TIMEOUT_MS, disk.clear([CLEARED, at]));
     },
     close() {
+      isUsed = true;
       tabs?.close();
       tabs = undefined;
     },
   };
 }
 
-async function orNothing<T>(reading: Promise<T>): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, READ_TIMEOUT_MS, undefined);
+/** @returns true if what was asked at `askedAt` is not kept. A `clear` in the future is none. */
+function isCleared(askedAt: number, clearedAt: number): boolean {
+  return askedAt <= clearedAt && clearedAt <= Date.now() + CLOCK_TOLERANCE_MS;
+}
+
+function orNothing<T>(reading: Promise<T>): Promise<T | undefined> {
+  return within(READ_TIMEOUT_MS, reading).catch(() => undefined);
+}
+
+/** @throws {Error} if `work` has not settled in time. */
+function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('unable to use the store: timed out')), ms);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
-  try {
-    return await Promise.race([reading, late]);
-  } catch {
-    return undefined;
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -29,6 +29,8 @@ export interface Keeping {
 export interface ResponseCache {
   get(key: string): Promise<KeptAnswer | undefined>;
   put(keeping: Keeping, answer: KeptAnswer): Promise<void>;
+  /** Removes what has expired, and the least recently used where there is too much. */
+  sweep(): Promise<void>;
 }
 
 /** Kept beside each answer, so that who is to leave is found without reading the answers. */
@@ -43,16 +45,14 @@ const BODY = 'b:';
 const META = 'm:';
 const DAY_SECONDS = 86_400;
 const MAX_BYTES = 32 * 1024 * 1024;
-const IDLE_TIMEOUT_MS = 5_000;
 
 export function createResponseCache(
   store: LocalStore,
   { maxAgeSeconds = DAY_SECONDS, maxEntries = 500, maxBytes = MAX_BYTES }: CacheOptions,
+  onPut: () => void,
 ): ResponseCache {
-  let sweeps = false;
-
-  const isExpired = ({ createdAt }: { createdAt: number }): boolean =>
-    Date.now() - createdAt > maxAgeSeconds * 1000;
+  const isFresh = ({ createdAt }: { createdAt: number }): boolean =>
+    store.isFresh(createdAt, maxAgeSeconds * 1000);
 
   function remove(keys: string[]): Promise<void> {
     return store.remove(keys.flatMap((key) => [BODY + key, META + key]));
@@ -68,7 +68,10 @@ export function createResponseCache(
   /** The least recently used first, and before them what cannot be read or is too old. */
   async function inOrderOfLeaving(): Promise<{ key: string; size: number; isGone: boolean }[]> {
     const metas = (await store.list(META)).map(([key, value]) => {
-      const meta = isMeta(value) && !isExpired(value) ? value : undefined;
+      const meta =
+        isMeta(value) && isFresh(value) && store.isFresh(value.usedAt, Infinity)
+          ? value
+          : undefined;
       const { size = 0, usedAt = 0 } = meta ?? {};
       return { key: key.slice(META.length), size, usedAt, isGone: meta === undefined };
     });
@@ -76,7 +79,6 @@ export function createResponseCache(
   }
 
   async function sweep(): Promise<void> {
-    sweeps = false;
     const metas = await inOrderOfLeaving();
     let count = metas.length;
     let bytes = metas.reduce((sum, { size }) => sum + size, 0);
@@ -98,11 +100,12 @@ export function createResponseCache(
     async get(key) {
       const kept = await store.get(BODY + key);
       if (kept === undefined) return undefined;
-      if (isKeptAnswer(kept) && !isExpired(kept)) {
+      if (isKeptAnswer(kept) && isFresh(kept)) {
         touch(key);
         return kept;
       }
-      await remove([key]).catch(() => {});
+      // Not awaited: a question must not wait for a disk that does not answer.
+      remove([key]).catch(() => {});
       return undefined;
     },
     async put({ key, askedAt, replaces }, answer) {
@@ -115,7 +118,7 @@ export function createResponseCache(
       ];
       // Another tab that read the same generation may have been first.
       const isThere = (present: unknown): boolean =>
-        !replaces && isMeta(present) && present.createdAt >= askedAt;
+        !replaces && isMeta(present) && isFresh(present) && present.createdAt >= askedAt;
       const write = (): Promise<void> =>
         store.write(META + key, askedAt, (present) => (isThere(present) ? [] : entries));
       await write()
@@ -124,22 +127,17 @@ export function createResponseCache(
           return makeRoom().then(write);
         })
         .catch(() => store.remember(entries, askedAt));
-      if (!sweeps) whenIdle(() => void sweep().catch(() => {}));
-      sweeps = true;
+      onPut();
     },
+    sweep,
   };
-}
-
-function whenIdle(work: () => void): void {
-  if (typeof requestIdleCallback === 'undefined') setTimeout(work);
-  else requestIdleCallback(work, { timeout: IDLE_TIMEOUT_MS });
 }
 
 function sizeOf(answer: KeptAnswer): number {
   return byteLength(JSON.stringify(answer));
 }
 
-/** IndexedDB may hold what another version wrote, or another script. */
+/** The disk may hold what another version wrote, or another script. */
 function isKeptAnswer(value: unknown): value is KeptAnswer {
   const { text, provider, model, createdAt } = Object(value) as Partial<KeptAnswer>;
   const isText = [text, provider, model].every((part) => typeof part === 'string');

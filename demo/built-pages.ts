@@ -1,10 +1,14 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import sirv from 'sirv';
 
+const run = promisify(execFile);
+const TYPESCRIPT = ['--import', 'tsx'];
 const REPOSITORY = join(import.meta.dirname, '..');
 /** All that the pages are built from. */
 const SOURCES = ['demo', 'packages/client/src', 'packages/protocol/src', 'package-lock.json'];
@@ -56,13 +60,15 @@ async function filesOf(source: string): Promise<string[]> {
     .sort();
 }
 
-/** Servers that start at the same time build the same: the first one's build stays. */
+/**
+ * Builds in a process of its own, whose memory the server would keep. Of servers that start at the same time
+ * and build the same, the first one's build stays.
+ */
 async function buildInto(folder: string): Promise<void> {
-  const { buildPages } = await import('./pages.js');
   const own = `${folder}.${process.pid}`;
   await mkdir(BUILDS, { recursive: true });
   try {
-    await buildPages(own);
+    await run(process.execPath, [...TYPESCRIPT, join(import.meta.dirname, 'build.ts'), own]);
     await rename(own, folder);
   } catch (error) {
     await rm(own, { recursive: true, force: true });

@@ -191,11 +191,12 @@ describe('the metrics of the delivery', () => {
     const said = next(two, EVENT.chunk);
     call.say('x'.repeat(10_000));
     await said;
-    const blockedUntil = performance.now() + 150;
-    while (performance.now() < blockedUntil);
-    // A reading before the measuring timer has fired would lose the delay.
-    await new Promise((resolve) => setTimeout(resolve));
     await vi.waitFor(async () => {
+      // The measuring timer fires before and after the block: a reading in between would lose the delay.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const blockedUntil = performance.now() + 150;
+      while (performance.now() < blockedUntil);
+      await new Promise((resolve) => setTimeout(resolve));
       const { delay, ...sizes } = await read();
       expect(sizes).toMatchObject({ connections: 2, readers: 2 });
       expect(sizes.logBytes).toBeGreaterThan(10_000);

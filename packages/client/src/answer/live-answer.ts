@@ -54,7 +54,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #isListed = false;
   /** The number of requests ahead, or the loading, that was told last. */
   #toldNews: number | 'loading' = 0;
-  #onChange: (() => void) | undefined;
+  #onChange: ((isUrgent: boolean) => void) | undefined;
+  #wasAsking = true;
   #stopJournal: ((isOver: boolean) => void) | undefined;
   #releasedTimer: ReturnType<typeof setTimeout> | undefined;
   #forgetSignal = (): void => {};
@@ -267,7 +268,10 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const { status } = this.snapshot;
     const snapshot = this.#snapshot(phase);
     this.#shared.next(snapshot, this.#withNews(snapshot, events));
-    this.#onChange?.();
+    const { isAsking } = this.#reader;
+    // Another page that goes on with it is not to ask again.
+    this.#onChange?.(this.#wasAsking && !isAsking);
+    this.#wasAsking = isAsking;
     if (this.#shared.isFinal) this.#end();
     else if (snapshot.status !== status) this.#around.answers.changed();
   }

@@ -26,7 +26,7 @@ export function injectAnswer(client: Client, options?: UseAnswerOptions): Inject
   return { state: state.asReadonly(), ...actions };
 }
 
-/** The state of the client's connection. It connects after the next render. */
+/** The state of the client's connection. */
 export function injectConnection(client: Client): Signal<ConnectionState> {
   const connection = signal<ConnectionState>({ status: 'idle' });
   afterRender(() => client.connection$.subscribe((next) => connection.set(next)));

@@ -44,7 +44,7 @@ export function useAnswer(client: Client, options: UseAnswerOptions = {}): UseAn
   return { state, ...actions };
 }
 
-/** The state of the client's connection. It connects once the component is mounted. */
+/** The state of the client's connection. */
 export function useConnection(client: Client): ConnectionState {
   const { subscribe, getSnapshot } = useMemo(() => {
     let newest: ConnectionState = { status: 'idle' };

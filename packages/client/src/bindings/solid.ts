@@ -28,7 +28,7 @@ export function createAnswer(client: Client, options?: UseAnswerOptions): Create
   return { state, ...actions };
 }
 
-/** The state of the client's connection. It connects once the component is mounted. */
+/** The state of the client's connection. */
 export function createConnection(client: Client): Accessor<ConnectionState> {
   const [connection, setConnection] = createSignal<ConnectionState>({ status: 'idle' });
   onMount(() => {

@@ -22,7 +22,7 @@ export function createAnswer(client: Client, options?: UseAnswerOptions): Answer
   return { ...readable(state$), ...actions };
 }
 
-/** A store of the state of the client's connection. It connects once somebody subscribes. */
+/** A store of the state of the client's connection. */
 export function createConnection(client: Client): Readable<ConnectionState> {
   return readable(client.connection$);
 }

@@ -26,7 +26,7 @@ export function useAnswer(client: Client, options?: UseAnswerOptions): UseAnswer
   return { state, ...actions };
 }
 
-/** The state of the client's connection. It connects once the component is mounted. */
+/** The state of the client's connection. */
 export function useConnection(client: Client): Readonly<ShallowRef<ConnectionState>> {
   const connection = shallowRef<ConnectionState>({ status: 'idle' });
   whileMounted(() => client.connection$.subscribe((next) => (connection.value = next)));

@@ -55,7 +55,7 @@ export interface Journal {
    */
   follow(
     id: string,
-    changes: (listener: () => void) => () => void,
+    changes: (listener: (isUrgent: boolean) => void) => () => void,
     entry: () => JournalEntry | undefined,
   ): (isOver: boolean) => void;
   /** Removes what has expired and what cannot be read. */
@@ -145,7 +145,10 @@ export function createJournal(store: LocalStore): Journal {
       >;
       for (const type of LAST_EVENTS) page.addEventListener?.(type, write);
       const renewal = setInterval(() => write(), RENEW_EVERY_MS);
-      const unsubscribe = changes(() => (timer ??= setTimeout(write, WRITE_EVERY_MS)));
+      const unsubscribe = changes((isUrgent) => {
+        if (isUrgent) write();
+        else timer ??= setTimeout(write, WRITE_EVERY_MS);
+      });
       write();
       return (isOver) => {
         clearTimeout(timer);

@@ -57,7 +57,14 @@ export default defineConfig({
         extends: true,
         root,
         optimizeDeps: {
-          include: ['rxjs', 'socket.io-client', 'idb-keyval', 'react', 'react-dom/client'],
+          include: [
+            'rxjs',
+            'socket.io-client',
+            'idb-keyval',
+            'react',
+            'react-dom',
+            'react-dom/client',
+          ],
         },
         test: {
           name: 'browser',

@@ -1,7 +1,7 @@
-import { type Answer, snapshots, text } from '@rivulet/client';
+import { type Answer, type AnswerRequest, snapshots, text } from '@rivulet/client';
 import { createMockClient, record, type Script } from '@rivulet/client/testing';
 import { ProviderError } from '@rivulet/server';
-import { lastValueFrom, map, retry, switchMap, tap, timer } from 'rxjs';
+import { lastValueFrom, map, of, retry, switchMap, tap, timer } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
 import { virtual } from '../harness/virtual.js';
@@ -134,6 +134,34 @@ describe('a scripted client', () => {
       const third = timer(9_000).pipe(switchMap(() => statesOf(client.resume(first.id))));
       expectObservable(third).toBe('9s (f|)', { f: 'cancelled: ab' });
     });
+  });
+
+  it('waits when it is limited and told to, by the clock of the scheduler', () => {
+    const script: Script = [
+      { type: 'error', code: 'rate_limited', retryAfterMs: 3_000 },
+      { type: 'text', text: 'a' },
+      { type: 'end' },
+    ];
+    virtual(({ expectObservable }) => {
+      const client = createMockClient(script);
+      const statesOf = (request: AnswerRequest) =>
+        client.start(request).state$.pipe(map((s) => [s.status, s.text, s.retryAt].join()));
+      expectObservable(statesOf({ ...ASK, options: { onRateLimit: 'wait' } })).toBe(
+        'a 2999ms (bc|)',
+        { a: 'waiting,,3000', b: 'streaming,a,', c: 'done,a,' },
+      );
+      expectObservable(statesOf(ASK)).toBe('(a|)', { a: 'failed,,3000' });
+    });
+  });
+
+  it('has the connection that it is given, until it is closed', async () => {
+    const states = ['connecting', 'connected'] as const;
+    const connection$ = of(...states.map((status) => ({ status })));
+    const client = createMockClient([], { connection$ });
+    const seen: string[] = [];
+    client.connection$.subscribe(({ status }) => seen.push(status));
+    client.close();
+    expect(seen).toEqual(['connected', 'closed']);
   });
 
   it('cancels what runs when it is closed', async () => {

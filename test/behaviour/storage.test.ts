@@ -28,6 +28,8 @@ async function kept() {
   say(await all.nextCall(), 'It ends.');
   await answer.result;
   await vi.waitFor(() => expect(all.storage.valuesOf('b:')).toHaveLength(1));
+  // The journal's entry leaves after the answer is kept.
+  await vi.waitFor(() => expect(all.storage.valuesOf('j:')).toEqual([]));
   return all;
 }
 

@@ -64,7 +64,9 @@ const commands = {
   /** Listens on a free port, and returns the URL. */
   async serve(): Promise<string> {
     const server = createServer((request, response) => {
-      void json(request).then((body) => answer(body as OllamaBody | GeminiBody, response));
+      // Rivulet also asks for an Ollama's version and models.
+      if (!/chat|GenerateContent/.test(request.url ?? '')) response.writeHead(404).end();
+      else void json(request).then((body) => answer(body as OllamaBody | GeminiBody, response));
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

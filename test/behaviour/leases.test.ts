@@ -1,6 +1,6 @@
 import { type AnswerSnapshot, createClient, type ResponseEvent } from '@rivulet/client';
-import { firstValueFrom, map, retry, take, toArray } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { firstValueFrom, map, retry, take, tap, toArray } from 'rxjs';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { sdk, snapshotWhen, staged } from '../harness/sdk.js';
 
 const ME = { authenticate: () => ({ principal: 'ada' }) };
@@ -180,13 +180,33 @@ describe('a stream', () => {
     ['a blank question', { query: ' ' }],
   ])('with %s does not overflow the stack of `retry()`', async (_, ask) => {
     const { client } = await staged(ME);
-    const failures: unknown[] = [];
+    let failures = 0;
     const subscription = client
       .stream(ask)
-      .pipe(retry())
-      .subscribe({ error: (error: unknown) => failures.push(error) });
-    await new Promise((resolve) => setTimeout(resolve, 20));
+      .pipe(tap({ error: () => (failures += 1) }), retry())
+      .subscribe();
+    expect(failures).toBe(0);
+    await vi.waitFor(() => expect(failures).toBeGreaterThan(3));
     subscription.unsubscribe();
-    expect(failures).toEqual([]);
+  });
+
+  it('that is read on long after it was left still ends with its signal', async () => {
+    const { client, calls, nextCall } = await staged({
+      ...ME,
+      limits: { detachTimeoutMs: 60_000 },
+    });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const controller = new AbortController();
+    const stream$ = client.stream({ ...ASK, options: { signal: controller.signal } });
+    const first = stream$.subscribe();
+    const call = await nextCall();
+    first.unsubscribe();
+    vi.advanceTimersByTime(6_000);
+    vi.useRealTimers();
+    stream$.subscribe({ error: () => {} });
+    controller.abort();
+    await call.aborted;
+    expect(calls).toHaveLength(1);
   });
 });

@@ -200,16 +200,22 @@ describe('a visitor who asks too often', () => {
   });
 });
 
+/** The demo with a fake Ollama as its only model. */
+async function startLocal() {
+  const fake = await startFake('ollama');
+  const local = await npmStart({
+    LLM_MODE: 'local',
+    OLLAMA_HOST: fake.url,
+    OLLAMA_MODEL: 'llama3.2',
+    LOG_LEVEL: 'silent',
+  });
+  return { fake, local };
+}
+
 describe('a model that is being loaded', () => {
   it('is named until it is loaded, and answers then', async () => {
-    const fake = await startFake('ollama');
+    const { fake, local } = await startLocal();
     await fake.tell('/_fake/load', { hold: true });
-    const local = await npmStart({
-      LLM_MODE: 'local',
-      OLLAMA_HOST: fake.url,
-      OLLAMA_MODEL: 'llama3.2',
-      LOG_LEVEL: 'silent',
-    });
     try {
       const demo = await DemoPage.open(browser, local.url);
       await demo.ask('What is a delta?');
@@ -228,13 +234,7 @@ describe('a model that is being loaded', () => {
 
 describe('a model that fails', () => {
   it('leaves the text so far, a plain word on what happened, and a way to try again', async () => {
-    const fake = await startFake('ollama');
-    const local = await npmStart({
-      LLM_MODE: 'local',
-      OLLAMA_HOST: fake.url,
-      OLLAMA_MODEL: 'llama3.2',
-      LOG_LEVEL: 'silent',
-    });
+    const { fake, local } = await startLocal();
     try {
       const demo = await DemoPage.open(browser, local.url);
       await demo.ask('cut off the answer in the middle, please');

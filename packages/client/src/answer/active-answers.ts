@@ -33,7 +33,7 @@ export class ActiveAnswers {
     return this.#own.get(id);
   }
 
-  /** What is known of an answer that others read. */
+  /** @returns the newest entry of the list of an answer that others read. */
   listed(id: string): ActiveAnswer | undefined {
     return this.#listed?.find((active) => active.id === id);
   }

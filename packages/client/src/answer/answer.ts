@@ -3,7 +3,7 @@ import { iterate } from './iterate.js';
 import { eventsOf, failureOf, isFinal, isSame } from './snapshot.js';
 import type { Answer, AnswerRequest, AnswerSnapshot, ResponseEvent } from '../types.js';
 
-/** What an answer does on behalf of its handles. */
+/** The handles of an answer call their owner. */
 export interface AnswerOwner {
   /** The question, with everything that was asked with it; undefined if only the id is known. */
   readonly request: AnswerRequest | undefined;
@@ -49,10 +49,6 @@ export class SharedAnswer {
 
   get isFinal(): boolean {
     return isFinal(this.#current);
-  }
-
-  get isLeased(): boolean {
-    return this.#handles.length > 0;
   }
 
   /** @returns a handle of its own for one reader. */

@@ -2,7 +2,7 @@ import { Observable, type Subscriber } from 'rxjs';
 import type { Answer, ResponseEvent } from '../types.js';
 import type { LiveAnswer } from './live-answer.js';
 
-/** What a stream needs of an answer. */
+/** The parts of an answer that a stream uses. */
 export interface ColdSource extends Pick<LiveAnswer, 'lease' | 'snapshot' | 'wasGivenUp'> {
   readonly current: ColdSource;
 }

@@ -21,7 +21,7 @@ import { eventsOf, type Phase, snapshotOf } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
 import { type Moved, type StreamListener, StreamReader } from './stream-reader.js';
 
-/** What an answer needs of its client. */
+/** The parts of a client that an answer uses. */
 export interface Surroundings {
   connection: Connection;
   /** Undefined where nothing is to be kept. */
@@ -58,6 +58,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #wasAsking = true;
   #stopJournal: ((isOver: boolean) => void) | undefined;
   #releasedTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #signal: AbortSignal | undefined;
   #forgetSignal = (): void => {};
 
   /** `asks` is false for an answer that is under way, of which `request` has what is known. */
@@ -74,7 +75,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       waitsWhenLimited: waitsWhenLimited(request),
     });
     this.#shared = new SharedAnswer(this.#snapshot({ status: 'open' }), this);
-    this.#followSignal(request.options?.signal);
+    this.#signal = request.options?.signal;
+    this.#followSignal();
     this.#begin().catch((error: unknown) => this.failed(internalFailure(error)));
   }
 
@@ -132,6 +134,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   onLeased(): void {
     clearTimeout(this.#releasedTimer);
     this.#around.answers.add(this);
+    this.#followSignal();
     if (this.#reader.comeBack()) this.#list();
   }
 
@@ -307,8 +310,10 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     return snapshotOf(asked, received, phase);
   }
 
-  #followSignal(signal: AbortSignal | undefined): void {
+  #followSignal(): void {
+    const signal = this.#signal;
     if (signal === undefined) return;
+    this.#forgetSignal();
     const cancel = (): void => this.cancel();
     signal.addEventListener('abort', cancel);
     this.#forgetSignal = () => signal.removeEventListener('abort', cancel);
@@ -316,7 +321,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 }
 
-/** What the journal does not keep of an answer. */
+/** The journal does not keep these parts of an answer. */
 const NOT_STORED = { ahead: 0, loading: undefined, terminal: undefined };
 
 function waitsWhenLimited({ options }: AnswerRequest): boolean {

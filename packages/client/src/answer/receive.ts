@@ -17,7 +17,7 @@ export interface Received {
   /** Of all attempts. */
   readonly tools: readonly ToolUse[];
   readonly attempt: Attempt | undefined;
-  /** How many are ahead in a queue; 0 when it is in none. */
+  /** The number of requests ahead in a queue; 0 when the stream is in none. */
   readonly ahead: number;
   /** The model that is being loaded; undefined for none. */
   readonly loading: LoadingModel | undefined;
@@ -34,10 +34,10 @@ export const NOTHING: Received = {
   terminal: undefined,
 };
 
-/** What a frame adds to an answer. */
+/** The result of adding a frame to an answer. */
 export interface Step {
   received: Received;
-  /** What happened. The end of the log is none: its text is not verified yet. */
+  /** The events of the frame. The end of the log has none, because the text is not verified yet. */
   events: readonly ResponseEvent[];
 }
 
@@ -100,7 +100,7 @@ function startOf(entry: Attempt): ResponseEvent {
   };
 }
 
-/** What the tools found holds for the text that begins now, too. */
+/** A further attempt keeps the results of the tools. Their calls precede all of its text. */
 function atTheStart(tools: readonly ToolUse[]): readonly ToolUse[] {
   if (tools.every(({ textBefore }) => textBefore === 0)) return tools;
   return Object.freeze(tools.map((use) => Object.freeze({ ...use, textBefore: 0 })));
@@ -148,7 +148,7 @@ export function withoutEnd(state: Received): Received {
   return state.terminal ? { ...state, offset: state.offset - 1, terminal: undefined } : state;
 }
 
-/** Whether `text` is what the server sent, as far as this page can tell. */
+/** @returns true if `text` has the length and, where the page can compute it, the digest that the server sent. */
 export async function isWhole(text: string, { totalLength, digest }: End): Promise<boolean> {
   return text.length === totalLength && ((await sha256(text)) ?? digest) === digest;
 }

@@ -27,7 +27,7 @@ import { type StartRequest, WINDOW_UNITS } from './request.js';
 /** There is more, or a connection again, or none; or the question may not be asked before `retryAt`. */
 export type Moved = { status: 'open' | 'reconnecting' } | { status: 'limited'; retryAt: number };
 
-/** Who hears of what a stream reader reads. */
+/** A stream reader calls its listener after each frame and at the end. */
 export interface StreamListener {
   /** `events` are what the newest frame added; none if only the phase is new. */
   moved(phase: Moved, events?: readonly ResponseEvent[]): void;
@@ -52,7 +52,7 @@ export class StreamReader implements Link {
   #request: StartRequest;
   readonly #listener: StreamListener;
   #waitsWhenLimited: boolean;
-  /** Whether the question is known: it was asked by this reader, or by a page before this one. */
+  /** True if the question was asked by this reader, or by a page before this one. */
   #knowsRequest: boolean;
   #received: Received = NOTHING;
   #acknowledged = 0;

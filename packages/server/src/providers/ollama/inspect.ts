@@ -75,8 +75,10 @@ function isChosen(model: OllamaModel): boolean {
 }
 
 /**
- * Whether Ollama has the model in memory. It answers at once, also while it loads a model. Throws as
+ * Asks if a model is in memory. Ollama answers at once, also while it loads a model. Throws as
  * `ollamaVersion` does.
+ *
+ * @returns true if the model is loaded.
  */
 export function isLoaded(host: string, model: string, signal: AbortSignal): Promise<boolean> {
   return ask(host, signal, async (client) => {

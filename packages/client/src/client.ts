@@ -1,10 +1,14 @@
 import { ActiveAnswers } from './answer/active-answers.js';
 import { coldStream } from './answer/cold-stream.js';
 import { LiveAnswer, type Surroundings } from './answer/live-answer.js';
+import type { LocalStore } from './cache/local-store.js';
 import { createMemory } from './cache/memory.js';
 import { createConnections } from './connection/connections.js';
 import { randomId } from './random-id.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
+
+/** What each client keeps in this browser, for its chats; a client that keeps nothing has no entry. */
+export const clientStores: WeakMap<Client, LocalStore> = new WeakMap();
 
 /** A client of one server. Nothing happens until something is asked of it. */
 export function createClient(options: ClientOptions = {}): Client {
@@ -17,7 +21,7 @@ export function createClient(options: ClientOptions = {}): Client {
   const around: Surroundings = { connection, memory, answers };
   const ask = (request: AnswerRequest): LiveAnswer => new LiveAnswer(randomId(), request, around);
 
-  return {
+  const client: Client = {
     stream: (request) => coldStream(() => ask(request), request.options?.onUnsubscribe),
     start: (request) => ask(request).lease(),
     resume(id) {
@@ -35,4 +39,6 @@ export function createClient(options: ClientOptions = {}): Client {
       memory?.close();
     },
   };
+  if (memory !== undefined) clientStores.set(client, memory.store);
+  return client;
 }

@@ -24,6 +24,8 @@ export interface Disk {
  * take. Reading never fails and never hangs: what cannot be read is not there.
  */
 export interface LocalStore {
+  /** Names the server and the namespace. */
+  readonly name: string;
   get(key: string): Promise<unknown>;
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
@@ -42,6 +44,8 @@ export interface LocalStore {
    * `clear`, and is not in the future: then a clock was wrong, and nothing is known of the age.
    */
   isFresh(at: number, maxAgeMs: number): boolean;
+  /** Calls `listener` after each `clear`, in any tab. @returns a function that ends it. */
+  onClear(listener: () => void): () => void;
   /** Forgets everything, in every tab, within 5 s. Rejects if the disk may still have it. */
   clear(): Promise<void>;
   close(): void;
@@ -62,6 +66,7 @@ export function createLocalStore(
 ): LocalStore {
   const disk = storage ? createStorageDisk(name, storage) : createIndexedDbDisk(name);
   const memory = new Map<string, unknown>();
+  const clearListeners = new Set<() => void>();
   let clearedAt = 0;
   let isUsed = false;
   let tabs: BroadcastChannel | undefined;
@@ -90,6 +95,7 @@ export function createLocalStore(
   function forget(at: number): void {
     clearedAt = at;
     memory.clear();
+    for (const listener of clearListeners) listener();
   }
 
   function remember(entries: readonly Entry[], askedAt: number): void {
@@ -101,6 +107,7 @@ export function createLocalStore(
   }
 
   return {
+    name,
     get: async (key) => memory.get(key) ?? orNothing(use().get(key)),
     async list(prefix) {
       const stored = (await orNothing(use().list(prefix))) ?? [];
@@ -123,6 +130,10 @@ export function createLocalStore(
     isFresh(at, maxAgeMs) {
       const ageMs = Date.now() - at;
       return ageMs >= -CLOCK_TOLERANCE_MS && ageMs <= maxAgeMs && !isCleared(at, clearedAt);
+    },
+    onClear(listener) {
+      clearListeners.add(listener);
+      return () => clearListeners.delete(listener);
     },
     async clear() {
       hearOtherTabs();

@@ -2,11 +2,12 @@ import type { StreamStartRequest } from '@rivulet/protocol';
 import { sha256 } from '../digest.js';
 import type { CacheOptions } from '../types.js';
 import { createJournal, type Journal } from './journal.js';
-import { createLocalStore } from './local-store.js';
+import { createLocalStore, type LocalStore } from './local-store.js';
 import { createResponseCache, type ResponseCache } from './response-cache.js';
 
 /** What this browser keeps for one user of one server. */
 export interface Memory {
+  readonly store: LocalStore;
   readonly answers: ResponseCache;
   readonly journal: Journal;
   /** The key under which the answer to `request` is kept. */
@@ -44,6 +45,7 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
   }
 
   return {
+    store,
     answers,
     journal,
     keyOf: cacheKey,

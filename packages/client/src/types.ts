@@ -53,6 +53,8 @@ export interface AnswerRequest {
   /** Earlier messages of the conversation, oldest first. */
   context?: readonly ContextMessage[] | undefined;
   intent?: Intent | undefined;
+  /** The answer continues this text; its own text is what comes after it. */
+  continueText?: string | undefined;
   /** The caller's own name for the conversation; it comes back in every message. */
   sessionId?: string | undefined;
   options?: AnswerOptions | undefined;

@@ -56,7 +56,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
   });
 }
 
-export function isFinal({ status }: AnswerSnapshot): boolean {
+export function isFinal({ status }: Pick<AnswerSnapshot, 'status'>): boolean {
   return (
     status === 'done' || status === 'cancelled' || status === 'failed' || status === 'released'
   );

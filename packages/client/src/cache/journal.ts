@@ -136,7 +136,7 @@ export function createJournal(store: LocalStore): Journal {
         left = [];
         const writing = event
           ? store.writeLast(own, askedAt)
-          : store.write(key, askedAt, () => [own, ...replaced]);
+          : store.write([key], askedAt, () => [own, ...replaced]);
         writing.catch(() => {});
       }
 

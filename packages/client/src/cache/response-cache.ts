@@ -60,9 +60,9 @@ export function createResponseCache(
 
   function touch(key: string): void {
     const usedAt = Date.now();
-    const change = (meta: unknown): [string, Meta][] =>
+    const change = ([meta]: unknown[]): [string, Meta][] =>
       isMeta(meta) ? [[META + key, { ...meta, usedAt }]] : [];
-    store.write(META + key, usedAt, change).catch(() => {});
+    store.write([META + key], usedAt, change).catch(() => {});
   }
 
   /** The least recently used first, and before them what cannot be read or is too old. */
@@ -120,7 +120,7 @@ export function createResponseCache(
       const isThere = (present: unknown): boolean =>
         !replaces && isMeta(present) && isFresh(present) && present.createdAt >= askedAt;
       const write = (): Promise<void> =>
-        store.write(META + key, askedAt, (present) => (isThere(present) ? [] : entries));
+        store.write([META + key], askedAt, ([present]) => (isThere(present) ? [] : entries));
       await write()
         .catch((error: unknown) => {
           if (!(error instanceof Error) || error.name !== 'QuotaExceededError') throw error;

@@ -1,0 +1,261 @@
+import { StreamError, type ErrorCode, ERRORS } from '@rivulet/protocol';
+import { isFinal } from '../answer/snapshot.js';
+import type { AnswerRequest, AnswerSnapshot, AnswerStatus } from '../types.js';
+
+/** The version of the records that this client writes. */
+export const RECORD_VERSION = 1;
+
+/** A chat as it is kept, without its messages. Plain JSON. */
+export interface ChatRecord {
+  readonly version: number;
+  readonly id: string;
+  /** Empty until the first question. */
+  readonly title: string;
+  /** When it was renamed, in milliseconds since 1970; 0 for a title from the first question. */
+  readonly titledAt: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly draft: string;
+  /** When the draft was written, in milliseconds since 1970. */
+  readonly draftAt: number;
+  /** UTF-16 units of its messages as JSON. */
+  readonly units: number;
+}
+
+interface BaseRecord {
+  readonly version: number;
+  readonly id: string;
+  readonly chatId: string;
+  /** The message that it follows; undefined for the first. */
+  readonly parentId: string | undefined;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  /** Of several versions the one that was selected last is visible. Milliseconds since 1970. */
+  readonly selectedAt: number;
+  /** A removed message stays as a record without content, so that another tab does not bring it back. */
+  readonly isRemoved: boolean;
+}
+
+export type QuestionRequest = Pick<AnswerRequest, 'intent' | 'sessionId' | 'options'>;
+
+/** A question as it is kept. */
+export interface UserRecord extends BaseRecord {
+  readonly role: 'user';
+  readonly text: string;
+  readonly status: 'queued' | 'sent';
+  /** The message of which it is another version. */
+  readonly replaces: string | undefined;
+  /** The tab that asks it while it is queued. */
+  readonly owner: string;
+  /** Without a signal. */
+  readonly request: QuestionRequest;
+}
+
+/** A part of an answer as it is kept. */
+export interface PartRecord {
+  readonly answer: StoredAnswer;
+  readonly lastTextAt: number | undefined;
+  readonly updatedAt: number;
+}
+
+/** A snapshot as JSON. */
+export type StoredAnswer = Omit<AnswerSnapshot, 'error'> & {
+  readonly error:
+    | {
+        readonly code: ErrorCode;
+        readonly message: string;
+        readonly retryable: boolean;
+        readonly retryAfterMs: number | undefined;
+      }
+    | undefined;
+};
+
+/** An answer as it is kept. */
+export interface AssistantRecord extends BaseRecord {
+  readonly role: 'assistant';
+  readonly parts: readonly PartRecord[];
+}
+
+export type MessageRecord = UserRecord | AssistantRecord;
+
+function storedAnswer(snapshot: AnswerSnapshot): StoredAnswer {
+  const { error } = snapshot;
+  if (error === undefined) return { ...snapshot, error };
+  const { code, message, retryable, retryAfterMs } = error;
+  return { ...snapshot, error: { code, message, retryable, retryAfterMs } };
+}
+
+/** @returns the same object for the same answer. */
+export function snapshotOfStored(answer: StoredAnswer): AnswerSnapshot {
+  const known = snapshots.get(answer);
+  if (known !== undefined) return known;
+  const { code, message, ...options } = answer.error ?? {};
+  const error =
+    code && new StreamError(code, message ?? '', { ...options, partialText: answer.text });
+  const snapshot = Object.freeze({ ...answer, error });
+  snapshots.set(answer, snapshot);
+  return snapshot;
+}
+
+const snapshots = new WeakMap<StoredAnswer, AnswerSnapshot>();
+
+/** The text of a question, or of all parts of an answer. */
+export function textOf(record: MessageRecord): string {
+  if (record.role === 'user') return record.text;
+  return record.parts.map(({ answer }) => answer.text).join('');
+}
+
+/** The newest part of an answer, as it is when it begins or ends. */
+export function partOf(
+  snapshot: AnswerSnapshot,
+  lastTextAt: number | undefined,
+  updatedAt: number,
+): PartRecord {
+  return { answer: storedAnswer(snapshot), lastTextAt, updatedAt };
+}
+
+/** The answer with another newest part. */
+export function withPart(record: AssistantRecord, part: PartRecord): AssistantRecord {
+  const parts = [...record.parts.slice(0, -1), part];
+  return { ...record, parts, updatedAt: part.updatedAt };
+}
+
+/** A removed message: what tells other tabs that it was removed. */
+export function withoutContent(record: MessageRecord, now: number): MessageRecord {
+  const removed = { ...record, isRemoved: true, updatedAt: now };
+  if (removed.role === 'user') return { ...removed, text: '', request: {} };
+  return { ...removed, parts: [] };
+}
+
+/** True if nothing more comes of the answer's newest part. */
+export function isOver({ parts }: AssistantRecord): boolean {
+  const newest = parts.at(-1);
+  return newest === undefined || isFinal(newest.answer);
+}
+
+/** The record of a chat that two tabs wrote. */
+export function mergeChat(kept: ChatRecord, given: ChatRecord): ChatRecord {
+  const [older, newer] = kept.updatedAt <= given.updatedAt ? [kept, given] : [given, kept];
+  const titled = kept.titledAt > given.titledAt ? kept : given;
+  const drafted = kept.draftAt > given.draftAt ? kept : given;
+  return {
+    ...newer,
+    title: titled.title || older.title || newer.title,
+    titledAt: titled.titledAt,
+    draft: drafted.draft,
+    draftAt: drafted.draftAt,
+    createdAt: Math.min(kept.createdAt, given.createdAt),
+  };
+}
+
+/** The record of a message that two tabs wrote: nothing that one of them has is lost. */
+export function mergeMessage(kept: MessageRecord, given: MessageRecord): MessageRecord {
+  const selectedAt = Math.max(kept.selectedAt, given.selectedAt);
+  const removed = [kept, given].find(({ isRemoved }) => isRemoved);
+  if (removed !== undefined) return { ...removed, selectedAt };
+  if (kept.role === 'assistant' && given.role === 'assistant') {
+    const longer = kept.parts.length > given.parts.length ? kept : given;
+    const parts = longer.parts.map((part, i) => {
+      const [ours, theirs] = [kept.parts[i], given.parts[i]];
+      return ours && theirs ? betterPart(ours, theirs) : part;
+    });
+    return { ...longer, parts, selectedAt };
+  }
+  const [older, newer] = kept.updatedAt <= given.updatedAt ? [kept, given] : [given, kept];
+  const isOlderSent = older.role === 'user' && older.status === 'sent';
+  const isNewerSent = newer.role === 'user' && newer.status === 'sent';
+  return { ...(isOlderSent && !isNewerSent ? older : newer), selectedAt };
+}
+
+const RANK: Partial<Record<AnswerStatus, number>> = { done: 3, cancelled: 2, failed: 1 };
+
+function betterPart(kept: PartRecord, given: PartRecord): PartRecord {
+  const order = (part: PartRecord): number[] => [
+    RANK[part.answer.status] ?? 0,
+    part.answer.attempt,
+    part.answer.text.length,
+    part.updatedAt,
+  ];
+  const ours = order(kept);
+  const theirs = order(given);
+  const at = ours.findIndex((value, i) => value !== theirs[i]);
+  return (ours[at] ?? 0) > (theirs[at] ?? 0) ? kept : given;
+}
+
+/**
+ * What older clients wrote, made readable: the function at index `n` turns a record of version `n + 1` into
+ * one of version `n + 2`.
+ */
+const MIGRATIONS: readonly ((record: Record<string, unknown>) => Record<string, unknown>)[] = [];
+
+function migrated(value: unknown): Record<string, unknown> | undefined {
+  let record = Object(value) as Record<string, unknown>;
+  const { version } = record;
+  if (!Number.isInteger(version) || Number(version) < 1 || Number(version) > RECORD_VERSION) {
+    return undefined;
+  }
+  for (const migrate of MIGRATIONS.slice(Number(version) - 1)) record = migrate(record);
+  return record;
+}
+
+/** @returns undefined if the store has something else there, such as what a newer client wrote. */
+export function readChatRecord(value: unknown): ChatRecord | undefined {
+  const record = migrated(value) as Partial<ChatRecord> | undefined;
+  if (record === undefined) return undefined;
+  const { id, title, titledAt, createdAt, updatedAt, draft, draftAt, units } = record;
+  const areTexts = [id, title, draft].every((field) => typeof field === 'string');
+  const areNumbers = [titledAt, createdAt, updatedAt, draftAt, units].every(Number.isFinite);
+  return areTexts && areNumbers ? (record as ChatRecord) : undefined;
+}
+
+/** @returns undefined if the store has something else there, such as what a newer client wrote. */
+export function readMessageRecord(value: unknown): MessageRecord | undefined {
+  const record = migrated(value) as Partial<MessageRecord> | undefined;
+  if (record === undefined || !isMessage(record)) return undefined;
+  const isKnown = record.role === 'user' ? isQuestion(record) : record.parts.every(isPart);
+  return isKnown ? record : undefined;
+}
+
+function isMessage(record: Partial<MessageRecord>): record is MessageRecord {
+  const { id, chatId, parentId = '', createdAt, updatedAt, selectedAt, isRemoved, role } = record;
+  return (
+    [id, chatId, parentId].every((field) => typeof field === 'string') &&
+    [createdAt, updatedAt, selectedAt].every(Number.isFinite) &&
+    typeof isRemoved === 'boolean' &&
+    (role === 'user' || (role === 'assistant' && 'parts' in record && Array.isArray(record.parts)))
+  );
+}
+
+function isQuestion({ text, status, replaces = '', owner, request }: UserRecord): boolean {
+  return (
+    [text, replaces, owner].every((field) => typeof field === 'string') &&
+    (status === 'queued' || status === 'sent') &&
+    typeof request === 'object' &&
+    request !== null
+  );
+}
+
+const STATUSES: ReadonlySet<unknown> = new Set([
+  'queued',
+  'loading',
+  'waiting',
+  'streaming',
+  'reconnecting',
+  'done',
+  'cancelled',
+  'failed',
+]);
+
+function isPart(part: PartRecord): boolean {
+  const { id, query, text, tools, attempt, status, error } = Object(
+    Object(part).answer,
+  ) as StoredAnswer;
+  return (
+    [id, query, text].every((field) => typeof field === 'string') &&
+    Array.isArray(tools) &&
+    Number.isFinite(attempt) &&
+    Number.isFinite(part.updatedAt) &&
+    STATUSES.has(status) &&
+    (status !== 'failed' || (error !== undefined && error.code in ERRORS))
+  );
+}

@@ -14,6 +14,8 @@ export interface RecordsListener {
   changed(): void;
   /** Everything was removed, here or in another tab. */
   forgotten(): void;
+  /** The page may go away; what is written by then is kept. */
+  leaving(): void;
 }
 
 const SAVE_DRAFT_MS = 300;
@@ -30,6 +32,8 @@ export class ChatRecords {
   #chat: ChatRecord;
   #isChatUnsaved = false;
   #revision = 0;
+  #removals = 0;
+  #removal: Promise<void> | undefined;
   /** True once the store has the chat. */
   #isStored = false;
   #isLoaded: boolean;
@@ -93,11 +97,14 @@ export class ChatRecords {
       if (writer !== this && (chatId === undefined || chatId === this.#chat.id)) void this.read();
     });
     const page = globalThis as Partial<Pick<typeof globalThis, `${'add' | 'remove'}EventListener`>>;
-    const save = (): void => void this.save();
-    for (const type of LAST_EVENTS) page.addEventListener?.(type, save);
+    const leave = (): void => {
+      this.#listener.leaving();
+      void this.save();
+    };
+    for (const type of LAST_EVENTS) page.addEventListener?.(type, leave);
     this.#close = () => {
       forgetHub();
-      for (const type of LAST_EVENTS) page.removeEventListener?.(type, save);
+      for (const type of LAST_EVENTS) page.removeEventListener?.(type, leave);
     };
     if (this.#isLoaded && !this.#isStored) return;
     this.#isLoaded = false;
@@ -138,10 +145,11 @@ export class ChatRecords {
 
   /** Removes everything, in every tab. */
   async remove(): Promise<void> {
+    this.#removal = this.#hub.remove(this.#chat.id, this);
     this.#forget(false);
     this.#writes += 1;
     try {
-      await this.#hub.remove(this.#chat.id, this);
+      await this.#removal;
     } finally {
       this.#writes -= 1;
     }
@@ -198,8 +206,11 @@ export class ChatRecords {
     while (this.#isStale) {
       this.#isStale = false;
       try {
+        const removals = this.#removals;
+        await this.#removal;
         const stored = await this.#hub.store.read(this.#chat.id);
-        if (stored !== undefined) this.#restore(stored);
+        if (removals !== this.#removals) this.#isStale = true;
+        else if (stored !== undefined) this.#restore(stored);
         // At first there may be questions that were added after the chat was removed elsewhere.
         else if (this.#isStored) this.#forget(!this.#isLoaded);
         this.#storeError = undefined;
@@ -229,6 +240,7 @@ export class ChatRecords {
   }
 
   #forget(keepsUnsaved: boolean): void {
+    this.#removals += 1;
     const kept = keepsUnsaved
       ? [...this.#unsaved].flatMap((id) => this.#messages.get(id) ?? [])
       : [];

@@ -89,6 +89,7 @@ class ChatSession implements Chat {
     this.#records = new ChatRecords(hub, this.id, id === undefined, {
       changed: () => this.#onRecords(),
       forgotten: () => this.#onForgotten(),
+      leaving: () => this.#updateParts(),
     });
     this.#view = new ChatView(this.#records, this.#live);
     this.#snapshot = this.#view.snapshot(undefined);
@@ -422,7 +423,11 @@ class ChatSession implements Chat {
     const { snapshot, lastTextAt } = part;
     if (!isFinal(snapshot)) {
       if (this.#saveTimer === undefined) {
-        this.#saveTimer = setTimeout(() => this.#saveParts(), SAVE_EVERY_MS);
+        this.#saveTimer = setTimeout(() => {
+          this.#saveTimer = undefined;
+          this.#updateParts();
+          void this.#records.save();
+        }, SAVE_EVERY_MS);
       }
       return this.#changed();
     }
@@ -430,7 +435,11 @@ class ChatSession implements Chat {
     if (snapshot.status !== 'cancelled' || this.#isStopping) return this.#finish(messageId, last);
     // A client that is closed cancels its answers, which the next page resumes. It says so in this turn.
     queueMicrotask(() => {
-      if (!this.#isClientClosed) this.#finish(messageId, last);
+      if (!this.#isClientClosed) return this.#finish(messageId, last);
+      const record = this.#records.get(messageId);
+      if (record?.role !== 'assistant') return;
+      const answer = { ...last.answer, status: 'reconnecting' } as const;
+      this.#records.put(withPart(record, { ...last, answer }));
     });
   }
 
@@ -443,15 +452,13 @@ class ChatSession implements Chat {
   }
 
   /** Keeps the text so far of what is under way, in case this page and the server go away. */
-  #saveParts(): void {
-    this.#saveTimer = undefined;
+  #updateParts(): void {
     for (const record of this.#records.all) {
       const live = this.#live.get(record.id);
       if (live === undefined || record.role !== 'assistant') continue;
       const part = partOf(live.snapshot, live.lastTextAt, this.#records.now());
       this.#records.update(withPart(record, part));
     }
-    void this.#records.save();
   }
 
   // Finding

@@ -53,6 +53,8 @@ function fittingContext(
     if (!fits || count === LIMITS.contextMessages) break;
     count += 1;
   }
+  // Providers want a question first.
+  while (count > 0 && messages[messages.length - count]?.role !== 'user') count -= 1;
   const omittedMessages = messages.length - count;
   return { context: messages.slice(omittedMessages), omittedMessages };
 }

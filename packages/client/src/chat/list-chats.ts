@@ -60,8 +60,7 @@ export async function renameChat(
   if (stored === undefined) {
     throw new StreamError('not_found', 'unable to rename the chat: there is none with this id');
   }
-  const now = Date.now();
-  await hub.write({ ...stored.chat, title, titledAt: now, updatedAt: now }, []);
+  await hub.write({ ...stored.chat, title, titledAt: Date.now() }, []);
 }
 
 /** Removes a chat in every tab. Answers of it that are under way in this page are stopped. */

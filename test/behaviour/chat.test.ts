@@ -1,5 +1,6 @@
-import { type Chat, createChat } from '@rivulet/client/chat';
-import { describe, expect, it } from 'vitest';
+import { type Chat, createChat, listChats } from '@rivulet/client/chat';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it, vi } from 'vitest';
 import { chatWhen, newestAnswer, settled, stagedChat, textsOf } from '../harness/chat.js';
 
 /** A chat with an exchange for each question; the answer to `q` is `A q`. */
@@ -76,6 +77,21 @@ describe('a chat', () => {
     const subscription = chat.state$.subscribe();
     expect(createChat(client, { id: 'c' })).toBe(chat);
     subscription.unsubscribe();
+  });
+
+  it('is the same chat for the same id before it is used and after', async () => {
+    const { client, reply } = await stagedChat();
+    const chat = createChat(client, { id: 'c' });
+    expect(createChat(client, { id: 'c' })).toBe(chat);
+    void chat.send('one');
+    await reply('A one');
+    await settled(chat);
+    await vi.waitFor(async () => {
+      const [listed] = await firstValueFrom(listChats(client));
+      expect(listed).toMatchObject({ id: 'c' });
+    });
+    expect(createChat(client, { id: 'c' })).toBe(chat);
+    expect(createChat(client, { id: 'd' })).not.toBe(chat);
   });
 
   it.each([

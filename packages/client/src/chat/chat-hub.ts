@@ -12,18 +12,33 @@ import type { ChatRecord, MessageRecord } from './records.js';
 /** `chatId` is undefined if any chat may have changed; `writer` is what changed it in this page. */
 export type ChangeListener = (chatId: string | undefined, writer: object | undefined) => void;
 
+const MIN_SWEEP = 64;
+
 /** What the chats and lists of one client and store share. They hear of each other's changes. */
 export class ChatHub {
   /** Names this page as the one that asks what it has queued. */
   readonly owner: string = randomId();
   readonly store: ChatStore;
-  /** The chats in use, by id; `createChat` fills it. */
-  readonly chats: Map<string, object> = new Map();
+  /** Every chat that something still refers to, by id. */
+  readonly #chats = new Map<string, WeakRef<object>>();
+  #sweepAt = MIN_SWEEP;
   readonly #listeners = new Set<ChangeListener>();
   #unsubscribe = (): void => {};
 
   constructor(store: ChatStore) {
     this.store = store;
+  }
+
+  /** @returns the chat with this id that `add` was given, if anything still refers to it. */
+  find(chatId: string): object | undefined {
+    return this.#chats.get(chatId)?.deref();
+  }
+
+  add(chatId: string, chat: object): void {
+    this.#chats.set(chatId, new WeakRef(chat));
+    if (this.#chats.size < this.#sweepAt) return;
+    for (const [id, chatRef] of this.#chats) if (!chatRef.deref()) this.#chats.delete(id);
+    this.#sweepAt = Math.max(MIN_SWEEP, 2 * this.#chats.size);
   }
 
   /** @returns a function that ends it. */

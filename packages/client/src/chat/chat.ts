@@ -42,8 +42,8 @@ const MAX_RESUME_AGE_MS = 86_400_000;
 /** A chat of `client`. Chats with the same id share their state; the options of the first one hold. */
 export function createChat(client: Client, options: ChatOptions = {}): Chat {
   const hub = chatHubOf(client, options.store);
-  const inUse = options.id === undefined ? undefined : hub.chats.get(options.id);
-  return inUse instanceof ChatSession ? inUse : new ChatSession(client, hub, options);
+  const known = options.id === undefined ? undefined : hub.find(options.id);
+  return known instanceof ChatSession ? known : new ChatSession(client, hub, options);
 }
 
 /** The promise of a question that is queued. */
@@ -85,6 +85,7 @@ class ChatSession implements Chat {
     this.#hub = hub;
     this.#onBusy = onBusy;
     this.#options = options;
+    hub.add(this.id, this);
     this.#live = new LiveParts((messageId, part) => this.#onPart(messageId, part));
     this.#records = new ChatRecords(hub, this.id, id === undefined, {
       changed: () => this.#onRecords(),
@@ -252,7 +253,6 @@ class ChatSession implements Chat {
   #open(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;
-    this.#hub.chats.set(this.id, this);
     const connection = new Subscription();
     this.#close = () => {
       connection.unsubscribe();
@@ -279,7 +279,6 @@ class ChatSession implements Chat {
     if (isUsed || !this.#isOpen) return;
     this.#isOpen = false;
     this.#close();
-    this.#hub.chats.delete(this.id);
   }
 
   /** Runs what a user asked for. The promise may be ignored. */

@@ -1,8 +1,21 @@
 import type { Client } from '@rivulet/client';
-import { useAnswer as useInReact } from '@rivulet/client/react';
-import { createAnswer as createInSolid } from '@rivulet/client/solid';
-import { createAnswer as createInSvelte } from '@rivulet/client/svelte';
-import { useAnswer as useInVue } from '@rivulet/client/vue';
+import { type ChatStore, createMemoryChatStore } from '@rivulet/client/chat';
+import {
+  useAnswer as useInReact,
+  useChat as useChatInReact,
+  useChats,
+} from '@rivulet/client/react';
+import {
+  createAnswer as createInSolid,
+  createChat as createChatInSolid,
+} from '@rivulet/client/solid';
+import {
+  createAnswer as createInSvelte,
+  createChat as createChatInSvelte,
+  createChats as createChatsInSvelte,
+} from '@rivulet/client/svelte';
+import { useAnswer as useInVue, useChat as useChatInVue } from '@rivulet/client/vue';
+import { questionOf } from '@rivulet/server';
 import { createElement } from 'react';
 import { renderToString as renderReact } from 'react-dom/server';
 import { createRoot } from 'solid-js';
@@ -60,5 +73,60 @@ describe.each(Object.entries(VIEWS))('a view in %s, rendered on a server', (_, r
     client.start({ query: 'last' });
     (await nextCall()).finish();
     expect(calls).toHaveLength(1);
+  });
+});
+
+/** Views of a chat that send, edit its draft and list chats while they are rendered; each gives its HTML. */
+const CHATS: Record<string, (client: Client, store: ChatStore) => string | Promise<string>> = {
+  react(client, store) {
+    const View = () => {
+      const { state, send, setDraft } = useChatInReact(client, { id: 'c', store });
+      const { status } = useChats(client, store);
+      setDraft('Where');
+      void send(QUESTION);
+      return createElement('p', null, `${state.id} ${state.status} ${status}`);
+    };
+    return renderReact(createElement(View));
+  },
+  vue(client, store) {
+    const View = {
+      setup() {
+        const { state, send } = useChatInVue(client, { id: 'c', store });
+        void send(QUESTION);
+        return () => h('p', `${state.value.id} ${state.value.status} loading`);
+      },
+    };
+    return renderVue(createSSRApp(View));
+  },
+  svelte(client, store) {
+    const chat = createChatInSvelte(client, { id: 'c', store });
+    get(chat);
+    void chat.send(QUESTION);
+    return `<p>${get(chat).id} ${get(chat).status} ${get(createChatsInSvelte(client, store)).status}</p>`;
+  },
+  solid: (client, store) =>
+    createRoot((dispose) => {
+      const { state, send } = createChatInSolid(client, { id: () => 'c', store });
+      void send(QUESTION);
+      const html = `<p>${state().id} ${state().status} loading</p>`;
+      dispose();
+      return html;
+    }),
+};
+
+describe.each(Object.entries(CHATS))('a chat in %s, rendered on a server', (_, render) => {
+  it('is loading, reads nothing and asks nothing', async () => {
+    const { client, nextCall } = await staged();
+    const used: PropertyKey[] = [];
+    const store = new Proxy(createMemoryChatStore(), {
+      get(target, key, receiver) {
+        used.push(key);
+        return Reflect.get(target, key, receiver) as unknown;
+      },
+    });
+    expect(await render(client, store)).toBe('<p>c loading loading</p>');
+    client.start({ query: 'last' });
+    expect(questionOf((await nextCall()).prompt)).toBe('last');
+    expect(used).toEqual([]);
   });
 });

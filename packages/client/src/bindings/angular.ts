@@ -1,5 +1,15 @@
-import { afterNextRender, DestroyRef, inject, type Signal, signal } from '@angular/core';
+import {
+  afterNextRender,
+  DestroyRef,
+  effect,
+  inject,
+  type Signal,
+  signal,
+  untracked,
+} from '@angular/core';
 import type { Subscription } from 'rxjs';
+import type { ChatStore } from '../chat/chat-store.js';
+import type { ChatOptions, ChatSnapshot } from '../chat/types.js';
 import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
@@ -7,8 +17,16 @@ import {
   createAnswerController,
   type UseAnswerOptions,
 } from './answer-controller.js';
+import {
+  type ChatActions,
+  type ChatList,
+  chatLists,
+  createChatController,
+  LOADING_CHATS,
+} from './chat-controller.js';
 
 export type { AnswerActions, AnswerState, Idle, UseAnswerOptions } from './answer-controller.js';
+export type { ChatActions, ChatList } from './chat-controller.js';
 
 /** The state of a view's answer, and what the view can do. */
 export interface InjectedAnswer extends AnswerActions {
@@ -24,6 +42,50 @@ export function injectAnswer(client: Client, options?: UseAnswerOptions): Inject
   const state = signal(getSnapshot());
   afterRender(() => state$.subscribe((next) => state.set(next)));
   return { state: state.asReadonly(), ...actions };
+}
+
+/** The options of a chat; `id` may be an input or another signal, and change. */
+export interface InjectChatOptions extends Omit<ChatOptions, 'id'> {
+  id?: string | (() => string | undefined) | undefined;
+}
+
+/** The state of a view's chat, and what the view can do. */
+export interface InjectedChat extends ChatActions {
+  readonly state: Signal<ChatSnapshot>;
+}
+
+/**
+ * Shows a chat in what is being constructed, in an injection context; no zone is needed. The state changes at most
+ * once a frame while text comes, and at once after an action. Nothing is read or asked while rendering on a server.
+ * Another `id` shows another chat.
+ */
+export function injectChat(
+  client: Client,
+  { id, ...options }: InjectChatOptions = {},
+): InjectedChat {
+  const first = typeof id === 'string' ? id : undefined;
+  const controller = createChatController(client, { ...options, id: first });
+  const { state$, getSnapshot, actions, show } = controller;
+  const state = signal(getSnapshot());
+  if (typeof id === 'function') {
+    // An input has no value yet; the effect runs before the first rendering.
+    effect(() => {
+      const next = id();
+      untracked(() => {
+        show(next);
+        state.set(getSnapshot());
+      });
+    });
+  }
+  afterRender(() => state$.subscribe((next) => state.set(next)));
+  return { state: state.asReadonly(), ...actions };
+}
+
+/** The kept chats, the one that was changed last first. `store` is that of `injectChat`. */
+export function injectChats(client: Client, store?: ChatStore): Signal<ChatList> {
+  const list = signal(LOADING_CHATS);
+  afterRender(() => chatLists(client, store).subscribe((next) => list.set(next)));
+  return list.asReadonly();
 }
 
 /** The state of the client's connection. */

@@ -1,17 +1,27 @@
 'use client';
 
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import { type Observable, tap } from 'rxjs';
+import type { ChatStore } from '../chat/chat-store.js';
+import type { ChatOptions, ChatSnapshot } from '../chat/types.js';
 import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
-  type AnswerController,
   type AnswerState,
   createAnswerController,
   IDLE,
   type UseAnswerOptions,
 } from './answer-controller.js';
+import {
+  type ChatActions,
+  type ChatList,
+  chatLists,
+  createChatController,
+  LOADING_CHATS,
+} from './chat-controller.js';
 
 export type { AnswerActions, AnswerState, Idle, UseAnswerOptions } from './answer-controller.js';
+export type { ChatActions, ChatList } from './chat-controller.js';
 
 /** The state of a view's answer, and what the view can do; the actions are always the same functions. */
 export interface UseAnswer extends AnswerActions {
@@ -24,13 +34,8 @@ export interface UseAnswer extends AnswerActions {
  * given; `options.onUnmount` is that of the first render.
  */
 export function useAnswer(client: Client, options: UseAnswerOptions = {}): UseAnswer {
-  const { state$, getSnapshot, actions } = useController(client, options);
-  const subscribe = useMemo(
-    () => (changed: () => void) => {
-      const subscription = state$.subscribe(changed);
-      return () => subscription.unsubscribe();
-    },
-    [state$],
+  const { state$, getSnapshot, actions } = useController('useAnswer', client, undefined, () =>
+    createAnswerController(client, options),
   );
   const { answer } = options;
   const [given] = useState({ answer });
@@ -40,46 +45,101 @@ export function useAnswer(client: Client, options: UseAnswerOptions = {}): UseAn
     given.answer = answer;
     if (answer !== undefined) actions.show(answer);
   }, [actions, answer, given]);
-  const state = useSyncExternalStore(subscribe, getSnapshot, () => IDLE);
+  const state = useObservable(state$, getSnapshot, () => IDLE);
   return { state, ...actions };
+}
+
+/** The state of a view's chat, and what the view can do; the actions are the same functions for the same id. */
+export interface UseChat extends ChatActions {
+  readonly state: ChatSnapshot;
+}
+
+/**
+ * Shows a chat. The component renders at most once a frame while text comes, and at once after an action. Nothing
+ * is read or asked while it is rendered on a server. Create the client outside of components. Another `options.id`
+ * shows another chat; the other options are those of the first render with that id.
+ */
+export function useChat(client: Client, options: ChatOptions = {}): UseChat {
+  const { state$, getSnapshot, getServerSnapshot, actions } = useController(
+    'useChat',
+    client,
+    options.id,
+    () => createChatController(client, options),
+  );
+  const state = useObservable(state$, getSnapshot, getServerSnapshot);
+  return { state, ...actions };
+}
+
+/** The kept chats, the one that was changed last first. `store` is that of `useChat`. */
+export function useChats(client: Client, store?: ChatStore): ChatList {
+  return useNewest(
+    useMemo(() => chatLists(client, store), [client, store]),
+    LOADING_CHATS,
+  );
 }
 
 /** The state of the client's connection. */
 export function useConnection(client: Client): ConnectionState {
-  const { subscribe, getSnapshot } = useMemo(() => {
-    let newest: ConnectionState = { status: 'idle' };
-    return {
-      subscribe(changed: () => void) {
-        const subscription = client.connection$.subscribe((next) => {
-          newest = next;
-          changed();
-        });
-        return () => subscription.unsubscribe();
-      },
-      getSnapshot: () => newest,
-    };
-  }, [client]);
-  return useSyncExternalStore(subscribe, getSnapshot, getSnapshot);
+  return useNewest(client.connection$, IDLE_CONNECTION);
 }
 
-/** The client's controller, which Fast Refresh keeps: it keeps state, and makes memos again. */
-function useController(client: Client, options: UseAnswerOptions): AnswerController {
+const IDLE_CONNECTION: ConnectionState = Object.freeze({ status: 'idle' });
+
+/** The newest value of `source$`; `initial` until there is one. */
+function useNewest<T>(source$: Observable<T>, initial: T): T {
+  const { newest$, getNewest } = useMemo(() => {
+    let newest = initial;
+    return {
+      newest$: source$.pipe(tap((next) => (newest = next))),
+      getNewest: () => newest,
+    };
+  }, [source$, initial]);
+  return useObservable(newest$, getNewest, () => initial);
+}
+
+function useObservable<T>(
+  source$: Observable<T>,
+  getSnapshot: () => T,
+  getServerSnapshot: () => T,
+): T {
+  const subscribe = useMemo(
+    () => (changed: () => void) => {
+      const subscription = source$.subscribe(changed);
+      return () => subscription.unsubscribe();
+    },
+    [source$],
+  );
+  return useSyncExternalStore(subscribe, getSnapshot, getServerSnapshot);
+}
+
+/**
+ * What `create` made for this client and id. Fast Refresh keeps it: it keeps state, and makes memos again.
+ * `hook` is the name that a developer knows.
+ */
+function useController<T>(
+  hook: string,
+  client: Client,
+  id: string | undefined,
+  create: () => T,
+): T {
   const [held] = useState(() => ({
     client,
-    controller: createAnswerController(client, options),
+    id,
+    controller: create(),
     /** True if the client of the render before was another one, too. */
     isNew: false,
   }));
   const isNew = held.client !== client;
-  if (isNew) {
-    if (held.isNew && isDevelopment()) {
-      // oxlint-disable-next-line no-console -- for the developer, and in development alone
-      console.error(
-        'useAnswer: each render has another client, and so loses its answer. Create the client outside of the component.',
-      );
-    }
+  if (isNew && held.isNew && isDevelopment()) {
+    // oxlint-disable-next-line no-console -- for the developer, and in development alone
+    console.error(
+      `${hook}: each render has another client, and so loses its answer. Create the client outside of the component.`,
+    );
+  }
+  if (isNew || held.id !== id) {
     held.client = client;
-    held.controller = createAnswerController(client, options);
+    held.id = id;
+    held.controller = create();
   }
   held.isNew = isNew;
   return held.controller;

@@ -1,5 +1,7 @@
 import type { Readable } from 'svelte/store';
-import type { Observable } from 'rxjs';
+import { type Observable, of } from 'rxjs';
+import type { ChatStore } from '../chat/chat-store.js';
+import type { ChatOptions, ChatSnapshot } from '../chat/types.js';
 import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
@@ -7,8 +9,16 @@ import {
   createAnswerController,
   type UseAnswerOptions,
 } from './answer-controller.js';
+import {
+  type ChatActions,
+  type ChatList,
+  chatLists,
+  createChatController,
+  LOADING_CHATS,
+} from './chat-controller.js';
 
 export type { AnswerActions, AnswerState, Idle, UseAnswerOptions } from './answer-controller.js';
+export type { ChatActions, ChatList } from './chat-controller.js';
 
 /** A store of the state of a view's answer, and what the view can do. */
 export interface AnswerStore extends Readable<AnswerState>, AnswerActions {}
@@ -20,6 +30,24 @@ export interface AnswerStore extends Readable<AnswerState>, AnswerActions {}
 export function createAnswer(client: Client, options?: UseAnswerOptions): AnswerStore {
   const { state$, actions } = createAnswerController(client, options);
   return { ...readable(state$), ...actions };
+}
+
+/** A Svelte store of the state of a view's chat, and what the view can do. */
+export interface CreatedChat extends Readable<ChatSnapshot>, ChatActions {}
+
+/**
+ * Shows a chat in a component: `$chat` is the state, which changes at most once a frame while text comes, and at
+ * once after an action. Nothing is read or asked while rendering on a server. To show another chat when an id
+ * changes: `const chat = $derived(createChat(client, { id }))`.
+ */
+export function createChat(client: Client, options?: ChatOptions): CreatedChat {
+  const { state$, getServerSnapshot, actions } = createChatController(client, options);
+  return { ...readable(isServer() ? of(getServerSnapshot()) : state$), ...actions };
+}
+
+/** A Svelte store of the kept chats, the one that was changed last first. `store` is that of `createChat`. */
+export function createChats(client: Client, store?: ChatStore): Readable<ChatList> {
+  return readable(isServer() ? of(LOADING_CHATS) : chatLists(client, store));
 }
 
 /** A store of the state of the client's connection. */
@@ -35,4 +63,9 @@ function readable<T>(source: Observable<T>): Readable<T> {
       return () => subscription.unsubscribe();
     },
   };
+}
+
+/** Svelte subscribes while it renders on a server, too. */
+function isServer(): boolean {
+  return typeof document === 'undefined';
 }

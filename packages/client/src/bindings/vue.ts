@@ -1,5 +1,16 @@
 import type { Subscription } from 'rxjs';
-import { getCurrentInstance, onMounted, onScopeDispose, type ShallowRef, shallowRef } from 'vue';
+import {
+  getCurrentInstance,
+  type MaybeRefOrGetter,
+  onMounted,
+  onScopeDispose,
+  type ShallowRef,
+  shallowRef,
+  toValue,
+  watch,
+} from 'vue';
+import type { ChatStore } from '../chat/chat-store.js';
+import type { ChatOptions, ChatSnapshot } from '../chat/types.js';
 import type { Client, ConnectionState } from '../types.js';
 import {
   type AnswerActions,
@@ -7,8 +18,16 @@ import {
   createAnswerController,
   type UseAnswerOptions,
 } from './answer-controller.js';
+import {
+  type ChatActions,
+  type ChatList,
+  chatLists,
+  createChatController,
+  LOADING_CHATS,
+} from './chat-controller.js';
 
 export type { AnswerActions, AnswerState, Idle, UseAnswerOptions } from './answer-controller.js';
+export type { ChatActions, ChatList } from './chat-controller.js';
 
 /** The state of a view's answer, and what the view can do. */
 export interface UseAnswer extends AnswerActions {
@@ -24,6 +43,43 @@ export function useAnswer(client: Client, options?: UseAnswerOptions): UseAnswer
   const state = shallowRef(getSnapshot());
   whileMounted(() => state$.subscribe((next) => (state.value = next)));
   return { state, ...actions };
+}
+
+/** The options of a chat; `id` may change. */
+export interface UseChatOptions extends Omit<ChatOptions, 'id'> {
+  id?: MaybeRefOrGetter<string | undefined>;
+}
+
+/** The state of a view's chat, and what the view can do. */
+export interface UseChat extends ChatActions {
+  readonly state: Readonly<ShallowRef<ChatSnapshot>>;
+}
+
+/**
+ * Shows a chat in a component, or in an effect scope. The state changes at most once a frame while text comes, and
+ * at once after an action. Nothing is read or asked while rendering on a server. Another `id` shows another chat.
+ */
+export function useChat(client: Client, { id, ...options }: UseChatOptions = {}): UseChat {
+  const controller = createChatController(client, { ...options, id: toValue(id) });
+  const { state$, getSnapshot, actions, show } = controller;
+  const state = shallowRef(getSnapshot());
+  watch(
+    () => toValue(id),
+    (next) => {
+      show(next);
+      state.value = getSnapshot();
+    },
+    { flush: 'sync' },
+  );
+  whileMounted(() => state$.subscribe((next) => (state.value = next)));
+  return { state, ...actions };
+}
+
+/** The kept chats, the one that was changed last first. `store` is that of `useChat`. */
+export function useChats(client: Client, store?: ChatStore): Readonly<ShallowRef<ChatList>> {
+  const list = shallowRef(LOADING_CHATS);
+  whileMounted(() => chatLists(client, store).subscribe((next) => (list.value = next)));
+  return list;
 }
 
 /** The state of the client's connection. */

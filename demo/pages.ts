@@ -20,8 +20,11 @@ export interface PagesOptions {
 
 const ROOT = import.meta.dirname;
 const PAGES = [
-  '.',
-  ...['react', 'vue', 'svelte', 'angular', 'solid'].map((name) => `examples/${name}`),
+  'index.html',
+  ...['react', 'vue', 'svelte', 'angular', 'solid'].flatMap((name) => [
+    `examples/${name}/index.html`,
+    `examples/${name}/chat.html`,
+  ]),
 ];
 
 function config(): InlineConfig {
@@ -35,7 +38,7 @@ function config(): InlineConfig {
   };
 }
 
-/** The development server of the demo page, and of the examples under /examples/NAME/. */
+/** The development server of the demo page, and of the examples: /examples/NAME/ and /examples/NAME/chat.html. */
 export function createPages({
   http,
   allowedHosts = [],
@@ -55,7 +58,7 @@ export async function buildPages(folder: string): Promise<void> {
       outDir: folder,
       // Angular's compiler is a part of its example.
       chunkSizeWarningLimit: 1_000,
-      rolldownOptions: { input: PAGES.map((page) => join(ROOT, page, 'index.html')) },
+      rolldownOptions: { input: PAGES.map((page) => join(ROOT, page)) },
     },
   });
 }

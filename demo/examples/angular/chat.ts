@@ -1,24 +1,32 @@
 import { Component } from '@angular/core';
 import { createClient } from '@rivulet/client';
-import { injectAnswer } from '@rivulet/client/angular';
+import { injectChat } from '@rivulet/client/angular';
+import { Message } from './message.js';
 
 const client = createClient();
+const id = new URLSearchParams(location.search).get('chat') ?? 'example';
 
 @Component({
   selector: 'app-chat',
+  imports: [Message],
   template: `
-    <form (submit)="$event.preventDefault(); answer.ask(question.value)">
-      <input #question aria-label="Question" />
-      <button>Ask</button>
-      <button type="button" (click)="answer.stop()">Stop</button>
-      <button type="button" (click)="answer.retry()">Retry</button>
-    </form>
-    <output [attr.data-status]="answer.state().status">{{ answer.state().text }}</output>
-    @if (answer.state().error; as error) {
-      <p role="alert">{{ error.message }}</p>
-    }
+    <section [attr.data-status]="chat.state().status">
+      @for (message of chat.state().messages; track message.id) {
+        <app-message [message]="message" [chat]="chat" />
+      }
+      <form (submit)="$event.preventDefault(); chat.send(chat.state().draft)">
+        <input
+          #question
+          aria-label="Question"
+          [value]="chat.state().draft"
+          (input)="chat.setDraft(question.value)"
+        />
+        <button>Ask</button>
+        <button type="button" (click)="chat.stop()">Stop</button>
+      </form>
+    </section>
   `,
 })
 export class Chat {
-  protected readonly answer = injectAnswer(client);
+  protected readonly chat = injectChat(client, { id });
 }

@@ -1,35 +1,34 @@
 import { createClient } from '@rivulet/client';
-import { useAnswer } from '@rivulet/client/react';
-import { type ReactElement, useState } from 'react';
+import { useChat } from '@rivulet/client/react';
+import type { ReactElement } from 'react';
+import { Message } from './message.js';
 
 const client = createClient();
+const id = new URLSearchParams(location.search).get('chat') ?? 'example';
 
 export function Chat(): ReactElement {
-  const { state, ask, stop, retry } = useAnswer(client);
-  const [question, setQuestion] = useState('');
+  const { state, ...actions } = useChat(client, { id });
   return (
-    <>
+    <section data-status={state.status}>
+      {state.messages.map((message) => (
+        <Message key={message.id} message={message} {...actions} />
+      ))}
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          ask(question);
+          void actions.send(state.draft);
         }}
       >
         <input
           aria-label="Question"
-          value={question}
-          onChange={(event) => setQuestion(event.target.value)}
+          value={state.draft}
+          onChange={(event) => actions.setDraft(event.target.value)}
         />
         <button>Ask</button>
-        <button type="button" onClick={stop}>
+        <button type="button" onClick={actions.stop}>
           Stop
         </button>
-        <button type="button" onClick={retry}>
-          Retry
-        </button>
       </form>
-      <output data-status={state.status}>{state.text}</output>
-      {state.error && <p role="alert">{state.error.message}</p>}
-    </>
+    </section>
   );
 }

@@ -1,36 +1,35 @@
 import { createClient } from '@rivulet/client';
-import { createAnswer } from '@rivulet/client/solid';
-import { createSignal, type JSX, Show } from 'solid-js';
+import { createChat } from '@rivulet/client/solid';
+import { Index, type JSX } from 'solid-js';
+import { Message } from './message.js';
 
 const client = createClient();
+const id = new URLSearchParams(location.search).get('chat') ?? 'example';
 
 export function Chat(): JSX.Element {
-  const { state, ask, stop, retry } = createAnswer(client);
-  const [question, setQuestion] = createSignal('');
+  const chat = createChat(client, { id });
 
   function submit(event: SubmitEvent): void {
     event.preventDefault();
-    ask(question());
+    void chat.send(chat.state().draft);
   }
 
   return (
-    <>
+    <section data-status={chat.state().status}>
+      <Index each={chat.state().messages}>
+        {(message) => <Message message={message()} chat={chat} />}
+      </Index>
       <form onSubmit={submit}>
         <input
           aria-label="Question"
-          value={question()}
-          onInput={(event) => setQuestion(event.currentTarget.value)}
+          value={chat.state().draft}
+          onInput={(event) => chat.setDraft(event.currentTarget.value)}
         />
         <button>Ask</button>
-        <button type="button" onClick={stop}>
+        <button type="button" onClick={chat.stop}>
           Stop
         </button>
-        <button type="button" onClick={retry}>
-          Retry
-        </button>
       </form>
-      <output data-status={state().status}>{state().text}</output>
-      <Show when={state().error}>{(error) => <p role="alert">{error().message}</p>}</Show>
-    </>
+    </section>
   );
 }

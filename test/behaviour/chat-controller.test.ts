@@ -37,7 +37,10 @@ describe('a view of a chat', () => {
   it('changes once a frame while text comes', () => {
     virtual(({ flush }) => {
       const text = { type: 'text', text: '.', afterMs: 1 } as const;
-      const client = createMockClient([...Array(250).fill(text), { type: 'end' }]);
+      const client = createMockClient([
+        ...Array.from({ length: 250 }, () => text),
+        { type: 'end' },
+      ]);
       const { state$, actions } = createChatController(client);
       const lengths: number[] = [];
       state$.subscribe((state) => lengths.push(textsOf(state).at(-1)?.length ?? -1));

@@ -1,5 +1,5 @@
 import type { Browser, BrowserContext, Locator, Page } from 'playwright';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 
 /** A chat screen of `demo/examples`. */
 export class ChatPage {
@@ -17,16 +17,22 @@ export class ChatPage {
   }
 
   /** The screen in a browser that nobody has used. */
-  static async open(browser: Browser, url: string, name: string): Promise<ChatPage> {
+  static async open(
+    browser: Browser,
+    url: string,
+    name: string,
+    { countsReads = false } = {},
+  ): Promise<ChatPage> {
     const context = await browser.newContext();
     onTestFinished(() => context.close());
+    if (countsReads) await context.addInitScript(countReads);
     return ChatPage.openTab(context, url, name);
   }
 
   static async openTab(context: BrowserContext, url: string, name: string): Promise<ChatPage> {
     const chat = new ChatPage(await context.newPage());
     await chat.page.goto(`${url}/examples/${name}/chat.html`);
-    await chat.page.locator('[data-status=ready], [data-status=streaming]').first().waitFor();
+    await chat.page.locator('section:not([data-status=loading])').waitFor();
     return chat;
   }
 
@@ -54,15 +60,90 @@ export class ChatPage {
     await this.press('Edit', this.message(index));
   }
 
+  /** What is said of a message's failure. */
+  alert(index: number): Locator {
+    return this.message(index).getByRole('alert');
+  }
+
   /** The visible messages, as `status: text`. */
   messages(): Promise<string[]> {
-    return this.page
-      .locator('article')
-      .evaluateAll((articles) =>
-        articles.map(
-          (article) =>
-            `${(article as HTMLElement).dataset['status']}: ${article.querySelector('p')?.textContent}`,
-        ),
-      );
+    return this.page.locator('article').evaluateAll((articles) =>
+      articles.map((article) => {
+        const { status } = (article as HTMLElement).dataset;
+        return `${status}: ${article.querySelector('p')?.textContent}`;
+      }),
+    );
   }
+
+  /**
+   * Notes the text of the newest answer at each frame from now on, also after a reload.
+   *
+   * @returns a function that gives the texts, each once as long as it stays.
+   */
+  async sampleFrames(): Promise<() => Promise<string[]>> {
+    const texts: string[] = [];
+    await this.page.exposeFunction('noteText', (text: string) => void texts.push(text));
+    await this.page.addInitScript(noteFrames);
+    await this.page.evaluate(noteFrames);
+    return async () => {
+      await this.page.evaluate(() => new Promise(requestAnimationFrame));
+      return texts.filter((text, i) => text !== texts[i - 1]);
+    };
+  }
+
+  /** The texts of the messages that a view has read since `resetReads`; for `countsReads`. */
+  async reads(): Promise<string[]> {
+    const reads = await this.page.evaluate(() => [...messageReads.values()]);
+    return reads;
+  }
+
+  async resetReads(): Promise<void> {
+    await this.page.evaluate(() => messageReads.clear());
+  }
+}
+
+/** Once these are the visible messages, as `status: text`. */
+export async function shows(chat: ChatPage, expected: readonly (string | RegExp)[]): Promise<void> {
+  const matchers = expected.map((part) =>
+    typeof part === 'string' ? part : expect.stringMatching(part),
+  );
+  await expect.poll(() => chat.messages(), { timeout: 15_000 }).toEqual(matchers);
+}
+
+declare global {
+  var noteText: (text: string) => void;
+  /** The newest text that was read of each message, by its id. */
+  var messageReads: Map<string, string>;
+}
+
+function noteFrames(): void {
+  let last: string | undefined;
+  const note = (): void => {
+    const text = document.querySelector(
+      'article[data-role=assistant]:last-of-type > p',
+    )?.textContent;
+    if (text !== undefined && text !== last) noteText(text);
+    last = text ?? last;
+    requestAnimationFrame(note);
+  };
+  note();
+}
+
+/** A view that renders a message reads its text. Chats freeze each message, and do not read it themselves. */
+function countReads(): void {
+  globalThis.messageReads = new Map();
+  const { freeze } = Object;
+  Object.freeze = <T>(value: T): Readonly<T> => {
+    const message = value as { id: string; text: string; versionCount?: number };
+    if (message?.versionCount === undefined) return freeze(value);
+    const { id, text } = message;
+    Object.defineProperty(message, 'text', {
+      enumerable: true,
+      get() {
+        messageReads.set(id, text);
+        return text;
+      },
+    });
+    return freeze(value);
+  };
 }

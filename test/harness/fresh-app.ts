@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { onTestFinished } from 'vitest';
+import { serveFolder } from './serve-folder.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
@@ -42,17 +43,4 @@ export async function freshApp(
   await run(process.execPath, [tsc, '-p', '.'], { cwd: app });
   await run(process.execPath, ['node_modules/vite/bin/vite.js', 'build'], { cwd: app });
   return serveFolder(join(app, 'dist'));
-}
-
-const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript' };
-
-function serveFolder(folder: string): RequestListener {
-  return (request, response) => {
-    const path = new URL(request.url ?? '/', 'http://_').pathname;
-    const file = join(folder, path === '/' ? 'index.html' : path);
-    readFile(file).then(
-      (body) => response.setHeader('content-type', TYPES[extname(file)] ?? '').end(body),
-      () => response.writeHead(404).end(),
-    );
-  };
 }

@@ -32,7 +32,6 @@ export class Message {
   protected readonly ask = (text: string) => prompt('Question', text) ?? '';
   /** The countdown also ends by itself. */
   private stop = (): void => {};
-
   ngOnChanges(): void {
     this.stop();
     const { retryAt } = this.message.role === 'assistant' ? this.message.answer : {};

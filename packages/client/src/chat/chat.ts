@@ -37,6 +37,8 @@ const SAVE_EVERY_MS = 5_000;
 const TITLE_UNITS = 80;
 /** A server keeps a log for minutes, so an answer that was under way a day ago is not there any more. */
 const MAX_RESUME_AGE_MS = 86_400_000;
+/** After this time a question that no server has was left by a page that is gone; its journal may have it. */
+const ACCEPT_MS = 2_000;
 
 /** A chat of `client`. Chats with the same id share their state; the options of the first one hold. */
 export function createChat(client: Client, options: ChatOptions = {}): Chat {
@@ -67,6 +69,7 @@ class ChatSession implements Chat {
   #isClientClosed = false;
   #isStopping = false;
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
+  #followTimer: ReturnType<typeof setTimeout> | undefined;
   #close = (): void => {};
 
   constructor(client: Client, hub: ChatHub, { id, onBusy = 'queue', options }: ChatOptions) {
@@ -250,6 +253,7 @@ class ChatSession implements Chat {
       connection.unsubscribe();
       this.#records.close();
       this.#queue.close();
+      clearTimeout(this.#followTimer);
     };
     this.#records.open();
     connection.add(
@@ -293,9 +297,14 @@ class ChatSession implements Chat {
   #follow(record: MessageRecord): void {
     if (record.isRemoved) return this.#live.cancel(record.id);
     const part = record.role === 'assistant' ? record.parts.at(-1) : undefined;
-    if (part === undefined || isFinal(part.answer) || this.#live.get(record.id)) return;
-    const isGone = Date.now() - part.updatedAt > MAX_RESUME_AGE_MS;
-    if (isGone) this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+    if (part === undefined || isFinal(part.answer) || this.#isClientClosed) return;
+    if (this.#live.get(record.id) !== undefined) return;
+    const ageMs = Date.now() - part.updatedAt;
+    // The page that asks says so once the server has the question; before that there is nothing to read.
+    if (part.answer.requestId === undefined && Math.abs(ageMs) < ACCEPT_MS) {
+      clearTimeout(this.#followTimer);
+      this.#followTimer = setTimeout(() => this.#onRecords(), ACCEPT_MS);
+    } else if (ageMs > MAX_RESUME_AGE_MS) this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
     else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
   }
 
@@ -308,7 +317,7 @@ class ChatSession implements Chat {
   // Asking
 
   get #isBusy(): boolean {
-    return this.#live.size > 0;
+    return this.#live.size > 0 || this.#view.isUnderWay;
   }
 
   #queued(messageId: string): Promise<Answer> {
@@ -371,6 +380,7 @@ class ChatSession implements Chat {
   #onPart(messageId: string, part: LivePart): void {
     const { snapshot, lastTextAt } = part;
     if (!isFinal(snapshot)) {
+      this.#noteAccepted(messageId, part);
       if (this.#saveTimer === undefined) {
         this.#saveTimer = setTimeout(() => {
           this.#saveTimer = undefined;
@@ -390,6 +400,14 @@ class ChatSession implements Chat {
       const answer = { ...last.answer, status: 'reconnecting' } as const;
       this.#records.put(withPart(record, { ...last, answer }));
     });
+  }
+
+  /** Tells other tabs that they can read the answer, too. */
+  #noteAccepted(messageId: string, { snapshot, lastTextAt }: LivePart): void {
+    const record = this.#records.get(messageId);
+    if (snapshot.requestId === undefined || record?.role !== 'assistant') return;
+    if (record.parts.at(-1)?.answer.requestId !== undefined) return;
+    this.#records.put(withPart(record, partOf(snapshot, lastTextAt, this.#records.now())));
   }
 
   #finish(messageId: string, part: PartRecord): void {

@@ -9,6 +9,7 @@ export interface StoredText {
   /** Everything below it is here, in the log's units. */
   readonly offset: number;
   readonly text: string;
+  readonly thoughts: string;
   readonly tools: readonly ToolUse[];
   readonly attempt:
     | {
@@ -174,7 +175,8 @@ function plain<T>(value: T): T | undefined {
 /** What views are given does not change. */
 function frozen({ received, ...entry }: StoredEntry): JournalEntry {
   const tools = Object.freeze(received.tools.map((use) => Object.freeze(use)));
-  return { ...entry, received: { ...received, tools } };
+  // An earlier version kept no thoughts.
+  return { ...entry, received: { ...received, thoughts: received.thoughts ?? '', tools } };
 }
 
 /** The disk may hold what another version wrote, or another script. */
@@ -191,9 +193,15 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       writtenAt,
     } = value as StoredEntry;
     const { query, context = [], options = {} } = request;
-    const { offset, text, tools, attempt = { attempt: 1, provider: '', model: '' } } = received;
+    const {
+      offset,
+      text,
+      thoughts = '',
+      tools,
+      attempt = { attempt: 1, provider: '', model: '' },
+    } = received;
     const { provider, model } = attempt;
-    const texts = [id, query, keeping.key, epoch, text, provider, model];
+    const texts = [id, query, keeping.key, epoch, text, thoughts, provider, model];
     for (const { role, content } of context) texts.push(role, content);
     for (const { callId, name } of tools) texts.push(callId, name);
     const numbers = [keeping.askedAt, retryAt, writtenAt, offset, attempt.attempt];
@@ -202,7 +210,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       numbers.every(Number.isSafeInteger) &&
       (phase === 'reading' || (phase === 'asking' && offset === 0)) &&
       typeof options === 'object' &&
-      JSON.stringify([request, text, tools]).length < MAX_UNITS
+      JSON.stringify([request, text, thoughts, tools]).length < MAX_UNITS
     );
   } catch {
     return false;

@@ -172,17 +172,18 @@ describe('a text that is continued', () => {
 
   it('is a part of the key of the browser’s cache', async () => {
     const { server, nextCall, calls } = await staged({ cache: { enabled: false } });
-    const client = sdk(server.url, { cache: { storage: createStorage() } });
+    const storage = createStorage();
+    const client = sdk(server.url, { cache: { storage } });
     const requests = [ASK, { ...ASK, continueText: 'The' }, { query: 'q' }];
     for (const [i, request] of requests.entries()) {
       const { result } = client.start(request);
       say(await nextCall(), `answer ${i}`);
       await result;
+      await vi.waitFor(() => expect(storage.valuesOf('b:')).toHaveLength(i + 1));
     }
     for (const [i, request] of requests.entries()) {
       const kept = { source: 'browser-cache', text: `answer ${i}` };
-      const ask = (): Promise<unknown> => client.start(request).result;
-      await vi.waitFor(async () => expect(await ask()).toMatchObject(kept));
+      expect(await client.start(request).result).toMatchObject(kept);
     }
     expect(calls).toHaveLength(3);
   });

@@ -192,7 +192,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       received,
       writtenAt,
     } = value as StoredEntry;
-    const { query, context = [], options = {} } = request;
+    const { query, context = [], options = {}, continueText = '' } = request;
     const {
       offset,
       text,
@@ -201,7 +201,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       attempt = { attempt: 1, provider: '', model: '' },
     } = received;
     const { provider, model } = attempt;
-    const texts = [id, query, keeping.key, epoch, text, thoughts, provider, model];
+    const texts = [id, query, keeping.key, epoch, text, thoughts, continueText, provider, model];
     for (const { role, content } of context) texts.push(role, content);
     for (const { callId, name } of tools) texts.push(callId, name);
     const numbers = [keeping.askedAt, retryAt, writtenAt, offset, attempt.attempt];

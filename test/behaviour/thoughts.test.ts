@@ -128,6 +128,37 @@ describe('thoughts of the streaming core', () => {
     expect(typesOf(await entries)).toEqual(types);
   });
 
+  it('after tools stay where a second try follows: the text before the tools stands', async () => {
+    const { provider, nextCall } = stage();
+    const providers = [providerConfigOf(provider, { retries: true })] as const;
+    const llm = serviceOf(provider, { providers, tools: [runs('lookup', () => 'High.')] });
+    const entries = entriesOf(llm.generateResponseStream(WANTED));
+    const first = await nextCall();
+    first.say('Let me see.');
+    first.callTool('lookup', { of: 'x' });
+    first.finish();
+    const second = await nextCall();
+    second.think('Wrong.');
+    second.fail(CUT);
+    const third = await nextCall();
+    third.think('Right.');
+    say(third, 'High.');
+    expect(typesOf(await entries).filter((type) => type === 'start')).toHaveLength(1);
+    expect(thoughtsOf(await entries)).toEqual(['Wrong.', 'Right.']);
+    expect(textOf(await entries)).toBe('Let me see.\n\nHigh.');
+  });
+
+  it('do not hide why the text begins again where a silent try comes between', async () => {
+    const first = new ProviderError('truncated', 'unable to go on: the first');
+    const api = scripted('api', { text: 'Lon' }, { fail: first });
+    const tries: MockStep[][] = [[{ fail: CUT }], [{ text: 'Fox.' }, { finish: 'stop' }]];
+    const local = mockProvider(() => tries.shift() ?? [], { name: 'local' });
+    const providers = [providerConfigOf(api), providerConfigOf(local, { retries: true })] as const;
+    const llm = serviceOf(api, { providers });
+    const entries = await entriesOf(llm.generateResponseStream(WANTED));
+    expect(entries[2]).toMatchObject({ type: 'start', attempt: 2, reason: first.message });
+  });
+
   it('are not kept: a cached answer without them answers who asks for them', async () => {
     const { provider, nextCall, calls } = stage();
     const llm = serviceOf(provider);

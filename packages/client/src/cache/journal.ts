@@ -9,7 +9,8 @@ export interface StoredText {
   /** Everything below it is here, in the log's units. */
   readonly offset: number;
   readonly text: string;
-  readonly thoughts: string;
+  /** Absent in what an earlier version wrote. */
+  readonly thoughts?: string;
   readonly tools: readonly ToolUse[];
   readonly attempt:
     | {
@@ -175,8 +176,7 @@ function plain<T>(value: T): T | undefined {
 /** What views are given does not change. */
 function frozen({ received, ...entry }: StoredEntry): JournalEntry {
   const tools = Object.freeze(received.tools.map((use) => Object.freeze(use)));
-  // An earlier version kept no thoughts.
-  return { ...entry, received: { ...received, thoughts: received.thoughts ?? '', tools } };
+  return { ...entry, received: { ...received, tools } };
 }
 
 /** The disk may hold what another version wrote, or another script. */

@@ -82,17 +82,18 @@ const exactText: Check = async (server) => {
 const continued: Check = async (server) => {
   let compared = 0;
   for (const question of QUESTIONS) {
-    const characters = [...textOf(await read(server.provider, ask(question)))];
-    const sofar = characters.slice(0, characters.length / 2).join('');
+    const text = textOf(await read(server.provider, ask(question)));
+    // A server may not take half a surrogate pair.
+    const sofar = text.slice(0, text.length / 2).replace(/[\ud800-\udbff]$/, '');
     const messages: PromptMessage[] = [
       { role: 'user', text: question },
       { role: 'assistant', text: sofar },
     ];
     const prompt = ask('', { messages, continues: true });
-    const text = await expected(server, prompt);
+    const wanted = await expected(server, prompt);
     const own = textOf(await read(server.provider, prompt));
-    if (text === undefined) continue;
-    assert.equal(own, text);
+    if (wanted === undefined) continue;
+    assert.equal(own, wanted);
     compared++;
   }
   return compared > 0 ? undefined : NOT_REPEATABLE;

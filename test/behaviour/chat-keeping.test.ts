@@ -1,7 +1,15 @@
 import { createChat, listChats, removeChat, renameChat } from '@rivulet/client/chat';
 import { firstValueFrom, filter } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { chatWhen, newestAnswer, openPage, settled, stagedChat, textsOf } from '../harness/chat.js';
+import {
+  chatWhen,
+  createSharedStore,
+  newestAnswer,
+  openPage,
+  settled,
+  stagedChat,
+  textsOf,
+} from '../harness/chat.js';
 
 /** A chat `c` with one exchange, in a page that is gone. */
 async function left() {
@@ -11,11 +19,14 @@ async function left() {
   await all.reply('A one');
   await settled(chat);
   chat.setDraft('thre');
-  const kept = (): unknown[] => all.storage.valuesOf('c:c');
+  const kept = (): unknown[] => all.storage.valuesOf(']c:c');
   await vi.waitFor(() => expect(kept()).toMatchObject([{ draft: 'thre', title: 'one' }]));
   all.client.close();
   return { ...all, open: () => openPage(all.server.url, all.storage) };
 }
+
+/** What this turn of the event loop brought about is done. */
+const settledTurn = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve));
 
 function setTime(ms: number): void {
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
@@ -47,9 +58,9 @@ describe('a chat that is kept', () => {
     const call = await nextCall();
     call.say('Where a river');
     await chatWhen(before, ({ status }) => status === 'streaming');
-    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(2));
+    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(2));
     await vi.waitFor(() =>
-      expect(storage.valuesOf('j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
+      expect(storage.valuesOf(']j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
     );
     const reloaded = storage.copy();
     client.close();
@@ -73,7 +84,7 @@ describe('a chat that is kept', () => {
     (await nextCall()).say('Where a river');
     await chatWhen(before, ({ status }) => status === 'streaming');
     await vi.waitFor(() =>
-      expect(storage.valuesOf('j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
+      expect(storage.valuesOf(']j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
     );
     const reloaded = storage.copy();
     client.close();
@@ -102,7 +113,7 @@ describe('a chat that is kept', () => {
     await chatWhen(before, ({ status }) => status === 'streaming');
     page.dispatchEvent(new Event('visibilitychange'));
     await vi.waitFor(() =>
-      expect(JSON.stringify(storage.valuesOf('n:'))).toContain('Where a river'),
+      expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
     );
     const later = storage.copy();
     client.close();
@@ -123,7 +134,7 @@ describe('a chat that is kept', () => {
     void before.send('one');
     const first = await nextCall();
     void before.send('two');
-    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(3));
+    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(3));
     client.close();
     const chat = createChat(openPage(server.url, storage), { id: 'c' });
     await chatWhen(chat, ({ messages }) => messages.length === 3);
@@ -162,7 +173,7 @@ describe('chats that are listed', () => {
   it('do not have a chat that has only a draft', async () => {
     const { client, storage } = await stagedChat();
     createChat(client, { id: 'c' }).setDraft('Wh');
-    await vi.waitFor(() => expect(storage.valuesOf('c:c')).toMatchObject([{ draft: 'Wh' }]));
+    await vi.waitFor(() => expect(storage.valuesOf(']c:c')).toMatchObject([{ draft: 'Wh' }]));
     expect(await firstValueFrom(listChats(client))).toEqual([]);
   });
 });
@@ -170,21 +181,21 @@ describe('chats that are listed', () => {
 describe('removing', () => {
   it('empties a chat that is open, also in another tab, and it stays removed', async () => {
     const { client, storage, server, nextCall } = await stagedChat();
-    const other = openPage(server.url, storage);
-    const chat = createChat(client, { id: 'c' });
+    const store = createSharedStore();
+    const chat = createChat(client, { id: 'c', store });
     void chat.send('one');
     const call = await nextCall();
     call.say('Half');
     await chatWhen(chat, ({ status }) => status === 'streaming');
-    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(2));
-    const there = createChat(other, { id: 'c' });
+    const there = createChat(openPage(server.url, storage), { id: 'c', store });
     await chatWhen(there, ({ messages }) => messages.length === 2);
     there.state$.subscribe();
-    await removeChat(client, 'c');
+    await removeChat(client, 'c', store);
     await call.aborted;
     await chatWhen(chat, ({ messages }) => messages.length === 0);
     await chatWhen(there, ({ messages }) => messages.length === 0);
-    await vi.waitFor(() => expect(storage.valuesOf('n:')).toEqual([]));
+    await settledTurn();
+    expect(await store.read('c')).toBeUndefined();
   });
 
   it.each(['chat.clear', 'cache.clear'])(
@@ -200,7 +211,8 @@ describe('removing', () => {
       if (how === 'chat.clear') await chat.clear();
       else await client.cache.clear();
       expect(chat.getSnapshot().messages).toEqual([]);
-      const kept = (): string => JSON.stringify([storage.valuesOf('n:'), storage.valuesOf('c:c')]);
+      const kept = (): string =>
+        JSON.stringify([storage.valuesOf(']n:'), storage.valuesOf(']c:c')]);
       expect(kept()).not.toContain('secret');
       void chat.send('two');
       await reply('A two');
@@ -234,8 +246,9 @@ describe('removing', () => {
 describe('two tabs', () => {
   it('show the same messages and live text, and either stops the answer', async () => {
     const { client, storage, server, nextCall, calls } = await stagedChat();
-    const chat = createChat(client, { id: 'c' });
-    const there = createChat(openPage(server.url, storage), { id: 'c' });
+    const store = createSharedStore();
+    const chat = createChat(client, { id: 'c', store });
+    const there = createChat(openPage(server.url, storage), { id: 'c', store });
     there.state$.subscribe();
     await chatWhen(there, ({ status }) => status === 'ready');
     void chat.send('one');
@@ -259,8 +272,9 @@ describe('two tabs', () => {
 
   it('lose nothing when both send at once', async () => {
     const { client, storage, server, nextCall } = await stagedChat();
+    const store = createSharedStore();
     const chats = [client, openPage(server.url, storage)].map((page) =>
-      createChat(page, { id: 'c' }),
+      createChat(page, { id: 'c', store }),
     );
     for (const chat of chats) {
       chat.state$.subscribe();
@@ -302,7 +316,7 @@ describe('without a connection', () => {
       messages: [{ text: 'one', status: 'queued' }],
     });
     void chat.edit(chat.getSnapshot().messages[0]!.id, 'uno');
-    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf('n:'))).toContain('uno'));
+    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('uno'));
     const { reply } = await stagedChat({ port: Number(new URL(server.url).port) });
     const call = await reply('A uno');
     await settled(chat);

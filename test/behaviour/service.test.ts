@@ -214,7 +214,7 @@ describe('thoughts', () => {
   it('are entries of their own where they are asked for, and never of the answer', async () => {
     const { prompt, entries } = await heard(true);
     expect(prompt.thoughts).toBe(true);
-    expect(entries.map(({ type }) => type)).toEqual(['thought', 'start', 'text', 'end']);
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'thought', 'text', 'end']);
     expect(entries.at(-1)).toMatchObject({ totalLength: 'Paris.'.length });
   });
 

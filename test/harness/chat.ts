@@ -1,5 +1,12 @@
 import type { Client } from '@rivulet/client';
-import type { AssistantMessage, Chat, ChatMessage, ChatSnapshot } from '@rivulet/client/chat';
+import {
+  type AssistantMessage,
+  type Chat,
+  type ChatMessage,
+  type ChatSnapshot,
+  type ChatStore,
+  createMemoryChatStore,
+} from '@rivulet/client/chat';
 import { filter, firstValueFrom } from 'rxjs';
 import { startServer } from './rivulet.js';
 import { sdk } from './sdk.js';
@@ -28,6 +35,30 @@ export async function stagedChat(options?: Parameters<typeof startServer>[1]) {
     return call;
   }
   return { server, storage, client, calls, nextCall, reply };
+}
+
+/** A store that several pages have at once, and that tells each what the others do. */
+export function createSharedStore(): ChatStore {
+  const store = createMemoryChatStore();
+  const listeners = new Set<(chatId?: string) => void>();
+  const tell = (chatId: string): void => {
+    for (const listener of listeners) queueMicrotask(() => listener(chatId));
+  };
+  return {
+    ...store,
+    async write(chat, messages) {
+      await store.write(chat, messages);
+      tell(chat.id);
+    },
+    async remove(chatId) {
+      await store.remove(chatId);
+      tell(chatId);
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
 }
 
 /** The first snapshot for which `matches` is true, the present one included. */

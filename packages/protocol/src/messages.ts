@@ -105,6 +105,7 @@ export interface StreamStartRequest {
   intent?: Intent;
   context?: ContextMessage[];
   omitted_messages?: number;
+  /** The answer continues this text. */
   continue_text?: string;
   client_tools?: ClientTool[];
   options?: GenerateOptions;

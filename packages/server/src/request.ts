@@ -6,6 +6,8 @@ export interface GenerateRequest {
   intent?: Intent;
   /** Earlier messages of the conversation, oldest first. */
   context?: readonly ContextMessage[];
+  /** The answer continues this text of the model, and is only what comes after it. Empty is absent. */
+  continueText?: string;
   options?: GenerateOptions;
   /** Earlier messages that the caller left out of `context`. They are only told, logged and counted. */
   omittedMessages?: number;

@@ -226,7 +226,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#keeping = keeping;
     this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
     const options = { asks, waitsWhenLimited: waitsWhenLimited(request) };
-    this.#reader.goOnFrom(start, { ...received, ...NOT_STORED }, epoch, options);
+    this.#reader.goOnFrom(start, { thoughts: '', ...received, ...NOT_STORED }, epoch, options);
     const refused = asks ? refusal(start) : undefined;
     if (refused !== undefined) return this.failed(refused);
     const isLimited = asks && retryAt !== undefined && retryAt > Date.now();

@@ -64,13 +64,20 @@ function nameOf(url: string | undefined, { namespace = 'default' }: CacheOptions
 }
 
 /**
- * What decides an answer: the question, its history and intent, the generation options. Where there is no
- * SHA-256 the canonical text itself is the key.
+ * What decides an answer: the question, its history and intent, the text that it continues, the generation
+ * options. Thoughts are not kept. Where there is no SHA-256 the canonical text itself is the key.
  */
-async function cacheKey({ query, context, intent, options }: StreamStartRequest): Promise<string> {
+async function cacheKey({
+  query,
+  context,
+  intent,
+  options,
+  continue_text,
+}: StreamStartRequest): Promise<string> {
   const parameters = Object.entries(intent?.parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   // The fields of the others are always in the same order.
-  const parts = [query, context ?? [], intent?.name, parameters, { ...options, cache: undefined }];
+  const rest = { ...options, cache: undefined, thoughts: undefined, continue_text };
+  const parts = [query, context ?? [], intent?.name, parameters, rest];
   const canonical = JSON.stringify(parts);
   return (await sha256(canonical)) ?? canonical;
 }

@@ -67,6 +67,8 @@ export function createLocalChatStore(
   { maxChats = 200, maxUnits = MAX_UNITS, maxAgeSeconds = YEAR_SECONDS }: ChatStoreOptions = {},
 ): ChatStore {
   const listeners = new Set<(chatId?: string) => void>();
+  /** Why the disk did not take a chat. From then on it is in memory. */
+  const failures = new Map<string, unknown>();
   let tabs: BroadcastChannel | undefined;
   let forgetClears = (): void => {};
   let isSwept = false;
@@ -93,7 +95,13 @@ export function createLocalChatStore(
   }
 
   async function heads(): Promise<ChatRecord[]> {
-    return (await store.list(HEAD)).flatMap(([, value]) => readChatRecord(value) ?? []);
+    return (await store.list(HEAD)).flatMap(([, value]) => readHead(value) ?? []);
+  }
+
+  /** The disk may still have what was cleared in another tab a moment ago. */
+  function readHead(value: unknown): ChatRecord | undefined {
+    const chat = readChatRecord(value);
+    return chat && store.isFresh(chat.createdAt, Infinity) ? chat : undefined;
   }
 
   async function keysOf(chatId: string): Promise<string[]> {
@@ -161,7 +169,7 @@ export function createLocalChatStore(
         store.get(headKey(chatId)),
         store.list(messageKey(chatId, '')),
       ]);
-      const chat = readChatRecord(head);
+      const chat = readHead(head);
       if (chat === undefined) return undefined;
       return { chat, messages: entries.flatMap(([, value]) => readMessageRecord(value) ?? []) };
     },
@@ -180,9 +188,10 @@ export function createLocalChatStore(
             ],
             chat.createdAt,
           );
-          throw error;
+          failures.set(chat.id, error);
         });
       told(chat.id);
+      if (failures.has(chat.id)) throw failures.get(chat.id);
       if (isSwept) return;
       isSwept = true;
       sweep(chat.id).catch(() => {});

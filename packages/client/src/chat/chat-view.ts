@@ -1,3 +1,4 @@
+import { isFinal } from '../answer/snapshot.js';
 import type { ChatRecords } from './chat-records.js';
 import type { LiveParts } from './live-parts.js';
 import { assistantMessage, type LivePart, userMessage } from './message.js';
@@ -35,6 +36,14 @@ export class ChatView {
       this.#queue = queueOf(this.#records.all);
     }
     return this.#branch;
+  }
+
+  /** True if an answer of the visible branch is under way, in this tab or another. */
+  get isUnderWay(): boolean {
+    return this.branch.some(({ record }) => {
+      const part = record.role === 'assistant' ? record.parts.at(-1) : undefined;
+      return part !== undefined && !isFinal(part.answer);
+    });
   }
 
   /** `before` is the snapshot before; the same object is returned if nothing is new. */
@@ -80,11 +89,10 @@ export class ChatView {
   }
 
   #status(messages: readonly ChatMessage[]): ChatStatus {
-    if (this.#live.size === 0) {
-      return this.#records.isLoaded || messages.length > 0 ? 'ready' : 'loading';
-    }
     const parts = [...this.#live.parts];
-    return parts.some(({ snapshot }) => snapshot.text !== '') ? 'streaming' : 'waiting';
+    if (parts.some(({ snapshot }) => snapshot.text !== '')) return 'streaming';
+    if (parts.length > 0 || this.isUnderWay) return 'waiting';
+    return this.#records.isLoaded || messages.length > 0 ? 'ready' : 'loading';
   }
 }
 

@@ -5,15 +5,14 @@ import { createLatest } from '../latest.js';
 import { randomId } from '../random-id.js';
 import type { Answer, AnswerOptions, Client } from '../types.js';
 import { type ChatHub, chatHubOf } from './chat-hub.js';
+import { ChatQueue } from './chat-queue.js';
 import { ChatRecords } from './chat-records.js';
 import { ChatView } from './chat-view.js';
 import { requestFor } from './context.js';
 import { LiveParts } from './live-parts.js';
 import { interruptedAnswer, type LivePart } from './message.js';
-import { holdOwnership, whenOwnerGone } from './owner.js';
 import {
   type AssistantRecord,
-  isOver,
   type MessageRecord,
   type PartRecord,
   partOf,
@@ -24,7 +23,7 @@ import {
   withoutContent,
   withPart,
 } from './records.js';
-import { queueOf, subtreeOf, versionsOfMessage } from './tree.js';
+import { subtreeOf, versionsOfMessage } from './tree.js';
 import type {
   Chat,
   ChatMessage,
@@ -38,18 +37,14 @@ const SAVE_EVERY_MS = 5_000;
 const TITLE_UNITS = 80;
 /** A server keeps a log for minutes, so an answer that was under way a day ago is not there any more. */
 const MAX_RESUME_AGE_MS = 86_400_000;
+/** After this time a question that no server has was left by a page that is gone; its journal may have it. */
+const ACCEPT_MS = 2_000;
 
 /** A chat of `client`. Chats with the same id share their state; the options of the first one hold. */
 export function createChat(client: Client, options: ChatOptions = {}): Chat {
   const hub = chatHubOf(client, options.store);
   const known = options.id === undefined ? undefined : hub.find(options.id);
   return known instanceof ChatSession ? known : new ChatSession(client, hub, options);
-}
-
-/** The promise of a question that is queued. */
-interface Pending {
-  resolve(answer: Answer): void;
-  reject(error: StreamError): void;
 }
 
 class ChatSession implements Chat {
@@ -65,10 +60,8 @@ class ChatSession implements Chat {
   readonly #states = createLatest<ChatSnapshot>();
   readonly #records: ChatRecords;
   readonly #live: LiveParts;
-  readonly #pending = new Map<string, Pending>();
+  readonly #queue: ChatQueue;
   readonly #view: ChatView;
-  /** The owners of queued questions that may come to be this page's. */
-  readonly #awaited = new Map<string, () => void>();
   #snapshot: ChatSnapshot;
   #subscribers = 0;
   #isOpen = false;
@@ -76,7 +69,7 @@ class ChatSession implements Chat {
   #isClientClosed = false;
   #isStopping = false;
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
-  #releaseOwnership: (() => void) | undefined;
+  #followTimer: ReturnType<typeof setTimeout> | undefined;
   #close = (): void => {};
 
   constructor(client: Client, hub: ChatHub, { id, onBusy = 'queue', options }: ChatOptions) {
@@ -92,6 +85,7 @@ class ChatSession implements Chat {
       forgotten: () => this.#onForgotten(),
       leaving: () => this.#updateParts(),
     });
+    this.#queue = new ChatQueue(this.#records, hub.owner, () => this.#onRecords());
     this.#view = new ChatView(this.#records, this.#live);
     this.#snapshot = this.#view.snapshot(undefined);
     this.#states.next(this.#snapshot);
@@ -156,6 +150,7 @@ class ChatSession implements Chat {
       if (unasked !== undefined) {
         const { owner } = this.#hub;
         this.#records.put({ ...unasked, text, owner, updatedAt: this.#records.now() });
+        this.#queue.reject(messageId, 'the question was changed');
         return this.#queued(messageId);
       }
       this.stop();
@@ -230,7 +225,7 @@ class ChatSession implements Chat {
     for (const record of subtreeOf(this.#records.all, this.#find(messageId))) {
       this.#records.put(withoutContent(record, this.#records.now()));
       this.#live.cancel(record.id);
-      this.#reject(record.id, 'the question was removed');
+      this.#queue.reject(record.id, 'the question was removed');
     }
     this.#onRecords();
   }
@@ -257,8 +252,8 @@ class ChatSession implements Chat {
     this.#close = () => {
       connection.unsubscribe();
       this.#records.close();
-      for (const stop of this.#awaited.values()) stop();
-      this.#awaited.clear();
+      this.#queue.close();
+      clearTimeout(this.#followTimer);
     };
     this.#records.open();
     connection.add(
@@ -272,10 +267,7 @@ class ChatSession implements Chat {
 
   #closeIfUnused(): void {
     const isUsed =
-      this.#subscribers > 0 ||
-      this.#live.size > 0 ||
-      this.#pending.size > 0 ||
-      this.#records.isBusy;
+      this.#subscribers > 0 || this.#live.size > 0 || this.#queue.isAwaited || this.#records.isBusy;
     if (isUsed || !this.#isOpen) return;
     this.#isOpen = false;
     this.#close();
@@ -294,90 +286,56 @@ class ChatSession implements Chat {
 
   #onRecords(): void {
     for (const record of this.#records.all) this.#follow(record);
+    this.#queue.takeOver();
     this.#changed();
     this.#askNext();
     this.#closeIfUnused();
   }
 
-  /** Reads an answer that is under way elsewhere, and takes over what a page that is gone had queued. */
+  /** Reads an answer that is under way elsewhere. */
   #follow(record: MessageRecord): void {
-    if (record.isRemoved) this.#live.cancel(record.id);
-    else if (record.role === 'user') {
-      if (record.status === 'queued' && record.owner !== this.#hub.owner) this.#await(record.owner);
-    } else if (!isOver(record) && this.#live.get(record.id) === undefined) {
-      const part = record.parts.at(-1)!;
-      const isGone = Date.now() - part.updatedAt > MAX_RESUME_AGE_MS;
-      if (isGone) this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
-      else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
-    }
-  }
-
-  #await(owner: string): void {
-    if (this.#awaited.has(owner)) return;
-    this.#awaited.set(owner, () => {});
-    const stop = whenOwnerGone(owner, async () => {
-      await this.#records.read();
-      for (const record of queueOf(this.#records.all)) {
-        if (record.owner !== owner) continue;
-        const updatedAt = this.#records.now();
-        this.#records.put({ ...record, owner: this.#hub.owner, updatedAt });
-      }
-      await this.#records.save();
-      this.#awaited.delete(owner);
-      this.#onRecords();
-    });
-    if (this.#awaited.has(owner)) this.#awaited.set(owner, stop);
+    if (record.isRemoved) return this.#live.cancel(record.id);
+    const part = record.role === 'assistant' ? record.parts.at(-1) : undefined;
+    if (part === undefined || isFinal(part.answer) || this.#isClientClosed) return;
+    if (this.#live.get(record.id) !== undefined) return;
+    const ageMs = Date.now() - part.updatedAt;
+    // The page that asks says so once the server has the question; before that there is nothing to read.
+    if (part.answer.requestId === undefined && Math.abs(ageMs) < ACCEPT_MS) {
+      clearTimeout(this.#followTimer);
+      this.#followTimer = setTimeout(() => this.#onRecords(), ACCEPT_MS);
+    } else if (ageMs > MAX_RESUME_AGE_MS) this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+    else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
   }
 
   #onForgotten(): void {
     this.#live.forget();
-    for (const messageId of this.#pending.keys()) this.#reject(messageId, 'the chat was removed');
+    this.#queue.rejectAll('the chat was removed');
     this.#changed();
   }
 
   // Asking
 
   get #isBusy(): boolean {
-    return this.#live.size > 0;
+    return this.#live.size > 0 || this.#view.isUnderWay;
   }
 
   #queued(messageId: string): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      this.#reject(messageId, 'the question was changed');
-      this.#pending.set(messageId, { resolve, reject });
-      this.#releaseOwnership ??= holdOwnership(this.#hub.owner);
-      this.#askNext();
-    });
-  }
-
-  #reject(messageId: string, reason: string): void {
-    this.#pending.get(messageId)?.reject(new StreamError('cancelled', `unable to ask: ${reason}`));
-    this.#pending.delete(messageId);
+    const answer = this.#queue.wait(messageId);
+    this.#askNext();
+    return answer;
   }
 
   /** Asks what is queued first, if nothing is under way and the server may be reached. */
   #askNext(): void {
     if (!this.#records.isLoaded || this.#isBusy || !this.#isOnline || this.#isClientClosed) return;
-    const { owner } = this.#hub;
-    const next = queueOf(this.#records.all).find((queued) => queued.owner === owner);
-    if (next === undefined) {
-      this.#releaseOwnership?.();
-      this.#releaseOwnership = undefined;
-      return;
-    }
-    const parentId = this.#view.branch.at(-1)?.record.id;
+    const { next } = this.#queue;
+    if (next === undefined) return;
     const now = this.#records.now();
-    const question: UserRecord = {
-      ...next,
-      parentId,
-      status: 'sent',
-      updatedAt: now,
-      selectedAt: now,
-    };
+    const parentId = this.#view.branch.at(-1)?.record.id;
+    const sent = { status: 'sent', parentId, updatedAt: now, selectedAt: now } as const;
+    const question = { ...next, ...sent };
     this.#records.put(question);
-    const answer = this.#generate(question);
-    this.#pending.get(next.id)?.resolve(answer);
-    this.#pending.delete(next.id);
+    this.#queue.resolve(next.id, this.#generate(question));
   }
 
   #generate(question: UserRecord, options: AnswerOptions = {}): Answer {
@@ -421,6 +379,7 @@ class ChatSession implements Chat {
   #onPart(messageId: string, part: LivePart): void {
     const { snapshot, lastTextAt } = part;
     if (!isFinal(snapshot)) {
+      this.#noteAccepted(messageId, part);
       if (this.#saveTimer === undefined) {
         this.#saveTimer = setTimeout(() => {
           this.#saveTimer = undefined;
@@ -440,6 +399,14 @@ class ChatSession implements Chat {
       const answer = { ...last.answer, status: 'reconnecting' } as const;
       this.#records.put(withPart(record, { ...last, answer }));
     });
+  }
+
+  /** Tells other tabs that they can read the answer, too. */
+  #noteAccepted(messageId: string, { snapshot, lastTextAt }: LivePart): void {
+    const record = this.#records.get(messageId);
+    if (snapshot.requestId === undefined || record?.role !== 'assistant') return;
+    if (record.parts.at(-1)?.answer.requestId !== undefined) return;
+    this.#records.put(withPart(record, partOf(snapshot, lastTextAt, this.#records.now())));
   }
 
   #finish(messageId: string, part: PartRecord): void {

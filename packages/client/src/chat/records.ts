@@ -1,5 +1,4 @@
 import { StreamError, type ErrorCode, ERRORS } from '@rivulet/protocol';
-import { isFinal } from '../answer/snapshot.js';
 import type { AnswerRequest, AnswerSnapshot, AnswerStatus } from '../types.js';
 
 /** The version of the records that this client writes. */
@@ -125,12 +124,6 @@ export function withoutContent(record: MessageRecord, now: number): MessageRecor
   const removed = { ...record, isRemoved: true, updatedAt: now };
   if (removed.role === 'user') return { ...removed, text: '', request: {} };
   return { ...removed, parts: [] };
-}
-
-/** True if nothing more comes of the answer's newest part. */
-export function isOver({ parts }: AssistantRecord): boolean {
-  const newest = parts.at(-1);
-  return newest === undefined || isFinal(newest.answer);
 }
 
 /** The record of a chat that two tabs wrote. */

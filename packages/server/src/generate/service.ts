@@ -46,7 +46,7 @@ export interface LlmServiceOptions {
 
 export interface GenerateCallOptions {
   signal?: AbortSignal;
-  /** Whether pieces of the model's thinking are yielded as entries of their own. */
+  /** Whether the model's thoughts are entries of their own; `options.thoughts` of the request unless given. */
   thoughts?: boolean;
   /** Lets the queue of a busy provider end this request in favour of another one; never unless given. */
   preemption?: Preemption;
@@ -124,8 +124,7 @@ export class LlmService {
   /**
    * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
    * entry. Before an attempt, and before it goes on after tools, a `queued` comes whenever its place in
-   * the queue changes, if it has to wait, and a `loading` when a model has to be loaded first; `thought`s come only when asked for. It does not throw;
-   * aborting `signal` ends it with the error `cancelled`, or with its reason where that is a `StreamError`.
+   * the queue changes, if it has to wait, and a `loading` when a model has to be loaded first. It does not throw; aborting `signal` ends it with the error `cancelled`, or with its reason where that is a `StreamError`.
    * The provider waits while the consumer is behind. Its spans are children of the active one of the caller.
    */
   generateResponseStream(
@@ -171,7 +170,7 @@ export class LlmService {
     sink: EntrySink,
     {
       signal,
-      thoughts = false,
+      thoughts = request.options?.thoughts ?? false,
       preemption,
       mayRestart,
       requestId = randomUUID(),
@@ -202,11 +201,14 @@ export class LlmService {
     const running: RunningAnswer = { principal: request.principal, isForgotten: false };
     this.#running.add(running);
     try {
-      const toolbox = allowedTools(this.#toolbox, prepared.tools);
+      // A model that continues a text writes it to its end.
+      const toolNames = request.continueText ? false : prepared.tools;
+      const toolbox = allowedTools(this.#toolbox, toolNames);
       const built = buildPrompt(request, this.#options.prompt, toolbox.tools, prepared);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
+      // Thoughts are not kept, and the text is the same without them.
       const keyOf = (provider: ModelName): string =>
-        cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
+        cacheKey(scope === 'shared' ? undefined : request.principal, provider, built);
       if (mode === 'default')
         answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider), answer.logger);
       const requester: Requester = {

@@ -1,7 +1,19 @@
-import { type Chat, createChat, listChats } from '@rivulet/client/chat';
+import {
+  type AssistantMessage,
+  type Chat,
+  type ChatMessage,
+  createChat,
+  listChats,
+} from '@rivulet/client/chat';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
-import { chatWhen, newestAnswer, settled, stagedChat, textsOf } from '../harness/chat.js';
+import { chatWhen, newestAnswer, openPage, settled, stagedChat, textsOf } from '../harness/chat.js';
+import { startServer } from '../harness/rivulet.js';
+import { sdk } from '../harness/sdk.js';
+import { stage } from '../harness/stage.js';
+
+const newestOf = (messages: readonly ChatMessage[]): AssistantMessage | undefined =>
+  messages.findLast((message) => message.role === 'assistant');
 
 /** A chat with an exchange for each question; the answer to `q` is `A q`. */
 async function talked(...questions: string[]) {
@@ -280,6 +292,103 @@ describe('endings', () => {
     await reply('Whole.');
     await settled(chat);
     expect(newestAnswer(chat)).toMatchObject({ text: 'Whole.', ending: 'complete' });
+  });
+});
+
+describe('continuing', () => {
+  it.each([
+    ['a length limit', 'length'],
+    ['a stop', 'stop'],
+  ] as const)('goes on after %s: the join is exact, the parts stay apart', async (_, how) => {
+    const { client, nextCall } = await stagedChat();
+    const chat = createChat(client);
+    void chat.send('one');
+    const first = await nextCall();
+    first.say('Where a riv');
+    await chatWhen(chat, ({ status }) => status === 'streaming');
+    if (how === 'length') first.finish('length');
+    else chat.stop();
+    await settled(chat);
+    expect(newestAnswer(chat).canContinue).toBe(true);
+    void chat.continue();
+    const second = await nextCall();
+    expect(second.prompt.messages).toMatchObject([
+      { role: 'user', text: 'one' },
+      { role: 'assistant', text: 'Where a riv' },
+    ]);
+    expect(newestAnswer(chat)).toMatchObject({ text: 'Where a riv', ending: undefined });
+    second.say('er ends');
+    await chatWhen(chat, ({ messages }) => messages[1]?.text === 'Where a river ends');
+    second.say('. ');
+    second.finish('length');
+    await settled(chat);
+    void chat.continue();
+    const third = await nextCall();
+    third.say(' Yes.');
+    third.finish();
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({
+      text: 'Where a river ends.  Yes.',
+      ending: 'complete',
+      versionCount: 1,
+      parts: [{ text: 'Where a riv' }, { text: 'er ends. ' }, { text: ' Yes.' }],
+    });
+    void chat.send('two');
+    expect(textsOf((await nextCall()).prompt)).toEqual(['one', 'Where a river ends.  Yes.', 'two']);
+  });
+
+  it('says so where the provider cannot, keeps the text, and can be tried again', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer({ ...provider, canContinue: false });
+    const chat = createChat(sdk(server.url));
+    void chat.send('one');
+    const first = await nextCall();
+    first.say('Half');
+    first.finish('length');
+    await settled(chat);
+    const answer = await chat.continue();
+    await expect(answer.result).rejects.toMatchObject({ code: 'unsupported' });
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({
+      text: 'Half',
+      ending: 'failed',
+      canContinue: true,
+      answer: { error: { code: 'unsupported' } },
+    });
+  });
+
+  it('refuses an answer without text', async () => {
+    const { client, nextCall } = await stagedChat();
+    const chat = createChat(client);
+    void chat.send('one');
+    await nextCall();
+    chat.stop();
+    await expect(chat.continue()).rejects.toMatchObject({ code: 'bad_request' });
+  });
+});
+
+describe('thoughts', () => {
+  it('come beside the text, stay after a reload, and are no part of the context', async () => {
+    const { client, nextCall, server, storage } = await stagedChat();
+    const chat = createChat(client, { id: 'c', options: { thoughts: true } });
+    void chat.send('one');
+    const call = await nextCall();
+    call.think('Rivers end in');
+    await chatWhen(chat, ({ messages }) => newestOf(messages)?.answer.thoughts === 'Rivers end in');
+    expect(chat.getSnapshot().status).toBe('waiting');
+    call.say('A delta.');
+    call.finish();
+    await settled(chat);
+    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('A delta.'));
+    client.close();
+    const next = createChat(openPage(server.url, storage), { id: 'c' });
+    await settled(next);
+    expect(newestAnswer(next)).toMatchObject({
+      text: 'A delta.',
+      answer: { thoughts: 'Rivers end in' },
+    });
+    void next.send('two');
+    expect(textsOf((await nextCall()).prompt)).toEqual(['one', 'A delta.', 'two']);
   });
 });
 

@@ -64,8 +64,6 @@ export interface AnswerRequest {
    */
   continueText?: string | undefined;
   intent?: Intent | undefined;
-  /** The answer continues this text; its own text is what comes after it. */
-  continueText?: string | undefined;
   /** The caller's own name for the conversation; it comes back in every message. */
   sessionId?: string | undefined;
   options?: AnswerOptions | undefined;

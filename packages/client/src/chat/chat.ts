@@ -303,7 +303,8 @@ class ChatSession implements Chat {
     if (part.answer.requestId === undefined && Math.abs(ageMs) < ACCEPT_MS) {
       clearTimeout(this.#followTimer);
       this.#followTimer = setTimeout(() => this.#onRecords(), ACCEPT_MS);
-    } else if (ageMs > MAX_RESUME_AGE_MS) this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+    } else if (ageMs > MAX_RESUME_AGE_MS)
+      this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
     else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
   }
 

@@ -78,12 +78,12 @@ export function endingOf({ status, finishReason, error }: AnswerSnapshot, text: 
  * was interrupted.
  */
 export function resumedAnswer(live: AnswerSnapshot, kept: StoredAnswer): AnswerSnapshot {
-  const { text, attempt, source, provider, model, tools } = kept;
+  const { text, thoughts, attempt, source, provider, model, tools } = kept;
   const isBehind =
     live.text.length < text.length && live.attempt <= attempt && text.startsWith(live.text);
   const answer =
     isBehind && live.status !== 'done'
-      ? { ...live, attempt, source, provider, model, text, tools }
+      ? { ...live, attempt, source, provider, model, text, thoughts, tools }
       : live;
   const { error } = live;
   if (error?.code !== 'not_found') return Object.freeze(answer);

@@ -77,6 +77,19 @@ describe('a chat that is kept', () => {
     expect(newestAnswer(chat)).toMatchObject({ ending: 'complete' });
   });
 
+  it('is kept with the first text of an answer as soon as that comes', async () => {
+    const { client, storage, nextCall } = await stagedChat();
+    const chat = createChat(client, { id: 'c' });
+    void chat.send('one');
+    const call = await nextCall();
+    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(2));
+    call.say('Where a river');
+    await vi.waitFor(() =>
+      expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
+    );
+    expect(chat.getSnapshot().status).toBe('streaming');
+  });
+
   it('keeps the text so far when the server is gone, and says that it was interrupted', async () => {
     const { client, storage, server, nextCall, ...all } = await stagedChat();
     const before = createChat(client, { id: 'c' });

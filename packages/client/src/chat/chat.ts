@@ -380,7 +380,7 @@ class ChatSession implements Chat {
   #onPart(messageId: string, part: LivePart): void {
     const { snapshot, lastTextAt } = part;
     if (!isFinal(snapshot)) {
-      this.#noteAccepted(messageId, part);
+      this.#keepFirst(messageId, part);
       if (this.#saveTimer === undefined) {
         this.#saveTimer = setTimeout(() => {
           this.#saveTimer = undefined;
@@ -402,11 +402,16 @@ class ChatSession implements Chat {
     });
   }
 
-  /** Tells other tabs that they can read the answer, too. */
-  #noteAccepted(messageId: string, { snapshot, lastTextAt }: LivePart): void {
+  /**
+   * Keeps at once that the server has the answer, so that other tabs read it, too, and its first text: a page that is
+   * reloaded shows that before it has read the journal.
+   */
+  #keepFirst(messageId: string, { snapshot, lastTextAt }: LivePart): void {
     const record = this.#records.get(messageId);
     if (snapshot.requestId === undefined || record?.role !== 'assistant') return;
-    if (record.parts.at(-1)?.answer.requestId !== undefined) return;
+    const kept = record.parts.at(-1)?.answer;
+    const isFirstText = kept?.text === '' && snapshot.text !== '';
+    if (kept?.requestId !== undefined && !isFirstText) return;
     this.#records.put(withPart(record, partOf(snapshot, lastTextAt, this.#records.now())));
   }
 

@@ -1,4 +1,4 @@
-import type { Browser, BrowserContext, Locator, Page } from 'playwright';
+import type { Browser, BrowserContext, Locator, Page, WebSocket } from 'playwright';
 import { expect, onTestFinished } from 'vitest';
 
 /** A chat screen of `demo/examples`. */
@@ -7,8 +7,11 @@ export class ChatPage {
   /** Errors in its console, but for those of a network that the test has cut. */
   readonly complaints: string[] = [];
 
+  #socket: WebSocket | undefined;
+
   constructor(page: Page) {
     this.page = page;
+    page.on('websocket', (socket) => void (this.#socket = socket));
     page.on('pageerror', (error) => void this.complaints.push(error.message));
     page.on('console', (message) => {
       const isNetwork = /net::ERR_|WebSocket connection/.test(message.text());
@@ -45,9 +48,18 @@ export class ChatPage {
     return this.page.locator('article').nth(index);
   }
 
+  text(index: number): Locator {
+    return this.message(index).locator('p').first();
+  }
+
   async ask(question: string): Promise<void> {
     await this.input.fill(question);
     await this.press('Ask');
+  }
+
+  /** True while the page's newest WebSocket is open. */
+  isConnected(): boolean {
+    return this.#socket?.isClosed() === false;
   }
 
   press(button: string, within: Page | Locator = this.page): Promise<void> {

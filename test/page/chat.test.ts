@@ -43,7 +43,7 @@ function answer(call: Call, text: string): void {
 }
 
 describe.each(FRAMEWORKS)('a chat in %s', (name) => {
-  it('asks with its history, stops, edits, generates again, and shows each version', async () => {
+  it('asks with its history, stops, continues, edits, generates again, and shows each version', async () => {
     const { server, calls, nextCall } = await staged();
     const chat = await ChatPage.open(browser, server.url, name);
     await chat.ask('What is a delta?');
@@ -64,11 +64,18 @@ describe.each(FRAMEWORKS)('a chat in %s', (name) => {
     await second.aborted;
     await shows(chat, [/delta/, /ends/, 'sent: And a mouth?', 'stopped: Also ']);
 
+    await chat.press('Continue', chat.message(-1));
+    const rest = await nextCall();
+    expect(rest.prompt.continues).toBe(true);
+    expect(rest.prompt.messages.at(-1)).toEqual({ role: 'assistant', text: 'Also ' });
+    answer(rest, 'where it ends.');
+    await shows(chat, [/delta/, /ends/, /mouth/, 'complete: Also where it ends.']);
+
     await chat.press('Regenerate', chat.message(-1));
     answer(await nextCall(), 'The same.');
     await shows(chat, [/delta/, /ends/, /mouth/, 'complete: The same.']);
     await chat.press('Previous', chat.message(-1));
-    await shows(chat, [/delta/, /ends/, /mouth/, 'stopped: Also ']);
+    await shows(chat, [/delta/, /ends/, /mouth/, 'complete: Also where it ends.']);
     await chat.press('Next', chat.message(-1));
     await shows(chat, [/delta/, /ends/, /mouth/, 'complete: The same.']);
 
@@ -79,13 +86,14 @@ describe.each(FRAMEWORKS)('a chat in %s', (name) => {
     await shows(chat, ['sent: What is an estuary?', 'complete: A wide mouth.']);
     await chat.press('Previous', chat.message(0));
     await shows(chat, [/delta/, /ends/, /mouth/, 'complete: The same.']);
-    expect(calls).toHaveLength(4);
+    expect(calls).toHaveLength(5);
     expect(chat.complaints).toEqual([]);
   });
 
-  it('shows a failure with a countdown, and asks again; types a draft, and keeps a question while offline', async () => {
+  it('shows a failure with a countdown, and asks again; types a draft, and asks after it was offline what waited', async () => {
     const { server, calls, nextCall } = await staged();
-    const chat = await ChatPage.open(browser, server.url, name);
+    const link = await cuttableLink(server.url);
+    const chat = await ChatPage.open(browser, link.url, name);
     await chat.ask('What is a delta?');
     const first = await nextCall();
     first.say('Where a ');
@@ -110,16 +118,30 @@ describe.each(FRAMEWORKS)('a chat in %s', (name) => {
     await chat.input.pressSequentially('a ');
     expect(await chat.input.inputValue()).toBe('And a mouth?');
     await chat.page.context().setOffline(true);
+    link.down();
+    await expect.poll(() => chat.isConnected()).toBe(false);
     await chat.press('Ask');
-    await shows(chat, [/delta/, /ends/, 'queued: And a mouth?']);
+    await chat.ask('And a spring?');
+    const queued = ['queued: And a mouth?', 'queued: And a spring?'];
+    await shows(chat, [/delta/, /ends/, ...queued]);
     expect(await chat.input.inputValue()).toBe('');
     expect(calls).toHaveLength(2);
+    link.up();
     await chat.page.context().setOffline(false);
-    const asked = await nextCall();
-    expect(questionOf(asked.prompt)).toBe('And a mouth?');
-    answer(asked, 'It is.');
-    await shows(chat, [/delta/, /ends/, 'sent: And a mouth?', 'complete: It is.']);
-    expect(calls).toHaveLength(3);
+    for (const question of ['And a mouth?', 'And a spring?']) {
+      const call = await nextCall();
+      expect(questionOf(call.prompt)).toBe(question);
+      answer(call, `A ${question}`);
+    }
+    await shows(chat, [
+      /delta/,
+      /ends/,
+      'sent: And a mouth?',
+      'complete: A And a mouth?',
+      'sent: And a spring?',
+      'complete: A And a spring?',
+    ]);
+    expect(calls).toHaveLength(4);
     expect(chat.complaints).toEqual([]);
   });
 
@@ -195,18 +217,18 @@ describe.each(FRAMEWORKS)('a chat in %s', (name) => {
     await chat.ask('What is a delta?');
     const call = await nextCall();
     call.say('Where');
-    await chat.message(19).getByText('Where').waitFor();
+    await chat.text(19).filter({ hasText: 'Where' }).waitFor();
     await chat.resetReads();
     for (const word of [' a', ' river', ' ends']) {
       call.say(word);
-      await chat.message(19).getByText(word).waitFor();
+      await chat.text(19).filter({ hasText: word }).waitFor();
     }
     expect(await chat.reads()).toEqual([expect.stringContaining('Where a')]);
 
     await chat.press('Close');
     call.say('.');
     await chat.press('Open');
-    await chat.message(19).getByText('Where a river ends.').waitFor();
+    await chat.text(19).filter({ hasText: 'Where a river ends.' }).waitFor();
     call.finish();
     await chat.page.locator('[data-status=complete]').nth(9).waitFor();
     expect(await chat.messages()).toHaveLength(20);

@@ -64,6 +64,11 @@ export default defineConfig({
             'react',
             'react-dom',
             'react-dom/client',
+            'vue',
+            'solid-js',
+            '@angular/core',
+            '@angular/compiler',
+            '@angular/platform-browser',
           ],
         },
         test: {

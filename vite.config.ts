@@ -59,7 +59,8 @@ export default defineConfig({
         optimizeDeps: {
           include: [
             'rxjs',
-            'socket.io-client',
+            'engine.io-client',
+            'socket.io-parser',
             'idb-keyval',
             'react',
             'react-dom',

@@ -1,7 +1,7 @@
 import { LIMITS, type StreamSummary } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
 import type { Journal } from '../cache/journal.js';
-import type { Connection } from '../connection/connection.js';
+import type { Connection } from '../connection/link.js';
 import { createLatest } from '../latest.js';
 import type { ActiveAnswer } from '../types.js';
 import type { LiveAnswer } from './live-answer.js';

@@ -2,8 +2,8 @@ import type { Subscription } from 'rxjs';
 import { createLatest } from '../latest.js';
 import type { ClientOptions, ConnectionState } from '../types.js';
 import { storedBrowserId } from './browser-id.js';
-import { type Connection, createConnection, type ServerConnection } from './connection.js';
-import type { Link } from './link.js';
+import { createConnection, type ServerConnection } from './connection.js';
+import type { Connection, Link } from './link.js';
 
 /** What a client may choose of its connections. */
 export type ConnectionOptions = Pick<

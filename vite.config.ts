@@ -1,3 +1,4 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { playwright } from '@vitest/browser-playwright';
 import { defaultClientConditions, defaultServerConditions } from 'vite';
 import { defineConfig } from 'vitest/config';
@@ -56,6 +57,7 @@ export default defineConfig({
       {
         extends: true,
         root,
+        plugins: [svelte({ configFile: false })],
         optimizeDeps: {
           include: [
             'rxjs',
@@ -65,6 +67,12 @@ export default defineConfig({
             'react',
             'react-dom',
             'react-dom/client',
+            'vue',
+            'solid-js',
+            'solid-js/web',
+            '@angular/compiler',
+            '@angular/core',
+            '@angular/platform-browser',
           ],
         },
         test: {

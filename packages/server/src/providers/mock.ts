@@ -15,7 +15,10 @@ export type MockStep =
 /** Plays what `script` gives for a prompt: for tests and load, where no model is wanted. */
 export function mockProvider(
   script: (prompt: Prompt) => Iterable<MockStep> | AsyncIterable<MockStep>,
-  { name = 'scripted', model = 'script' }: { name?: string; model?: string } = {},
+  {
+    name = 'scripted',
+    model = 'script',
+  }: { name?: string | undefined; model?: string | undefined } = {},
 ): Provider {
   return {
     name,

@@ -23,8 +23,12 @@ export class ActiveAnswers {
     this.#connection = connection;
     this.#journal = journal;
     this.active$ = new Observable((subscriber) => {
-      this.#observe();
-      subscriber.add(connection.hold());
+      // A view that is rendered on a server subscribes and leaves in one turn. It opens no socket.
+      queueMicrotask(() => {
+        if (subscriber.closed) return;
+        this.#observe();
+        subscriber.add(connection.hold());
+      });
       return this.#latest.value$.subscribe(subscriber);
     });
   }

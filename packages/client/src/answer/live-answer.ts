@@ -185,7 +185,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const mode = this.#cacheMode;
     const askedAt = Date.now();
     if (memory !== undefined && mode !== 'no-store') {
-      const key = await memory.keyOf(this.#start);
+      const key = await memory.answers.keyOf(this.#start);
       const kept = mode === 'reload' ? undefined : await memory.answers.get(key);
       if (kept !== undefined) {
         this.#showKept(kept);

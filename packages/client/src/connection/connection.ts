@@ -13,7 +13,7 @@ import {
 } from '@rivulet/protocol';
 import { byteLength } from '../byte-length.js';
 import type { ConnectionOptions } from './connections.js';
-import { decode, decodeShort, type Frame } from './frame.js';
+import { decode, type Frame } from './frame.js';
 import type { Connection, Link, OpenRequest, ServerMessage } from './link.js';
 import { createReconnectingSocket } from './reconnecting-socket.js';
 
@@ -128,8 +128,9 @@ export function createConnection(
     const [message] = args;
     switch (name) {
       case EVENT.shortChunk: {
-        const chunk = args as ShortChunk;
-        return receive(session.refs.get(chunk[0]), decodeShort(chunk));
+        const [ref, offset, text] = args as ShortChunk;
+        const frame: Frame = { offset, size: text.length, entry: { type: 'text', text } };
+        return receive(session.refs.get(ref), frame);
       }
       case EVENT.queued: {
         const { stream_id, ahead } = message as StreamQueuedMessage;

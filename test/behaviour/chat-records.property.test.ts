@@ -38,11 +38,13 @@ const part = fc.record({
   lastTextAt: fc.option(time, { nil: undefined }),
   updatedAt: time,
 });
-const answer = fc.record({
-  ...common,
-  role: fc.constant('assistant'),
-  parts: fc.array(part, { minLength: 1, maxLength: 3 }),
-});
+const answer = fc
+  .record({
+    ...common,
+    role: fc.constant('assistant'),
+    parts: fc.array(part, { minLength: 1, maxLength: 3 }),
+  })
+  .map((record) => ({ ...record, parts: record.isRemoved ? [] : record.parts }));
 
 /** Records of one message, as several tabs may have written them. */
 const versions = (count: number) =>

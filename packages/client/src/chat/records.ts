@@ -126,53 +126,55 @@ export function withoutContent(record: MessageRecord, now: number): MessageRecor
   return { ...removed, parts: [] };
 }
 
-/** The record of a chat that two tabs wrote. */
-export function mergeChat(kept: ChatRecord, given: ChatRecord): ChatRecord {
-  const [older, newer] = kept.updatedAt <= given.updatedAt ? [kept, given] : [given, kept];
-  const titled = kept.titledAt > given.titledAt ? kept : given;
-  const drafted = kept.draftAt > given.draftAt ? kept : given;
-  return {
-    ...newer,
-    title: titled.title || older.title || newer.title,
-    titledAt: titled.titledAt,
-    draft: drafted.draft,
-    draftAt: drafted.draftAt,
-    createdAt: Math.min(kept.createdAt, given.createdAt),
-  };
+/**
+ * The record of a chat that two tabs wrote. Like `mergeMessage` it gives the same in whatever order the
+ * records are merged, so that all tabs come to have the same.
+ */
+export function mergeChat(a: ChatRecord, b: ChatRecord): ChatRecord {
+  const { title, titledAt } = greater(a, b, (chat) => [chat.titledAt, chat.title]);
+  const { draft, draftAt } = greater(a, b, (chat) => [chat.draftAt, chat.draft]);
+  const { updatedAt, units } = greater(a, b, (chat) => [chat.updatedAt, chat.units]);
+  const createdAt = Math.min(a.createdAt, b.createdAt);
+  const { version, id } = a;
+  return { version, id, title, titledAt, createdAt, updatedAt, draft, draftAt, units };
 }
 
-/** The record of a message that two tabs wrote: nothing that one of them has is lost. */
-export function mergeMessage(kept: MessageRecord, given: MessageRecord): MessageRecord {
-  const selectedAt = Math.max(kept.selectedAt, given.selectedAt);
-  const removed = [kept, given].find(({ isRemoved }) => isRemoved);
-  if (removed !== undefined) return { ...removed, selectedAt };
-  if (kept.role === 'assistant' && given.role === 'assistant') {
-    const longer = kept.parts.length > given.parts.length ? kept : given;
-    const parts = longer.parts.map((part, i) => {
-      const [ours, theirs] = [kept.parts[i], given.parts[i]];
-      return ours && theirs ? betterPart(ours, theirs) : part;
-    });
-    return { ...longer, parts, selectedAt };
+/** The record of a message that two tabs wrote. Nothing is lost that one of them has and the other has not. */
+export function mergeMessage(a: MessageRecord, b: MessageRecord): MessageRecord {
+  const selectedAt = Math.max(a.selectedAt, b.selectedAt);
+  const newer = greater<MessageRecord>(a, b, (record) => [
+    Number(record.isRemoved),
+    record.role === 'user' ? Number(record.status === 'sent') : record.parts.length,
+    record.updatedAt,
+    JSON.stringify({ ...record, selectedAt, parts: [] }),
+  ]);
+  if (newer.role === 'user' || a.role === 'user' || b.role === 'user') {
+    return { ...newer, selectedAt };
   }
-  const [older, newer] = kept.updatedAt <= given.updatedAt ? [kept, given] : [given, kept];
-  const isOlderSent = older.role === 'user' && older.status === 'sent';
-  const isNewerSent = newer.role === 'user' && newer.status === 'sent';
-  return { ...(isOlderSent && !isNewerSent ? older : newer), selectedAt };
+  const parts = newer.parts.map((part, i) => {
+    const [ofA = part, ofB = part] = [a.parts[i], b.parts[i]];
+    return greater(ofA, ofB, orderOfPart);
+  });
+  return { ...newer, parts, selectedAt };
 }
 
 const RANK: Partial<Record<AnswerStatus, number>> = { done: 3, cancelled: 2, failed: 1 };
 
-function betterPart(kept: PartRecord, given: PartRecord): PartRecord {
-  const order = (part: PartRecord): number[] => [
-    RANK[part.answer.status] ?? 0,
-    part.answer.attempt,
-    part.answer.text.length,
-    part.updatedAt,
-  ];
-  const ours = order(kept);
-  const theirs = order(given);
-  const at = ours.findIndex((value, i) => value !== theirs[i]);
-  return (ours[at] ?? 0) > (theirs[at] ?? 0) ? kept : given;
+function orderOfPart(part: PartRecord): Order {
+  const { status, attempt, text } = part.answer;
+  return [RANK[status] ?? 0, attempt, text.length, part.updatedAt, JSON.stringify(part)];
+}
+
+type Order = readonly (number | string)[];
+
+/** Compares field by field. */
+function greater<T>(a: T, b: T, orderOf: (value: T) => Order): T {
+  const order = orderOf(b);
+  for (const [i, field] of orderOf(a).entries()) {
+    const other = order[i];
+    if (other !== undefined && field !== other) return field > other ? a : b;
+  }
+  return a;
 }
 
 /**

@@ -22,6 +22,7 @@ import type { Requester } from '../upstream/queue.js';
 import { Answer } from './answer.js';
 import { type CachedAnswer, cacheKey, type CacheScope, type ResponseCache } from './cache.js';
 import { EntryQueue } from './entry-queue.js';
+import { withDefaults } from '../with-defaults.js';
 import { FlatText } from './flat-text.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import { answerWithTools } from './tool-loop.js';
@@ -35,34 +36,34 @@ export interface LlmServiceOptions {
   /** See `cache.scope` in `Settings`. */
   cacheScope?: CacheScope | undefined;
   /** Functions that the model may call; none unless given. */
-  tools?: readonly Tool[];
+  tools?: readonly Tool[] | undefined;
   /** `restart` unless given; see `Settings`. */
-  onMidstreamFailure?: FailoverOptions['onMidstreamFailure'];
+  onMidstreamFailure?: FailoverOptions['onMidstreamFailure'] | undefined;
   /** The defaults of the settings unless given. */
-  limits?: Partial<CoreLimits>;
+  limits?: { readonly [Name in keyof CoreLimits]?: CoreLimits[Name] | undefined } | undefined;
   logger: Logger;
   metrics: StreamMetrics;
 }
 
 export interface GenerateCallOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Whether the model's thoughts are entries of their own; `options.thoughts` of the request unless given. */
-  thoughts?: boolean;
+  thoughts?: boolean | undefined;
   /** Lets the queue of a busy provider end this request in favour of another one; never unless given. */
-  preemption?: Preemption;
+  preemption?: Preemption | undefined;
   /**
    * Called when a provider failed after text, and another could begin the answer again. Return false to
    * end the answer with the failure; it begins again unless given.
    */
-  mayRestart?: (failure: StreamError) => boolean;
+  mayRestart?: ((failure: StreamError) => boolean) | undefined;
   /** Names the answer in its log lines, as `requestId`; a random UUID unless given. */
-  requestId?: string;
+  requestId?: string | undefined;
   /** Names the connection that asked in the answer's log lines. */
   connectionId?: string | undefined;
   /** The changes of a `prepare` hook; none unless given. */
   prepared?: PreparedRequest | undefined;
   /** The scope of the cache where the service has none of its own; `principal` unless given. */
-  defaultCacheScope?: CacheScope;
+  defaultCacheScope?: CacheScope | undefined;
 }
 
 /** A complete answer, and who gave it. */
@@ -89,7 +90,7 @@ export class LlmService {
     const { providers, metrics, tools = [], onMidstreamFailure = 'restart' } = options;
     const logger = logErrorFacts(options.logger);
     this.#options = { ...options, logger };
-    this.#limits = { ...resolveSettings({ env: {} }).limits, ...options.limits };
+    this.#limits = withDefaults(resolveSettings({ env: {} }).limits, options.limits);
     this.#toolbox = createToolbox(tools, this.#limits);
     this.#failover = createFailover(
       providers,
@@ -251,7 +252,7 @@ export class LlmService {
    */
   async generateResponse(
     request: GenerateRequest,
-    { signal }: { signal?: AbortSignal } = {},
+    { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<CompleteResponse> {
     const whole = new WholeResponse();
     await this.writeResponse(request, whole, { ...(signal && { signal }) });

@@ -19,7 +19,11 @@ export function mockProvider(
     name = 'scripted',
     model = 'script',
     canContinue = false,
-  }: { name?: string; model?: string; canContinue?: boolean } = {},
+  }: {
+    name?: string | undefined;
+    model?: string | undefined;
+    canContinue?: boolean | undefined;
+  } = {},
 ): Provider {
   return {
     name,

@@ -7,6 +7,7 @@ import {
   type Provider,
   ProviderError,
 } from '../providers/provider.js';
+import { withDefaults } from '../with-defaults.js';
 import { acquireSlot } from './acquire-slot.js';
 import { type Breaker, createBreaker } from './breaker.js';
 import { callProvider, type Deadlines, type Turn, type TurnSink } from './provider-call.js';
@@ -19,11 +20,11 @@ export interface ProviderConfig {
    * 30 s until something comes, after the 300 s that loading the model may take; 60 s of silence after
    * that, and no limit in all, unless given.
    */
-  deadlines?: Partial<Deadlines>;
+  deadlines?: { readonly [Name in keyof Deadlines]?: Deadlines[Name] | undefined } | undefined;
   /** Answers that it gives at a time, further requests wait; no limit unless given. */
-  concurrency?: number;
+  concurrency?: number | undefined;
   /** True if a failure before the first text may be worth one more try. */
-  retries?: boolean;
+  retries?: boolean | undefined;
 }
 
 /** The providers in the order in which they are asked: the first that can answers. */
@@ -150,7 +151,7 @@ export function createFailover(
     const otherModels = new LRUCache<string, Upstream>({ max: MAX_MODELS });
     const upstream: Upstream = {
       provider,
-      deadlines: { ...DEFAULT_DEADLINES, ...deadlines },
+      deadlines: withDefaults(DEFAULT_DEADLINES, deadlines),
       retries,
       queue,
       breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),

@@ -18,8 +18,10 @@ import {
 import { flushSync } from 'react-dom';
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { createRoot as createSolidRoot, createSignal } from 'solid-js';
+import { mount, unmount } from 'svelte';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createApp, h, ref } from 'vue';
+import Chats from './views/Chats.svelte';
 
 const SCRIPT: Script = [
   { type: 'text', text: 'Where', afterMs: 20 },
@@ -95,6 +97,13 @@ const VIEWS: Record<string, (client: Client) => View | Promise<View>> = {
     onTestFinished(() => app.unmount());
     return view!;
   },
+  svelte(client) {
+    let view: View | undefined;
+    const ready = (made: View): void => void (view = made);
+    const chat = mount(Chats, { target: target(), props: { client, ready } });
+    onTestFinished(() => unmount(chat));
+    return view!;
+  },
   solid: (client) =>
     createSolidRoot((dispose) => {
       onTestFinished(dispose);
@@ -131,14 +140,14 @@ const VIEWS: Record<string, (client: Client) => View | Promise<View>> = {
 
 const textsOf = ({ messages }: ChatSnapshot): string[] => messages.map(({ text }) => text);
 
-describe.each(Object.entries(VIEWS))('a chat in %s', (_, mount) => {
+describe.each(Object.entries(VIEWS))('a chat in %s', (_, open) => {
   it('shows another chat when its id changes, acts on that, and loses nothing of the first', async () => {
     const asked: string[] = [];
     const client = createMockClient(({ query }) => {
       asked.push(query);
       return SCRIPT;
     });
-    const view = await mount(client);
+    const view = await open(client);
     await vi.waitFor(() => expect(view.state()).toMatchObject({ id: 'a', status: 'ready' }));
     const { send } = view.actions;
     void send('of a');

@@ -1,8 +1,9 @@
-import { BehaviorSubject, catchError, map, Observable, of, startWith, Subscription } from 'rxjs';
+import { Observable, Subscription } from 'rxjs';
 import type { ChatStore } from '../chat/chat-store.js';
 import { createChat } from '../chat/chat.js';
 import { listChats } from '../chat/list-chats.js';
 import type { Chat, ChatOptions, ChatSnapshot, ChatSummary } from '../chat/types.js';
+import { createLatest } from '../latest.js';
 import { perFrame } from '../operators/per-frame.js';
 import type { Client } from '../types.js';
 
@@ -47,17 +48,23 @@ export function createChatController(client: Client, options: ChatOptions = {}):
   let { id } = options;
   let chat = createChat(client, options);
   let initial = initialSnapshot(id);
-  const states$ = new BehaviorSubject(id === undefined ? initial : chat.getSnapshot());
+  const states = createLatest<ChatSnapshot>();
+  let shown = initial;
   let reading = new Subscription();
   let mounted = 0;
   let isReady = false;
   let setReady = (): void => {};
   const ready = new Promise<void>((resolve) => (setReady = resolve));
 
-  function update(): void {
-    const snapshot = chat.getSnapshot();
-    if (snapshot !== states$.value) states$.next(snapshot);
+  function set(snapshot: ChatSnapshot): void {
+    shown = snapshot;
+    states.next(snapshot);
   }
+
+  const update = (): void => set(chat.getSnapshot());
+
+  const begin = (): void => set(id === undefined ? initial : chat.getSnapshot());
+  begin();
 
   function read(): void {
     // An action may have shown a newer snapshot than `perFrame` gives.
@@ -86,13 +93,13 @@ export function createChatController(client: Client, options: ChatOptions = {}):
     state$: new Observable((subscriber) => {
       mounted += 1;
       if (mounted === 1) read();
-      subscriber.add(states$.subscribe(subscriber));
+      subscriber.add(states.value$.subscribe(subscriber));
       return () => {
         mounted -= 1;
         if (mounted === 0) reading.unsubscribe();
       };
     }),
-    getSnapshot: () => states$.value,
+    getSnapshot: () => shown,
     getServerSnapshot: () => initial,
     show(next) {
       if (next === id) return;
@@ -101,20 +108,20 @@ export function createChatController(client: Client, options: ChatOptions = {}):
       reading.unsubscribe();
       chat = createChat(client, { ...options, id });
       if (mounted > 0) read();
-      else states$.next(id === undefined ? initial : chat.getSnapshot());
+      else begin();
     },
     actions: {
-      send: (question) => act((shown) => shown.send(question)),
-      stop: () => act((shown) => shown.stop()),
-      edit: (messageId, text) => act((shown) => shown.edit(messageId, text)),
-      regenerate: (messageId) => act((shown) => shown.regenerate(messageId)),
-      retry: (messageId) => act((shown) => shown.retry(messageId)),
-      continue: (messageId) => act((shown) => shown.continue(messageId)),
+      send: (question) => act((target) => target.send(question)),
+      stop: () => act((target) => target.stop()),
+      edit: (messageId, text) => act((target) => target.edit(messageId, text)),
+      regenerate: (messageId) => act((target) => target.regenerate(messageId)),
+      retry: (messageId) => act((target) => target.retry(messageId)),
+      continue: (messageId) => act((target) => target.continue(messageId)),
       selectVersion: (messageId, version) =>
-        act((shown) => shown.selectVersion(messageId, version)),
-      remove: (messageId) => act((shown) => shown.remove(messageId)),
-      setDraft: (text) => act((shown) => shown.setDraft(text)),
-      clear: () => act((shown) => shown.clear()),
+        act((target) => target.selectVersion(messageId, version)),
+      remove: (messageId) => act((target) => target.remove(messageId)),
+      setDraft: (text) => act((target) => target.setDraft(text)),
+      clear: () => act((target) => target.clear()),
     },
   };
 }
@@ -144,11 +151,13 @@ export const LOADING_CHATS: ChatList = Object.freeze({
 
 /** `LOADING_CHATS` at once, then each change; never errors. */
 export function chatLists(client: Client, store: ChatStore | undefined): Observable<ChatList> {
-  return listChats(client, store).pipe(
-    map((chats): ChatList => Object.freeze({ status: 'ready', chats })),
-    catchError((error: unknown) =>
-      of<ChatList>(Object.freeze({ status: 'failed', chats: LOADING_CHATS.chats, error })),
-    ),
-    startWith(LOADING_CHATS),
-  );
+  return new Observable((subscriber) => {
+    subscriber.next(LOADING_CHATS);
+    const { chats: none } = LOADING_CHATS;
+    return listChats(client, store).subscribe({
+      next: (chats) => subscriber.next(Object.freeze({ status: 'ready', chats })),
+      error: (error: unknown) =>
+        subscriber.next(Object.freeze({ status: 'failed', chats: none, error })),
+    });
+  });
 }

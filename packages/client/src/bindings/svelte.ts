@@ -1,5 +1,5 @@
 import type { Readable } from 'svelte/store';
-import { type Observable, of } from 'rxjs';
+import type { Observable } from 'rxjs';
 import type { ChatStore } from '../chat/chat-store.js';
 import type { ChatOptions, ChatSnapshot } from '../chat/types.js';
 import type { Client, ConnectionState } from '../types.js';
@@ -42,12 +42,12 @@ export interface CreatedChat extends Readable<ChatSnapshot>, ChatActions {}
  */
 export function createChat(client: Client, options?: ChatOptions): CreatedChat {
   const { state$, getServerSnapshot, actions } = createChatController(client, options);
-  return { ...readable(isServer() ? of(getServerSnapshot()) : state$), ...actions };
+  return { ...readable(state$, getServerSnapshot()), ...actions };
 }
 
 /** A Svelte store of the kept chats, the one that was changed last first. `store` is that of `createChat`. */
 export function createChats(client: Client, store?: ChatStore): Readable<ChatList> {
-  return readable(isServer() ? of(LOADING_CHATS) : chatLists(client, store));
+  return readable(chatLists(client, store), LOADING_CHATS);
 }
 
 /** A store of the state of the client's connection. */
@@ -55,17 +55,17 @@ export function createConnection(client: Client): Readable<ConnectionState> {
   return readable(client.connection$);
 }
 
-function readable<T>(source: Observable<T>): Readable<T> {
+/** Svelte subscribes while it renders on a server, too, where `onServer` is all that there is, if it is given. */
+function readable<T>(source: Observable<T>, onServer?: T): Readable<T> {
   return {
     // Svelte gives a second argument, which RxJS would take for a handler of errors.
     subscribe(run) {
+      if (onServer !== undefined && typeof document === 'undefined') {
+        run(onServer);
+        return () => {};
+      }
       const subscription = source.subscribe((next) => run(next));
       return () => subscription.unsubscribe();
     },
   };
-}
-
-/** Svelte subscribes while it renders on a server, too. */
-function isServer(): boolean {
-  return typeof document === 'undefined';
 }

@@ -40,6 +40,7 @@ describe('what `npm start` serves', () => {
   it.each([
     ['the page', '/', 200],
     ['an example', '/examples/react/', 200],
+    ['an example of a chat', '/examples/vue/chat.html', 200],
     ['a document', '/docs/README.md', 200],
     ['a file', '/rivulet.svg', 200],
     ['nothing', '/nothing', 404],

@@ -97,7 +97,15 @@ function converse(request: IncomingMessage, body: unknown): OpenAiConversation |
   const rest = (): string => {
     const isCounted = asked.stream_options?.include_usage === true && manners !== 'llamacpp';
     if (!isCounted) return DONE;
-    const usage = { prompt_tokens: 26, completion_tokens: frames - 1, total_tokens: frames + 25 };
+    const count = frames - 1;
+    const usage = {
+      prompt_tokens: 26,
+      completion_tokens: count,
+      total_tokens: count + 26,
+      ...(manners === 'litellm' && {
+        completion_tokens_details: { reasoning_tokens: 0, text_tokens: count },
+      }),
+    };
     const choices = manners === 'litellm' ? [{ index: 0, delta: {} }] : [];
     return frame(choices, { usage }) + DONE;
   };

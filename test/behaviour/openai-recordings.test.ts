@@ -252,8 +252,8 @@ describe('the fake of OpenAI-compatible servers', () => {
     const own = await ask('/v1/chat/completions', body);
     const real = recorded(name);
     expect([own.status, own.type]).toEqual([real.status, real.type]);
-    const known = [name, ...others].flatMap((each) => shapesOf(recorded(each).body));
-    for (const shape of shapesOf(own.body)) expect(known).toContain(shape);
+    const known = [name, ...others].flatMap((other) => shapesOf(recorded(other).body));
+    for (const each of shapesOf(own.body)) expect(known).toContain(each);
   });
 
   it('lists models with the fields of a real one', async () => {

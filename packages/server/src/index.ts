@@ -40,6 +40,7 @@ export type { PromptDefaults } from './generate/prompt.js';
 export { docs, type DocsOptions } from './providers/docs/docs.js';
 export { gemini, type GeminiOptions } from './providers/gemini/gemini.js';
 export { ollama, type OllamaOptions } from './providers/ollama/ollama.js';
+export { openai, type OpenAiOptions } from './providers/openai/openai.js';
 export {
   type AssistantMessage,
   type Delta,

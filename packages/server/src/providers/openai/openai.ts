@@ -141,8 +141,11 @@ function unusableKey(): ProviderError {
 }
 
 function noSingleModel(count: number): ProviderError {
-  const advice = 'Set OPENAI_MODEL to the model that answers';
-  const detail = `the server of OPENAI_BASE_URL has ${count} models that may chat. ${advice}`;
+  const advice =
+    count === 0
+      ? 'Set OPENAI_MODEL, and check OPENAI_BASE_URL'
+      : 'Set OPENAI_MODEL to the model that answers';
+  const detail = `the server of OPENAI_BASE_URL lists ${count} models that may chat. ${advice}`;
   return providerError('misconfigured', detail, { advice });
 }
 

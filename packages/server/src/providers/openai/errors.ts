@@ -3,6 +3,8 @@ import type { Response } from '../http.js';
 import { isSchema } from '../json-schema.js';
 import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';
 import { quote, textsOf } from '../quote.js';
+import { retryAfterMs } from '../retry-after.js';
+import { saysTooLong, shareThatFits } from '../too-long.js';
 
 export const OPENAI_ADVICE = 'Check that the server runs, and OPENAI_BASE_URL';
 
@@ -92,7 +94,7 @@ export async function explainRefusal(response: Response, secrets: Secrets): Prom
   if (isTooLong(status, complaint)) {
     return new TooLongError(detailOf(refusal), status, shareThatFits(complaint.words));
   }
-  const error = refused({ ...refusal, failure, retryAfterMs: retryAfterMs(response) });
+  const error = refused({ ...refusal, failure, retryAfterMs: retryAfterMs(response.header) });
   const parameter = lackedBy(status, complaint);
   return parameter === undefined ? error : new LacksError(parameter, error);
 }
@@ -170,22 +172,11 @@ function isModelUnknown({ words, codes }: Complaint): boolean {
   );
 }
 
-const TOO_LONG =
-  /context[ _](?:length|size|window)|prompt is too long|too many (?:input |prompt )?tokens|reduce the length/i;
-
 function isTooLong(status: number, { words, codes }: Complaint): boolean {
   if (codes.includes('context_length_exceeded') || codes.includes('exceed_context_size_error')) {
     return true;
   }
-  return status === 413 || ((status === 400 || status === 422) && TOO_LONG.test(words));
-}
-
-/** vLLM says "maximum context length is 512 tokens. However, you requested 612 tokens". */
-function shareThatFits(words: string): number | undefined {
-  const allowed = /(?:context (?:length|size|window)|limit)\D{0,20}(\d+)/i.exec(words)?.[1];
-  const count = Math.max(...(words.match(/\d+/g) ?? []).map(Number));
-  if (allowed === undefined) return undefined;
-  return Number(allowed) < count ? Number(allowed) / count : undefined;
+  return status === 413 || ((status === 400 || status === 422) && saysTooLong(words));
 }
 
 const NO_TOOLS =
@@ -201,14 +192,4 @@ function lackedBy(status: number, { words, parameter }: Complaint): Parameter | 
   const isNamed = (name: string): boolean =>
     parameter === name || new RegExp(`(?<![a-z_])${name}(?:_content)?(?![a-z_])`).test(words);
   return PARAMETERS.find(isNamed);
-}
-
-/** @returns undefined if the server does not say when to come back. */
-export function retryAfterMs({ header }: Pick<Response, 'header'>): number | undefined {
-  const ms = Number(header('retry-after-ms') ?? NaN);
-  if (ms >= 0) return Math.ceil(ms);
-  const given = header('retry-after') ?? '';
-  const seconds = given === '' ? NaN : Number(given);
-  const waitMs = Number.isNaN(seconds) ? Date.parse(given) - Date.now() : seconds * 1_000;
-  return waitMs >= 0 ? Math.ceil(waitMs) : undefined;
 }

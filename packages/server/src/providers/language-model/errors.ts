@@ -49,8 +49,16 @@ export function explain(
     return providerError('bad_request', `${name} does not accept the request: ${type}`);
   }
   if (hasBegun) return truncated(name, 'its stream failed');
-  return unreachable(name, error, `Check the network, and the URL of ${name}`);
+  return unreachable(name, networkError(error), `Check the network, and the URL of ${name}`);
 }
+
+/** The error of the network inside of that of a package, which holds the prompt. */
+function networkError(error: unknown, depth: number = 0): unknown {
+  if (!(error instanceof Error) || depth > MAX_CAUSES) return undefined;
+  return 'code' in error ? error : networkError(error.cause, depth + 1);
+}
+
+const MAX_CAUSES = 5;
 
 /** An error that came as a part of the stream. It may be anything, also text. */
 export function explainErrorPart(
@@ -85,9 +93,11 @@ function explainRefusal(
   prompt: Pick<Prompt, 'system' | 'messages'>,
   hasBegun: boolean,
 ): ProviderError {
-  // A package gives this error also for a 200 that it cannot read.
+  // The packages give this error also for a 200 whose body fails.
   if (status >= 200 && status < 300) {
-    return providerError('unavailable', `${name} answered what its package cannot read`);
+    return hasBegun
+      ? truncated(name, 'its stream failed')
+      : providerError('unavailable', `${name} answered what its package cannot read`);
   }
   // Google answers 400 to a key that it does not know.
   const isKeyWrong = status === 401 || status === 403 || /api[ _-]?key/i.test(message);

@@ -21,6 +21,7 @@ export interface LanguageModelOptions {
 
 /** Warnings and parts that are logged, of one model. */
 const MAX_LOGGED = 50;
+const MAX_TYPE_CHARACTERS = 60;
 
 /**
  * A model of the AI SDK as a provider. Text, thoughts, calls of tools, usage and the finish reason are
@@ -40,10 +41,15 @@ export function languageModel(
     logger?.warn({ event, provider: name, model: model.modelId, ...fields });
   }
 
-  function logWarning({ type, setting, feature, tool, details, message }: Warning, prompt: Prompt) {
-    const about = String(setting ?? feature ?? tool?.name ?? '');
-    const words = quote(String(details ?? message ?? ''), textsOf(prompt));
-    logOnce('LANGUAGE_MODEL_WARNING', { type: String(type), about, words });
+  function logWarning(warning: Warning, prompt: Prompt): void {
+    const { type, setting, feature, tool, details, message } = warning;
+    const quoted = (text: unknown): string =>
+      typeof text === 'string' ? quote(text, textsOf(prompt)) : '';
+    logOnce('LANGUAGE_MODEL_WARNING', {
+      type: quoted(type),
+      about: quoted(setting ?? feature ?? tool?.name),
+      words: quoted(details ?? message),
+    });
   }
 
   async function* stream(
@@ -54,12 +60,12 @@ export function languageModel(
     const upstream = new AbortController();
     let reader: PartReader | undefined;
     let turn: TurnReader | undefined;
-    let abandon = (_: unknown): void => {};
-    const aborted = new Promise<never>((_, reject) => (abandon = reject));
+    let reject: (reason: unknown) => void;
+    const aborted = new Promise<never>((_, rejectIt) => (reject = rejectIt));
     aborted.catch(() => {});
     const link = addAbortListener(signal, () => {
       upstream.abort(signal.reason);
-      abandon(signal.reason);
+      reject(signal.reason);
       void cancel(reader);
     });
 
@@ -85,7 +91,8 @@ export function languageModel(
       turn = createTurnReader({
         asked,
         prompt,
-        onIgnored: (part) => logOnce('LANGUAGE_MODEL_PART_IGNORED', { part }),
+        onIgnored: (part) =>
+          logOnce('LANGUAGE_MODEL_PART_IGNORED', { part: part.slice(0, MAX_TYPE_CHARACTERS) }),
         onWarning: (warning) => logWarning(warning, prompt),
       });
       for (;;) {

@@ -101,12 +101,12 @@ type WireCount = number | { total?: number | undefined } | undefined;
 
 /** What a package says of a call that it makes otherwise than asked. */
 export interface Warning {
-  type: string;
+  type: unknown;
   /** Of `v2`. */
-  setting?: string;
+  setting?: unknown;
   /** Of `v3` and `v4`. */
-  feature?: string;
-  tool?: { name?: string };
-  details?: string;
-  message?: string;
+  feature?: unknown;
+  tool?: { name?: unknown };
+  details?: unknown;
+  message?: unknown;
 }

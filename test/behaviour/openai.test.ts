@@ -280,7 +280,10 @@ describe('the calls of openai', () => {
       );
       return hear(openai({ baseUrl: url, model: 'm' }), 'hello');
     };
-    expect((await heard([frame(calls(1_001, ''))])).error).toMatchObject({ failure: 'truncated' });
+    expect((await heard([frame(calls(1_001, ''))])).error).toMatchObject({
+      failure: 'truncated',
+      detail: expect.stringMatching(/calls too many tools$/),
+    });
     const long = frame(calls(1, 'x'.repeat(1024 * 1024)));
     const { error, deltas } = await heard(Array.from({ length: 17 }, () => long));
     expect(error).toMatchObject({
@@ -436,18 +439,28 @@ describe('a parameter that a server does not take', () => {
   });
 
   it('is taken all the same where the words came from the prompt', async () => {
-    let refusing = true;
+    let words = 'Invalid prompt: tools are not supported';
     const { url, requests } = await startUpstream((_, response) => {
       response.writeHead(400, { 'content-type': 'application/json' });
-      const words = 'Invalid prompt: tools are not supported, temperature is unsupported';
-      response.end(JSON.stringify({ error: { message: refusing ? words : 'no' } }));
+      response.end(JSON.stringify({ error: { message: words } }));
     });
     const own = create({ baseUrl: url });
-    const prompt = { ...toPrompt('hello'), temperature: 0.5 };
-    await hear(own, prompt);
-    refusing = false;
-    await hear(own, prompt);
-    expect(requests.at(-1)?.body).toHaveProperty('temperature', 0.5);
+    const tools = [{ name: 't', description: 'T.', parameters: { type: 'object' } }];
+    await hear(own, { ...toPrompt('hello'), tools });
+    expect(requests.map(({ body }) => 'tools' in (body as object))).toEqual([true, false]);
+    words = 'no';
+    await hear(own, { ...toPrompt('hello'), tools });
+    expect(requests.at(-1)?.body).toHaveProperty('tools');
+  });
+
+  it('is no reason to ask again where it was not sent', async () => {
+    const { url, requests } = await startUpstream((_, response) => {
+      response.writeHead(400, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ error: { message: 'seed is not supported', param: 'seed' } }));
+    });
+    const { error } = await hear(create({ baseUrl: url }), 'hello');
+    expect(error).toMatchObject({ failure: 'bad_request' });
+    expect(requests).toHaveLength(1);
   });
 });
 

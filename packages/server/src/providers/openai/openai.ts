@@ -62,8 +62,7 @@ export function openai(options: OpenAiOptions): Provider {
 
   async function ask(
     prompt: Prompt,
-    asked: string,
-    without: ReadonlySet<Parameter>,
+    body: ReturnType<typeof toRequest>,
     signal: AbortSignal,
   ): Promise<Response> {
     let answer: Response | undefined;
@@ -71,7 +70,7 @@ export function openai(options: OpenAiOptions): Provider {
       server,
       signal,
       (response) => explainRefusal(response, { apiKey, prompt }),
-      (client) => client.chat.completions.create(toRequest(prompt, asked, without)).asResponse(),
+      (client) => client.chat.completions.create(body).asResponse(),
       (response) => (answer = response),
     );
     if (answer === undefined) throw new Error('the OpenAI client made no request');
@@ -88,14 +87,18 @@ export function openai(options: OpenAiOptions): Provider {
         const without = new Set(lacking);
         const found: Parameter[] = [];
         for (;;) {
+          const body = toRequest(prompt, asked, without);
           try {
-            const answer = await ask(prompt, asked, without, signal);
+            const answer = await ask(prompt, body, signal);
             found.forEach(noteLack);
             return answer;
           } catch (error) {
-            if (!(error instanceof LacksError) || without.has(error.parameter)) throw error;
-            without.add(error.parameter);
-            found.push(error.parameter);
+            if (!(error instanceof LacksError)) throw error;
+            const { parameter } = error;
+            const isSent = parameter in body || parameter === 'reasoning';
+            if (!isSent || without.has(parameter)) throw error;
+            without.add(parameter);
+            found.push(parameter);
           }
         }
       },

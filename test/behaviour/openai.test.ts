@@ -524,6 +524,20 @@ describe('the model of openai', () => {
     });
   });
 
+  it('is looked for again when the server does not have it any more', async () => {
+    await install(['no-such-model']);
+    const own = without();
+    await own.prepare?.();
+    expect(own.model).toBe('no-such-model');
+    expect(own.prepare).toBeUndefined();
+    await install(['stories']);
+    expect((await hear(own, 'hello')).error).toMatchObject({ failure: 'misconfigured' });
+    await expect
+      .poll(async () => (await own.prepare?.(), own.model), { timeout: 5_000, interval: 200 })
+      .toBe('stories');
+    expect((await hear(own, 'hello')).error).toBeUndefined();
+  });
+
   it('may be another for one request', async () => {
     const { text } = await hear(provider.withModel!('other'), 'echo');
     expect(JSON.parse(text)).toMatchObject({ model: 'other' });

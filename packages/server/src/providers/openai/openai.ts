@@ -51,7 +51,10 @@ export function openai(options: OpenAiOptions): Provider {
     try {
       const models = await chatModels(server, AbortSignal.timeout(LIST_LIMIT_MS));
       problem = models.length === 1 ? undefined : noSingleModel(models.length);
-      if (models.length === 1) model = models[0];
+      if (models.length !== 1) return;
+      model = models[0];
+      // From now on, a refusal of an answer says whether the provider is set up correctly.
+      delete provider.prepare;
     } catch (error) {
       problem = error instanceof ProviderError ? error : tooSlow();
     } finally {
@@ -93,6 +96,7 @@ export function openai(options: OpenAiOptions): Provider {
             found.forEach(noteLack);
             return answer;
           } catch (error) {
+            if (isModelGone(error)) forgetModel();
             if (!(error instanceof LacksError)) throw error;
             const { parameter } = error;
             const isSent = parameter in body || parameter === 'reasoning';
@@ -118,7 +122,20 @@ export function openai(options: OpenAiOptions): Provider {
     logger?.warn({ event: 'OPENAI_PARAMETER_REFUSED', parameter, model });
   }
 
-  return {
+  /** The server may have another model by now. */
+  function forgetModel(): void {
+    if (options.model !== undefined || baseUrl === undefined) return;
+    model = undefined;
+    listedAt = -Infinity;
+    provider.prepare = prepare;
+  }
+
+  function prepare(): Promise<void> | undefined {
+    if (listing === undefined && performance.now() - listedAt < LIST_FRESH_MS) return undefined;
+    return (listing ??= findModel());
+  }
+
+  const provider: Provider = {
     name: 'openai',
     get model() {
       return model ?? UNKNOWN_MODEL;
@@ -126,15 +143,16 @@ export function openai(options: OpenAiOptions): Provider {
     get problem() {
       return problem;
     },
-    prepare() {
-      if (model !== undefined || isUnusable) return undefined;
-      if (listing === undefined && performance.now() - listedAt < LIST_FRESH_MS) return undefined;
-      return (listing ??= findModel());
-    },
+    ...(model === undefined && !isUnusable && { prepare }),
     withModel: (other) => openai({ ...options, model: other }),
     stream: (prompt, signal) =>
       streamAnswer(apiOf(model ?? UNKNOWN_MODEL, problem), prompt, signal),
   };
+  return provider;
+}
+
+function isModelGone(error: unknown): boolean {
+  return error instanceof ProviderError && error.status === 404;
 }
 
 function unusableKey(): ProviderError {

@@ -147,7 +147,7 @@ const missingModel: Check = async ({ missing }) => {
   );
   assert.ok(failed instanceof ProviderError, 'a model that does not exist answered');
   assert.equal(failed.failure, 'misconfigured');
-  assert.match(failed.detail ?? '', /OLLAMA_MODEL|GEMINI_MODEL/);
+  assert.match(failed.detail ?? '', /OLLAMA_MODEL|GEMINI_MODEL|OPENAI_MODEL/);
   return undefined;
 };
 

@@ -30,7 +30,9 @@ describe('LLM_MODE=auto', () => {
     expect(log.events.find(({ event }) => event === 'LLM_NO_MODEL_FOUND')).toMatchObject({
       level: 40,
       provider: 'docs',
-      hint: expect.stringMatching(/GEMINI_API_KEY.*OLLAMA_HOST.*LLM_MODE=docs/),
+      hint: expect.stringMatching(
+        /GEMINI_API_KEY or OPENAI_API_KEY or OPENAI_BASE_URL.*OLLAMA_HOST.*LLM_MODE=docs/,
+      ),
     });
     const told = recorded();
     await (await createServer({ env, mode: 'docs', logger: told.logger })).close();
@@ -62,5 +64,42 @@ describe('LLM_MODE=auto', () => {
     await fakeGemini.stop();
     const fallback = await entriesOf(llm.generateResponseStream({ query: 'Explain rivers' }));
     expect(fallback[0]).toMatchObject({ provider: 'ollama', attempt: 1 });
+  });
+
+  it('asks an OpenAI-compatible server first where only its URL is set, without a key', async () => {
+    const [fake, fakeOllama] = await Promise.all([startFake('openai'), startFake('ollama')]);
+    onTestFinished(async () => void (await Promise.all([fake.stop(), fakeOllama.stop()])));
+    const env = { OPENAI_BASE_URL: `${fake.url}/v1`, OLLAMA_HOST: fakeOllama.url };
+    const { providers, llm } = await serverWith(env);
+    expect(providers).toEqual(['openai', 'ollama']);
+    const entries = await entriesOf(llm.generateResponseStream({ query: 'echo-headers' }));
+    expect(entries[0]).toMatchObject({ provider: 'openai', model: 'stories' });
+    expect(JSON.parse(textOf(entries))).not.toHaveProperty('authorization');
+    await fake.stop();
+    const fallback = await entriesOf(llm.generateResponseStream({ query: 'Explain rivers' }));
+    expect(fallback[0]).toMatchObject({ provider: 'ollama', attempt: 1 });
+  });
+});
+
+describe('LLM_API', () => {
+  const keys = { GEMINI_API_KEY: 'AIza', OPENAI_API_KEY: 'sk' };
+
+  it.each([
+    ['api', {}, ['gemini']],
+    ['api', { LLM_API: 'gemini' }, ['gemini']],
+    ['api', { LLM_API: 'openai' }, ['openai']],
+    ['api', { GEMINI_API_KEY: '' }, ['openai']],
+    ['api', { OPENAI_API_KEY: '' }, ['gemini']],
+    ['hybrid', {}, ['gemini', 'ollama']],
+    ['hybrid', { LLM_API: 'openai' }, ['openai', 'ollama']],
+    ['auto', {}, ['gemini']],
+    ['auto', { LLM_API: 'openai' }, ['openai']],
+    ['auto', { LLM_API: 'openai', OPENAI_API_KEY: '' }, ['docs']],
+    ['local', {}, ['ollama']],
+    ['docs', {}, ['docs']],
+  ])('chooses between two keys: %s with %j asks %j', async (LLM_MODE, env, names) => {
+    const OLLAMA_HOST = await unusedUrl();
+    const { providers } = await serverWith({ LLM_MODE, OLLAMA_HOST, ...keys, ...env });
+    expect(providers).toEqual(names);
   });
 });

@@ -1,4 +1,11 @@
-import { createResponseCache, gemini, mockProvider, ollama, type Provider } from '@rivulet/server';
+import {
+  createResponseCache,
+  gemini,
+  mockProvider,
+  ollama,
+  openai,
+  type Provider,
+} from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { recorded } from '../harness/log.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
@@ -19,6 +26,15 @@ const WIRES = {
       `data: ${JSON.stringify({ candidates: [{ content: { parts: [part] } }] })}\n\n`,
     end: (finishReason: string) =>
       `data: ${JSON.stringify({ candidates: [{ content: {}, finishReason }] })}\n\n`,
+    type: 'text/event-stream',
+  },
+  openai: {
+    provider: (url: string): Provider => openai({ baseUrl: `${url}/v1`, model: 'm' }),
+    reasons: { stop: 'stop', length: 'length', other: 'tired' },
+    part: ({ text, thought }: Part) =>
+      `data: ${JSON.stringify({ choices: [{ delta: thought ? { reasoning: text } : { content: text } }] })}\n\n`,
+    end: (reason: string) =>
+      `data: ${JSON.stringify({ choices: [{ delta: {}, finish_reason: reason }] })}\n\ndata: [DONE]\n\n`,
     type: 'text/event-stream',
   },
   ollama: {
@@ -43,7 +59,7 @@ const BLANK: [string, Part[]][] = [
   ['thoughts and white space', [SPACE, THOUGHT, SPACE]],
 ];
 
-describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
+describe.each(['gemini', 'openai', 'ollama'] as const)('an answer of %s', (name) => {
   const { provider, reasons, part, end, type: contentType } = WIRES[name];
   const upstream = async (parts: Iterable<Part>, reason: keyof typeof reasons) => {
     const pieces = function* (): Generator<string> {
@@ -87,7 +103,9 @@ describe.each(['gemini', 'ollama'] as const)('an answer of %s', (name) => {
         const entries = await entriesOf(llm.generateResponseStream({ query: 'hello' }));
         expect(textOf(entries)).toBe('from the other');
         expect(entries.at(-1)).toMatchObject({ type: 'end' });
-        const questions = requests.filter(({ path }) => /\/api\/chat$|Content\b/.test(path));
+        const questions = requests.filter(({ path }) =>
+          /\/api\/chat$|\/completions$|Content\b/.test(path),
+        );
         expect(questions).toHaveLength(asked);
       }
     });

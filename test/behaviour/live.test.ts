@@ -4,7 +4,13 @@ import { type RunningFake, startFake, unusedUrl } from '../harness/fakes.js';
 
 const CHAT = { capabilities: ['completion', 'tools'], contextLength: 4_096 };
 const SCRIPT = ['--conditions=@rivulet/source', '--import', 'tsx', 'test/live/live.ts'];
-const NOTHING = { OLLAMA_HOST: '', OLLAMA_MODEL: '', GEMINI_API_KEY: '' };
+const NOTHING = {
+  OLLAMA_HOST: '',
+  OLLAMA_MODEL: '',
+  GEMINI_API_KEY: '',
+  OPENAI_API_KEY: '',
+  OPENAI_BASE_URL: '',
+};
 
 function tryLive(env: Record<string, string>): Promise<{ code: unknown; output: string }> {
   return new Promise((resolve) => {
@@ -23,20 +29,23 @@ async function fakeOllama(env: Record<string, string> = {}): Promise<RunningFake
 }
 
 describe('npm run test:live', () => {
-  it('passes with an Ollama and a Gemini that keep the contract, and says what it left out', async () => {
-    const [ollama, gemini] = await Promise.all([
+  it('passes with servers that keep the contract, and says what it left out', async () => {
+    const [ollama, gemini, openai] = await Promise.all([
       fakeOllama(),
       startFake('gemini', { FAKE_PACE: '0.1' }),
+      startFake('openai', { FAKE_PACE: '0.1' }),
     ]);
-    onTestFinished(() => gemini.stop());
+    onTestFinished(async () => void (await Promise.all([gemini.stop(), openai.stop()])));
     const { code, output } = await tryLive({
       OLLAMA_HOST: ollama.url,
       GEMINI_API_KEY: 'key',
       GEMINI_BASE_URL: gemini.url,
+      OPENAI_BASE_URL: `${openai.url}/v1`,
     });
     expect(output).toContain('Ollama 0.24.0 with chat:1b');
     expect(output).toMatch(/^left out {2}a prompt that is too long .*: its context is too large/m);
-    expect(output).toMatch(/^15 passed, 0 failed$/m);
+    expect(output).toContain('OpenAI-compatible server with stories');
+    expect(output).toMatch(/^21 passed, 0 failed$/m);
     expect(code).toBe(0);
   });
 
@@ -71,6 +80,7 @@ describe('npm run test:live', () => {
     const { code, output } = await tryLive({});
     expect(output).toMatch(/^left out {2}Ollama: OLLAMA_HOST and OLLAMA_MODEL are not set$/m);
     expect(output).toMatch(/^left out {2}Gemini: GEMINI_API_KEY is not set$/m);
+    expect(output).toMatch(/^left out {2}OpenAI: OPENAI_API_KEY and OPENAI_BASE_URL are not set$/m);
     expect(code).toBe(1);
   });
 });

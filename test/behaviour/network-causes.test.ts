@@ -1,4 +1,4 @@
-import { mockProvider, type Provider, gemini, ollama } from '@rivulet/server';
+import { mockProvider, type Provider, gemini, ollama, openai } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { unreachable } from '../../packages/server/src/providers/failure.js';
 import { unusedUrl } from '../harness/fakes.js';
@@ -22,6 +22,7 @@ async function loggedOf(provider: Provider): Promise<string> {
 
 const PROVIDERS: [string, (url: string) => Provider][] = [
   ['gemini', (baseUrl) => gemini({ apiKey: KEY, model: 'm', baseUrl })],
+  ['openai', (baseUrl) => openai({ apiKey: KEY, model: 'm', baseUrl })],
   ['ollama', (host) => ollama({ host, model: 'm' })],
 ];
 
@@ -85,23 +86,25 @@ describe('a cause of the network', () => {
   });
 });
 
-describe('a key of Gemini that no header may have', () => {
+describe.each([
+  ['gemini', 'GEMINI_API_KEY', gemini],
+  ['openai', 'OPENAI_API_KEY', openai],
+] as const)('a key of %s that no header may have', (name, variable, create) => {
   it.each(['AIza…', 'AIza\nkey', 'a key', ''])(
     'is a fault of the configuration (%j), and is not shown',
     async (apiKey) => {
       const { url, requests } = await startUpstream((_, response) => response.end());
-      const provider = gemini({ apiKey, model: 'm', baseUrl: url });
+      const provider = create({ apiKey, model: 'm', baseUrl: url });
       const log = recorded();
       const llm = serviceOf(provider, { logger: log.logger });
       await entriesOf(llm.generateResponseStream(ASK));
       expect(llm.providerStatus()).toMatchObject([
-        { problem: { failure: 'misconfigured', advice: 'Check GEMINI_API_KEY' } },
+        { problem: { failure: 'misconfigured', advice: `Check ${variable}` } },
       ]);
       expect(log.events[0]).toMatchObject({
         event: 'LLM_PROVIDER_MISCONFIGURED',
         err: {
-          detail:
-            'unable to ask gemini: the key has characters that no HTTP header may have. Check GEMINI_API_KEY',
+          detail: `unable to ask ${name}: the key has characters that no HTTP header may have. Check ${variable}`,
         },
       });
       expect(log.written()).not.toMatch(/AIza|a key/);

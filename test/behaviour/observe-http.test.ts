@@ -153,7 +153,7 @@ describe('/metrics', () => {
   it('is not there, and metrics go on, when the process has a meter provider of its own', async () => {
     const server = await startServer({}, '--import', './test/fakes/own-telemetry.ts');
     const socket = connect(server.match[1]!);
-    socket.emit(EVENT.start, { query: 'How does it resume?' });
+    socket.emit(EVENT.start, { query: 'What is Rivulet?' });
     await next(socket, EVENT.end);
     await vi.waitFor(() => expect(server.output()).toContain('llm_stream_latency_ms'), 5_000);
     expect((await fetch(`${server.match[1]}/metrics`)).status).toBe(404);

@@ -12,6 +12,7 @@ const CLIENTS = 4;
 describe.each([
   ['gemini', 32, {}],
   ['gemini', 4, { GEMINI_CONCURRENCY: '4' }],
+  ['openai', 4, { OPENAI_CONCURRENCY: '4' }],
   ['ollama', 1, {}],
   ['ollama', 4, { OLLAMA_CONCURRENCY: '4' }],
 ] as const)('a hundred askers at once before %s, which answers %i at a time', (name, most, env) => {
@@ -19,9 +20,11 @@ describe.each([
     const fake = await startFake(name);
     const settings = resolveSettings({
       env: {
-        ...(name === 'gemini'
-          ? { LLM_MODE: 'api', GEMINI_API_KEY: 'k', GEMINI_BASE_URL: fake.url }
-          : { LLM_MODE: 'local', OLLAMA_HOST: fake.url }),
+        ...{
+          gemini: { LLM_MODE: 'api', GEMINI_API_KEY: 'k', GEMINI_BASE_URL: fake.url },
+          openai: { LLM_MODE: 'api', OPENAI_BASE_URL: `${fake.url}/v1`, OPENAI_MODEL: 'm' },
+          ollama: { LLM_MODE: 'local', OLLAMA_HOST: fake.url },
+        }[name],
         ...env,
       },
     });

@@ -1,11 +1,12 @@
 import { createServer } from '@rivulet/server';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { FakeName } from '../fakes/shared.js';
 import { type RunningFake, startFake, unusedUrl } from '../harness/fakes.js';
 import { recorded } from '../harness/log.js';
 
 const CHAT = { capabilities: ['completion'], contextLength: 4_096 };
 
-async function fakeOf(name: 'gemini' | 'ollama'): Promise<RunningFake> {
+async function fakeOf(name: FakeName): Promise<RunningFake> {
   const fake = await startFake(name);
   onTestFinished(() => fake.stop());
   return fake;
@@ -59,6 +60,38 @@ describe('/readyz', () => {
       503,
       `not ready: no provider is configured correctly\n${KEY_REFUSED}`,
     ]);
+  });
+
+  it('names an OpenAI-compatible server `openai`, and what to check of it', async () => {
+    const openai = await fakeOf('openai');
+    const { server, ask, ready } = await start({
+      LLM_MODE: 'api',
+      OPENAI_API_KEY: 'sk-secret',
+      OPENAI_BASE_URL: `${openai.url}/v1`,
+    });
+    expect(server.llm.providerStatus()).toMatchObject([{ name: 'openai', model: 'stories' }]);
+    expect(await ready()).toEqual([200, 'ready\n']);
+    await ask('401');
+    expect(await ready()).toEqual([
+      503,
+      'not ready: no provider is configured correctly\nopenai: misconfigured. Check OPENAI_API_KEY\n',
+    ]);
+  });
+
+  it('finds the model of an OpenAI-compatible server once it is back, without a question', async () => {
+    const openai = await fakeOf('openai');
+    await openai.tell('/_fake/models', ['one', 'two']);
+    const { server, ready } = await start({
+      LLM_MODE: 'api',
+      OPENAI_BASE_URL: `${openai.url}/v1`,
+    });
+    expect(await ready()).toEqual([
+      503,
+      'not ready: no provider is configured correctly\nopenai: misconfigured. Set OPENAI_MODEL to the model that answers\n',
+    ]);
+    await openai.tell('/_fake/models', ['one']);
+    await expect.poll(ready, { timeout: 10_000, interval: 300 }).toEqual([200, 'ready\n']);
+    expect(server.llm.providerStatus()).toMatchObject([{ model: 'one' }]);
   });
 
   it('is 503 while the only model is missing, and 200 once it is installed, without a question', async () => {

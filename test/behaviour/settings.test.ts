@@ -69,7 +69,21 @@ const oneOf = (first: string, second: string, allowed: string): Example => ({
   allowed: `one of ${allowed}`,
 });
 
-const deadlines = <P extends 'gemini' | 'ollama'>(provider: P) =>
+const apiKey: Example = {
+  ...name,
+  wrongVariable: 'a key',
+  allowed: 'printable ASCII characters without spaces',
+  isHidden: true,
+};
+const httpUrl: Example = {
+  variable: ['http://127.0.0.1:1/v1/', 'http://127.0.0.1:1/v1'],
+  option: 'https://proxy.example',
+  wrongVariable: 'ftp://proxy.example',
+  wrongOption: 'proxy',
+  allowed: 'an http or https URL, such as https://proxy.example/gemini',
+};
+
+const deadlines = <P extends 'gemini' | 'openai' | 'ollama'>(provider: P) =>
   ({
     [`${provider}.firstChunkSeconds`]: whole(86_400, 0, 'seconds'),
     [`${provider}.stallSeconds`]: whole(86_400, 0, 'seconds'),
@@ -127,22 +141,17 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   'limits.disconnectTimeoutMs': whole(DAY_MS, 0, 'milliseconds'),
   'limits.finishedRetentionMs': whole(DAY_MS, 0, 'milliseconds'),
   mode: oneOf('local', 'docs', 'auto, api, local, hybrid, docs'),
-  'gemini.apiKey': {
-    ...name,
-    wrongVariable: 'a key',
-    allowed: 'printable ASCII characters without spaces',
-    isHidden: true,
-  },
+  api: oneOf('openai', 'gemini', 'gemini, openai'),
+  'gemini.apiKey': apiKey,
   'gemini.model': name,
-  'gemini.baseUrl': {
-    variable: ['http://127.0.0.1:1/v1/', 'http://127.0.0.1:1/v1'],
-    option: 'https://proxy.example',
-    wrongVariable: 'ftp://proxy.example',
-    wrongOption: 'proxy',
-    allowed: 'an http or https URL, such as https://proxy.example/gemini',
-  },
+  'gemini.baseUrl': httpUrl,
   ...deadlines('gemini'),
   'gemini.concurrency': whole(10_000),
+  'openai.apiKey': apiKey,
+  'openai.model': name,
+  'openai.baseUrl': httpUrl,
+  ...deadlines('openai'),
+  'openai.concurrency': whole(10_000),
   'ollama.host': {
     variable: ['http://127.0.0.1:2', 'http://127.0.0.1:2'],
     option: 'https://ollama.example',
@@ -293,6 +302,16 @@ describe('the settings', () => {
         baseUrl: undefined,
         concurrency: 32,
         firstChunkSeconds: 30,
+        stallSeconds: 60,
+        totalSeconds: 0,
+      },
+      api: undefined,
+      openai: {
+        apiKey: undefined,
+        model: undefined,
+        baseUrl: undefined,
+        concurrency: 32,
+        firstChunkSeconds: 120,
         stallSeconds: 60,
         totalSeconds: 0,
       },
@@ -453,7 +472,7 @@ describe('an option that does not exist', () => {
     ],
     [
       { model: 'x' },
-      'model is not an option of createServer; did you mean gemini.model or ollama.model?',
+      'model is not an option of createServer; did you mean gemini.model or openai.model or ollama.model?',
     ],
     [
       { gemini: { apikey: 'AIza-key' } },
@@ -492,9 +511,18 @@ describe('createServer', () => {
     await server.close();
   });
 
-  it.each(['api', 'hybrid'] as const)('refuses the mode %s without a key', async (mode) => {
+  it.each(['api', 'hybrid'] as const)('refuses the mode %s without an API', async (mode) => {
     await expect(createServer({ mode, env: {} })).rejects.toThrow(
-      `GEMINI_API_KEY is not set; LLM_MODE "${mode}" needs it`,
+      `LLM_MODE "${mode}" needs GEMINI_API_KEY or OPENAI_API_KEY or OPENAI_BASE_URL, and none is set`,
+    );
+  });
+
+  it.each([
+    ['gemini', { OPENAI_API_KEY: 'k' }, 'GEMINI_API_KEY'],
+    ['openai', { GEMINI_API_KEY: 'k' }, 'OPENAI_API_KEY or OPENAI_BASE_URL'],
+  ] as const)('refuses LLM_API=%s where only the other is set up', async (api, env, wanted) => {
+    await expect(createServer({ mode: 'hybrid', env: { LLM_API: api, ...env } })).rejects.toThrow(
+      `LLM_MODE "hybrid" with LLM_API "${api}" needs ${wanted}, which is not set`,
     );
   });
 
@@ -615,7 +643,10 @@ describe('the server process', () => {
   });
 });
 
-describe('GEMINI_API_KEY_FILE', () => {
+describe.each([
+  ['GEMINI_API_KEY', 'gemini'],
+  ['OPENAI_API_KEY', 'openai'],
+] as const)('%s_FILE', (variable, provider) => {
   const keyFile = (content: string | Buffer): string => {
     const folder = mkdtempSync(join(tmpdir(), 'rivulet-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
@@ -623,22 +654,26 @@ describe('GEMINI_API_KEY_FILE', () => {
     writeFileSync(path, content);
     return path;
   };
-  const settingsOf = (env: Record<string, string>) => resolveSettings({ env });
+  /** The key, with `env` for the variable and that of the file. */
+  const keyOf = (env: { own?: string; file?: string }, options: { apiKey?: string } = {}) =>
+    resolveSettings({
+      [provider]: options,
+      env: { [variable]: env.own, [`${variable}_FILE`]: env.file },
+    })[provider].apiKey;
 
   it('names a file with the key, whose white space does not count', () => {
     const file = keyFile(' AIza-in-a-file\r\n');
-    expect(settingsOf({ GEMINI_API_KEY_FILE: file }).gemini.apiKey).toBe('AIza-in-a-file');
-    const both = { GEMINI_API_KEY: '', GEMINI_API_KEY_FILE: file };
-    expect(settingsOf(both).gemini.apiKey).toBe('AIza-in-a-file');
-    expect(settingsOf({ GEMINI_API_KEY: 'k', GEMINI_API_KEY_FILE: '' }).gemini.apiKey).toBe('k');
+    expect(keyOf({ file })).toBe('AIza-in-a-file');
+    expect(keyOf({ own: '', file })).toBe('AIza-in-a-file');
+    expect(keyOf({ own: 'k', file: '' })).toBe('k');
   });
 
-  it('is no choice beside GEMINI_API_KEY, and the option wins over it', () => {
-    const env = { GEMINI_API_KEY: 'AIza-a', GEMINI_API_KEY_FILE: keyFile('AIza-b') };
-    expect(refusalOf(() => settingsOf(env))).toBe(
-      'GEMINI_API_KEY and GEMINI_API_KEY_FILE are both set; set only one of them',
+  it(`is no choice beside ${variable}, and the option wins over it`, () => {
+    const env = { own: 'AIza-a', file: keyFile('AIza-b') };
+    expect(refusalOf(() => keyOf(env))).toBe(
+      `${variable} and ${variable}_FILE are both set; set only one of them`,
     );
-    expect(resolveSettings({ gemini: { apiKey: 'own' }, env }).gemini.apiKey).toBe('own');
+    expect(keyOf(env, { apiKey: 'own' })).toBe('own');
   });
 
   it.each([
@@ -652,8 +687,8 @@ describe('GEMINI_API_KEY_FILE', () => {
       /the file must have printable ASCII/,
     ],
   ])('is refused by its name where the file %s, without its content', (_, path, why) => {
-    const refusal = refusalOf(() => settingsOf({ GEMINI_API_KEY_FILE: path() }));
-    expect(refusal).toMatch(/^GEMINI_API_KEY_FILE is "/);
+    const refusal = refusalOf(() => keyOf({ file: path() }));
+    expect(refusal.startsWith(`${variable}_FILE is "`)).toBe(true);
     expect(refusal).toMatch(why);
     expect(refusal).not.toMatch(/AIza|\n/);
   });

@@ -5,6 +5,7 @@ import {
   type StreamedEntry,
   gemini,
   ollama,
+  openai,
   type Prompt,
   type Provider,
   ProviderError,
@@ -34,19 +35,28 @@ const searched = (callId: string) => ({ type: 'tool_result', callId, result: FOU
 const looked = (callId: string) => ({ type: 'tool_result', callId, result: TOLD });
 const call = (callId: string, name: string) => ({ type: 'tool_call', callId, name });
 
-let fakes: Record<'gemini' | 'ollama', RunningFake>;
-let providers: Record<'gemini' | 'ollama', Provider>;
+type Name = 'gemini' | 'openai' | 'llamacpp' | 'ollama';
+let fakes: Record<Name, RunningFake>;
+let providers: Record<Name, Provider>;
 
 beforeAll(async () => {
-  const [google, local] = await Promise.all([startFake('gemini'), startFake('ollama')]);
-  fakes = { gemini: google, ollama: local };
+  const [google, compatible, local] = await Promise.all([
+    startFake('gemini'),
+    startFake('openai'),
+    startFake('ollama'),
+  ]);
+  fakes = { gemini: google, openai: compatible, llamacpp: compatible, ollama: local };
+  const baseUrl = `${compatible.url}/v1`;
   providers = {
     gemini: gemini({ apiKey: 'k', model: 'gemini-3-flash', baseUrl: google.url }),
+    openai: openai({ baseUrl, model: 'gpt' }),
+    // Sends the arguments of a call in pieces.
+    llamacpp: openai({ baseUrl, model: 'llamacpp-m' }),
     ollama: ollama({ host: local.url, model: 'llama3.2' }),
   };
 });
 
-afterAll(() => Promise.all([fakes.gemini.stop(), fakes.ollama.stop()]));
+afterAll(() => Promise.all(Object.values(fakes).map((fake) => fake.stop())));
 
 const ask = (
   provider: Provider,
@@ -59,7 +69,7 @@ const ask = (
     }),
   );
 
-describe.each(['gemini', 'ollama'] as const)('a model of %s', (name) => {
+describe.each(['gemini', 'openai', 'llamacpp', 'ollama'] as const)('a model of %s', (name) => {
   it('calls a tool, is told the result, and answers with it', async () => {
     const entries = await ask(providers[name], 'tool-once');
     expect(toolEntries(entries)).toMatchObject([
@@ -280,6 +290,8 @@ describe('two providers', () => {
   it.each([
     ['gemini', 'ollama', /^The tools gave .*A place\./],
     ['ollama', 'gemini', /^## About “The tool search_docs, called with/],
+    ['gemini', 'openai', /^The tools gave .*A place\./],
+    ['openai', 'ollama', /^The tools gave .*A place\./],
   ] as const)('go on from each other: %s calls, %s answers', async (from, to, text) => {
     const llm = serviceOf([failing(providers[from]), providers[to]], { tools: TOOLS });
     const entries = await entriesOf(llm.generateResponseStream({ query: 'tool-once' }));
@@ -338,6 +350,82 @@ describe('ollama', () => {
     expect(await fakes.ollama.stats()).toMatchObject({ requests: requests + 2 });
     expect(textOf(await ask(model, 'no-tools'))).toBe('I have no tools.');
     expect(await fakes.ollama.stats()).toMatchObject({ requests: requests + 3 });
+  });
+});
+
+describe('openai', () => {
+  it('is given its calls back as text, and the results by the ids of the calls', async () => {
+    const [question, turn, results] = TOOL_TURN;
+    const declaration = declared(z.object({ a: z.number() }));
+    const messages = [question, turn, results];
+    const body = await echoed(providers.openai, { tools: [declaration], messages });
+    const called = { name: 't', arguments: '{"a":1}' };
+    expect(body).toMatchObject({
+      messages: [
+        { role: 'user', content: 'echo' },
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [{ id: 'call-1', type: 'function', function: called }],
+        },
+        { role: 'tool', tool_call_id: 'call-1', content: '{"b":2}' },
+      ],
+      tools: [
+        {
+          type: 'function',
+          function: {
+            name: 't',
+            description: 'T.',
+            parameters: { type: 'object', properties: { a: { type: 'number' } }, required: ['a'] },
+          },
+        },
+      ],
+    });
+    expect(body).not.toHaveProperty('tool_choice');
+  });
+
+  it('is told that the tools are not to be called any more', async () => {
+    const body = await echoed(providers.openai, { tools: TOOLS, toolChoice: 'none' });
+    expect(body).toMatchObject({ tool_choice: 'none', tools: [{}, {}] });
+  });
+
+  it('is given back the thoughts and signatures of its own turn, and another model is not', async () => {
+    const { deltas } = await hear(providers.openai, { ...toPrompt('signed-call'), tools: TOOLS });
+    const finish = deltas.at(-1);
+    const raw = finish?.type === 'finish' ? finish.raw : undefined;
+    const [question, turn, results] = TOOL_TURN;
+    const messages = [question, { ...turn, raw: raw! }, results];
+    expect(await echoed(providers.openai, { tools: TOOLS, messages })).toHaveProperty(
+      'messages[1]',
+      {
+        role: 'assistant',
+        content: null,
+        reasoning: 'Which? ',
+        tool_calls: [
+          {
+            id: 'call-1',
+            type: 'function',
+            extra_content: { google: { thought_signature: 'c2ln' } },
+            function: { name: 't', arguments: '{"a":1}' },
+          },
+        ],
+      },
+    );
+    const other = await echoed(providers.llamacpp, { tools: TOOLS, messages });
+    expect(JSON.stringify(other)).not.toMatch(/Which|signature/);
+  });
+
+  it.each([
+    ['no-tools', 'I have no tools.'],
+    ['no-tool-parser', 'I have no parser.'],
+    ['no-tool-endpoint', 'I have no endpoint.'],
+  ])('is asked without tools from then on where it has none (%s)', async (query, text) => {
+    const model = openai({ baseUrl: `${fakes.openai.url}/v1`, model: 'gemma' });
+    const { requests } = await fakes.openai.stats();
+    expect(textOf(await ask(model, query))).toBe(text);
+    expect(await fakes.openai.stats()).toMatchObject({ requests: requests + 2 });
+    expect(textOf(await ask(model, query))).toBe(text);
+    expect(await fakes.openai.stats()).toMatchObject({ requests: requests + 3 });
   });
 });
 

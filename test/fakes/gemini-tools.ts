@@ -23,7 +23,7 @@ export interface GeminiTools {
 type Schema = Record<string, unknown>;
 
 const KEYWORDS = new Set(
-  'type format description nullable enum minimum maximum minItems maxItems items properties required anyOf'.split(
+  'type format description nullable enum minimum maximum minLength maxLength minItems maxItems items properties required anyOf'.split(
     ' ',
   ),
 );

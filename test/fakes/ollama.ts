@@ -224,7 +224,8 @@ function complaint(messages: readonly Message[]): string | undefined {
     const replies = messages.slice(i + 1, i + 1 + calls.length);
     const isReplied = calls.every(({ id, function: { name } }, at) => {
       const reply = replies[at];
-      return reply?.role === 'tool' && reply.tool_name === name && reply.tool_call_id === id;
+      if (reply?.role !== 'tool' || reply.tool_call_id !== id) return false;
+      return reply.tool_name === name || (reply.tool_name === undefined && id !== undefined);
     });
     if (!isReplied) return 'a call has no reply';
   }

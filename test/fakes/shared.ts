@@ -24,9 +24,11 @@ export interface Reply {
   body: unknown;
 }
 
+export type FakeName = 'gemini' | 'ollama' | 'openai';
+
 /** What a fake is made of, beside what all fakes share. */
 export interface Fake<Talk extends Conversation> {
-  name: 'gemini' | 'ollama';
+  name: FakeName;
   /** Reads a question; undefined where the request is none. */
   converse(request: IncomingMessage, body: unknown): Talk | undefined;
   /** JSON that a GET of the path answers. */
@@ -137,7 +139,8 @@ export class Exchange<Talk extends Conversation> {
     this.end();
   }
 
-  refuse(status: number, body: unknown): void {
+  refuse(status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void {
+    for (const [name, value] of Object.entries(headers)) this.#response.setHeader(name, value);
     this.#respond(status, 'application/json; charset=UTF-8', JSON.stringify(body, null, 2));
   }
 

@@ -13,7 +13,7 @@ export async function npmRun(
   env: Record<string, string>,
 ): Promise<Child & { url: string }> {
   const child = await startChild('npm', ['run', script], {
-    env: { PORT: '0', GEMINI_API_KEY: '', ...env },
+    env: { PORT: '0', GEMINI_API_KEY: '', OPENAI_API_KEY: '', OPENAI_BASE_URL: '', ...env },
     ready: /Rivulet is at (\S+)/,
     group: true,
   });

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
 import type { Delta, Prompt, Provider } from '../../packages/server/src/providers/provider.js';
-import type { FakeStats } from '../fakes/shared.js';
+import type { FakeName, FakeStats } from '../fakes/shared.js';
 import { startChild } from './child.js';
 
 /** A fake upstream in its own process. */
@@ -18,7 +18,7 @@ export interface RunningFake {
 
 /** Starts a fake without delays, or with those that `FAKE_PACE` asks for. */
 export async function startFake(
-  name: 'gemini' | 'ollama',
+  name: FakeName,
   env: Record<string, string> = {},
 ): Promise<RunningFake> {
   const child = await startChild(process.execPath, ['--import', 'tsx', `test/fakes/${name}.ts`], {

@@ -34,7 +34,9 @@ export async function play(
   response: ServerResponse,
 ): Promise<void> {
   response.socket?.setNoDelay(true);
-  response.writeHead(status, headers);
+  // Private paths in a body were replaced by others, so that its length may differ.
+  const { 'content-length': _, ...sent } = headers;
+  response.writeHead(status, sent);
   for (const { text } of chunks) {
     await new Promise((resolve) => response.write(text, resolve));
     await nextTurn();
@@ -64,4 +66,23 @@ export function contentOf({ response: { chunks } }: Recording): {
 interface Message {
   content?: string;
   thinking?: string;
+}
+
+/** A frame of an OpenAI-compatible server. */
+export interface RecordedFrame {
+  model?: string;
+  choices?: {
+    delta?: { content?: string | null; reasoning?: string; reasoning_content?: string };
+    finish_reason?: string | null;
+  }[];
+  usage?: { prompt_tokens: number; completion_tokens: number } | null;
+  error?: unknown;
+}
+
+/** The frames of a recorded stream of server-sent events, read without the adapter. */
+export function framesOf({ response: { chunks } }: Recording): RecordedFrame[] {
+  const body = chunks.map(({ text }) => text).join('');
+  return [...body.matchAll(/^data: (\{.*)$/gm)].map(
+    ([, json]) => JSON.parse(json!) as RecordedFrame,
+  );
 }

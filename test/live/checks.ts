@@ -80,6 +80,7 @@ const exactText: Check = async (server) => {
 
 /** Cuts an answer in two, and compares what follows the first half with what the server itself adds to it. */
 const continued: Check = async (server) => {
+  if (server.provider.canContinue !== true) return 'it cannot continue a text';
   let compared = 0;
   for (const question of QUESTIONS) {
     const text = textOf(await read(server.provider, ask(question)));
@@ -168,7 +169,7 @@ const missingModel: Check = async ({ missing }) => {
   );
   assert.ok(failed instanceof ProviderError, 'a model that does not exist answered');
   assert.equal(failed.failure, 'misconfigured');
-  assert.match(failed.detail ?? '', /OLLAMA_MODEL|GEMINI_MODEL/);
+  assert.match(failed.detail ?? '', /OLLAMA_MODEL|GEMINI_MODEL|OPENAI_MODEL/);
   return undefined;
 };
 

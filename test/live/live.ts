@@ -1,6 +1,6 @@
 import { ProviderError } from '@rivulet/server';
 import { CHECKS } from './checks.js';
-import { liveGemini, liveOllama, type LiveServer } from './servers.js';
+import { liveGemini, liveOllama, liveOpenAi, type LiveServer } from './servers.js';
 
 /**
  * Tries the contract of a provider against the servers that the environment names. Prints what was tried,
@@ -34,7 +34,7 @@ async function tryServer(server: LiveServer): Promise<void> {
   }
 }
 
-const { OLLAMA_HOST, OLLAMA_MODEL, GEMINI_API_KEY } = process.env;
+const { OLLAMA_HOST, OLLAMA_MODEL, GEMINI_API_KEY, OPENAI_API_KEY, OPENAI_BASE_URL } = process.env;
 if (OLLAMA_HOST || OLLAMA_MODEL) {
   try {
     await tryServer(await liveOllama());
@@ -44,6 +44,8 @@ if (OLLAMA_HOST || OLLAMA_MODEL) {
 } else print('left out', 'Ollama', 'OLLAMA_HOST and OLLAMA_MODEL are not set');
 if (GEMINI_API_KEY) await tryServer(liveGemini(GEMINI_API_KEY));
 else print('left out', 'Gemini', 'GEMINI_API_KEY is not set');
+if (OPENAI_API_KEY || OPENAI_BASE_URL) await tryServer(await liveOpenAi());
+else print('left out', 'OpenAI', 'OPENAI_API_KEY and OPENAI_BASE_URL are not set');
 
 console.log(`\n${tried} passed, ${failed} failed`);
 process.exit(failed === 0 && tried > 0 ? 0 : 1);

@@ -1,4 +1,11 @@
-import { gemini, ollama, type Prompt, type Provider, resolveSettings } from '@rivulet/server';
+import {
+  gemini,
+  ollama,
+  openai,
+  type Prompt,
+  type Provider,
+  resolveSettings,
+} from '@rivulet/server';
 import { toAddress } from '../../packages/server/src/providers/ollama/address.js';
 import { findModel, ollamaVersion } from '../../packages/server/src/providers/ollama/inspect.js';
 
@@ -81,6 +88,44 @@ export function liveGemini(apiKey: string): LiveServer {
     },
     missing: gemini({ ...options, model: MISSING_MODEL }),
     small: { leftOut: 'its context is too large to be filled' },
+    withoutTools: undefined,
+  };
+}
+
+/** OpenAI, or the server that speaks its wire at `OPENAI_BASE_URL`. */
+export async function liveOpenAi(): Promise<LiveServer> {
+  const { apiKey, baseUrl, model: wanted } = resolveSettings().openai;
+  const provider = openai({ apiKey, baseUrl, model: wanted });
+  await provider.prepare?.();
+  const { model } = provider;
+  return {
+    name: `OpenAI-compatible server with ${model}`,
+    provider,
+    async whole({ messages, temperature, seed, maxTokens }) {
+      const response = await fetch(`${baseUrl ?? 'https://api.openai.com/v1'}/chat/completions`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
+        },
+        body: JSON.stringify({
+          model,
+          messages: messages.map(({ role, ...rest }) => ({
+            role,
+            content: 'text' in rest ? rest.text : '',
+          })),
+          temperature,
+          seed,
+          [baseUrl === undefined ? 'max_completion_tokens' : 'max_tokens']: maxTokens,
+        }),
+      });
+      const { choices } = (await response.json()) as {
+        choices: [{ message: { content: string } }];
+      };
+      return choices[0].message.content;
+    },
+    missing: openai({ apiKey, baseUrl, model: MISSING_MODEL }),
+    small: { leftOut: 'its context cannot be made smaller' },
     withoutTools: undefined,
   };
 }

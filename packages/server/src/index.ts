@@ -39,7 +39,13 @@ export type { Deadlines } from './upstream/provider-call.js';
 export type { PromptDefaults } from './generate/prompt.js';
 export { docs, type DocsOptions } from './providers/docs/docs.js';
 export { gemini, type GeminiOptions } from './providers/gemini/gemini.js';
+export {
+  languageModel,
+  type LanguageModelOptions,
+} from './providers/language-model/language-model.js';
+export type { AiSdkModel } from './providers/language-model/model.js';
 export { ollama, type OllamaOptions } from './providers/ollama/ollama.js';
+export { openai, type OpenAiOptions } from './providers/openai/openai.js';
 export {
   type AssistantMessage,
   type Delta,

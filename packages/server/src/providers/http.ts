@@ -23,6 +23,8 @@ export interface Response {
   /** True if the status is from 200 to 299. */
   ok: boolean;
   contentType: string;
+  /** @returns the first value of the header; undefined if there is none. The name is in lower case. */
+  header(name: string): string | undefined;
   body: Body;
 }
 
@@ -54,10 +56,12 @@ export async function request(
     dispatcher: agent,
   });
   const { statusCode: status } = response;
+  const header = (name: string): string | undefined => [response.headers[name]].flat()[0];
   return {
     status,
     ok: status >= 200 && status < 300,
-    contentType: String(response.headers['content-type'] ?? ''),
+    contentType: header('content-type') ?? '',
+    header,
     body: toBody(response.body),
   };
 }

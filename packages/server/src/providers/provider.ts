@@ -91,7 +91,7 @@ export interface Prompt {
   topK: number | undefined;
   /** Tokens that the answer may have; undefined leaves it to the model. */
   maxTokens: number | undefined;
-  /** The answer ends before the first of these texts. Gemini is sent the first 5. */
+  /** The answer ends before the first of these texts. Gemini is sent the first 5, an OpenAI-compatible server the first 4. */
   stop?: readonly string[] | undefined;
   /** The same seed, prompt and temperature 0 give the same answer, as far as the model can do that. */
   seed?: number | undefined;
@@ -114,6 +114,7 @@ export function questionOf({ messages }: Prompt): string {
  *   fit the model. It comes at most once, before the answer.
  * - `text`: a piece of the answer, never empty.
  * - `thought`: a piece of the model's thinking, never empty and never part of the answer.
+ * - `working`: a sign of life while nothing can be shown yet, such as a part of the arguments of a call.
  * - `tool_call`: a tool that the model calls.
  * - `finish`: `model` is the name that upstream gave; `raw` is there if the provider needs the turn as
  *   it was when the answer goes on.
@@ -124,6 +125,7 @@ export type Delta =
   | { type: 'omitted'; messages: number }
   | { type: 'text'; text: string }
   | { type: 'thought'; text: string }
+  | { type: 'working' }
   | { type: 'tool_call'; providerId?: string; name: string; arguments: unknown }
   | { type: 'finish'; reason: FinishReason; usage: Usage; model?: string; raw?: RawMessage };
 

@@ -62,9 +62,20 @@ export interface SocketLimits {
 /** Settings of the streaming core, `LlmService`. */
 export interface CoreSettings {
   mode: 'auto' | 'api' | 'local' | 'hybrid' | 'docs';
+  /** If undefined, Gemini if it has a key, or else OpenAI. */
+  api: 'gemini' | 'openai' | undefined;
   gemini: {
     apiKey: string | undefined;
     model: string;
+    baseUrl: string | undefined;
+    concurrency: number;
+    firstChunkSeconds: number;
+    stallSeconds: number;
+    totalSeconds: number;
+  };
+  openai: {
+    apiKey: string | undefined;
+    model: string | undefined;
     baseUrl: string | undefined;
     concurrency: number;
     firstChunkSeconds: number;
@@ -359,7 +370,14 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('auto', 'api', 'local', 'hybrid', 'docs'),
     default: 'auto',
     description:
-      'The providers that answer. `api` is Gemini; `local` is Ollama; `hybrid` is Gemini, then Ollama; `docs` is the built-in documentation search; `auto` is Gemini if it has a key, then Ollama if it is running and has a model that can chat, or else `docs`.',
+      'The providers that answer. `api` is Gemini or an OpenAI-compatible server, as `LLM_API` says; `local` is Ollama; `hybrid` is the one of `api`, then Ollama; `docs` is the built-in documentation search; `auto` is the one of `api` if there is any, then Ollama if it is running and has a model that can chat, or else `docs`.',
+  },
+  api: {
+    env: 'LLM_API',
+    type: oneOf('gemini', 'openai'),
+    defaultText: '`gemini` if `GEMINI_API_KEY` is set, else `openai`',
+    description:
+      'The provider of the modes `api`, `hybrid` and `auto`. Only one of the two is asked, also where both are set up.',
   },
   'gemini.apiKey': {
     env: 'GEMINI_API_KEY',
@@ -367,7 +385,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: headerValue,
     defaultText: 'none',
     description:
-      'The API key for Gemini. The modes `api` and `hybrid` need it. `GEMINI_API_KEY_FILE` names a file with the key, instead; white space around the key does not count.',
+      'The API key for Gemini. `GEMINI_API_KEY_FILE` names a file with the key, instead; white space around the key does not count.',
     secret: true,
   },
   'gemini.model': {
@@ -392,6 +410,40 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
   'gemini.firstChunkSeconds': firstChunkSeconds('GEMINI', 30),
   'gemini.stallSeconds': stallSeconds('GEMINI'),
   'gemini.totalSeconds': totalSeconds('GEMINI'),
+  'openai.apiKey': {
+    env: 'OPENAI_API_KEY',
+    fileEnv: 'OPENAI_API_KEY_FILE',
+    type: headerValue,
+    defaultText: 'none',
+    description:
+      'The API key for OpenAI, or for the server of `OPENAI_BASE_URL`, which may need none. `OPENAI_API_KEY_FILE` names a file with the key, instead; white space around the key does not count.',
+    secret: true,
+  },
+  'openai.model': {
+    env: 'OPENAI_MODEL',
+    type: name,
+    defaultText: '`gpt-5.4-mini`; with `OPENAI_BASE_URL`, the one model that the server lists',
+    description:
+      'The model of OpenAI, or of the server of `OPENAI_BASE_URL`. A server that lists several models needs it.',
+  },
+  'openai.baseUrl': {
+    env: 'OPENAI_BASE_URL',
+    type: httpUrl,
+    defaultText: 'OpenAI’s endpoint',
+    description:
+      'The URL of a server that speaks OpenAI’s chat completions, such as `http://127.0.0.1:8000/v1` (vLLM), `http://127.0.0.1:8080/v1` (llama.cpp), `http://127.0.0.1:1234/v1` (LM Studio), `https://openrouter.ai/api/v1` or `https://api.groq.com/openai/v1`.',
+  },
+  'openai.concurrency': {
+    env: 'OPENAI_CONCURRENCY',
+    type: wholeNumber(1, 10_000),
+    default: 32,
+    description:
+      'Calls of the OpenAI-compatible server at the same time, each on its own connection. Other requests wait in a queue. Set it to the number of slots of a server of your own.',
+  },
+  // Models of OpenAI think in silence, and a local server may have to load the model or read on a CPU.
+  'openai.firstChunkSeconds': firstChunkSeconds('OPENAI', 120),
+  'openai.stallSeconds': stallSeconds('OPENAI'),
+  'openai.totalSeconds': totalSeconds('OPENAI'),
   'ollama.host': {
     env: 'OLLAMA_HOST',
     type: ollamaHost,

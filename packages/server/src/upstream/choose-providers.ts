@@ -5,26 +5,27 @@ import type { Deadlines } from './provider-call.js';
 import { docs } from '../providers/docs/docs.js';
 import { gemini } from '../providers/gemini/gemini.js';
 import { ollama } from '../providers/ollama/ollama.js';
+import { openai } from '../providers/openai/openai.js';
 import type { ProviderConfig, Providers } from './failover.js';
 
 /**
  * The providers of the mode. `auto` takes those that are available.
  *
- * @throws {ConfigError} the mode needs an API key and there is none.
+ * @throws {ConfigError} the mode needs an API, and there is no key and no URL of one.
  */
 export async function chooseProviders(settings: CoreSettings, logger: Logger): Promise<Providers> {
   switch (settings.mode) {
     case 'api':
-      return [api(settings)];
+      return [await api(settings, logger)];
     case 'local':
       return [await local(settings, logger)];
     case 'hybrid':
-      return [api(settings), await local(settings, logger)];
+      return [await api(settings, logger), await local(settings, logger)];
     case 'docs':
       return [builtIn()];
     case 'auto': {
       const found: ProviderConfig[] = [];
-      if (settings.gemini.apiKey !== undefined) found.push(api(settings));
+      if (apiOf(settings) !== undefined) found.push(await api(settings, logger));
       const ofOllama = await local(settings, logger);
       if (isAvailable(ofOllama, settings)) found.push(ofOllama);
       const [first = builtIn(), ...rest] = found;
@@ -35,26 +36,62 @@ export async function chooseProviders(settings: CoreSettings, logger: Logger): P
 }
 
 function logNoModel(logger: Logger): void {
-  const { mode, 'gemini.apiKey': apiKey, 'ollama.host': host } = CORE_SETTINGS;
+  const { mode, 'ollama.host': host } = CORE_SETTINGS;
   logger.warn({
     event: 'LLM_NO_MODEL_FOUND',
     mode: 'auto',
     provider: 'docs',
     hint:
-      `set ${apiKey.env}, or start Ollama with a model (${host.env} if it runs elsewhere), and start the ` +
+      `set ${API_VARIABLES}, or start Ollama with a model (${host.env} if it runs elsewhere), and start the ` +
       `server again; ${mode.env}=docs chooses the documentation search, which answers now`,
   });
 }
 
-function api({ mode, gemini: options }: CoreSettings): ProviderConfig {
-  const { apiKey, model, baseUrl, concurrency } = options;
-  if (apiKey === undefined) {
-    throw new ConfigError(
-      `${CORE_SETTINGS['gemini.apiKey'].env} is not set; ${CORE_SETTINGS.mode.env} "${mode}" needs it; set it, or choose another mode: auto, local or docs`,
-    );
+const API_VARIABLES = [
+  CORE_SETTINGS['gemini.apiKey'].env,
+  CORE_SETTINGS['openai.apiKey'].env,
+  CORE_SETTINGS['openai.baseUrl'].env,
+].join(' or ');
+
+/** @returns the API that is set up; undefined if there is none. */
+function apiOf(settings: CoreSettings): CoreSettings['api'] {
+  const { api: chosen, gemini: google, openai: compatible } = settings;
+  const hasGemini = google.apiKey !== undefined;
+  // A server of one's own needs no key.
+  const hasOpenAi = compatible.apiKey !== undefined || compatible.baseUrl !== undefined;
+  if (hasGemini && chosen !== 'openai') return 'gemini';
+  return hasOpenAi && chosen !== 'gemini' ? 'openai' : undefined;
+}
+
+async function api(settings: CoreSettings, logger: Logger): Promise<ProviderConfig> {
+  switch (apiOf(settings)) {
+    case 'gemini': {
+      const { apiKey = '', model, baseUrl, concurrency } = settings.gemini;
+      const provider = gemini({ apiKey, model, baseUrl });
+      return { provider, deadlines: deadlinesOf(settings.gemini), concurrency, retries: true };
+    }
+    case 'openai': {
+      const { apiKey, model, baseUrl, concurrency } = settings.openai;
+      const provider = openai({ apiKey, model, baseUrl, logger });
+      await provider.prepare?.();
+      return { provider, deadlines: deadlinesOf(settings.openai), concurrency, retries: true };
+    }
+    case undefined:
+      throw new ConfigError(withoutApi(settings));
   }
-  const provider = gemini({ apiKey, model, ...(baseUrl !== undefined && { baseUrl }) });
-  return { provider, deadlines: deadlinesOf(options), concurrency, retries: true };
+}
+
+function withoutApi({ mode, api: chosen }: CoreSettings): string {
+  const { mode: modeSetting, api: apiSetting } = CORE_SETTINGS;
+  const isMode = `${modeSetting.env} "${mode}"`;
+  if (chosen === undefined) {
+    return `${isMode} needs ${API_VARIABLES}, and none is set; set one, or choose another mode: auto, local or docs`;
+  }
+  const wanted =
+    chosen === 'gemini'
+      ? CORE_SETTINGS['gemini.apiKey'].env
+      : `${CORE_SETTINGS['openai.apiKey'].env} or ${CORE_SETTINGS['openai.baseUrl'].env}`;
+  return `${isMode} with ${apiSetting.env} "${chosen}" needs ${wanted}, which is not set; set it, or choose another mode: auto, local or docs`;
 }
 
 /** Waits until it is known whether Ollama is there, for about a second at most if it is not. */
@@ -81,7 +118,7 @@ function deadlinesOf({
   firstChunkSeconds,
   stallSeconds,
   totalSeconds,
-}: CoreSettings['gemini' | 'ollama']): Omit<Deadlines, 'loadMs'> {
+}: CoreSettings['gemini' | 'openai' | 'ollama']): Omit<Deadlines, 'loadMs'> {
   return {
     firstChunkMs: firstChunkSeconds * 1_000,
     stallMs: stallSeconds * 1_000,

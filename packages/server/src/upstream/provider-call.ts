@@ -224,6 +224,7 @@ class ProviderCall {
         return undefined;
       case 'loading':
       case 'loaded':
+      case 'working':
         return undefined;
       case 'omitted':
         this.#sink.omitted(delta.messages);

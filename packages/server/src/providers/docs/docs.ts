@@ -12,7 +12,7 @@ export interface DocsOptions {
 
 const NO_MODEL =
   'This is the built-in search over the documentation, not a language model. ' +
-  'To talk to one, set `GEMINI_API_KEY`, or run [Ollama](https://ollama.com) with a model, and start again.';
+  'To talk to one, set `GEMINI_API_KEY` or `OPENAI_API_KEY`, or run [Ollama](https://ollama.com) with a model, and start again.';
 
 /** Answers from the project's own documentation, so that Rivulet shows what it does with nothing set up. */
 export function docs({ wordMs = 18, sections = readSections() }: DocsOptions = {}): Provider {

@@ -17,6 +17,7 @@ export interface DocsSection {
 /** The documents by the name under which they are linked: `/docs/README.md`. */
 export const DOCUMENTS: Readonly<Record<string, string>> = {
   'README.md': 'README.md',
+  'providers.md': 'docs/providers.md',
   'PROTOCOL.md': 'packages/protocol/PROTOCOL.md',
   'CONTRIBUTING.md': 'CONTRIBUTING.md',
   'CHANGELOG.md': 'CHANGELOG.md',

@@ -1,3 +1,4 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { playwright } from '@vitest/browser-playwright';
 import { defaultClientConditions, defaultServerConditions } from 'vite';
 import { defineConfig } from 'vitest/config';
@@ -56,14 +57,22 @@ export default defineConfig({
       {
         extends: true,
         root,
+        plugins: [svelte({ configFile: false })],
         optimizeDeps: {
           include: [
             'rxjs',
-            'socket.io-client',
+            'engine.io-client',
+            'socket.io-parser',
             'idb-keyval',
             'react',
             'react-dom',
             'react-dom/client',
+            'vue',
+            'solid-js',
+            'solid-js/web',
+            '@angular/compiler',
+            '@angular/core',
+            '@angular/platform-browser',
           ],
         },
         test: {

@@ -4,7 +4,7 @@ import { createClient } from '@rivulet/client';
 import type { Authenticate } from '@rivulet/server';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { backoffMs } from '../../packages/client/src/connection/backoff.js';
+import { createBackoff } from '../../packages/client/src/connection/backoff.js';
 import { attachedServer } from '../harness/attached.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect } from '../harness/plain-client.js';
@@ -234,10 +234,15 @@ describe('a connection', () => {
   });
 
   it('is tried again ever more seldom, and not by all at one moment', () => {
-    const earliest = [0, 1, 2, 3, 4, 5, 6, 7].map((failures) => backoffMs(failures, () => 0));
-    expect(earliest).toEqual([125, 250, 500, 1000, 2000, 4000, 5000, 5000]);
-    expect(backoffMs(20, () => 1)).toBe(10_000);
-    expect(backoffMs(1, () => 0.5)).toBe(375);
+    onTestFinished(() => void vi.restoreAllMocks());
+    const delaysMs = (random: number): number[] => {
+      vi.spyOn(Math, 'random').mockReturnValue(random);
+      const backoff = createBackoff();
+      return Array.from({ length: 8 }, () => backoff.failed(undefined, true));
+    };
+    expect(delaysMs(0)).toEqual([125, 250, 500, 1000, 2000, 4000, 5000, 5000]);
+    expect(delaysMs(0.5)).toEqual([187.5, 375, 750, 1500, 3000, 6000, 7500, 7500]);
+    expect(delaysMs(1).at(-1)).toBe(10_000);
   });
 });
 

@@ -146,6 +146,7 @@ function pieceOf({ units, marks }: Truth, offset: number, size: number): Receive
     case 'end':
     case 'tool_result':
       throw new Error('no log here has one');
+    case 'thought':
     case 'tool_call':
       return { offset, size: 1, entry: mark };
   }

@@ -7,10 +7,10 @@ import { createElement } from 'react';
 import { renderToString as renderReact } from 'react-dom/server';
 import { createRoot } from 'solid-js';
 import { get } from 'svelte/store';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createSSRApp, h } from 'vue';
 import { renderToString as renderVue } from 'vue/server-renderer';
-import { staged } from '../harness/sdk.js';
+import { connected, sdk, staged, statusesOf } from '../harness/sdk.js';
 
 const QUESTION = 'What is a delta?';
 
@@ -60,5 +60,29 @@ describe.each(Object.entries(VIEWS))('a view in %s, rendered on a server', (_, r
     client.start({ query: 'last' });
     (await nextCall()).finish();
     expect(calls).toHaveLength(1);
+  });
+});
+
+describe('client.active$, of which a page that is rendered on a server takes the value', () => {
+  it('opens no socket and no store', async () => {
+    const { server } = await staged();
+    const getAllKeys = vi.fn<() => Promise<string[]>>().mockResolvedValue([]);
+    const item = (): Promise<null> => Promise.resolve(null);
+    const storage = { getAllKeys, getItem: item, setItem: item, removeItem: item };
+    const client = sdk(server.url, { cache: { storage } });
+    let sockets = 0;
+    server.http.on('connection', () => (sockets += 1));
+    const statuses = statusesOf(client);
+    // What Svelte's compiler makes of `$active` subscribes and leaves.
+    client.active$.subscribe().unsubscribe();
+    // Another client's connection is accepted after one that was begun before it.
+    await connected(sdk(server.url));
+    expect(statuses).toEqual(['idle']);
+    expect(sockets).toBe(1);
+    expect(getAllKeys).not.toHaveBeenCalled();
+
+    await connected(client);
+    expect(sockets).toBe(2);
+    expect(getAllKeys).toHaveBeenCalled();
   });
 });

@@ -11,7 +11,7 @@ import {
   type UserMessage,
 } from '@rivulet/server';
 import { userText } from '../../packages/server/src/providers/provider.js';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { recorded } from '../harness/log.js';
 import { PATIENT } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
@@ -36,6 +36,20 @@ describe('an answer', () => {
       totalLength: 6,
       digest: createHash('sha256').update('Paris.').digest('hex'),
     });
+  });
+
+  it('has the defaults for deadlines and limits that are `undefined`', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const undefinedDeadlines = { firstChunkMs: undefined, stallMs: undefined, totalMs: undefined };
+    const provider = script('slow', { text: 'Paris' }, { stall: true });
+    const llm = serviceOf(provider, {
+      providers: [{ provider, deadlines: undefinedDeadlines }],
+      limits: { maxResponseUnits: undefined, maxQueued: undefined },
+    });
+    const entries = entriesOf(llm.generateResponseStream(ASK));
+    await vi.advanceTimersByTimeAsync(61_000);
+    expect((await entries).at(-1)).toMatchObject({ type: 'error', code: 'stalled' });
   });
 
   it('shows the model system prompt, intent, history and question, and keeps thoughts out', async () => {
@@ -214,7 +228,7 @@ describe('thoughts', () => {
   it('are entries of their own where they are asked for, and never of the answer', async () => {
     const { prompt, entries } = await heard(true);
     expect(prompt.thoughts).toBe(true);
-    expect(entries.map(({ type }) => type)).toEqual(['thought', 'start', 'text', 'end']);
+    expect(entries.map(({ type }) => type)).toEqual(['start', 'thought', 'text', 'end']);
     expect(entries.at(-1)).toMatchObject({ totalLength: 'Paris.'.length });
   });
 

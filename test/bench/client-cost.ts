@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Connection } from '../../packages/client/src/connection/connection.js';
-import type { Link } from '../../packages/client/src/connection/link.js';
+import type { Connection, Link } from '../../packages/client/src/connection/link.js';
 import { ActiveAnswers } from '../../packages/client/src/answer/active-answers.js';
 import { LiveAnswer } from '../../packages/client/src/answer/live-answer.js';
 import { type Answer, smooth, text } from '../../packages/client/src/index.js';

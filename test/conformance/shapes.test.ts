@@ -50,6 +50,10 @@ const REFUSED: Record<string, [event: string, body: unknown][]> = {
     start({ context: Array.from({ length: LIMITS.contextMessages + 1 }, () => user(1)) }),
     start({ context: [user(LIMITS.contextUnits), user(1)] }),
   ],
+  continue_text: [
+    start({ continue_text: 7 }),
+    start({ continue_text: units(LIMITS.contextUnits + 1) }),
+  ],
   GenerateOptions: [
     { temperature: -0.1 },
     { temperature: 2.1 },
@@ -65,6 +69,7 @@ const REFUSED: Record<string, [event: string, body: unknown][]> = {
     { seed: 1.5 },
     { seed: -1 },
     { seed: 2 ** 31 },
+    { thoughts: 'yes' },
     { cache: 'never' },
   ].map((options) => start({ options })),
 };
@@ -83,6 +88,7 @@ describe('Shapes', () => {
     ['the longest query', { query: units(LIMITS.queryUnits) }],
     ['the most turns', { context: Array.from({ length: LIMITS.contextMessages }, () => user(1)) }],
     ['the longest context', { context: [user(LIMITS.contextUnits)] }],
+    ['the longest text to continue', { continue_text: units(LIMITS.contextUnits) }],
     [
       'the largest intent',
       {

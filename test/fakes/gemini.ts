@@ -57,6 +57,7 @@ function converse(request: IncomingMessage, body: unknown): GeminiConversation |
   };
   return {
     question,
+    continued: continuedBy(asked),
     model,
     body: asked,
     apiKey: String(request.headers['x-goog-api-key'] ?? ''),
@@ -66,6 +67,13 @@ function converse(request: IncomingMessage, body: unknown): GeminiConversation |
     finish: (finishReason = 'STOP') => frame({ finishReason }),
     ...(path?.groups?.['whole'] !== undefined && { toWhole }),
   };
+}
+
+/** A last turn of the model is continued. */
+function continuedBy({ contents = [] }: Body): string {
+  const last = contents.at(-1);
+  if (last?.role !== 'model') return '';
+  return (last.parts ?? []).map(({ text = '' }) => text).join('');
 }
 
 function toWhole(frames: string): object {

@@ -131,6 +131,7 @@ function converse(request: IncomingMessage, body: unknown): OllamaConversation |
     });
   return {
     question: asked.messages?.length === 0 ? 'load' : questionOf(asked),
+    continued: continuedBy(asked),
     body: asked,
     authorization: request.headers.authorization ?? '',
     contentType: 'application/x-ndjson',
@@ -153,6 +154,12 @@ function toWhole(frames: string): object {
 
 function questionOf({ messages = [] }: Body): string {
   return messages.findLast(({ role }) => role === 'user')?.content ?? '';
+}
+
+/** A last message of the assistant is left open by the model's template. */
+function continuedBy({ messages = [] }: Body): string {
+  const last = messages.at(-1);
+  return last?.role === 'assistant' ? (last.content ?? '') : '';
 }
 
 /** What a request without messages is for. */
@@ -289,6 +296,12 @@ const faults: Readonly<Record<string, Fault<OllamaConversation>>> = {
   thoughts: send((talk) => [
     talk.message({ thinking: 'Let me think. ' }),
     talk.message({ thinking: 'Yes.', content: 'It is so.' }),
+    talk.finish(),
+  ]),
+  'think-tags': send((talk) => [
+    talk.text('\n<think>Let me think. '),
+    talk.text('Yes.</think>\n\n'),
+    talk.text('It is so.'),
     talk.finish(),
   ]),
   'several-parts': send((talk) => [

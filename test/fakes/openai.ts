@@ -111,6 +111,8 @@ function converse(request: IncomingMessage, body: unknown): OpenAiConversation |
   };
   return {
     question: questionOf(asked),
+    // OpenAI begins a new answer after a turn of the model.
+    continued: '',
     body: asked,
     headers: request.headers,
     contentType: 'text/event-stream',

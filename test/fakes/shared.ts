@@ -6,6 +6,8 @@ import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promis
 /** One answer as one wire has it. */
 export interface Conversation {
   question: string;
+  /** The model's own text that the answer continues; empty for none. */
+  continued: string;
   contentType: string;
   /** The frame of a piece of text. */
   text(piece: string): string;
@@ -70,7 +72,7 @@ export function answerTo(question: string): string {
 
 /** A text in pieces of one to four words; joined, they are the text. */
 export function toPieces(text: string): string[] {
-  const words = text.match(/\S+\s*/g) ?? [];
+  const words = text.match(/\s*\S+\s*|\s+/g) ?? [];
   const pieces: string[] = [];
   for (let at = 0; at < words.length;) {
     const size = PIECE_WORDS[pieces.length % PIECE_WORDS.length] ?? 1;
@@ -268,8 +270,12 @@ function finishWith(reason: string): Fault<Conversation> {
   };
 }
 
+/** Continues what it would have said; a text that it would not have said is followed by all of it. */
 async function answer(exchange: Exchange<Conversation>): Promise<void> {
-  await exchange.say(toPieces(answerTo(exchange.talk.question)));
+  const { question, continued } = exchange.talk;
+  const whole = answerTo(question);
+  const isOwn = whole.startsWith(continued);
+  await exchange.say(toPieces(isOwn ? whole.slice(continued.length) : whole));
   await exchange.finish();
 }
 

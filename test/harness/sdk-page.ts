@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import type * as Rivulet from '@rivulet/client';
 import type { Answer, AnswerSnapshot, CacheMode, Client } from '@rivulet/client';
+import type * as Chats from '@rivulet/client/chat';
+import type { Chat } from '@rivulet/client/chat';
+import type { chatStoreTests as chatStoreTestsHere } from '@rivulet/client/testing';
 import type { ServerOptions } from '@rivulet/server';
 import type { Browser, BrowserContext, Page } from 'playwright';
 import { build } from 'vite';
@@ -13,7 +16,10 @@ declare global {
   /** In a page of `sdkPage()`. */
   var rivulet: typeof Rivulet;
   var createMemory: typeof createMemoryHere;
+  var chats: typeof Chats;
+  var chatStoreTests: typeof chatStoreTestsHere;
   var client: Client;
+  var chat: Chat;
   var answer: Answer;
 }
 
@@ -92,7 +98,10 @@ export function shown(page: Page, until: Partial<Pick<AnswerSnapshot, 'status' |
 type Shown = Omit<AnswerSnapshot, 'error'> & { code: string | undefined };
 
 /** What IndexedDB has of the page's user, by the first letter of its keys. */
-export function stored(page: Page, kind: 'b' | 'm' | 'j'): Promise<[string, unknown][]> {
+export function stored(
+  page: Page,
+  kind: 'b' | 'm' | 'j' | 'c' | 'n',
+): Promise<[string, unknown][]> {
   return page.evaluate(
     (prefix) =>
       new Promise<[string, unknown][]>((resolve) => {

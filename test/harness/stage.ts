@@ -37,6 +37,7 @@ export function stage(name = 'stage'): Stage {
     provider: {
       name,
       model: 'script',
+      canContinue: true,
       async *stream(prompt, signal) {
         signal.throwIfAborted();
         const script = new EventEmitter();

@@ -78,6 +78,28 @@ const exactText: Check = async (server) => {
   return compared > 0 ? undefined : NOT_REPEATABLE;
 };
 
+/** Cuts an answer in two, and compares what follows the first half with what the server itself adds to it. */
+const continued: Check = async (server) => {
+  if (server.provider.canContinue !== true) return 'the provider is not asked to';
+  let compared = 0;
+  for (const question of QUESTIONS) {
+    const text = textOf(await read(server.provider, ask(question)));
+    // A server may not take half a surrogate pair.
+    const sofar = text.slice(0, text.length / 2).replace(/[\ud800-\udbff]$/, '');
+    const messages: PromptMessage[] = [
+      { role: 'user', text: question },
+      { role: 'assistant', text: sofar },
+    ];
+    const prompt = ask('', { messages, continues: true });
+    const wanted = await expected(server, prompt);
+    const own = textOf(await read(server.provider, prompt));
+    if (wanted === undefined) continue;
+    assert.equal(own, wanted);
+    compared++;
+  }
+  return compared > 0 ? undefined : NOT_REPEATABLE;
+};
+
 const tenAtOnce: Check = async (server) => {
   const prompts = Array.from({ length: AT_ONCE }, (_, i) =>
     ask(`Write the numbers from ${i} to ${i + 5} in words.`),
@@ -206,6 +228,7 @@ const tools: Check = async ({ provider, withoutTools }) => {
 /** The contract of a provider, by what it says of it. */
 export const CHECKS: Readonly<Record<string, Check>> = {
   'the text is that of the server’s own answer': exactText,
+  'a text is continued as the server itself continues it': continued,
   'stopping in the middle ends the answer': stopInMidAnswer,
   'stopping before the headers ends the answer': stopBeforeHeaders,
   'ten answers at once are exact': tenAtOnce,

@@ -25,6 +25,11 @@ export interface AnswerOptions {
   /** The same request gives the same answer, where the model can do that. */
   seed?: number | undefined;
   /**
+   * Shows the model's thoughts, where it has any: as `thoughts` of the snapshot. A kept answer has none, so
+   * `cache: 'reload'` is for who wants them in any case.
+   */
+  thoughts?: boolean | undefined;
+  /**
    * - `default`: a kept answer if there is one, else the model
    * - `reload`: the model, and its answer replaces the kept one
    * - `no-store`: the model, and nothing is read or kept
@@ -52,6 +57,12 @@ export interface AnswerRequest {
   omittedMessages?: number | undefined;
   /** Earlier messages of the conversation, oldest first. */
   context?: readonly ContextMessage[] | undefined;
+  /**
+   * The answer continues this text, such as that of an answer that was stopped or reached its limit of
+   * tokens. The new answer has only what comes after it; joined, they are the whole text. A server whose
+   * models cannot do that fails the answer with `unsupported`.
+   */
+  continueText?: string | undefined;
   intent?: Intent | undefined;
   /** The caller's own name for the conversation; it comes back in every message. */
   sessionId?: string | undefined;
@@ -72,6 +83,8 @@ export type ResponseEvent =
       omittedMessages?: number;
     }
   | { type: 'text'; text: string }
+  /** A piece of the model's thinking, never part of the text; only with `options.thoughts`. */
+  | { type: 'thought'; text: string }
   | {
       type: 'queued';
       /** Requests that are before this one; again whenever that changes, 0 when it is its turn. */
@@ -132,7 +145,7 @@ export interface AnswerTiming {
 /**
  * - `queued`: others are before it; `ahead` says how many
  * - `loading`: the model is being loaded; `loading` says which
- * - `waiting`: asked, no text yet
+ * - `waiting`: asked, no text yet; the model is thinking if there are `thoughts`
  * - `streaming`: text is coming
  * - `reconnecting`: the connection is being restored; the text so far stands
  * - `done`, `cancelled`, `failed`: final
@@ -159,6 +172,8 @@ export interface AnswerSnapshot {
   /** The model that is being loaded; undefined unless `status` is `loading`. */
   readonly loading: LoadingModel | undefined;
   readonly text: string;
+  /** What the model has thought in this attempt; empty without `options.thoughts`, and for a kept answer. */
+  readonly thoughts: string;
   /** In the order of the calls. A text that begins again keeps them: tools are not run twice. */
   readonly tools: readonly ToolUse[];
   /** 0 until the first attempt begins. */

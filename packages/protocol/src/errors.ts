@@ -30,9 +30,9 @@ export interface StreamErrorOptions {
   /** Milliseconds after which another try makes sense, where the source said so. */
   retryAfterMs?: number | undefined;
   /** The text that had come before the failure; empty when none had. */
-  partialText?: string;
+  partialText?: string | undefined;
   /** Where it does not follow from the code. */
-  retryable?: boolean;
+  retryable?: boolean | undefined;
   cause?: unknown;
 }
 

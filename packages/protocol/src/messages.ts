@@ -35,7 +35,7 @@ export type Source = 'model' | 'cache';
 /** What the caller takes the question to be for; it goes into the prompt. */
 export interface Intent {
   name: string;
-  parameters?: Record<string, string | number | boolean>;
+  parameters?: Record<string, string | number | boolean> | undefined;
 }
 
 /** One earlier message of the conversation; `context` lists them oldest first. */
@@ -53,15 +53,15 @@ export interface ClientTool {
 
 /** Options of one answer. Each replaces the operator's setting; `max_tokens` only lowers it. */
 export interface GenerateOptions {
-  temperature?: number;
-  top_p?: number;
-  top_k?: number;
-  max_tokens?: number;
-  stop?: string[];
-  seed?: number;
-  thoughts?: boolean;
-  response_schema?: Record<string, unknown>;
-  cache?: 'default' | 'reload' | 'no-store';
+  temperature?: number | undefined;
+  top_p?: number | undefined;
+  top_k?: number | undefined;
+  max_tokens?: number | undefined;
+  stop?: string[] | undefined;
+  seed?: number | undefined;
+  thoughts?: boolean | undefined;
+  response_schema?: Record<string, unknown> | undefined;
+  cache?: 'default' | 'reload' | 'no-store' | undefined;
 }
 
 /** Tokens as the provider counted them; a count it did not give is absent. */
@@ -105,6 +105,7 @@ export interface StreamStartRequest {
   intent?: Intent;
   context?: ContextMessage[];
   omitted_messages?: number;
+  /** The answer continues this text. */
   continue_text?: string;
   client_tools?: ClientTool[];
   options?: GenerateOptions;

@@ -21,6 +21,15 @@ export interface TextEntry {
   text: string;
 }
 
+/**
+ * A piece of the model's thinking: never empty, at most `LIMITS.thoughtUnits` UTF-16 units, and never part
+ * of the answer. It belongs to the attempt in which it comes.
+ */
+export interface ThoughtEntry {
+  type: 'thought';
+  text: string;
+}
+
 /** The model called a tool, which now runs. */
 export interface ToolCallEntry {
   type: 'tool_call';
@@ -64,13 +73,14 @@ export interface ErrorEntry {
 }
 
 /**
- * What a response is made of: a start for each attempt, text, calls of tools and what came of them,
- * and exactly one `end` or `error` as the last. A further attempt begins the text again, not the
- * tools: they have run.
+ * What a response is made of: a start for each attempt, thoughts if they were asked for, text, calls of
+ * tools and what came of them, and exactly one `end` or `error` as the last. A further attempt begins the
+ * thoughts and the text again, not the tools: they have run.
  */
 export type Entry =
   | StartEntry
   | TextEntry
+  | ThoughtEntry
   | ToolCallEntry
   | ToolResultEntry
   | EndEntry
@@ -93,17 +103,11 @@ export interface LoadingEntry {
   model: string;
 }
 
-/** A piece of the model's thinking, for who asked for it; never part of the answer, nor of the log. */
-export interface ThoughtEntry {
-  type: 'thought';
-  text: string;
-}
-
 /** What holds until the next entry: the newest one replaces the one before. */
 export type NewsEntry = QueuedEntry | LoadingEntry;
 
 /** All that `generateResponseStream` yields; the log holds what is an `Entry`. */
-export type StreamedEntry = Entry | NewsEntry | ThoughtEntry;
+export type StreamedEntry = Entry | NewsEntry;
 
 /** Receives the entries of one answer as they are made. */
 export interface EntrySink {

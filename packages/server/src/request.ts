@@ -3,14 +3,16 @@ import type { GenerateOptions, Intent, ContextMessage } from '@rivulet/protocol'
 /** A question, as the streaming core takes it. */
 export interface GenerateRequest {
   query: string;
-  intent?: Intent;
+  intent?: Intent | undefined;
   /** Earlier messages of the conversation, oldest first. */
-  context?: readonly ContextMessage[];
-  options?: GenerateOptions;
+  context?: readonly ContextMessage[] | undefined;
+  /** The answer continues this text of the model, and is only what comes after it. Empty is absent. */
+  continueText?: string | undefined;
+  options?: GenerateOptions | undefined;
   /** Earlier messages that the caller left out of `context`. They are only told, logged and counted. */
-  omittedMessages?: number;
+  omittedMessages?: number | undefined;
   /** Who asks. Absent is a principal of its own. */
-  principal?: string;
+  principal?: string | undefined;
 }
 
 const USER = 'user:';

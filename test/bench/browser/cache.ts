@@ -26,7 +26,7 @@ const samples = await page.evaluate(
     const memory = createMemory(undefined, cache);
     const questions = Array.from({ length: entries + rounds }, (_, i) => `Question ${i}`);
     const keys = await Promise.all(
-      questions.map((query) => memory.keyOf({ query, stream_id: 'x' })),
+      questions.map((query) => memory.answers.keyOf({ query, stream_id: 'x' })),
     );
     const answerTo = (i: number) => ({
       text: `${i} `.padEnd(units, 'lorem ipsum '),

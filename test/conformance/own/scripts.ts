@@ -20,6 +20,7 @@ export function scripts(name: string, otherwise: Provider, perform: Perform): Pr
   return {
     name,
     model: 'script',
+    canContinue: true,
     async *stream(prompt, signal) {
       const query = questionOf(prompt);
       if (!query.startsWith(SCRIPT_PREFIX)) return yield* otherwise.stream(prompt, signal);
@@ -43,6 +44,8 @@ async function* play(step: Step, signal: AbortSignal, perform: Perform): AsyncGe
   signal.throwIfAborted();
   if ('text' in step) {
     yield { type: 'text', text: step.text };
+  } else if ('thought' in step) {
+    yield { type: 'thought', text: step.thought };
   } else if ('hold' in step) {
     try {
       await gates.passed(step.hold, signal);

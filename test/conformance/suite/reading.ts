@@ -142,6 +142,8 @@ export class Reading {
       );
       return;
     }
+    const isFurther = this.units.length > 0 && this.text === '';
+    if (isFurther && !isAccepted) return;
     rule(isAccepted && this.units.length === 0, 'a plain reader gets one `stream_start`, at once');
     // It reads the newest attempt alone.
     this.place = { ...this.place, offset: message.offset };

@@ -1,6 +1,7 @@
 /** One step of what a server's model does. README.md, "Scripts", says what each means. */
 export type Step =
   | { text: string }
+  | { thought: string }
   | { hold: string; given_up?: string }
   | { open: string }
   | { load: string }

@@ -41,6 +41,11 @@ export class Generation {
     this.#push({ type: 'text', text });
   }
 
+  think(text: string): void {
+    this.#begin();
+    this.#push({ type: 'thought', text });
+  }
+
   queue(ahead: number): void {
     this.#push({ type: 'queued', ahead });
   }
@@ -93,9 +98,8 @@ export class Generation {
         this.isOver = true;
         entry = { type: 'error', code: FAILURE.code, message: FAILURE.message };
       }
-      if (entry.type !== 'queued' && entry.type !== 'loading' && entry.type !== 'thought') {
+      if (entry.type !== 'queued' && entry.type !== 'loading')
         this.taken = withEntry(this.taken, entry);
-      }
       yield entry;
     }
   }

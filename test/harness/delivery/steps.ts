@@ -98,6 +98,10 @@ const steps = fc.oneof(
       ),
   },
   { weight: 3, arbitrary: ofGeneration('begins again', (generation) => generation.beginAgain()) },
+  {
+    weight: 4,
+    arbitrary: ofGeneration('thinks #', (generation, n) => generation.think(`Hm ${n}. `)),
+  },
   { weight: 3, arbitrary: ofGeneration('calls a tool', (generation) => generation.callTool()) },
   {
     weight: 3,

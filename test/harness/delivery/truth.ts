@@ -31,6 +31,8 @@ export function hasEnded({ marks }: Truth): boolean {
 export interface Told {
   offset: number;
   text: string;
+  /** Those of the newest attempt. */
+  thoughts: string;
   attempt: number;
   /** Each as `name status, place in the text`. */
   tools: string;
@@ -44,8 +46,10 @@ export function toldBy({ units, marks }: Truth): Told {
   const textFrom = (first: number, end?: number): string =>
     units.slice(first, end).replaceAll(MARK, '');
   const tools: string[] = [];
+  let thoughts = '';
   let end = '';
   for (const [at, mark] of marks) {
+    if (mark.type === 'thought' && at > from) thoughts += mark.text;
     if (mark.type === 'tool_call') {
       const isBack = marks.some(
         ([, { type, ...rest }]) =>
@@ -60,19 +64,21 @@ export function toldBy({ units, marks }: Truth): Told {
   return {
     offset: units.length,
     text: textFrom(from),
+    thoughts,
     attempt: start?.type === 'start' ? start.attempt : 0,
     tools: tools.join('; '),
     end,
   };
 }
 
-export function toldTo({ offset, text, attempt, tools, terminal }: Received): Told {
+export function toldTo({ offset, text, thoughts, attempt, tools, terminal }: Received): Told {
   let end = '';
   if (terminal?.type === 'end') end = `end ${terminal.totalLength} ${terminal.digest}`;
   if (terminal?.type === 'error') end = `error ${terminal.error.code}`;
   return {
     offset,
     text,
+    thoughts,
     attempt: attempt?.attempt ?? 0,
     tools: tools.map((use) => `${use.callId} ${use.status}, ${use.textBefore}`).join('; '),
     end,

@@ -1,7 +1,7 @@
 import { LIMITS, type StreamSummary } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
 import type { Journal } from '../cache/journal.js';
-import type { Connection } from '../connection/connection.js';
+import type { Connection } from '../connection/link.js';
 import { createLatest } from '../latest.js';
 import type { ActiveAnswer } from '../types.js';
 import type { LiveAnswer } from './live-answer.js';
@@ -23,8 +23,12 @@ export class ActiveAnswers {
     this.#connection = connection;
     this.#journal = journal;
     this.active$ = new Observable((subscriber) => {
-      this.#observe();
-      subscriber.add(connection.hold());
+      // A view that is rendered on a server subscribes and leaves in one turn. It opens no socket.
+      queueMicrotask(() => {
+        if (subscriber.closed) return;
+        this.#observe();
+        subscriber.add(connection.hold());
+      });
       return this.#latest.value$.subscribe(subscriber);
     });
   }

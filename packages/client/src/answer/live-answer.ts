@@ -1,7 +1,7 @@
 import type { JournalEntry } from '../cache/journal.js';
 import type { Memory } from '../cache/memory.js';
 import type { KeptAnswer, Keeping } from '../cache/response-cache.js';
-import type { Connection } from '../connection/connection.js';
+import type { Connection } from '../connection/link.js';
 import type { End } from '../connection/frame.js';
 import { randomId } from '../random-id.js';
 import type { Answer, AnswerRequest, AnswerSnapshot, CacheMode, ResponseEvent } from '../types.js';
@@ -185,7 +185,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const mode = this.#cacheMode;
     const askedAt = Date.now();
     if (memory !== undefined && mode !== 'no-store') {
-      const key = await memory.keyOf(this.#start);
+      const key = await memory.answers.keyOf(this.#start);
       const kept = mode === 'reload' ? undefined : await memory.answers.get(key);
       if (kept !== undefined) {
         this.#showKept(kept);
@@ -226,7 +226,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#keeping = keeping;
     this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
     const options = { asks, waitsWhenLimited: waitsWhenLimited(request) };
-    this.#reader.goOnFrom(start, { ...received, ...NOT_STORED }, epoch, options);
+    this.#reader.goOnFrom(start, { thoughts: '', ...received, ...NOT_STORED }, epoch, options);
     const refused = asks ? refusal(start) : undefined;
     if (refused !== undefined) return this.failed(refused);
     const isLimited = asks && retryAt !== undefined && retryAt > Date.now();

@@ -33,6 +33,7 @@ function entryOf(
       return { type, finishReason, usage, totalLength, digest: '', timing: server };
     }
     case 'text':
+    case 'thought':
     case 'tool_call':
     case 'tool_result':
       return event;

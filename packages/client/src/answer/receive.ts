@@ -14,6 +14,8 @@ export interface Received {
   readonly offset: number;
   /** The text of the attempt under way. */
   readonly text: string;
+  /** The thoughts of the attempt under way. */
+  readonly thoughts: string;
   /** Of all attempts. */
   readonly tools: readonly ToolUse[];
   readonly attempt: Attempt | undefined;
@@ -27,6 +29,7 @@ export interface Received {
 export const NOTHING: Received = {
   offset: 0,
   text: '',
+  thoughts: '',
   tools: Object.freeze([]),
   attempt: undefined,
   ahead: 0,
@@ -53,13 +56,14 @@ export function receive(state: Received, { offset, size, entry }: Frame): Step |
   if (offset > state.offset) return 'gap';
   if (offset + size <= state.offset) return undefined;
   if (entry.type === 'text') {
-    const { tools, attempt, terminal } = state;
+    const { thoughts, tools, attempt, terminal } = state;
     const text = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);
     return {
       // Copied field by field, because this runs for each token.
       received: {
         offset: offset + size,
         text: state.text + text,
+        thoughts,
         tools,
         attempt,
         ahead: 0,
@@ -72,11 +76,12 @@ export function receive(state: Received, { offset, size, entry }: Frame): Step |
   const next = { ...state, offset: offset + size, ahead: 0, loading: undefined };
   switch (entry.type) {
     case 'start': {
-      const received = { ...next, text: '', tools: atTheStart(state.tools), attempt: entry };
+      const tools = atTheStart(state.tools);
+      const received = { ...next, text: '', thoughts: '', tools, attempt: entry };
       return { received, events: [startOf(entry)] };
     }
     case 'thought':
-      return { received: next, events: NO_EVENTS };
+      return { received: { ...next, thoughts: state.thoughts + entry.text }, events: [entry] };
     case 'tool_call':
       return { received: { ...next, tools: withCall(state, entry) }, events: [entry] };
     case 'tool_result':

@@ -37,6 +37,7 @@ export function startRequest(id: string, readerId: string, ask: AnswerRequest): 
     ...(ask.sessionId !== undefined && { session_id: ask.sessionId }),
     ...(ask.intent !== undefined && { intent: copyIntent(ask.intent) }),
     ...(ask.context !== undefined && { context: ask.context.map(copyTurn) }),
+    ...(ask.continueText && { continue_text: ask.continueText }),
     ...(Object.keys(options).length > 0 && { options }),
     ...(ask.omittedMessages && { omitted_messages: ask.omittedMessages }),
     window: WINDOW_UNITS,
@@ -58,6 +59,7 @@ function wireOptions({
   maxTokens,
   stop,
   seed,
+  thoughts,
   cache,
 }: AnswerOptions): GenerateOptions {
   const toServer = cache === 'reload' || cache === 'no-store' ? cache : undefined;
@@ -68,6 +70,7 @@ function wireOptions({
     ...(maxTokens !== undefined && { max_tokens: maxTokens }),
     ...(stop !== undefined && { stop: [...stop] }),
     ...(seed !== undefined && { seed }),
+    ...(thoughts && { thoughts }),
     ...(toServer !== undefined && { cache: toServer }),
   };
 }

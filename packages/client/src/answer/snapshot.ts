@@ -40,6 +40,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     ahead: status === 'queued' ? received.ahead : undefined,
     loading: status === 'loading' ? received.loading : undefined,
     text: received.text,
+    thoughts: received.thoughts,
     tools: received.tools,
     attempt: attempt?.attempt ?? 0,
     source: sourceOf(asked, received),
@@ -56,7 +57,7 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
   });
 }
 
-export function isFinal({ status }: AnswerSnapshot): boolean {
+export function isFinal({ status }: Pick<AnswerSnapshot, 'status'>): boolean {
   return (
     status === 'done' || status === 'cancelled' || status === 'failed' || status === 'released'
   );
@@ -80,13 +81,14 @@ export function failureOf({ status, error, text }: AnswerSnapshot): StreamError 
 /** What a subscriber that comes now has missed. */
 export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
   const { attempt, source, provider, model, restartReason, text, ahead } = snapshot;
-  const { loading, omittedMessages } = snapshot;
+  const { loading, omittedMessages, thoughts } = snapshot;
   const events: ResponseEvent[] = [];
   if (source !== undefined && provider !== undefined && model !== undefined) {
     const reason = restartReason !== undefined && { reason: restartReason };
     const omitted = omittedMessages > 0 && { omittedMessages };
     events.push({ type: 'start', attempt, source, provider, model, ...reason, ...omitted });
   }
+  if (thoughts !== '') events.push({ type: 'thought', text: thoughts });
   events.push(...toolsInText(text, snapshot.tools));
   if (ahead !== undefined) events.push({ type: 'queued', ahead });
   if (loading !== undefined) events.push({ type: 'loading', ...loading });

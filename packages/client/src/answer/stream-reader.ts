@@ -1,7 +1,6 @@
 import { type ErrorReply, EVENT, type StreamReply, type WireError } from '@rivulet/protocol';
-import type { Connection } from '../connection/connection.js';
+import type { Connection, Link, OpenRequest } from '../connection/link.js';
 import { CLIENT_CLOSED, type Failure, GARBLED, INTERRUPTED } from './failure.js';
-import type { Link, OpenRequest } from '../connection/link.js';
 import {
   cameBack,
   ended,

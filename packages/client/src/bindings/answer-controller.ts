@@ -73,6 +73,7 @@ export const IDLE: Idle = Object.freeze({
   ahead: undefined,
   loading: undefined,
   text: '',
+  thoughts: '',
   tools: Object.freeze([]),
   attempt: 0,
   source: undefined,

@@ -9,6 +9,8 @@ export interface StoredText {
   /** Everything below it is here, in the log's units. */
   readonly offset: number;
   readonly text: string;
+  /** Absent in what an earlier version wrote. */
+  readonly thoughts?: string;
   readonly tools: readonly ToolUse[];
   readonly attempt:
     | {
@@ -136,7 +138,7 @@ export function createJournal(store: LocalStore): Journal {
         left = [];
         const writing = event
           ? store.writeLast(own, askedAt)
-          : store.write(key, askedAt, () => [own, ...replaced]);
+          : store.write([key], askedAt, () => [own, ...replaced]);
         writing.catch(() => {});
       }
 
@@ -190,10 +192,16 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       received,
       writtenAt,
     } = value as StoredEntry;
-    const { query, context = [], options = {} } = request;
-    const { offset, text, tools, attempt = { attempt: 1, provider: '', model: '' } } = received;
+    const { query, context = [], options = {}, continueText = '' } = request;
+    const {
+      offset,
+      text,
+      thoughts = '',
+      tools,
+      attempt = { attempt: 1, provider: '', model: '' },
+    } = received;
     const { provider, model } = attempt;
-    const texts = [id, query, keeping.key, epoch, text, provider, model];
+    const texts = [id, query, keeping.key, epoch, text, thoughts, continueText, provider, model];
     for (const { role, content } of context) texts.push(role, content);
     for (const { callId, name } of tools) texts.push(callId, name);
     const numbers = [keeping.askedAt, retryAt, writtenAt, offset, attempt.attempt];
@@ -202,7 +210,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       numbers.every(Number.isSafeInteger) &&
       (phase === 'reading' || (phase === 'asking' && offset === 0)) &&
       typeof options === 'object' &&
-      JSON.stringify([request, text, tools]).length < MAX_UNITS
+      JSON.stringify([request, text, thoughts, tools]).length < MAX_UNITS
     );
   } catch {
     return false;

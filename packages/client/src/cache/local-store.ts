@@ -30,10 +30,14 @@ export interface LocalStore {
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
   /**
-   * Writes what `change` makes of the present value of `key`, all of it or none: none if a `clear`, in
+   * Writes what `change` makes of the present values of `keys`, all of it or none: none if a `clear`, in
    * any tab, came after `askedAt` (milliseconds since 1970). Rejects as the disk does.
    */
-  write(key: string, askedAt: number, change: (present: unknown) => Entry[]): Promise<void>;
+  write(
+    keys: readonly string[],
+    askedAt: number,
+    change: (present: unknown[]) => readonly Entry[],
+  ): Promise<void>;
   /** Writes while the page goes away, when nothing can be read first. */
   writeLast(entry: Entry, askedAt: number): Promise<void>;
   /** Keeps in memory what the disk did not take. */
@@ -113,9 +117,11 @@ export function createLocalStore(
       const stored = (await orNothing(use().list(prefix))) ?? [];
       return [...stored, ...[...memory].filter(([key]) => key.startsWith(prefix))];
     },
-    async write(first, askedAt, change) {
-      if (memory.has(first)) return remember(change(memory.get(first)), askedAt);
-      await use().update([CLEARED, first], ([cleared, present]) =>
+    async write(keys, askedAt, change) {
+      if (memory.has(keys[0] ?? '')) {
+        return remember(change(keys.map((key) => memory.get(key))), askedAt);
+      }
+      await use().update([CLEARED, ...keys], ([cleared, ...present]) =>
         isCleared(askedAt, clearedAt) || isCleared(askedAt, Number(cleared)) ? [] : change(present),
       );
     },

@@ -1,5 +1,3 @@
-import type { StreamStartRequest } from '@rivulet/protocol';
-import { sha256 } from '../digest.js';
 import type { CacheOptions } from '../types.js';
 import { createJournal, type Journal } from './journal.js';
 import { createLocalStore, type LocalStore } from './local-store.js';
@@ -10,8 +8,6 @@ export interface Memory {
   readonly store: LocalStore;
   readonly answers: ResponseCache;
   readonly journal: Journal;
-  /** The key under which the answer to `request` is kept. */
-  keyOf(request: StreamStartRequest): Promise<string>;
   /** Forgets everything, in every tab; what was asked before is not kept after. */
   clear(): Promise<void>;
   close(): void;
@@ -48,7 +44,6 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
     store,
     answers,
     journal,
-    keyOf: cacheKey,
     clear: store.clear,
     close() {
       clearInterval(timer);
@@ -61,16 +56,4 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
 function nameOf(url: string | undefined, { namespace = 'default' }: CacheOptions): string {
   const server = url?.replace(/\/+$/, '') || globalThis.location?.origin;
   return `rivulet:${JSON.stringify([server, namespace])}`;
-}
-
-/**
- * What decides an answer: the question, its history and intent, the generation options. Where there is no
- * SHA-256 the canonical text itself is the key.
- */
-async function cacheKey({ query, context, intent, options }: StreamStartRequest): Promise<string> {
-  const parameters = Object.entries(intent?.parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
-  // The fields of the others are always in the same order.
-  const parts = [query, context ?? [], intent?.name, parameters, { ...options, cache: undefined }];
-  const canonical = JSON.stringify(parts);
-  return (await sha256(canonical)) ?? canonical;
 }

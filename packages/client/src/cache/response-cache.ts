@@ -1,5 +1,6 @@
 import { byteLength } from '../byte-length.js';
-import type { FinishReason, Usage } from '@rivulet/protocol';
+import type { FinishReason, StreamStartRequest, Usage } from '@rivulet/protocol';
+import { sha256 } from '../digest.js';
 import type { CacheOptions } from '../types.js';
 import type { LocalStore } from './local-store.js';
 
@@ -27,6 +28,8 @@ export interface Keeping {
 
 /** Complete answers of one user. Whatever fails is a miss, or an answer that is not kept. */
 export interface ResponseCache {
+  /** @returns the key under which the answer to `request` is kept. */
+  keyOf(request: StreamStartRequest): Promise<string>;
   get(key: string): Promise<KeptAnswer | undefined>;
   put(keeping: Keeping, answer: KeptAnswer): Promise<void>;
   /** Removes what has expired, and the least recently used where there is too much. */
@@ -60,9 +63,9 @@ export function createResponseCache(
 
   function touch(key: string): void {
     const usedAt = Date.now();
-    const change = (meta: unknown): [string, Meta][] =>
+    const change = ([meta]: unknown[]): [string, Meta][] =>
       isMeta(meta) ? [[META + key, { ...meta, usedAt }]] : [];
-    store.write(META + key, usedAt, change).catch(() => {});
+    store.write([META + key], usedAt, change).catch(() => {});
   }
 
   /** The least recently used first, and before them what cannot be read or is too old. */
@@ -97,6 +100,7 @@ export function createResponseCache(
   }
 
   return {
+    keyOf: cacheKey,
     async get(key) {
       const kept = await store.get(BODY + key);
       if (kept === undefined) return undefined;
@@ -120,7 +124,7 @@ export function createResponseCache(
       const isThere = (present: unknown): boolean =>
         !replaces && isMeta(present) && isFresh(present) && present.createdAt >= askedAt;
       const write = (): Promise<void> =>
-        store.write(META + key, askedAt, (present) => (isThere(present) ? [] : entries));
+        store.write([META + key], askedAt, ([present]) => (isThere(present) ? [] : entries));
       await write()
         .catch((error: unknown) => {
           if (!(error instanceof Error) || error.name !== 'QuotaExceededError') throw error;
@@ -131,6 +135,25 @@ export function createResponseCache(
     },
     sweep,
   };
+}
+
+/**
+ * What decides an answer: the question, its history and intent, the text that it continues, the generation
+ * options. Thoughts are not kept. Where there is no SHA-256 the canonical text itself is the key.
+ */
+async function cacheKey({
+  query,
+  context,
+  intent,
+  options,
+  continue_text,
+}: StreamStartRequest): Promise<string> {
+  const parameters = Object.entries(intent?.parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  // The fields of the others are always in the same order.
+  const rest = { ...options, cache: undefined, thoughts: undefined, continue_text };
+  const parts = [query, context ?? [], intent?.name, parameters, rest];
+  const canonical = JSON.stringify(parts);
+  return (await sha256(canonical)) ?? canonical;
 }
 
 function sizeOf(answer: KeptAnswer): number {

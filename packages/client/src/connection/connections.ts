@@ -1,15 +1,17 @@
 import type { Subscription } from 'rxjs';
 import { createLatest } from '../latest.js';
+import { randomId } from '../random-id.js';
 import type { ClientOptions, ConnectionState } from '../types.js';
-import { storedBrowserId } from './browser-id.js';
-import { type Connection, createConnection, type ServerConnection } from './connection.js';
-import type { Link } from './link.js';
+import { createConnection, type ServerConnection } from './connection.js';
+import type { Connection, Link } from './link.js';
 
 /** What a client may choose of its connections. */
 export type ConnectionOptions = Pick<
   ClientOptions,
   'url' | 'path' | 'auth' | 'browserId' | 'idleCloseMs'
 >;
+
+const BROWSER_ID_KEY = 'rivulet:browser-id';
 
 /**
  * The connections of a client: one, and, while its server is shutting down, a second one for new questions.
@@ -92,4 +94,20 @@ export function createConnections(options: ConnectionOptions): Connection {
       for (const connection of [...retired, current]) connection.close();
     },
   };
+}
+
+/**
+ * Returns the secret that identifies an anonymous browser to the server. All tabs of a browser have the
+ * same one, also after a reload. Where `localStorage` is missing or blocked, each call returns a new one.
+ */
+function storedBrowserId(): string {
+  try {
+    const stored = localStorage.getItem(BROWSER_ID_KEY);
+    if (stored !== null) return stored;
+    const id = randomId();
+    localStorage.setItem(BROWSER_ID_KEY, id);
+    return id;
+  } catch {
+    return randomId();
+  }
 }

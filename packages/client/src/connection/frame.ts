@@ -1,7 +1,6 @@
 import type {
   FinishReason,
   LogMessage,
-  ShortChunk,
   Source,
   StreamToolCallMessage,
   StreamToolResultMessage,
@@ -67,7 +66,11 @@ export function decode(message: LogMessage): Frame | undefined {
       };
     }
     case EVENT.chunk:
-      return textFrame(offset, message.data);
+      return {
+        offset,
+        size: message.data.length,
+        entry: { type: 'text', text: message.data },
+      };
     case EVENT.thought:
       return { offset, size: 1, entry: { type: 'thought', text: message.data } };
     case EVENT.tool:
@@ -100,12 +103,4 @@ function toolEntry(
   }
   const { result, error } = message;
   return { type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) };
-}
-
-export function decodeShort([, offset, data]: ShortChunk): Frame {
-  return textFrame(offset, data);
-}
-
-function textFrame(offset: number, text: string): Frame {
-  return { offset, size: text.length, entry: { type: 'text', text } };
 }

@@ -1,12 +1,15 @@
 import type {
   ErrorReply,
   EVENT,
-  StreamResumeRequest,
+  StreamListReply,
   StreamReply,
+  StreamResumeRequest,
   StreamStartRequest,
+  StreamSummary,
   WireError,
 } from '@rivulet/protocol';
-import type { LoadingModel } from '../types.js';
+import type { Observable } from 'rxjs';
+import type { ConnectionState, LoadingModel } from '../types.js';
 import type { Frame } from './frame.js';
 
 /** What has a server send a stream. */
@@ -34,4 +37,34 @@ export interface Link {
   loading(model: LoadingModel): void;
   /** The client was closed. */
   closed(): void;
+}
+
+/** A message that a server has to get, even if the connection breaks before. */
+export interface ServerMessage {
+  event: typeof EVENT.cancel | typeof EVENT.detach;
+  message: { stream_id: string; reader_id?: string };
+}
+
+/** One socket for all streams of a client. It is opened when it is first needed. */
+export interface Connection {
+  /** The state now, then each change; completes with `close()`. Subscribing does not connect. */
+  readonly state$: Observable<ConnectionState>;
+  /** Connects, and keeps the socket open until the returned function is called. */
+  hold(): () => void;
+  /** Opens `link` now or as soon as there is a connection, and again on each new connection. */
+  join(link: Link): () => void;
+  /** Opens `link` again, since something of it is missing. */
+  reopen(link: Link): void;
+  acknowledge(streamId: string, offset: number): void;
+  /** Sends the message on each new connection until the server has replied to it. */
+  tell(event: ServerMessage['event'], message: ServerMessage['message']): void;
+  /**
+   * Asks which streams of this user are running. No reply comes if the connection breaks first. `changed` is
+   * called with each later change, until the connection ends.
+   */
+  list(
+    reply: (answer: StreamListReply | ErrorReply) => void,
+    changed: (stream: StreamSummary) => void,
+  ): void;
+  close(): void;
 }

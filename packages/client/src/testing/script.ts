@@ -14,7 +14,7 @@ export type Step = {
   | Readonly<
       | (Pick<Said<'start'>, 'type'> & Partial<Said<'start'>>)
       | (Pick<Said<'end'>, 'type'> & Partial<Said<'end'>>)
-      | Said<'text' | 'queued' | 'loading' | 'tool_call' | 'tool_result'>
+      | Said<'text' | 'thought' | 'queued' | 'loading' | 'tool_call' | 'tool_result'>
     >
   /** The answer fails; with the code `cancelled` it was cancelled by someone else. */
   | {

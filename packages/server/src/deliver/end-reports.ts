@@ -93,6 +93,8 @@ export function describeEnd(question: StreamQuestion, log: Log, totalMs: number)
       case 'text':
         text += entry.text;
         break;
+      case 'thought':
+        break;
       case 'tool_call': {
         const { type: _, ...call } = entry;
         tools.set(call.callId, call);

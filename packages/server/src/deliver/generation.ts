@@ -107,13 +107,14 @@ export class Generation implements EntrySink, Preemption {
   }
 
   write(entry: StreamedEntry): undefined {
-    if (entry.type === 'thought' || this.#isAborted) return;
+    if (this.#isAborted) return;
     if (entry.type === 'queued' || entry.type === 'loading') return this.#setNews(entry);
     if (this.#news !== undefined) this.#setNews(undefined);
     const { log } = this;
-    const isFirst = log.head === 0;
+    const isWaiting = log.textLength === 0;
     log.append(entry);
-    if (isFirst) for (const stream of this.streams) this.#listener.onStatusChange(stream);
+    if (isWaiting && log.textLength > 0)
+      for (const stream of this.streams) this.#listener.onStatusChange(stream);
     if (log.bytes === this.#bytes) return;
     this.#bytes = log.bytes;
     this.#listener.onGrowth(this);
@@ -152,7 +153,7 @@ export class Generation implements EntrySink, Preemption {
 export interface GenerationListener {
   /** The log has taken more memory. */
   onGrowth(generation: Generation): void;
-  /** The log of the stream has begun. */
+  /** The text of the stream has begun. */
   onStatusChange(stream: Stream): void;
   /** The stream is to be cancelled, and the generation aborted when it was the last one. */
   onPreempt(stream: Stream): void;

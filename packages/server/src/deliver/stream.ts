@@ -14,6 +14,8 @@ export interface StreamIdentity {
   query: string;
   /** Earlier messages that the client left out of the context; 0 unless given. */
   omittedMessages?: number;
+  /** UTF-16 units of the text that the answer continues; 0 unless given. */
+  continuedUnits?: number;
 }
 
 export interface StreamTimeouts {
@@ -53,6 +55,7 @@ export class Stream implements StreamIdentity, Source {
   readonly sessionId: string | undefined;
   readonly query: string;
   readonly omittedMessages: number;
+  readonly continuedUnits: number;
   readonly log: Log;
   /** The log's random id, by which a reader notices that a log was created again. */
   readonly epoch: string = randomUUID();
@@ -85,6 +88,7 @@ export class Stream implements StreamIdentity, Source {
     this.sessionId = identity.sessionId;
     this.query = identity.query;
     this.omittedMessages = identity.omittedMessages ?? 0;
+    this.continuedUnits = identity.continuedUnits ?? 0;
     this.log = log;
     this.#timeouts = timeouts;
     this.#pace = pace;
@@ -95,7 +99,7 @@ export class Stream implements StreamIdentity, Source {
     if (this.log.done) return 'ended';
     if (this.#news?.type === 'loading') return 'loading';
     if (this.#news !== undefined && this.#news.ahead > 0) return 'queued';
-    return this.log.head === 0 ? 'waiting' : 'streaming';
+    return this.log.textLength === 0 ? 'waiting' : 'streaming';
   }
 
   get hasReaders(): boolean {

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { Context, Span } from '@opentelemetry/api';
-import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
+import { type FinishReason, LIMITS, type Source, StreamError, type Usage } from '@rivulet/protocol';
 import type { EntrySink, StartEntry, ToolCallEntry, ToolResultEntry } from '../entry.js';
 import { FieldsLogger, type Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
@@ -65,6 +65,13 @@ export class Answer implements AnswerSink {
   #turnStart = 0;
   #lastText = '';
   #isLaterTurn = false;
+  /** True if the call under way has begun its part of the answer, with a thought or with text. */
+  #hasBegun = false;
+  /** Why the call under way repeats the one before it, if that one has shown thoughts. */
+  #retried: StreamError | undefined;
+  #thoughtUnits = 0;
+  /** The first half of a surrogate pair at the end of the newest thought. */
+  #halfThought = '';
   /** Of the text so far; undefined before the first piece that is hashed. */
   #hash: Hash | undefined;
   #unhashed = '';
@@ -113,7 +120,10 @@ export class Answer implements AnswerSink {
     return this.#options.sink.readText().slice(this.#turnStart);
   }
 
-  called({ name, model }: ModelName): ModelCall {
+  called({ name, model }: ModelName, failure?: StreamError): ModelCall {
+    // After tools, another try goes on in the same attempt: the text before the tools stands.
+    this.#retried = this.#hasBegun && !this.#isLaterTurn ? failure : undefined;
+    this.#hasBegun = false;
     return this.#options.metrics.beginModelCall(name, model, this.context);
   }
 
@@ -173,8 +183,13 @@ export class Answer implements AnswerSink {
     this.#turnStart = this.#length;
   }
 
+  /** Begins another attempt if there is none, or if the one under way has failed. */
   begin(provider: ModelName, failure?: StreamError): void {
-    if (!this.#isLaterTurn || failure !== undefined) this.#beginAttempt('model', provider, failure);
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    const cause = this.#retried ?? failure;
+    if (this.#start === undefined || cause !== undefined)
+      this.#beginAttempt('model', provider, cause);
   }
 
   text(text: string): Promise<void> | undefined {
@@ -197,8 +212,25 @@ export class Answer implements AnswerSink {
     return this.#options.sink.write({ type: 'text', text });
   }
 
+  /**
+   * Writes a thought in slices if thoughts were asked for. Thoughts that together are longer than an answer
+   * may be are left out: they are no reason for a failure.
+   */
   thought(text: string): Promise<void> | undefined {
-    return this.#options.thoughts ? this.#options.sink.write({ type: 'thought', text }) : undefined;
+    const { thoughts, maxUnits, sink } = this.#options;
+    this.#thoughtUnits += text.length;
+    if (!thoughts || this.#thoughtUnits > maxUnits) return undefined;
+    let rest = this.#halfThought + text;
+    let full: Promise<void> | undefined;
+    while (rest !== '') {
+      let slice = rest.slice(0, LIMITS.thoughtUnits);
+      if (endsInHighSurrogate(slice)) slice = slice.slice(0, -1);
+      if (slice === '') break;
+      rest = rest.slice(slice.length);
+      full = sink.write({ type: 'thought', text: slice });
+    }
+    this.#halfThought = rest;
+    return full;
   }
 
   /** Writes the call of a tool, or what came of it. */
@@ -294,6 +326,9 @@ export class Answer implements AnswerSink {
     this.#lastText = '';
     this.#unhashed = '';
     this.#hash = undefined;
+    this.#isLaterTurn = false;
+    this.#halfThought = '';
+    const isFurther = this.#start !== undefined;
     const omittedMessages = this.#omittedMessages;
     this.#start = {
       type: 'start',
@@ -301,7 +336,7 @@ export class Answer implements AnswerSink {
       source,
       provider: name,
       model,
-      ...(failure && { reason: failure.message, reasonCode: failure.code }),
+      ...(isFurther && failure && { reason: failure.message, reasonCode: failure.code }),
       ...(omittedMessages > 0 && { omittedMessages }),
     };
     void this.#options.sink.write(this.#start);

@@ -14,8 +14,8 @@ export interface PromptDefaults {
 }
 
 /**
- * The system prompt, the history, the question last, and the tools that may be called, with the changes of
- * `prepared`. Nothing that a client sends becomes a part of the system prompt.
+ * The system prompt, the history, the question, the text that the answer continues, and the tools that may
+ * be called, with the changes of `prepared`. Nothing that a client sends becomes a part of the system prompt.
  */
 export function buildPrompt(
   request: GenerateRequest,
@@ -23,7 +23,7 @@ export function buildPrompt(
   tools: readonly ToolDeclaration[] = [],
   prepared: PreparedRequest = {},
 ): Prompt {
-  const { query, intent, context = [], options = {} } = request;
+  const { query, intent, context = [], options = {}, continueText = '' } = request;
   const { options: own = {} } = prepared;
   const seed = own.seed ?? options.seed;
   const history = [...(prepared.context ?? []), ...context].map(({ role, content }) => ({
@@ -35,7 +35,9 @@ export function buildPrompt(
     messages: [
       ...history,
       { role: 'user', text: query, ...(intent && { intent: toLine(intent) }) },
+      ...(continueText === '' ? [] : [{ role: 'assistant' as const, text: continueText }]),
     ],
+    ...(continueText !== '' && { continues: true }),
     ...(tools.length > 0 && { tools: tools.map(declarationOf) }),
     temperature: own.temperature ?? options.temperature ?? defaults.temperature,
     topP: own.top_p ?? options.top_p ?? defaults.topP,

@@ -22,6 +22,7 @@ import type { Requester } from '../upstream/queue.js';
 import { Answer } from './answer.js';
 import { type CachedAnswer, cacheKey, type CacheScope, type ResponseCache } from './cache.js';
 import { EntryQueue } from './entry-queue.js';
+import { withDefaults } from '../with-defaults.js';
 import { FlatText } from './flat-text.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import { answerWithTools } from './tool-loop.js';
@@ -35,34 +36,34 @@ export interface LlmServiceOptions {
   /** See `cache.scope` in `Settings`. */
   cacheScope?: CacheScope | undefined;
   /** Functions that the model may call; none unless given. */
-  tools?: readonly Tool[];
+  tools?: readonly Tool[] | undefined;
   /** `restart` unless given; see `Settings`. */
-  onMidstreamFailure?: FailoverOptions['onMidstreamFailure'];
+  onMidstreamFailure?: FailoverOptions['onMidstreamFailure'] | undefined;
   /** The defaults of the settings unless given. */
-  limits?: Partial<CoreLimits>;
+  limits?: { readonly [Name in keyof CoreLimits]?: CoreLimits[Name] | undefined } | undefined;
   logger: Logger;
   metrics: StreamMetrics;
 }
 
 export interface GenerateCallOptions {
-  signal?: AbortSignal;
-  /** Whether pieces of the model's thinking are yielded as entries of their own. */
-  thoughts?: boolean;
+  signal?: AbortSignal | undefined;
+  /** Whether the model's thoughts are entries of their own; `options.thoughts` of the request unless given. */
+  thoughts?: boolean | undefined;
   /** Lets the queue of a busy provider end this request in favour of another one; never unless given. */
-  preemption?: Preemption;
+  preemption?: Preemption | undefined;
   /**
    * Called when a provider failed after text, and another could begin the answer again. Return false to
    * end the answer with the failure; it begins again unless given.
    */
-  mayRestart?: (failure: StreamError) => boolean;
+  mayRestart?: ((failure: StreamError) => boolean) | undefined;
   /** Names the answer in its log lines, as `requestId`; a random UUID unless given. */
-  requestId?: string;
+  requestId?: string | undefined;
   /** Names the connection that asked in the answer's log lines. */
   connectionId?: string | undefined;
   /** The changes of a `prepare` hook; none unless given. */
   prepared?: PreparedRequest | undefined;
   /** The scope of the cache where the service has none of its own; `principal` unless given. */
-  defaultCacheScope?: CacheScope;
+  defaultCacheScope?: CacheScope | undefined;
 }
 
 /** A complete answer, and who gave it. */
@@ -89,7 +90,7 @@ export class LlmService {
     const { providers, metrics, tools = [], onMidstreamFailure = 'restart' } = options;
     const logger = logErrorFacts(options.logger);
     this.#options = { ...options, logger };
-    this.#limits = { ...resolveSettings({ env: {} }).limits, ...options.limits };
+    this.#limits = withDefaults(resolveSettings({ env: {} }).limits, options.limits);
     this.#toolbox = createToolbox(tools, this.#limits);
     this.#failover = createFailover(
       providers,
@@ -124,8 +125,7 @@ export class LlmService {
   /**
    * Streams one answer: a `start` for each attempt, text, tools, and one `end` or `error` as the last
    * entry. Before an attempt, and before it goes on after tools, a `queued` comes whenever its place in
-   * the queue changes, if it has to wait, and a `loading` when a model has to be loaded first; `thought`s come only when asked for. It does not throw;
-   * aborting `signal` ends it with the error `cancelled`, or with its reason where that is a `StreamError`.
+   * the queue changes, if it has to wait, and a `loading` when a model has to be loaded first. It does not throw; aborting `signal` ends it with the error `cancelled`, or with its reason where that is a `StreamError`.
    * The provider waits while the consumer is behind. Its spans are children of the active one of the caller.
    */
   generateResponseStream(
@@ -171,7 +171,7 @@ export class LlmService {
     sink: EntrySink,
     {
       signal,
-      thoughts = false,
+      thoughts = request.options?.thoughts ?? false,
       preemption,
       mayRestart,
       requestId = randomUUID(),
@@ -202,11 +202,14 @@ export class LlmService {
     const running: RunningAnswer = { principal: request.principal, isForgotten: false };
     this.#running.add(running);
     try {
-      const toolbox = allowedTools(this.#toolbox, prepared.tools);
+      // A model that continues a text writes it to its end.
+      const toolNames = request.continueText ? false : prepared.tools;
+      const toolbox = allowedTools(this.#toolbox, toolNames);
       const built = buildPrompt(request, this.#options.prompt, toolbox.tools, prepared);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
+      // Thoughts are not kept, and the text is the same without them.
       const keyOf = (provider: ModelName): string =>
-        cacheKey(scope === 'shared' ? undefined : request.principal, provider, prompt);
+        cacheKey(scope === 'shared' ? undefined : request.principal, provider, built);
       if (mode === 'default')
         answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider), answer.logger);
       const requester: Requester = {
@@ -249,7 +252,7 @@ export class LlmService {
    */
   async generateResponse(
     request: GenerateRequest,
-    { signal }: { signal?: AbortSignal } = {},
+    { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<CompleteResponse> {
     const whole = new WholeResponse();
     await this.writeResponse(request, whole, { ...(signal && { signal }) });

@@ -15,12 +15,21 @@ export type MockStep =
 /** Plays what `script` gives for a prompt: for tests and load, where no model is wanted. */
 export function mockProvider(
   script: (prompt: Prompt) => Iterable<MockStep> | AsyncIterable<MockStep>,
-  { name = 'scripted', model = 'script' }: { name?: string; model?: string } = {},
+  {
+    name = 'scripted',
+    model = 'script',
+    canContinue = false,
+  }: {
+    name?: string | undefined;
+    model?: string | undefined;
+    canContinue?: boolean | undefined;
+  } = {},
 ): Provider {
   return {
     name,
     model,
-    withModel: (other) => mockProvider(script, { name, model: other }),
+    canContinue,
+    withModel: (other) => mockProvider(script, { name, model: other, canContinue }),
     async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
       signal.throwIfAborted();
       for await (const step of script(prompt)) {

@@ -72,8 +72,16 @@ export interface JsonSchema {
 /** What a provider is asked, free of any provider's words. `prompt.ts` makes it. */
 export interface Prompt {
   system: string;
-  /** Oldest first; the last is the question, or the results of the tools that it took. */
+  /**
+   * Oldest first; the last is the question, the results of the tools that it took, or with `continues` the
+   * model's own text so far.
+   */
   messages: readonly PromptMessage[];
+  /**
+   * The answer continues the text of the last message, from its last character on, and has only the new
+   * text. Only a provider with `canContinue` is asked.
+   */
+  continues?: true;
   /** What the model may call; absent is nothing. A provider without tools ignores it. */
   tools?: readonly ToolDeclaration[];
   /** `none`: the tools explain the messages, but are not to be called any more. */
@@ -188,6 +196,11 @@ export interface Provider extends ModelName {
    * reached. Undefined if nothing is known against it.
    */
   readonly problem?: ProviderError | undefined;
+  /**
+   * True if the model can continue a text of its own (`continues` of a `Prompt`). A provider that does not
+   * say so is not asked to.
+   */
+  readonly canContinue?: boolean | undefined;
   /**
    * Brings `model` and `problem` up to date if they may have changed. To be called before each `stream`.
    * Does not reject, and takes a few seconds at most.

@@ -39,6 +39,8 @@ export function encode({ offset, entry }: Frame, envelope: Envelope, omittedByCl
     }
     case 'text':
       return [EVENT.chunk, { type: EVENT.chunk, data: entry.text, ...envelope, offset }];
+    case 'thought':
+      return [EVENT.thought, { type: EVENT.thought, data: entry.text, ...envelope, offset }];
     case 'tool_call': {
       const { callId: call_id, name, arguments: args } = entry;
       const message = { phase: 'call', call_id, name, arguments: args } as const;

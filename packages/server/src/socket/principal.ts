@@ -17,7 +17,7 @@ export interface Identity {
   /** The user's id: the same for all their devices, and nobody else's. */
   principal: string;
   /** When the connection has to be made anew, with a new token. */
-  expiresAt?: Date;
+  expiresAt?: Date | undefined;
 }
 
 type Verdict = Identity | undefined | null;

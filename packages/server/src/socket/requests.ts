@@ -60,6 +60,7 @@ export class Requests {
       context,
       options,
       omitted_messages: omittedMessages = 0,
+      continue_text: continueText = '',
       window,
     } = message;
     const request = {
@@ -67,11 +68,13 @@ export class Requests {
       ...(intent && { intent }),
       ...(context && { context }),
       ...(options && { options }),
+      ...(continueText !== '' && { continueText }),
       ...(omittedMessages > 0 && { omittedMessages }),
       principal,
     };
     const listed = flatSlice(query, LIMITS.listedQueryUnits);
-    const identity = { principal, id, sessionId, query: listed, omittedMessages };
+    const continuedUnits = continueText.length;
+    const identity = { principal, id, sessionId, query: listed, omittedMessages, continuedUnits };
     if (!this.#streams.has(principal, id)) await this.#limits.start(this.#requester);
     const stream = this.#streams.start(identity, request, this.#connectionId);
     const { requestId, answerId } = stream;
@@ -147,7 +150,7 @@ export class Requests {
   }
 
   #read(stream: Stream, options: SubscribeOptions): StreamReply {
-    const { status, log, epoch } = stream;
+    const { status, log, epoch, continuedUnits } = stream;
     const attempt = log.start?.attempt ?? 0;
     const ref = this.#subscriptions.subscribe(stream, options);
     return {
@@ -156,6 +159,7 @@ export class Requests {
       status,
       epoch,
       attempt,
+      ...(continuedUnits > 0 && { continued_units: continuedUnits }),
       request_id: stream.requestId,
       ...(ref !== undefined && { ref }),
     };
@@ -168,9 +172,8 @@ function flatSlice(text: string, units: number): string {
 }
 
 /** Features of PROTOCOL.md that are still drafts, and change what the answer is. */
-function refuseDrafts({ continue_text, client_tools, options = {} }: StreamStartRequest): void {
+function refuseDrafts({ client_tools, options = {} }: StreamStartRequest): void {
   const drafts = {
-    continue_text,
     client_tools,
     'options.response_schema': options.response_schema,
   };

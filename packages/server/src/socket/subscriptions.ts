@@ -168,7 +168,9 @@ class PlainSink extends SocketSink {
     super(subscriptions, stream);
     this.#firstOffset = firstOffset;
     this.#units = firstOffset === undefined ? undefined : 0;
-    if (isNew) this.begin = () => this.#sendAccepted();
+    // The log may grow, and begin another attempt, before the connection takes the message.
+    const { offset, attempt } = stream.log.start ?? { offset: 0, attempt: 1 };
+    if (isNew) this.begin = () => this.#sendAccepted(offset, attempt);
   }
 
   send(frame: Frame): void {
@@ -199,8 +201,7 @@ class PlainSink extends SocketSink {
     this.subscriptions.outbox.emit(EVENT.end, message);
   }
 
-  #sendAccepted(): void {
-    const { offset, attempt } = this.stream.log.start ?? { offset: 0, attempt: 1 };
+  #sendAccepted(offset: number, attempt: number): void {
     const message: StreamAcceptedMessage = {
       type: EVENT.start,
       ...envelopeOf(this.stream),

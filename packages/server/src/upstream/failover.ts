@@ -7,6 +7,7 @@ import {
   type Provider,
   ProviderError,
 } from '../providers/provider.js';
+import { withDefaults } from '../with-defaults.js';
 import { acquireSlot } from './acquire-slot.js';
 import { type Breaker, createBreaker } from './breaker.js';
 import { callProvider, type Deadlines, type Turn, type TurnSink } from './provider-call.js';
@@ -19,11 +20,11 @@ export interface ProviderConfig {
    * 30 s until something comes, after the 300 s that loading the model may take; 60 s of silence after
    * that, and no limit in all, unless given.
    */
-  deadlines?: Partial<Deadlines>;
+  deadlines?: { readonly [Name in keyof Deadlines]?: Deadlines[Name] | undefined } | undefined;
   /** Answers that it gives at a time, further requests wait; no limit unless given. */
-  concurrency?: number;
+  concurrency?: number | undefined;
   /** True if a failure before the first text may be worth one more try. */
-  retries?: boolean;
+  retries?: boolean | undefined;
 }
 
 /** The providers in the order in which they are asked: the first that can answers. */
@@ -61,10 +62,14 @@ export interface FailoverOptions {
 export interface AnswerSink extends TurnSink {
   /** The request waits for a provider; `ahead` requests go before it. 0 when it is its turn. */
   queued(ahead: number): void;
-  /** The text of `provider` comes next. With `failure`, it begins again after text that was shown. */
+  /**
+   * The text or a thought of `provider` comes next. `failure` is why the provider before it gave up. What
+   * that one has shown no longer counts.
+   */
   begin(provider: ModelName, failure: StreamError | undefined): void;
   /**
    * The answer of `provider` may be known already. Called before it is asked for an answer that begins.
+   * `failure` is as in `begin`.
    *
    * @returns true if the sink has written the whole answer.
    */
@@ -103,12 +108,12 @@ export interface ProviderStatus {
 
 export interface Failover {
   /**
-   * Asks the providers in turn. Before the first text, the next one takes over without a trace; after it,
-   * the answer begins again. With `after`, which has shown a part of the answer and called tools, the
-   * answer goes on with that provider.
+   * Asks the providers in turn. Before the first text, the next one takes over; after it, the answer begins
+   * again. With `after`, which has shown a part of the answer and called tools, the answer goes on with that
+   * provider.
    *
    * @returns undefined if the sink had the answer.
-   * @throws {StreamError} no provider answered.
+   * @throws {StreamError} no provider answered; unsupported, if none of them can continue a text.
    * @throws `signal.reason` when the requester's signal aborts.
    */
   ask(
@@ -146,7 +151,7 @@ export function createFailover(
     const otherModels = new LRUCache<string, Upstream>({ max: MAX_MODELS });
     const upstream: Upstream = {
       provider,
-      deadlines: { ...DEFAULT_DEADLINES, ...deadlines },
+      deadlines: withDefaults(DEFAULT_DEADLINES, deadlines),
       retries,
       queue,
       breaker: createBreaker(name, (state) => events.onBreakerChange(provider, state)),
@@ -182,7 +187,9 @@ export function createFailover(
     after?: Provider,
   ): Promise<AnsweredTurn | undefined> {
     const { signal, models } = requester;
-    const upstreams = models === undefined ? configured : upstreamsFor(models);
+    const all = models === undefined ? configured : upstreamsFor(models);
+    const upstreams = prompt.continues ? all.filter(({ provider }) => provider.canContinue) : all;
+    if (upstreams.length === 0) throw cannotContinue();
     const failures: StreamError[] = [];
     let isShown = after !== undefined;
 
@@ -200,8 +207,8 @@ export function createFailover(
       let asked = rest[0];
       const preparing = asked.provider.prepare?.();
       if (preparing !== undefined) await orAborted(preparing, signal);
-      const lastFailure = isShown ? failures.at(-1) : undefined;
-      if (after === undefined && sink.beginFromCache(asked.provider, lastFailure)) return undefined;
+      if (after === undefined && sink.beginFromCache(asked.provider, failures.at(-1)))
+        return undefined;
       try {
         const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.queued(ahead));
         const { upstream, slot } = 'then' in acquired ? await acquired : acquired;
@@ -209,17 +216,15 @@ export function createFailover(
         asked = upstream;
         const { provider, deadlines, retries, breaker } = upstream;
         if (upstream !== rest[0]) void provider.prepare?.();
-        const failure = isShown ? failures.at(-1) : undefined;
         // The model that is asked, also if another one takes its place meanwhile.
         const model = { name: provider.name, model: provider.model };
+        const onThought = (): void => sink.begin(model, failures.at(-1));
         const onBegin = (): void => {
           isShown = true;
-          sink.begin(model, failure);
+          sink.begin(model, failures.at(-1));
         };
-        const turn = await callProvider(
-          { provider, model, deadlines, retries, breaker, slot, prompt, signal, onBegin },
-          sink,
-        );
+        const call = { provider, model, deadlines, retries, breaker, slot, prompt, signal };
+        const turn = await callProvider({ ...call, onThought, onBegin }, sink);
         upstream.refusal = undefined;
         return { ...turn, provider, model: model.model };
       } catch (error) {
@@ -298,6 +303,13 @@ function isFinal({ code }: StreamError): boolean {
     code === 'bad_request' ||
     code === 'too_large' ||
     code === 'cancelled'
+  );
+}
+
+function cannotContinue(): StreamError {
+  return new StreamError(
+    'unsupported',
+    'unable to continue the text: no model of this server can; ask the question again',
   );
 }
 

@@ -39,8 +39,12 @@ export interface Turn {
 
 /** Receives a turn of the model as it comes. A promise means that no more is wanted until it resolves. */
 export interface TurnSink {
-  /** A provider is called. @returns the measurement of the call. */
-  called(provider: ModelName): ModelCall;
+  /**
+   * A provider is called, or called once more because of `failure`.
+   *
+   * @returns the measurement of the call.
+   */
+  called(provider: ModelName, failure: StreamError | undefined): ModelCall;
   /** The provider refuses because of its configuration: its key, its model. */
   misconfigured(provider: ModelName, error: ProviderError): void;
   /** The provider loads the model. Called before `onBegin`, if at all. */
@@ -65,6 +69,8 @@ export interface ProviderCallOptions {
   slot: Slot;
   prompt: Prompt;
   signal: AbortSignal;
+  /** Called before each thought that the prompt asks for. */
+  onThought(): void;
   /** Called once, before the first text, or before the turn ends if it has no text. */
   onBegin(): void;
 }
@@ -168,12 +174,13 @@ class ProviderCall {
       this.#leadingSpace = '';
       this.#calls = [];
       await pause(waitMs, this.#controller.signal);
-      if (!this.#hasEnded()) await this.#read();
+      if (!this.#hasEnded()) await this.#read(toStreamError(error, this.#options.provider));
     }
   }
 
-  #read(): Promise<void> {
-    this.#measurement = this.#sink.called(this.#options.provider);
+  /** `failure` is that of the first try. */
+  #read(failure?: StreamError): Promise<void> {
+    this.#measurement = this.#sink.called(this.#options.provider, failure);
     return context.with(this.#measurement.context, () => this.#readDeltas());
   }
 
@@ -209,6 +216,7 @@ class ProviderCall {
         return this.#hasBegun ? this.#sink.text(delta.text) : this.#firstText(delta.text);
       case 'thought':
         this.#measurement?.chunk(delta.text.length, now);
+        if (this.#options.prompt.thoughts) this.#options.onThought();
         return this.#sink.thought(delta.text);
       case 'tool_call':
         this.#measurement?.chunk(0, now);
@@ -246,8 +254,15 @@ class ProviderCall {
     this.#checkDeadlines();
   }
 
-  /** An answer without a visible character is a failure, so the turn begins with the first one. */
+  /**
+   * An answer without a visible character is a failure, so the turn begins with the first one. A text that
+   * continues another begins with whatever comes: its white space belongs to the text.
+   */
   #firstText(text: string): Promise<void> | undefined {
+    if (this.#options.prompt.continues) {
+      this.#begin();
+      return this.#sink.text(text);
+    }
     const all = this.#leadingSpace + text;
     // The halves of a surrogate pair may come apart.
     if (!VISIBLE.test(this.#leadingSpace.slice(-1) + text)) {
@@ -283,7 +298,9 @@ class ProviderCall {
 
   #finish({ reason, usage, model, raw }: Extract<Delta, { type: 'finish' }>): void {
     if (!this.#hasBegun) {
-      if (this.#calls.length === 0) throw this.#blank(reason);
+      // A text that is complete already has no continuation.
+      const isComplete = this.#options.prompt.continues === true && reason === 'stop';
+      if (this.#calls.length === 0 && !isComplete) throw this.#blank(reason);
       this.#begin();
     }
     this.#measurement?.finish(reason, usage, model);

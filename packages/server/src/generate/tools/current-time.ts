@@ -2,7 +2,9 @@ import * as z from 'zod';
 import { defineTool, type Tool, ToolError } from './tool.js';
 
 /** Tells date and time in a time zone. `now` is the clock; this machine's unless given. */
-export function currentTime({ now = () => new Date() }: { now?: () => Date } = {}): Tool {
+export function currentTime({
+  now = () => new Date(),
+}: { now?: (() => Date) | undefined } = {}): Tool {
   return defineTool({
     name: 'current_time',
     description: 'Tells the date, the weekday and the time of day that it is now, in a time zone.',

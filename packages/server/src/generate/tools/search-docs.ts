@@ -9,7 +9,7 @@ const UNITS_GIVEN = 3_000;
 /** Searches Rivulet's own documentation, or the sections given: the three that fit best. */
 export function searchDocs({
   sections = readSections(),
-}: { sections?: readonly DocsSection[] } = {}): Tool {
+}: { sections?: readonly DocsSection[] | undefined } = {}): Tool {
   const search = createDocsSearch(sections);
   return defineTool({
     name: 'search_docs',

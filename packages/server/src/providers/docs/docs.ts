@@ -5,9 +5,9 @@ import { pause } from '../mock.js';
 
 export interface DocsOptions {
   /** Milliseconds between words; as a model would, unless given. */
-  wordMs?: number;
+  wordMs?: number | undefined;
   /** What is searched; Rivulet's own documentation unless given. */
-  sections?: readonly DocsSection[];
+  sections?: readonly DocsSection[] | undefined;
 }
 
 const NO_MODEL =

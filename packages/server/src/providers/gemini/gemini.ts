@@ -77,6 +77,7 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
     name: 'gemini',
     model,
     problem,
+    canContinue: true,
     withModel: (other) => gemini({ apiKey, model: other, baseUrl }),
     stream: (prompt, signal) => streamAnswer(api, prompt, signal),
   };

@@ -19,13 +19,20 @@ export interface AnswerOptions {
   model: string;
   /** True if the model may call tools; its thoughts are kept only then. */
   hasTools: boolean;
+  /** True if the answer continues a text. */
+  continues?: boolean | undefined;
   /** Quotes Ollama's words for the operator. */
   quoted(words: string): string;
 }
 
 /** Reads the lines of one answer: one JSON object each. */
-export function createOllamaParser({ model, hasTools, quoted }: AnswerOptions): AnswerParser {
-  const tags = createThinkTags();
+export function createOllamaParser({
+  model,
+  hasTools,
+  continues,
+  quoted,
+}: AnswerOptions): AnswerParser {
+  const tags = createThinkTags(continues);
   let rest = '';
   let hasBegun = false;
   let hasCalled = false;

@@ -122,6 +122,7 @@ export function ollama(options: OllamaOptions): Provider {
         createOllamaParser({
           model,
           hasTools: (prompt.tools ?? []).length > 0,
+          continues: prompt.continues,
           quoted: (words) => quote(words, textsOf(prompt)),
         }),
     };
@@ -129,6 +130,7 @@ export function ollama(options: OllamaOptions): Provider {
 
   return {
     name: 'ollama',
+    canContinue: true,
     get model() {
       return installation.model;
     },

@@ -14,10 +14,10 @@ export interface ThinkTags {
 /**
  * Some models think inside of their content. What stands between `<think>` and `</think>` is thoughts if
  * nothing but white space comes before it, and text otherwise. The white space around the tags is
- * dropped, as Ollama itself does.
+ * dropped, as Ollama itself does. With `continues`, text came before all of it.
  */
-export function createThinkTags(): ThinkTags {
-  let state: 'before' | 'thoughts' | 'after' | 'text' = 'before';
+export function createThinkTags(continues = false): ThinkTags {
+  let state: 'before' | 'thoughts' | 'after' | 'text' = continues ? 'text' : 'before';
   let held = '';
   let hasThought = false;
 

@@ -1,0 +1,119 @@
+import { StreamError } from '@rivulet/protocol';
+import type { Answer } from '../types.js';
+import type { ChatRecords } from './chat-records.js';
+import type { UserRecord } from './records.js';
+import { queueOf } from './tree.js';
+
+/** The promise of a queued question. */
+interface Pending {
+  resolve(answer: Answer): void;
+  reject(error: StreamError): void;
+}
+
+const LOCK_PREFIX = 'rivulet:owner:';
+
+/**
+ * The questions of one chat that wait. Each is asked by one page, its owner. When that page is gone, another
+ * one takes its questions over; Web Locks tell it, and where there are none, as in React Native, it does so at once.
+ */
+export class ChatQueue {
+  readonly #records: ChatRecords;
+  /** Names this page. */
+  readonly #owner: string;
+  readonly #onTaken: () => void;
+  readonly #pending = new Map<string, Pending>();
+  /** Ends waiting for the page of an owner to go away, by owner. */
+  readonly #awaited = new Map<string, AbortController>();
+  #releaseLock: (() => void) | undefined;
+
+  /** `onTaken` is called when questions of another page became this page's. */
+  constructor(records: ChatRecords, owner: string, onTaken: () => void) {
+    this.#records = records;
+    this.#owner = owner;
+    this.#onTaken = onTaken;
+  }
+
+  /** True while a caller waits for its question to be asked. */
+  get isAwaited(): boolean {
+    return this.#pending.size > 0;
+  }
+
+  /** The question of this page that is to be asked next. */
+  get next(): UserRecord | undefined {
+    const next = queueOf(this.#records.all).find(({ owner }) => owner === this.#owner);
+    if (next === undefined) {
+      this.#releaseLock?.();
+      this.#releaseLock = undefined;
+    }
+    return next;
+  }
+
+  /** @returns what resolves once the question is asked. */
+  wait(messageId: string): Promise<Answer> {
+    this.#holdLock();
+    return new Promise((resolve, reject) => this.#pending.set(messageId, { resolve, reject }));
+  }
+
+  resolve(messageId: string, answer: Answer): void {
+    this.#pending.get(messageId)?.resolve(answer);
+    this.#pending.delete(messageId);
+  }
+
+  reject(messageId: string, reason: string): void {
+    this.#pending.get(messageId)?.reject(new StreamError('cancelled', `unable to ask: ${reason}`));
+    this.#pending.delete(messageId);
+  }
+
+  rejectAll(reason: string): void {
+    for (const messageId of this.#pending.keys()) this.reject(messageId, reason);
+  }
+
+  /** Takes over what other pages have queued once they are gone. */
+  takeOver(): void {
+    for (const { owner } of queueOf(this.#records.all)) {
+      if (owner !== this.#owner && !this.#awaited.has(owner)) this.#await(owner);
+    }
+  }
+
+  /** The chat is not used any more. */
+  close(): void {
+    for (const controller of this.#awaited.values()) controller.abort();
+    this.#awaited.clear();
+  }
+
+  #holdLock(): void {
+    if (this.#releaseLock !== undefined) return;
+    const released = new Promise<void>((resolve) => (this.#releaseLock = resolve));
+    locks()
+      ?.request(LOCK_PREFIX + this.#owner, () => released)
+      .catch(() => {});
+  }
+
+  #await(owner: string): void {
+    const controller = new AbortController();
+    this.#awaited.set(owner, controller);
+    const { signal } = controller;
+    const request = locks()?.request(LOCK_PREFIX + owner, { signal }, () => this.#take(owner));
+    // Aborted, or the page may not use locks.
+    if (request) request.catch(() => {});
+    else void this.#take(owner);
+  }
+
+  /** While this page has the lock no other one takes them. */
+  async #take(owner: string): Promise<void> {
+    await this.#records.read();
+    this.#awaited.delete(owner);
+    const taken = queueOf(this.#records.all).filter((record) => record.owner === owner);
+    if (taken.length === 0) return;
+    this.#holdLock();
+    const updatedAt = this.#records.now();
+    this.#records.put(...taken.map((record) => ({ ...record, owner: this.#owner, updatedAt })));
+    await this.#records.save();
+    this.#onTaken();
+  }
+}
+
+/** React Native and Node 20 have none. */
+function locks(): Pick<LockManager, 'request'> | undefined {
+  return (globalThis.navigator as { locks?: LockManager } | undefined)?.locks;
+}

@@ -1,0 +1,275 @@
+import type { ChatHub } from './chat-hub.js';
+import type { StoredChat } from './chat-store.js';
+import {
+  type ChatRecord,
+  mergeChat,
+  mergeMessage,
+  type MessageRecord,
+  RECORD_VERSION,
+} from './records.js';
+
+/** What the records of a chat tell their chat. */
+export interface RecordsListener {
+  /** Something was restored, was changed by another tab, or could not be kept. */
+  changed(): void;
+  /** Everything was removed, here or in another tab. */
+  forgotten(): void;
+  /** The page may go away; what is written by then is kept. */
+  leaving(): void;
+}
+
+const SAVE_DRAFT_MS = 300;
+/** WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`. */
+const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
+
+/** The records of one chat, in memory and in its store. */
+export class ChatRecords {
+  readonly #hub: ChatHub;
+  readonly #listener: RecordsListener;
+  readonly #messages = new Map<string, MessageRecord>();
+  readonly #unsaved = new Set<string>();
+  readonly #units = new Map<string, number>();
+  #chat: ChatRecord;
+  #isChatUnsaved = false;
+  #revision = 0;
+  #removals = 0;
+  #removal: Promise<void> | undefined;
+  /** True once the store has the chat. */
+  #isStored = false;
+  #isLoaded: boolean;
+  #isReading = false;
+  #isStale = false;
+  #writes = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #storeError: unknown;
+  #lastTime = 0;
+  #close = (): void => {};
+
+  /** `isNew`: the store has no chat with this id. */
+  constructor(hub: ChatHub, id: string, isNew: boolean, listener: RecordsListener) {
+    this.#hub = hub;
+    this.#listener = listener;
+    this.#isLoaded = isNew;
+    this.#chat = emptyChat(id);
+  }
+
+  get chat(): ChatRecord {
+    return this.#chat;
+  }
+
+  /** Changes with the messages. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get all(): Iterable<MessageRecord> {
+    return this.#messages.values();
+  }
+
+  /** False until the store was read, each time that the records are opened. */
+  get isLoaded(): boolean {
+    return this.#isLoaded;
+  }
+
+  /** What the store failed with the last time; undefined while it works. */
+  get storeError(): unknown {
+    return this.#storeError;
+  }
+
+  /** True while something is read or written. */
+  get isBusy(): boolean {
+    return this.#writes > 0 || this.#isReading || this.#timer !== undefined;
+  }
+
+  get(messageId: string): MessageRecord | undefined {
+    const record = this.#messages.get(messageId);
+    return record?.isRemoved ? undefined : record;
+  }
+
+  /** @returns milliseconds since 1970, later than the time before, so that records have an order. */
+  now(): number {
+    return (this.#lastTime = Math.max(Date.now(), this.#lastTime + 1));
+  }
+
+  /** Follows the store until `close`. */
+  open(): void {
+    const forgetHub = this.#hub.subscribe((chatId, writer) => {
+      if (writer !== this && (chatId === undefined || chatId === this.#chat.id)) void this.read();
+    });
+    const page = globalThis as Partial<Pick<typeof globalThis, `${'add' | 'remove'}EventListener`>>;
+    const leave = (): void => {
+      this.#listener.leaving();
+      void this.save();
+    };
+    for (const type of LAST_EVENTS) page.addEventListener?.(type, leave);
+    this.#close = () => {
+      forgetHub();
+      for (const type of LAST_EVENTS) page.removeEventListener?.(type, leave);
+    };
+    if (this.#isLoaded && !this.#isStored) return;
+    this.#isLoaded = false;
+    void this.read();
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  /** Adds or replaces messages, and keeps them. */
+  put(...records: readonly MessageRecord[]): void {
+    this.#revision += 1;
+    for (const record of records) {
+      this.#messages.set(record.id, record);
+      this.#unsaved.add(record.id);
+      this.#units.set(record.id, JSON.stringify(record).length);
+    }
+    this.#set({ updatedAt: this.now() });
+    this.#saveSoon(0);
+  }
+
+  /** Changes what is known of a message and is written with the next change, or when `save` is called. */
+  update(record: MessageRecord): void {
+    this.#revision += 1;
+    this.#messages.set(record.id, record);
+    this.#unsaved.add(record.id);
+  }
+
+  setTitle(title: string): void {
+    this.#set({ title });
+  }
+
+  setDraft(draft: string): void {
+    this.#set({ draft, draftAt: this.now() });
+    this.#saveSoon(SAVE_DRAFT_MS);
+  }
+
+  /** Removes everything, in every tab. */
+  async remove(): Promise<void> {
+    this.#removal = this.#hub.remove(this.#chat.id, this);
+    this.#forget(false);
+    this.#writes += 1;
+    try {
+      await this.#removal;
+    } finally {
+      this.#writes -= 1;
+    }
+  }
+
+  #set(fields: Partial<ChatRecord>): void {
+    const createdAt = this.#chat.createdAt || this.now();
+    this.#chat = { ...this.#chat, createdAt, ...fields };
+    this.#isChatUnsaved = true;
+  }
+
+  #saveSoon(ms: number): void {
+    if (this.#timer !== undefined && ms > 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.save(), ms);
+  }
+
+  /** Writes what is not written yet. */
+  async save(): Promise<void> {
+    // What another tab wrote meanwhile is not known before.
+    if (!this.#isLoaded) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#unsaved.size === 0 && !this.#isChatUnsaved) return;
+    const messages = [...this.#unsaved].flatMap((id) => this.#messages.get(id) ?? []);
+    const units = [...this.#units.values()].reduce((sum, each) => sum + each, 0);
+    this.#unsaved.clear();
+    this.#isChatUnsaved = false;
+    await this.#write({ ...this.#chat, units }, messages);
+  }
+
+  async #write(chat: ChatRecord, messages: readonly MessageRecord[]): Promise<void> {
+    this.#writes += 1;
+    try {
+      await this.#hub.write(chat, messages, this);
+      this.#isStored = true;
+      this.#storeError = undefined;
+    } catch (error) {
+      // The next change writes them again.
+      if (this.#chat.createdAt === chat.createdAt) {
+        for (const { id } of messages) this.#unsaved.add(id);
+      }
+      this.#storeError = error;
+    }
+    this.#writes -= 1;
+    this.#listener.changed();
+  }
+
+  /** Reads what other tabs wrote. Resolves once it was read, or at once if another call reads. */
+  async read(): Promise<void> {
+    this.#isStale = true;
+    if (this.#isReading) return;
+    this.#isReading = true;
+    while (this.#isStale) {
+      this.#isStale = false;
+      try {
+        const removals = this.#removals;
+        await this.#removal;
+        const stored = await this.#hub.store.read(this.#chat.id);
+        if (removals !== this.#removals) this.#isStale = true;
+        else if (stored !== undefined) this.#restore(stored);
+        // At first there may be questions that were added after the chat was removed elsewhere.
+        else if (this.#isStored) this.#forget(!this.#isLoaded);
+        this.#storeError = undefined;
+      } catch (error) {
+        this.#storeError = error;
+      }
+    }
+    this.#isReading = false;
+    this.#isLoaded = true;
+    void this.save();
+    this.#listener.changed();
+  }
+
+  #restore({ chat, messages }: StoredChat): void {
+    this.#isStored = true;
+    this.#revision += 1;
+    this.#chat = this.#chat.createdAt === 0 ? chat : mergeChat(chat, this.#chat);
+    for (const stored of messages) {
+      const ours = this.#messages.get(stored.id);
+      const merged = ours ? mergeMessage(stored, ours) : stored;
+      const json = JSON.stringify(merged);
+      this.#units.set(stored.id, json.length);
+      // The same object as long as nothing is new, so that no view renders it again.
+      if (ours === undefined || json !== JSON.stringify(ours))
+        this.#messages.set(stored.id, merged);
+    }
+  }
+
+  #forget(keepsUnsaved: boolean): void {
+    this.#removals += 1;
+    const kept = keepsUnsaved
+      ? [...this.#unsaved].flatMap((id) => this.#messages.get(id) ?? [])
+      : [];
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#revision += 1;
+    this.#messages.clear();
+    this.#unsaved.clear();
+    this.#units.clear();
+    this.#isStored = false;
+    this.#isChatUnsaved = false;
+    this.#chat = emptyChat(this.#chat.id);
+    // The store refuses what was created before the removal, also in the same millisecond.
+    this.#lastTime = Math.max(this.#lastTime, Date.now());
+    this.#listener.forgotten();
+    if (kept.length > 0) this.put(...kept);
+  }
+}
+
+function emptyChat(id: string): ChatRecord {
+  return {
+    version: RECORD_VERSION,
+    id,
+    title: '',
+    titledAt: 0,
+    createdAt: 0,
+    updatedAt: 0,
+    draft: '',
+    draftAt: 0,
+    units: 0,
+  };
+}

@@ -1,0 +1,511 @@
+import { LIMITS, StreamError } from '@rivulet/protocol';
+import { distinctUntilChanged, map, Observable, Subscription } from 'rxjs';
+import { isFinal } from '../answer/snapshot.js';
+import { createLatest } from '../latest.js';
+import { randomId } from '../random-id.js';
+import type { Answer, AnswerOptions, Client } from '../types.js';
+import { type ChatHub, chatHubOf } from './chat-hub.js';
+import { ChatQueue } from './chat-queue.js';
+import { ChatRecords } from './chat-records.js';
+import { ChatView } from './chat-view.js';
+import { requestFor } from './context.js';
+import { LiveParts } from './live-parts.js';
+import { interruptedAnswer, type LivePart } from './message.js';
+import {
+  type AssistantRecord,
+  type MessageRecord,
+  type PartRecord,
+  partOf,
+  type QuestionRequest,
+  RECORD_VERSION,
+  textOf,
+  type UserRecord,
+  withoutContent,
+  withPart,
+} from './records.js';
+import { subtreeOf, versionsOfMessage } from './tree.js';
+import type {
+  Chat,
+  ChatMessage,
+  ChatOptions,
+  ChatQuestion,
+  ChatSnapshot,
+  ChatStatus,
+} from './types.js';
+
+const SAVE_EVERY_MS = 5_000;
+const TITLE_UNITS = 80;
+/** A server keeps a log for minutes, so an answer that was under way a day ago is not there any more. */
+const MAX_RESUME_AGE_MS = 86_400_000;
+/** After this time a question that no server has was left by a page that is gone; its journal may have it. */
+const ACCEPT_MS = 2_000;
+
+/** A chat of `client`. Chats with the same id share their state; the options of the first one hold. */
+export function createChat(client: Client, options: ChatOptions = {}): Chat {
+  const hub = chatHubOf(client, options.store);
+  const inUse = options.id === undefined ? undefined : hub.chats.get(options.id);
+  return inUse instanceof ChatSession ? inUse : new ChatSession(client, hub, options);
+}
+
+class ChatSession implements Chat {
+  readonly id: string;
+  readonly state$: Observable<ChatSnapshot>;
+  readonly messages$: Observable<readonly ChatMessage[]>;
+  readonly status$: Observable<ChatStatus>;
+  readonly draft$: Observable<string>;
+  readonly #client: Client;
+  readonly #hub: ChatHub;
+  readonly #onBusy: 'queue' | 'replace' | 'reject';
+  readonly #options: AnswerOptions | undefined;
+  readonly #states = createLatest<ChatSnapshot>();
+  readonly #records: ChatRecords;
+  readonly #live: LiveParts;
+  readonly #queue: ChatQueue;
+  readonly #view: ChatView;
+  #snapshot: ChatSnapshot;
+  #subscribers = 0;
+  #isOpen = false;
+  #isOnline = true;
+  #isClientClosed = false;
+  #isStopping = false;
+  #saveTimer: ReturnType<typeof setTimeout> | undefined;
+  #followTimer: ReturnType<typeof setTimeout> | undefined;
+  #close = (): void => {};
+
+  constructor(client: Client, hub: ChatHub, { id, onBusy = 'queue', options }: ChatOptions) {
+    this.id = id ?? randomId();
+    this.#client = client;
+    this.#hub = hub;
+    this.#onBusy = onBusy;
+    this.#options = options;
+    this.#live = new LiveParts((messageId, part) => this.#onPart(messageId, part));
+    this.#records = new ChatRecords(hub, this.id, id === undefined, {
+      changed: () => this.#onRecords(),
+      forgotten: () => this.#onForgotten(),
+      leaving: () => this.#updateParts(),
+    });
+    this.#queue = new ChatQueue(this.#records, hub.owner, () => this.#onRecords());
+    this.#view = new ChatView(this.#records, this.#live);
+    this.#snapshot = this.#view.snapshot(undefined);
+    this.#states.next(this.#snapshot);
+    this.state$ = new Observable((subscriber) => {
+      this.#subscribers += 1;
+      this.#open();
+      subscriber.add(this.#states.value$.subscribe(subscriber));
+      return () => {
+        this.#subscribers -= 1;
+        this.#closeIfUnused();
+      };
+    });
+    this.messages$ = this.#select(({ messages }) => messages);
+    this.status$ = this.#select(({ status }) => status);
+    this.draft$ = this.#select(({ draft }) => draft);
+  }
+
+  getSnapshot(): ChatSnapshot {
+    return this.#snapshot;
+  }
+
+  send(question: string | ChatQuestion): Promise<Answer> {
+    return this.#act(() => {
+      const { text, ...request } = typeof question === 'string' ? { text: question } : question;
+      checkText(text);
+      if (this.#onBusy === 'reject' && this.#isBusy) {
+        throw new StreamError(
+          'conflict',
+          'unable to send: an answer is under way; wait or stop it',
+        );
+      }
+      if (this.#onBusy === 'replace') this.stop();
+      const record: UserRecord = {
+        ...this.#newRecord(undefined),
+        role: 'user',
+        text,
+        status: 'queued',
+        replaces: undefined,
+        owner: this.#hub.owner,
+        request: storable(request),
+      };
+      const { title, draft } = this.#records.chat;
+      if (title === '') this.#records.setTitle(titleOf(text));
+      if (draft === text) this.#records.setDraft('');
+      this.#records.put(record);
+      return this.#queued(record.id);
+    });
+  }
+
+  stop(): void {
+    this.#isStopping = true;
+    this.#live.cancel();
+    this.#isStopping = false;
+  }
+
+  edit(messageId: string, text: string): Promise<Answer> {
+    return this.#act(() => {
+      checkText(text);
+      const record = this.#find(messageId);
+      if (record.role !== 'user') throw notFound('edit', 'question');
+      const unasked = this.#takeBack(record);
+      if (unasked !== undefined) {
+        const { owner } = this.#hub;
+        this.#records.put({ ...unasked, text, owner, updatedAt: this.#records.now() });
+        this.#queue.reject(messageId, 'the question was changed');
+        return this.#queued(messageId);
+      }
+      this.stop();
+      const { parentId, request } = record;
+      const version: UserRecord = {
+        ...this.#newRecord(parentId),
+        role: 'user',
+        text,
+        status: 'sent',
+        replaces: messageId,
+        owner: this.#hub.owner,
+        request,
+      };
+      this.#records.put(version);
+      return Promise.resolve(this.#generate(version));
+    });
+  }
+
+  regenerate(messageId?: string): Promise<Answer> {
+    return this.#act(() => {
+      const question = this.#questionOf(this.#findAnswer(messageId));
+      this.stop();
+      return Promise.resolve(this.#generate(question, { cache: 'reload' }));
+    });
+  }
+
+  retry(messageId?: string): Promise<Answer> {
+    return this.#act(() => {
+      const failed = this.#findAnswer(messageId);
+      const question = this.#questionOf(failed);
+      this.stop();
+      if (textOf(failed) === '') this.#records.put(withoutContent(failed, this.#records.now()));
+      return Promise.resolve(this.#generate(question));
+    });
+  }
+
+  continue(messageId?: string): Promise<Answer> {
+    return this.#act(() => {
+      const { id } = this.#findAnswer(messageId);
+      this.stop();
+      const record = this.#findAnswer(id);
+      // A part without text, such as one that failed, gives way to the new one.
+      const parts = record.parts.filter(({ answer }) => answer.text !== '');
+      const continueText = textOf(record);
+      if (continueText === '') {
+        throw new StreamError(
+          'bad_request',
+          'unable to continue: the answer has no text; retry it',
+        );
+      }
+      const question = this.#questionOf(record);
+      const answer = this.#client.start(
+        requestFor(question, this.#view.branch, [this.#options], continueText),
+      );
+      const now = this.#records.now();
+      const added = partOf(answer.getSnapshot(), undefined, now);
+      this.#records.put({ ...record, parts: [...parts, added], updatedAt: now, selectedAt: now });
+      return Promise.resolve(this.#read(id, answer));
+    });
+  }
+
+  selectVersion(messageId: string, version: number): void {
+    const record = this.#find(messageId);
+    const selected = versionsOfMessage(this.#records.all, record)[version];
+    if (selected === undefined) throw notFound('select', `version ${version}`);
+    const now = this.#records.now();
+    this.#records.put({ ...selected, selectedAt: now, updatedAt: now });
+    this.#changed();
+  }
+
+  remove(messageId: string): void {
+    for (const record of subtreeOf(this.#records.all, this.#find(messageId))) {
+      this.#records.put(withoutContent(record, this.#records.now()));
+      this.#live.cancel(record.id);
+      this.#queue.reject(record.id, 'the question was removed');
+    }
+    this.#onRecords();
+  }
+
+  setDraft(text: string): void {
+    if (text === this.#records.chat.draft) return;
+    this.#open();
+    this.#records.setDraft(text);
+    this.#changed();
+  }
+
+  async clear(): Promise<void> {
+    await this.#records.remove();
+    this.#closeIfUnused();
+  }
+
+  // Opening and closing
+
+  /** Restores the chat and follows its store, as long as it is used. */
+  #open(): void {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    this.#hub.chats.set(this.id, this);
+    const connection = new Subscription();
+    this.#close = () => {
+      connection.unsubscribe();
+      this.#records.close();
+      this.#queue.close();
+      clearTimeout(this.#followTimer);
+    };
+    this.#records.open();
+    connection.add(
+      this.#client.connection$.subscribe(({ status }) => {
+        this.#isOnline = status !== 'reconnecting';
+        this.#isClientClosed = status === 'closed';
+        this.#askNext();
+      }),
+    );
+  }
+
+  #closeIfUnused(): void {
+    const isUsed =
+      this.#subscribers > 0 || this.#live.size > 0 || this.#queue.isAwaited || this.#records.isBusy;
+    if (isUsed || !this.#isOpen) return;
+    this.#isOpen = false;
+    this.#close();
+    this.#hub.chats.delete(this.id);
+  }
+
+  /** Runs what a user asked for. The promise may be ignored. */
+  #act(action: () => Promise<Answer>): Promise<Answer> {
+    this.#open();
+    const promise = new Promise<Answer>((resolve) => resolve(action()));
+    promise.catch(() => {}).finally(() => this.#closeIfUnused());
+    this.#changed();
+    return promise;
+  }
+
+  // Records
+
+  #onRecords(): void {
+    for (const record of this.#records.all) this.#follow(record);
+    this.#queue.takeOver();
+    this.#changed();
+    this.#askNext();
+    this.#closeIfUnused();
+  }
+
+  /** Reads an answer that is under way elsewhere. */
+  #follow(record: MessageRecord): void {
+    if (record.isRemoved) return this.#live.cancel(record.id);
+    const part = record.role === 'assistant' ? record.parts.at(-1) : undefined;
+    if (part === undefined || isFinal(part.answer) || this.#isClientClosed) return;
+    if (this.#live.get(record.id) !== undefined) return;
+    const ageMs = Date.now() - part.updatedAt;
+    // The page that asks says so once the server has the question; before that there is nothing to read.
+    if (part.answer.requestId === undefined && Math.abs(ageMs) < ACCEPT_MS) {
+      clearTimeout(this.#followTimer);
+      this.#followTimer = setTimeout(() => this.#onRecords(), ACCEPT_MS);
+    } else if (ageMs > MAX_RESUME_AGE_MS)
+      this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+    else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
+  }
+
+  #onForgotten(): void {
+    this.#live.forget();
+    this.#queue.rejectAll('the chat was removed');
+    this.#changed();
+  }
+
+  // Asking
+
+  get #isBusy(): boolean {
+    return this.#live.size > 0 || this.#view.isUnderWay;
+  }
+
+  #queued(messageId: string): Promise<Answer> {
+    const answer = this.#queue.wait(messageId);
+    this.#askNext();
+    return answer;
+  }
+
+  /** Asks what is queued first, if nothing is under way and the server may be reached. */
+  #askNext(): void {
+    if (!this.#records.isLoaded || this.#isBusy || !this.#isOnline || this.#isClientClosed) return;
+    const { next } = this.#queue;
+    if (next === undefined) return;
+    const now = this.#records.now();
+    const parentId = this.#view.branch.at(-1)?.record.id;
+    const sent = { status: 'sent', parentId, updatedAt: now, selectedAt: now } as const;
+    const question = { ...next, ...sent };
+    this.#records.put(question);
+    this.#queue.resolve(next.id, this.#generate(question));
+  }
+
+  #generate(question: UserRecord, options: AnswerOptions = {}): Answer {
+    const answer = this.#client.start(
+      requestFor(question, this.#view.branch, [this.#options, options]),
+    );
+    const record: AssistantRecord = {
+      ...this.#newRecord(question.id),
+      role: 'assistant',
+      parts: [partOf(answer.getSnapshot(), undefined, this.#records.now())],
+    };
+    this.#records.put(record);
+    return this.#read(record.id, answer);
+  }
+
+  /** @returns a handle for the caller, who may release it. */
+  #read(messageId: string, answer: Answer): Answer {
+    const isKnown = !isFinal(answer.getSnapshot());
+    const handle = isKnown ? this.#client.resume(answer.id) : answer;
+    this.#live.read(messageId, answer, undefined);
+    this.#changed();
+    return handle;
+  }
+
+  /** A question that the server does not have yet, to be asked in another form; undefined if it has it. */
+  #takeBack(record: UserRecord): UserRecord | undefined {
+    if (record.status === 'queued') return record;
+    const answer = [...this.#records.all].find(
+      ({ parentId, isRemoved }) => parentId === record.id && !isRemoved,
+    );
+    const live = answer && this.#live.get(answer.id)?.snapshot;
+    if (answer === undefined || live === undefined) return undefined;
+    if (live.requestId !== undefined || live.attempt > 0) return undefined;
+    this.#records.put(withoutContent(answer, this.#records.now()));
+    this.#live.cancel(answer.id);
+    return { ...record, status: 'queued' };
+  }
+
+  // Answers
+
+  #onPart(messageId: string, part: LivePart): void {
+    const { snapshot, lastTextAt } = part;
+    if (!isFinal(snapshot)) {
+      this.#noteAccepted(messageId, part);
+      if (this.#saveTimer === undefined) {
+        this.#saveTimer = setTimeout(() => {
+          this.#saveTimer = undefined;
+          this.#updateParts();
+          void this.#records.save();
+        }, SAVE_EVERY_MS);
+      }
+      return this.#changed();
+    }
+    const last = partOf(snapshot, lastTextAt, this.#records.now());
+    if (snapshot.status !== 'cancelled' || this.#isStopping) return this.#finish(messageId, last);
+    // A client that is closed cancels its answers, which the next page resumes. It says so in this turn.
+    queueMicrotask(() => {
+      if (!this.#isClientClosed) return this.#finish(messageId, last);
+      const record = this.#records.get(messageId);
+      if (record?.role !== 'assistant') return;
+      const answer = { ...last.answer, status: 'reconnecting' } as const;
+      this.#records.put(withPart(record, { ...last, answer }));
+    });
+  }
+
+  /** Tells other tabs that they can read the answer, too. */
+  #noteAccepted(messageId: string, { snapshot, lastTextAt }: LivePart): void {
+    const record = this.#records.get(messageId);
+    if (snapshot.requestId === undefined || record?.role !== 'assistant') return;
+    if (record.parts.at(-1)?.answer.requestId !== undefined) return;
+    this.#records.put(withPart(record, partOf(snapshot, lastTextAt, this.#records.now())));
+  }
+
+  #finish(messageId: string, part: PartRecord): void {
+    const record = this.#records.get(messageId);
+    if (record?.role === 'assistant') this.#records.put(withPart(record, part));
+    this.#changed();
+    this.#askNext();
+    this.#closeIfUnused();
+  }
+
+  /** Keeps the text so far of what is under way, in case this page and the server go away. */
+  #updateParts(): void {
+    for (const record of this.#records.all) {
+      const live = this.#live.get(record.id);
+      if (live === undefined || record.role !== 'assistant') continue;
+      const part = partOf(live.snapshot, live.lastTextAt, this.#records.now());
+      this.#records.update(withPart(record, part));
+    }
+  }
+
+  // Finding
+
+  #find(messageId: string): MessageRecord {
+    const record = this.#records.get(messageId);
+    if (record === undefined) throw notFound('change', 'message with this id');
+    return record;
+  }
+
+  /** The newest answer of the visible branch unless an id is given. */
+  #findAnswer(messageId: string | undefined): AssistantRecord {
+    const newest = this.#view.branch.findLast(({ record }) => record.role === 'assistant');
+    const record = messageId === undefined ? newest?.record : this.#records.get(messageId);
+    if (record?.role !== 'assistant') throw notFound('ask again', 'answer with this id');
+    return record;
+  }
+
+  #questionOf({ parentId = '' }: AssistantRecord): UserRecord {
+    const question = this.#records.get(parentId);
+    if (question?.role !== 'user') throw notFound('ask again', 'question of this answer');
+    return question;
+  }
+
+  #newRecord(
+    parentId: string | undefined,
+  ): Omit<UserRecord, 'role' | 'text' | 'status' | 'replaces' | 'owner' | 'request'> {
+    const now = this.#records.now();
+    return {
+      version: RECORD_VERSION,
+      id: randomId(),
+      chatId: this.id,
+      parentId,
+      createdAt: now,
+      updatedAt: now,
+      selectedAt: now,
+      isRemoved: false,
+    };
+  }
+
+  // Telling
+
+  #changed(): void {
+    this.#snapshot = this.#view.snapshot(this.#snapshot);
+    this.#states.next(this.#snapshot);
+  }
+
+  #select<T>(project: (snapshot: ChatSnapshot) => T): Observable<T> {
+    return this.state$.pipe(map(project), distinctUntilChanged());
+  }
+}
+
+/** @throws {StreamError} bad_request */
+function checkText(text: string): void {
+  if (typeof text !== 'string' || text.trim() === '') {
+    throw new StreamError('bad_request', 'unable to ask: the question is blank');
+  }
+  if (text.length <= LIMITS.queryUnits) return;
+  throw new StreamError(
+    'bad_request',
+    `unable to ask: a question has at most ${LIMITS.queryUnits} UTF-16 units; shorten it`,
+  );
+}
+
+function notFound(action: string, what: string): StreamError {
+  return new StreamError('not_found', `unable to ${action}: the chat has no ${what}`);
+}
+
+/** A copy that can be stored, which a framework's proxies and signals cannot. */
+function storable({ intent, sessionId, options }: QuestionRequest): QuestionRequest {
+  const { signal: _, ...rest } = options ?? {};
+  return JSON.parse(JSON.stringify({ intent, sessionId, options: rest })) as QuestionRequest;
+}
+
+/** The first line of a question, shortened without a half of a surrogate pair. */
+function titleOf(text: string): string {
+  const line = text.trim().split('\n', 1)[0] ?? '';
+  return line
+    .slice(0, TITLE_UNITS)
+    .replace(/[\uD800-\uDBFF]$/, '')
+    .trim();
+}

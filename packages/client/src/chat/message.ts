@@ -1,0 +1,100 @@
+import { StreamError } from '@rivulet/protocol';
+import { INTERRUPTED } from '../answer/failure.js';
+import { isFinal } from '../answer/snapshot.js';
+import type { AnswerSnapshot } from '../types.js';
+import {
+  type AssistantRecord,
+  snapshotOfStored,
+  type StoredAnswer,
+  type UserRecord,
+} from './records.js';
+import type { AssistantMessage, Ending, UserMessage } from './types.js';
+
+/** The newest part of an answer under way, as it is read from the server. */
+export interface LivePart {
+  readonly snapshot: AnswerSnapshot;
+  readonly lastTextAt: number | undefined;
+}
+
+export function userMessage(
+  { id, text, createdAt, status }: UserRecord,
+  version: number,
+  versionCount: number,
+): UserMessage {
+  return Object.freeze({ id, role: 'user', text, createdAt, status, version, versionCount });
+}
+
+export function assistantMessage(
+  { id, createdAt, parts: stored }: AssistantRecord,
+  live: LivePart | undefined,
+  version: number,
+  versionCount: number,
+): AssistantMessage {
+  const newest = stored.at(-1);
+  const answer = live?.snapshot ?? (newest ? snapshotOfStored(newest.answer) : undefined);
+  if (answer === undefined) throw new Error(`unable to show the answer ${id}: it has no parts`);
+  const earlier = stored.slice(0, -1).map((part) => snapshotOfStored(part.answer));
+  const parts = Object.freeze([...earlier, answer]);
+  // Not `join`, which would copy the text for each chunk.
+  const text = parts.reduce((joined, part) => joined + part.text, '');
+  const ending = isFinal(answer) ? endingOf(answer, text) : undefined;
+  return Object.freeze({
+    id,
+    role: 'assistant',
+    text,
+    createdAt,
+    version,
+    versionCount,
+    answer,
+    parts,
+    ending,
+    canContinue: ending !== undefined && text !== '' && CONTINUABLE.has(ending),
+    lastTextAt: live ? live.lastTextAt : newest?.lastTextAt,
+  });
+}
+
+const CONTINUABLE: ReadonlySet<Ending> = new Set([
+  'stopped',
+  'length',
+  'interrupted',
+  'failed',
+  'other',
+]);
+
+/** How an answer that is final has ended; `text` is that of all its parts. */
+export function endingOf({ status, finishReason, error }: AnswerSnapshot, text: string): Ending {
+  if (status === 'failed') {
+    if (error?.code === 'interrupted') return 'interrupted';
+    return error?.code === 'content_filter' ? 'filtered' : 'failed';
+  }
+  if (status !== 'done') return 'stopped';
+  if (finishReason === 'length' || finishReason === 'other') return finishReason;
+  return text === '' ? 'empty' : 'complete';
+}
+
+/**
+ * What to show of an answer that is read again, of which the chat has `kept`. While the server replays the text, the
+ * kept text stays: it must not get shorter and grow again. Where the server does not know the answer any more, it
+ * was interrupted.
+ */
+export function resumedAnswer(live: AnswerSnapshot, kept: StoredAnswer): AnswerSnapshot {
+  const { text, thoughts, attempt, source, provider, model, tools } = kept;
+  const isBehind =
+    live.text.length < text.length && live.attempt <= attempt && text.startsWith(live.text);
+  const answer =
+    isBehind && live.status !== 'done'
+      ? { ...live, attempt, source, provider, model, text, thoughts, tools }
+      : live;
+  const { error } = live;
+  if (error?.code !== 'not_found') return Object.freeze(answer);
+  const { code, message } = INTERRUPTED;
+  const interrupted = new StreamError(code, message, { partialText: answer.text });
+  return Object.freeze({ ...answer, error: interrupted });
+}
+
+/** An answer that was under way when its page went away, so long ago that no server has it any more. */
+export function interruptedAnswer(answer: StoredAnswer): StoredAnswer {
+  const { code, message } = INTERRUPTED;
+  const error = { code, message, retryable: true, retryAfterMs: undefined };
+  return { ...answer, status: 'failed', error };
+}

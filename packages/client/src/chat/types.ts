@@ -1,0 +1,176 @@
+import type { Observable } from 'rxjs';
+import type { Answer, AnswerOptions, AnswerRequest, AnswerSnapshot } from '../types.js';
+import type { ChatStore } from './chat-store.js';
+
+/**
+ * - `loading`: the chat is being restored
+ * - `ready`: no answer is under way
+ * - `waiting`: an answer is under way and has no text yet
+ * - `streaming`: an answer is under way and has text
+ */
+export type ChatStatus = 'loading' | 'ready' | 'waiting' | 'streaming';
+
+/**
+ * How an answer ended.
+ *
+ * - `complete`: the model finished it
+ * - `stopped`: a user stopped it
+ * - `length`: it reached the limit of tokens
+ * - `filtered`: the provider refused to finish it because of its content
+ * - `interrupted`: the server that generated it went away
+ * - `failed`: an error ended it; `answer.error` says which
+ * - `empty`: the model finished it without any text
+ * - `other`: the model ended it for a reason that its provider does not name
+ */
+export type Ending =
+  | 'complete'
+  | 'stopped'
+  | 'length'
+  | 'filtered'
+  | 'interrupted'
+  | 'failed'
+  | 'empty'
+  | 'other';
+
+interface Message {
+  readonly id: string;
+  readonly text: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  /** The position of this version among its versions, from 0. */
+  readonly version: number;
+  /** The number of versions: edits of a question, or generations of an answer. At least 1. */
+  readonly versionCount: number;
+}
+
+/** A question. Frozen; the same object until something changes. */
+export interface UserMessage extends Message {
+  readonly role: 'user';
+  /**
+   * `queued`: it waits for an answer under way or for the connection, and can be edited or removed.
+   * `sent`: it was asked.
+   */
+  readonly status: 'queued' | 'sent';
+}
+
+/** An answer. Frozen; the same object until something changes. */
+export interface AssistantMessage extends Message {
+  readonly role: 'assistant';
+  /** The text of all parts, joined. */
+  readonly text: string;
+  /** The newest part. Its `text` is the text of that part alone. */
+  readonly answer: AnswerSnapshot;
+  /** The first answer, then what `continue` added. At least one. */
+  readonly parts: readonly AnswerSnapshot[];
+  /** Undefined while the answer is under way. */
+  readonly ending: Ending | undefined;
+  /** True if the answer ended before it was complete, and has text that `continue` can go on from. */
+  readonly canContinue: boolean;
+  /** When the newest text came, in milliseconds since 1970; undefined until text has come. */
+  readonly lastTextAt: number | undefined;
+}
+
+export type ChatMessage = UserMessage | AssistantMessage;
+
+/** A chat at one moment. Frozen; the same object until something changes. */
+export interface ChatSnapshot {
+  readonly id: string;
+  readonly status: ChatStatus;
+  /** The visible branch, oldest first. What is queued comes last. */
+  readonly messages: readonly ChatMessage[];
+  /** Text that is being written and was not sent. */
+  readonly draft: string;
+  /**
+   * How many of the oldest messages the newest answer was generated without, because they did not fit: those
+   * that the client left out, and those that the server left out.
+   */
+  readonly omittedMessages: number;
+  /** Why the store did not keep or return something the last time; undefined while it works. */
+  readonly storeError: unknown;
+}
+
+/** A question, and how it is to be answered. */
+export interface ChatQuestion extends Pick<AnswerRequest, 'intent' | 'sessionId' | 'options'> {
+  text: string;
+}
+
+export interface ChatOptions {
+  /** Names the chat, to find it again after a reload. Random unless given. */
+  id?: string | undefined;
+  /** Where the chat is kept. Beside the client's response cache, in IndexedDB, unless given. */
+  store?: ChatStore | undefined;
+  /**
+   * What `send` does while an answer is under way: `queue` asks after it, unless given; `replace` stops the
+   * answer and asks at once; `reject` refuses the question with `conflict`.
+   */
+  onBusy?: 'queue' | 'replace' | 'reject' | undefined;
+  /** Options of every question; those of a question win. */
+  options?: AnswerOptions | undefined;
+}
+
+/**
+ * A conversation that is kept. Nothing happens until something subscribes or a method is called. Chats of one
+ * client, store and id share their state, also between tabs.
+ *
+ * The promises of `send`, `edit`, `regenerate`, `retry` and `continue` resolve with a handle of the answer
+ * once it is asked, and reject with a `StreamError`. They are never unhandled: ignoring them is fine.
+ */
+export interface Chat {
+  readonly id: string;
+  /** The newest snapshot at once, then each change; never errors. */
+  readonly state$: Observable<ChatSnapshot>;
+  readonly messages$: Observable<readonly ChatMessage[]>;
+  readonly status$: Observable<ChatStatus>;
+  readonly draft$: Observable<string>;
+  getSnapshot(): ChatSnapshot;
+  /**
+   * Asks a question after the visible branch. A draft with the same text is cleared.
+   *
+   * @throws {StreamError} by its promise: `bad_request` for blank or too long text, `conflict` if `onBusy` is
+   * `reject` and an answer is under way, `cancelled` if the question was removed while it waited.
+   */
+  send(question: string | ChatQuestion): Promise<Answer>;
+  /** Stops the answers under way; their text stays. */
+  stop(): void;
+  /**
+   * Changes a queued question, or asks another version of one that was sent. Answers under way are stopped.
+   *
+   * @throws {StreamError} by its promise: `not_found`, or `bad_request` for blank or too long text.
+   */
+  edit(messageId: string, text: string): Promise<Answer>;
+  /**
+   * Generates another version of an answer, past both response caches. The newest answer unless given.
+   * Answers under way are stopped.
+   */
+  regenerate(messageId?: string): Promise<Answer>;
+  /** Asks again after a failure. A failed answer without text is replaced; one with text stays a version. */
+  retry(messageId?: string): Promise<Answer>;
+  /**
+   * Asks the model to go on from the text of an answer that ended before it was complete. Fails with
+   * `unsupported` where the provider cannot do that; the text so far stays.
+   */
+  continue(messageId?: string): Promise<Answer>;
+  /**
+   * Shows another version of a message, and what followed it. `version` counts from 0.
+   *
+   * @throws {StreamError} not_found
+   */
+  selectVersion(messageId: string, version: number): void;
+  /** Removes a queued question, or a message with everything that follows it. */
+  remove(messageId: string): void;
+  /** Keeps text that is being written. */
+  setDraft(text: string): void;
+  /** Stops answers under way and removes the chat from its store, in every tab. */
+  clear(): Promise<void>;
+}
+
+/** A chat as `listChats` lists it. */
+export interface ChatSummary {
+  readonly id: string;
+  /** The first question, shortened, or what `renameChat` gave it. */
+  readonly title: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  /** When it was last changed, in milliseconds since 1970. */
+  readonly updatedAt: number;
+}

@@ -1,0 +1,339 @@
+import { createChat, listChats, removeChat, renameChat } from '@rivulet/client/chat';
+import { firstValueFrom, filter } from 'rxjs';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import {
+  chatWhen,
+  createSharedStore,
+  newestAnswer,
+  openPage,
+  settled,
+  stagedChat,
+  textsOf,
+} from '../harness/chat.js';
+
+/** A chat `c` with one exchange, in a page that is gone. */
+async function left() {
+  const all = await stagedChat();
+  const chat = createChat(all.client, { id: 'c' });
+  void chat.send('one');
+  await all.reply('A one');
+  await settled(chat);
+  chat.setDraft('thre');
+  const kept = (): unknown[] => all.storage.valuesOf(']c:c');
+  await vi.waitFor(() => expect(kept()).toMatchObject([{ draft: 'thre', title: 'one' }]));
+  all.client.close();
+  return { ...all, open: () => openPage(all.server.url, all.storage) };
+}
+
+/** What this turn of the event loop brought about is done. */
+const settledTurn = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve));
+
+function setTime(ms: number): void {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
+const DAY_MS = 86_400_000;
+
+describe('a chat that is kept', () => {
+  it('is there for the next page, with its draft, a week later', async () => {
+    const { open, calls } = await left();
+    setTime(7 * DAY_MS);
+    const chat = createChat(open(), { id: 'c' });
+    expect(chat.getSnapshot()).toMatchObject({ status: 'loading', messages: [] });
+    const { draft } = await settled(chat);
+    expect(draft).toBe('thre');
+    expect(textsOf(chat.getSnapshot())).toEqual(['one', 'A one']);
+    expect(newestAnswer(chat)).toMatchObject({
+      ending: 'complete',
+      answer: { provider: 'stage', status: 'done' },
+    });
+    expect(calls).toHaveLength(1);
+  });
+
+  it('resumes the answer under way after a reload, and never shows less text than before', async () => {
+    const { client, storage, server, nextCall } = await stagedChat();
+    const before = createChat(client, { id: 'c' });
+    void before.send('one');
+    const call = await nextCall();
+    call.say('Where a river');
+    await chatWhen(before, ({ status }) => status === 'streaming');
+    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(2));
+    await vi.waitFor(() =>
+      expect(storage.valuesOf(']j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
+    );
+    const reloaded = storage.copy();
+    client.close();
+    const chat = createChat(openPage(server.url, reloaded), { id: 'c' });
+    const texts: (string | undefined)[] = [];
+    chat.messages$.subscribe((messages) => texts.push(messages[1]?.text));
+    await chatWhen(chat, ({ messages }) => messages[1]?.text === 'Where a river');
+    call.say(' ends.');
+    call.finish();
+    await settled(chat);
+    expect(texts.at(-1)).toBe('Where a river ends.');
+    const seen = texts.flatMap((text) => text ?? []).map(({ length }) => length);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+    expect(newestAnswer(chat)).toMatchObject({ ending: 'complete' });
+  });
+
+  it('keeps the text so far when the server is gone, and says that it was interrupted', async () => {
+    const { client, storage, server, nextCall, ...all } = await stagedChat();
+    const before = createChat(client, { id: 'c' });
+    void before.send('one');
+    (await nextCall()).say('Where a river');
+    await chatWhen(before, ({ status }) => status === 'streaming');
+    await vi.waitFor(() =>
+      expect(storage.valuesOf(']j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
+    );
+    const reloaded = storage.copy();
+    client.close();
+    await server.close();
+    const next = await stagedChat({ port: Number(new URL(server.url).port) });
+    const chat = createChat(openPage(server.url, reloaded), { id: 'c' });
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({
+      text: 'Where a river',
+      ending: 'interrupted',
+      canContinue: true,
+      answer: { error: { code: 'interrupted', partialText: 'Where a river' } },
+    });
+    expect(next.calls).toEqual([]);
+    expect(all.calls).toHaveLength(1);
+  });
+
+  it('keeps the text so far by itself, when neither the server nor the journal has it', async () => {
+    const page = new EventTarget();
+    vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const { client, storage, server, nextCall } = await stagedChat();
+    const before = createChat(client, { id: 'c' });
+    void before.send('one');
+    (await nextCall()).say('Where a river');
+    await chatWhen(before, ({ status }) => status === 'streaming');
+    page.dispatchEvent(new Event('visibilitychange'));
+    await vi.waitFor(() =>
+      expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
+    );
+    const later = storage.copy();
+    client.close();
+    await server.close();
+    setTime(7 * DAY_MS);
+    const chat = createChat(openPage(server.url, later), { id: 'c' });
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({
+      text: 'Where a river',
+      ending: 'interrupted',
+      answer: { error: { partialText: 'Where a river', retryable: true } },
+    });
+  });
+
+  it('asks after a reload what waited', async () => {
+    const { client, storage, server, nextCall } = await stagedChat();
+    const before = createChat(client, { id: 'c' });
+    void before.send('one');
+    const first = await nextCall();
+    void before.send('two');
+    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(3));
+    client.close();
+    const chat = createChat(openPage(server.url, storage), { id: 'c' });
+    await chatWhen(chat, ({ messages }) => messages.length === 3);
+    expect(chat.getSnapshot().messages[2]).toMatchObject({ text: 'two', status: 'queued' });
+    first.say('A one');
+    first.finish();
+    const second = await nextCall();
+    second.say('A two');
+    second.finish();
+    await chatWhen(chat, ({ messages }) => messages.length === 4);
+    await settled(chat);
+    expect(textsOf(chat.getSnapshot())).toEqual(['one', 'A one', 'two', 'A two']);
+  });
+});
+
+describe('chats that are listed', () => {
+  it('have the first question as title, the newest first, and hear of every change', async () => {
+    const { client, reply } = await stagedChat();
+    const lists: string[][] = [];
+    listChats(client).subscribe((chats) => lists.push(chats.map(({ title }) => title)));
+    for (const title of ['one', 'two']) {
+      const chat = createChat(client);
+      void chat.send(`${title}\nmore`);
+      await reply('A');
+      await settled(chat);
+    }
+    await vi.waitFor(() => expect(lists.at(-1)).toEqual(['two', 'one']));
+    const listed = await firstValueFrom(listChats(client));
+    await renameChat(client, listed[1]!.id, 'eins');
+    await vi.waitFor(() => expect(lists.at(-1)).toEqual(['two', 'eins']));
+    await removeChat(client, listed[0]!.id);
+    await vi.waitFor(() => expect(lists.at(-1)).toEqual(['eins']));
+    await expect(renameChat(client, 'none', 'x')).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  it('do not have a chat that has only a draft', async () => {
+    const { client, storage } = await stagedChat();
+    createChat(client, { id: 'c' }).setDraft('Wh');
+    await vi.waitFor(() => expect(storage.valuesOf(']c:c')).toMatchObject([{ draft: 'Wh' }]));
+    expect(await firstValueFrom(listChats(client))).toEqual([]);
+  });
+});
+
+describe('removing', () => {
+  it('empties a chat that is open, also in another tab, and it stays removed', async () => {
+    const { client, storage, server, nextCall } = await stagedChat();
+    const store = createSharedStore();
+    const chat = createChat(client, { id: 'c', store });
+    void chat.send('one');
+    const call = await nextCall();
+    call.say('Half');
+    await chatWhen(chat, ({ status }) => status === 'streaming');
+    const there = createChat(openPage(server.url, storage), { id: 'c', store });
+    await chatWhen(there, ({ messages }) => messages.length === 2);
+    there.state$.subscribe();
+    await removeChat(client, 'c', store);
+    await call.aborted;
+    await chatWhen(chat, ({ messages }) => messages.length === 0);
+    await chatWhen(there, ({ messages }) => messages.length === 0);
+    await settledTurn();
+    expect(await store.read('c')).toBeUndefined();
+  });
+
+  it.each(['chat.clear', 'cache.clear'])(
+    'forgets everything by %s, and the chat goes on',
+    async (how) => {
+      const { client, storage, reply } = await stagedChat();
+      const chat = createChat(client, { id: 'c' });
+      void chat.send('secret');
+      await reply('A secret');
+      await settled(chat);
+      await vi.waitFor(() => expect(JSON.stringify([...storage.items])).toContain('A secret'));
+      chat.state$.subscribe();
+      if (how === 'chat.clear') await chat.clear();
+      else await client.cache.clear();
+      expect(chat.getSnapshot().messages).toEqual([]);
+      const kept = (): string =>
+        JSON.stringify([storage.valuesOf(']n:'), storage.valuesOf(']c:c')]);
+      expect(kept()).not.toContain('secret');
+      void chat.send('two');
+      await reply('A two');
+      await settled(chat);
+      expect(textsOf(chat.getSnapshot())).toEqual(['two', 'A two']);
+      await vi.waitFor(() => expect(kept()).toContain('A two'));
+      expect(kept()).not.toContain('secret');
+    },
+  );
+
+  it('forgets a chat that was not in use while the client’s cache was cleared', async () => {
+    const { client, storage, reply } = await stagedChat();
+    const chat = createChat(client, { id: 'c' });
+    void chat.send('secret');
+    await reply('A secret');
+    await settled(chat);
+    await vi.waitFor(() => expect(JSON.stringify([...storage.items])).toContain('A secret'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await client.cache.clear();
+    void chat.send('two');
+    const call = await reply('A two');
+    await chatWhen(chat, ({ messages }) => messages.length === 2);
+    await settled(chat);
+    expect(textsOf(call.prompt)).toEqual(['two']);
+    expect(textsOf(chat.getSnapshot())).toEqual(['two', 'A two']);
+    await vi.waitFor(() => expect(JSON.stringify([...storage.items])).toContain('A two'));
+    expect(JSON.stringify([...storage.items])).not.toContain('secret');
+  });
+});
+
+describe('two tabs', () => {
+  it('show the same messages and live text, and either stops the answer', async () => {
+    const { client, storage, server, nextCall, calls } = await stagedChat();
+    const store = createSharedStore();
+    const chat = createChat(client, { id: 'c', store });
+    const there = createChat(openPage(server.url, storage), { id: 'c', store });
+    there.state$.subscribe();
+    await chatWhen(there, ({ status }) => status === 'ready');
+    void chat.send('one');
+    const call = await nextCall();
+    call.say('Where');
+    await chatWhen(there, ({ messages }) => messages[1]?.text === 'Where');
+    call.say(' a river');
+    await chatWhen(there, ({ messages }) => messages[1]?.text === 'Where a river');
+    there.stop();
+    await call.aborted;
+    await settled(chat);
+    await settled(there);
+    for (const { getSnapshot } of [bound(chat), bound(there)]) {
+      expect(getSnapshot().messages).toMatchObject([
+        { text: 'one' },
+        { text: 'Where a river', ending: 'stopped' },
+      ]);
+    }
+    expect(calls).toHaveLength(1);
+  });
+
+  it('lose nothing when both send at once', async () => {
+    const { client, storage, server, nextCall } = await stagedChat();
+    const store = createSharedStore();
+    const chats = [client, openPage(server.url, storage)].map((page) =>
+      createChat(page, { id: 'c', store }),
+    );
+    for (const chat of chats) {
+      chat.state$.subscribe();
+      await chatWhen(chat, ({ status }) => status === 'ready');
+    }
+    for (const [i, chat] of chats.entries()) void chat.send(`q${i}`);
+    for (const _ of chats) {
+      const call = await nextCall();
+      call.say(`A ${textsOf(call.prompt).at(-1)}`);
+      call.finish();
+    }
+    for (const chat of chats) {
+      await chatWhen(chat, ({ messages, status }) => messages.length === 4 && status === 'ready');
+      const texts = textsOf(chat.getSnapshot());
+      expect(new Set(texts)).toEqual(new Set(['q0', 'A q0', 'q1', 'A q1']));
+      expect(texts.indexOf('A q0')).toBe(texts.indexOf('q0') + 1);
+      expect(texts.indexOf('A q1')).toBe(texts.indexOf('q1') + 1);
+    }
+    expect(textsOf(chats[0]!.getSnapshot())).toEqual(textsOf(chats[1]!.getSnapshot()));
+  });
+});
+
+const bound = (chat: ReturnType<typeof createChat>) => ({ getSnapshot: () => chat.getSnapshot() });
+
+describe('without a connection', () => {
+  it('a question waits visibly, can be changed, and is asked once there is one', async () => {
+    const { client, server, storage } = await stagedChat();
+    const chat = createChat(client, { id: 'c' });
+    chat.state$.subscribe();
+    client.active$.subscribe();
+    await firstValueFrom(client.connection$.pipe(filter(({ status }) => status === 'connected')));
+    await server.close();
+    await firstValueFrom(
+      client.connection$.pipe(filter(({ status }) => status === 'reconnecting')),
+    );
+    void chat.send('one');
+    expect(chat.getSnapshot()).toMatchObject({
+      status: 'ready',
+      messages: [{ text: 'one', status: 'queued' }],
+    });
+    void chat.edit(chat.getSnapshot().messages[0]!.id, 'uno');
+    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('uno'));
+    const { reply } = await stagedChat({ port: Number(new URL(server.url).port) });
+    const call = await reply('A uno');
+    await settled(chat);
+    expect(textsOf(call.prompt)).toEqual(['uno']);
+    expect(textsOf(chat.getSnapshot())).toEqual(['uno', 'A uno']);
+  });
+
+  it('a question that was asked before that was known can still be changed', async () => {
+    const { storage } = await stagedChat();
+    const client = openPage('http://127.0.0.1:1', storage);
+    const chat = createChat(client, { id: 'c' });
+    void chat.send('one');
+    await chatWhen(chat, ({ messages }) => messages.length === 2);
+    void chat.edit(chat.getSnapshot().messages[0]!.id, 'uno');
+    expect(textsOf(chat.getSnapshot())[0]).toBe('uno');
+    expect(chat.getSnapshot().messages[0]).toMatchObject({ versionCount: 1 });
+    chat.remove(chat.getSnapshot().messages[0]!.id);
+    expect(chat.getSnapshot().messages).toEqual([]);
+  });
+});

@@ -5,6 +5,7 @@ import {
   createChat,
   listChats,
 } from '@rivulet/client/chat';
+import { ProviderError } from '@rivulet/server';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
 import { chatWhen, newestAnswer, openPage, settled, stagedChat, textsOf } from '../harness/chat.js';
@@ -151,6 +152,16 @@ describe('versions', () => {
     expect(textsOf(prompt)).toEqual(['one', 'A one', 'two', 'A two', 'three']);
   });
 
+  it('refuses to generate an answer of a branch that is not visible', async () => {
+    const { chat, calls } = await talked('one', 'two');
+    const hidden = idOf(chat, 'A two');
+    void chat.edit(idOf(chat, 'one'), 'uno');
+    await chatWhen(chat, ({ messages }) => messages.length === 2);
+    await expect(chat.regenerate(hidden)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(chat.retry('none')).rejects.toMatchObject({ code: 'not_found' });
+    expect(calls.length).toBeLessThanOrEqual(3);
+  });
+
   it('retries a failed answer: one without text is replaced, one with text stays a version', async () => {
     const { client, nextCall, reply } = await stagedChat();
     const chat = createChat(client);
@@ -253,6 +264,18 @@ describe('endings', () => {
     await reply(text, reason);
     await settled(chat);
     expect(newestAnswer(chat)).toMatchObject({ ending, canContinue, text });
+  });
+
+  it('tells that the provider refused the content', async () => {
+    const { client, nextCall } = await stagedChat();
+    const chat = createChat(client);
+    void chat.send('q');
+    const call = await nextCall();
+    call.say('Half');
+    await chatWhen(chat, ({ status }) => status === 'streaming');
+    call.fail(new ProviderError('content_filter', 'unable to answer: the content was refused'));
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({ ending: 'filtered', text: 'Half' });
   });
 
   it('tells that a user stopped it, and when the last text came', async () => {

@@ -111,7 +111,7 @@ function converse(request: IncomingMessage, body: unknown): OpenAiConversation |
   };
   return {
     question: questionOf(asked),
-    // As OpenAI: a last message of the assistant begins nothing.
+    // OpenAI begins a new answer after a turn of the model.
     continued: '',
     body: asked,
     headers: request.headers,

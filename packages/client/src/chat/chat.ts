@@ -449,9 +449,10 @@ class ChatSession implements Chat {
     return record;
   }
 
-  #questionOf({ parentId = '' }: AssistantRecord): UserRecord {
-    const question = this.#records.get(parentId);
-    if (question?.role !== 'user') throw notFound('ask again', 'question of this answer');
+  /** An answer of another branch has other messages before it, so its question must be visible. */
+  #questionOf({ parentId }: AssistantRecord): UserRecord {
+    const question = this.#view.branch.find(({ record }) => record.id === parentId)?.record;
+    if (question?.role !== 'user') throw notFound('ask again', 'visible question of this answer');
     return question;
   }
 

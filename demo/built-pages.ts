@@ -68,7 +68,10 @@ async function buildInto(folder: string): Promise<void> {
   const own = `${folder}.${process.pid}`;
   await mkdir(BUILDS, { recursive: true });
   try {
-    await run(process.execPath, [...TYPESCRIPT, join(import.meta.dirname, 'build.ts'), own]);
+    await run(process.execPath, [...TYPESCRIPT, join(import.meta.dirname, 'build.ts'), own], {
+      // A test runner sets `test`, and React's development version would be built.
+      env: { ...process.env, NODE_ENV: 'production' },
+    });
     await rename(own, folder);
   } catch (error) {
     await rm(own, { recursive: true, force: true });

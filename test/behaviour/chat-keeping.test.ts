@@ -10,6 +10,8 @@ import {
   stagedChat,
   textsOf,
 } from '../harness/chat.js';
+import { cuttableLink } from '../harness/link.js';
+import { createStorage } from '../harness/storage.js';
 
 /** A chat `c` with one exchange, in a page that is gone. */
 async function left() {
@@ -281,6 +283,29 @@ describe('two tabs', () => {
       ]);
     }
     expect(calls).toHaveLength(1);
+  });
+
+  it('show an answer that its tab can ask only after a while, and do not call it interrupted', async () => {
+    const { server, storage, reply } = await stagedChat();
+    const store = createSharedStore();
+    const link = await cuttableLink(server.url);
+    link.down();
+    const asking = createChat(openPage(link.url, createStorage()), { id: 'c', store });
+    void asking.send('one');
+    const there = createChat(openPage(server.url, storage), { id: 'c', store });
+    const endings: (string | undefined)[] = [];
+    there.messages$.subscribe((messages) => {
+      const newest = messages.findLast((message) => message.role === 'assistant');
+      if (newest?.role === 'assistant') endings.push(newest.ending);
+    });
+    await chatWhen(there, ({ messages }) => messages.length === 2);
+    // It looks for the answer, and the server has none yet.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    link.up();
+    await reply('A one');
+    await chatWhen(there, ({ messages }) => messages[1]?.text === 'A one');
+    await settled(there);
+    expect(new Set(endings)).toEqual(new Set([undefined, 'complete']));
   });
 
   it('lose nothing when both send at once', async () => {

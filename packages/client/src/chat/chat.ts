@@ -3,7 +3,7 @@ import { distinctUntilChanged, map, Observable, Subscription } from 'rxjs';
 import { isFinal } from '../answer/snapshot.js';
 import { createLatest } from '../latest.js';
 import { randomId } from '../random-id.js';
-import type { Answer, AnswerOptions, Client } from '../types.js';
+import type { Answer, AnswerOptions, AnswerSnapshot, Client } from '../types.js';
 import { type ChatHub, chatHubOf } from './chat-hub.js';
 import { ChatQueue } from './chat-queue.js';
 import { ChatRecords } from './chat-records.js';
@@ -37,8 +37,9 @@ const SAVE_EVERY_MS = 5_000;
 const TITLE_UNITS = 80;
 /** A server keeps a log for minutes, so an answer that was under way a day ago is not there any more. */
 const MAX_RESUME_AGE_MS = 86_400_000;
-/** After this time a question that no server has was left by a page that is gone; its journal may have it. */
-const ACCEPT_MS = 2_000;
+/** How often a question of another page is looked for that the server did not have yet, and for how long. */
+const FOLLOW_EVERY_MS = 2_000;
+const FOLLOW_MS = 30_000;
 
 /** A chat of `client`. Chats with the same id share their state; the options of the first one hold. */
 export function createChat(client: Client, options: ChatOptions = {}): Chat {
@@ -300,12 +301,16 @@ class ChatSession implements Chat {
     if (this.#live.get(record.id) !== undefined) return;
     const ageMs = Date.now() - part.updatedAt;
     // The page that asks says so once the server has the question; before that there is nothing to read.
-    if (part.answer.requestId === undefined && Math.abs(ageMs) < ACCEPT_MS) {
-      clearTimeout(this.#followTimer);
-      this.#followTimer = setTimeout(() => this.#onRecords(), ACCEPT_MS);
-    } else if (ageMs > MAX_RESUME_AGE_MS)
-      this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
-    else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
+    const isAccepted = part.answer.requestId !== undefined;
+    if (!isAccepted && Math.abs(ageMs) < FOLLOW_EVERY_MS) this.#followLater();
+    else if (ageMs <= MAX_RESUME_AGE_MS)
+      this.#live.read(record.id, this.#client.resume(part.answer.id), part);
+    else this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+  }
+
+  #followLater(): void {
+    clearTimeout(this.#followTimer);
+    this.#followTimer = setTimeout(() => this.#onRecords(), FOLLOW_EVERY_MS);
   }
 
   #onForgotten(): void {
@@ -390,6 +395,7 @@ class ChatSession implements Chat {
       }
       return this.#changed();
     }
+    if (this.#mayStillBeAsked(messageId, snapshot)) return this.#followLater();
     const last = partOf(snapshot, lastTextAt, this.#records.now());
     if (snapshot.status !== 'cancelled' || this.#isStopping) return this.#finish(messageId, last);
     // A client that is closed cancels its answers, which the next page resumes. It says so in this turn.
@@ -400,6 +406,15 @@ class ChatSession implements Chat {
       const answer = { ...last.answer, status: 'reconnecting' } as const;
       this.#records.put(withPart(record, { ...last, answer }));
     });
+  }
+
+  /** @returns true if the server does not know the answer because another page has not reached it yet. */
+  #mayStillBeAsked(messageId: string, { error, requestId }: AnswerSnapshot): boolean {
+    const record = this.#records.get(messageId);
+    if (error?.code !== 'interrupted' || requestId !== undefined) return false;
+    const part = record?.role === 'assistant' ? record.parts.at(-1) : undefined;
+    if (part === undefined || part.answer.requestId !== undefined) return false;
+    return Math.abs(Date.now() - part.updatedAt) < FOLLOW_MS;
   }
 
   /**

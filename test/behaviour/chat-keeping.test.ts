@@ -1,4 +1,10 @@
-import { createChat, listChats, removeChat, renameChat } from '@rivulet/client/chat';
+import {
+  type ChatMessage,
+  createChat,
+  listChats,
+  removeChat,
+  renameChat,
+} from '@rivulet/client/chat';
 import { firstValueFrom, filter } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
@@ -29,6 +35,9 @@ async function left() {
 
 /** What this turn of the event loop brought about is done. */
 const settledTurn = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve));
+
+const isQueued = (message: ChatMessage | undefined): boolean =>
+  message?.role === 'user' && message.status === 'queued';
 
 function setTime(ms: number): void {
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
@@ -362,16 +371,66 @@ describe('without a connection', () => {
     expect(textsOf(chat.getSnapshot())).toEqual(['uno', 'A uno']);
   });
 
-  it('a question that was asked before that was known can still be changed', async () => {
-    const { storage } = await stagedChat();
-    const client = openPage('http://127.0.0.1:1', storage);
-    const chat = createChat(client, { id: 'c' });
+  it('a question that was asked before that was known waits, too, and can be changed and removed', async () => {
+    const { server, storage, calls } = await stagedChat();
+    const link = await cuttableLink(server.url);
+    link.down();
+    const chat = createChat(openPage(link.url, storage), { id: 'c' });
     void chat.send('one');
-    await chatWhen(chat, ({ messages }) => messages.length === 2);
-    void chat.edit(chat.getSnapshot().messages[0]!.id, 'uno');
-    expect(textsOf(chat.getSnapshot())[0]).toBe('uno');
-    expect(chat.getSnapshot().messages[0]).toMatchObject({ versionCount: 1 });
-    chat.remove(chat.getSnapshot().messages[0]!.id);
-    expect(chat.getSnapshot().messages).toEqual([]);
+    void chat.send('two');
+    await chatWhen(chat, ({ messages }) => isQueued(messages[0]));
+    expect(chat.getSnapshot()).toMatchObject({
+      status: 'ready',
+      messages: [
+        { text: 'one', status: 'queued' },
+        { text: 'two', status: 'queued' },
+      ],
+    });
+    void chat.edit(chat.getSnapshot().messages[0]?.id ?? '', 'uno');
+    chat.remove(chat.getSnapshot().messages.find(({ text }) => text === 'two')?.id ?? '');
+    await chatWhen(chat, ({ messages }) => messages.length === 1);
+    expect(chat.getSnapshot().messages).toMatchObject([{ text: 'uno', versionCount: 1 }]);
+    expect(calls).toEqual([]);
+  });
+
+  it('a changed question is there after a reload, and is asked', async () => {
+    const { server, storage, reply, calls } = await stagedChat();
+    const link = await cuttableLink(server.url);
+    link.down();
+    const before = createChat(openPage(link.url, storage), { id: 'c' });
+    void before.send('one');
+    await chatWhen(before, ({ messages }) => isQueued(messages[0]));
+    void before.edit(before.getSnapshot().messages[0]?.id ?? '', 'uno');
+    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('uno'));
+    const reloaded = storage.copy();
+    const chat = createChat(openPage(link.url, reloaded), { id: 'c' });
+    await chatWhen(chat, ({ messages }) => messages.length === 1);
+    expect(chat.getSnapshot().messages).toMatchObject([{ text: 'uno', status: 'queued' }]);
+    await vi.waitFor(() => expect(before.getSnapshot().messages).toHaveLength(1));
+    link.up();
+    await reply('A uno');
+    await settled(chat);
+    expect(textsOf(chat.getSnapshot())).toEqual(['uno', 'A uno']);
+    expect(calls.map(({ prompt }) => textsOf(prompt))).not.toContainEqual(['one']);
+  });
+});
+
+describe('drafts in two tabs', () => {
+  it('do not replace each other', async () => {
+    const { client, server, storage, nextCall } = await stagedChat();
+    const store = createSharedStore();
+    const chat = createChat(client, { id: 'c', store });
+    const there = createChat(openPage(server.url, storage), { id: 'c', store });
+    for (const each of [chat, there]) {
+      each.state$.subscribe();
+      await chatWhen(each, ({ status }) => status === 'ready');
+    }
+    chat.setDraft('here');
+    there.setDraft('there');
+    void chat.send('here');
+    await nextCall();
+    await chatWhen(there, ({ messages }) => messages.length === 2);
+    expect(there.getSnapshot().draft).toBe('there');
+    expect(chat.getSnapshot().draft).toBe('');
   });
 });

@@ -206,7 +206,8 @@ describe('what is sent while an answer is under way', () => {
     const edited = chat.edit(idOf(chat, 'three'), 'drei');
     await expect(third).rejects.toMatchObject({ code: 'cancelled' });
     chat.remove(idOf(chat, 'four'));
-    await expect(fourth).rejects.toMatchObject({ code: 'cancelled' });
+    chat.remove('none');
+    await expect(fourth).rejects.toThrow('the question was removed');
     expect(calls).toHaveLength(1);
     first.say('A one');
     first.finish();
@@ -222,6 +223,35 @@ describe('what is sent while an answer is under way', () => {
     expect(await (await edited).result).toMatchObject({ text: 'A three' });
     await settled(chat);
     expect(calls).toHaveLength(3);
+  });
+
+  it('is asked when the answer is stopped', async () => {
+    const { client, nextCall, calls } = await stagedChat();
+    const chat = createChat(client);
+    void chat.send('one');
+    const first = await nextCall();
+    void chat.send('two');
+    void chat.send('three');
+    chat.stop();
+    await first.aborted;
+    const second = await nextCall();
+    expect(textsOf(second.prompt).at(-1)).toBe('two');
+    expect(chat.getSnapshot().messages).toMatchObject([
+      { text: 'one' },
+      { ending: 'stopped' },
+      { text: 'two', status: 'sent' },
+      { ending: undefined },
+      { text: 'three', status: 'queued' },
+    ]);
+    expect(calls).toHaveLength(2);
+  });
+
+  it('is refused once the client is closed', async () => {
+    const { client } = await stagedChat();
+    const chat = createChat(client);
+    client.close();
+    await expect(chat.send('one')).rejects.toMatchObject({ code: 'cancelled' });
+    expect(chat.getSnapshot().messages).toEqual([]);
   });
 
   it('replaces it with onBusy replace; its text stays', async () => {
@@ -360,7 +390,7 @@ describe('continuing', () => {
     expect(textsOf((await nextCall()).prompt)).toEqual(['one', 'Where a river ends.  Yes.', 'two']);
   });
 
-  it('says so where the provider cannot, keeps the text, and can be tried again', async () => {
+  it('says so where no provider can, keeps the text, and offers it no more', async () => {
     const { provider, nextCall } = stage();
     const server = await startServer({ ...provider, canContinue: false });
     const chat = createChat(sdk(server.url));
@@ -375,7 +405,7 @@ describe('continuing', () => {
     expect(newestAnswer(chat)).toMatchObject({
       text: 'Half',
       ending: 'failed',
-      canContinue: true,
+      canContinue: false,
       answer: { error: { code: 'unsupported' } },
     });
   });

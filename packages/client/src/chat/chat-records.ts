@@ -227,7 +227,10 @@ export class ChatRecords {
   #restore({ chat, messages }: StoredChat): void {
     this.#isStored = true;
     this.#revision += 1;
-    this.#chat = this.#chat.createdAt === 0 ? chat : mergeChat(chat, this.#chat);
+    const { draft, draftAt, createdAt } = this.#chat;
+    this.#chat = createdAt === 0 ? chat : mergeChat(chat, this.#chat);
+    // Another tab's draft must not replace what is being written in this one.
+    if (this.#isLoaded) this.#chat = { ...this.#chat, draft, draftAt };
     for (const stored of messages) {
       const ours = this.#messages.get(stored.id);
       const merged = ours ? mergeMessage(stored, ours) : stored;

@@ -7,7 +7,7 @@ import type { Answer, AnswerOptions, AnswerSnapshot, Client } from '../types.js'
 import { type ChatHub, chatHubOf } from './chat-hub.js';
 import { ChatQueue } from './chat-queue.js';
 import { ChatRecords } from './chat-records.js';
-import { ChatView } from './chat-view.js';
+import { ChatView, isUnknown } from './chat-view.js';
 import { requestFor } from './context.js';
 import { LiveParts } from './live-parts.js';
 import { interruptedAnswer, type LivePart } from './message.js';
@@ -147,13 +147,13 @@ class ChatSession implements Chat {
       checkText(text);
       const record = this.#find(messageId);
       if (record.role !== 'user') throw notFound('edit', 'question');
-      const unasked = this.#takeBack(record);
-      if (unasked !== undefined) {
+      if (record.status === 'queued') {
         const { owner } = this.#hub;
-        this.#records.put({ ...unasked, text, owner, updatedAt: this.#records.now() });
+        this.#records.put({ ...record, text, owner, updatedAt: this.#records.now() });
         this.#queue.reject(messageId, 'the question was changed');
         return this.#queued(messageId);
       }
+      if (this.#isUnasked(record)) return this.#replaceUnasked(record, text);
       this.stop();
       const { parentId, request } = record;
       const version: UserRecord = {
@@ -223,7 +223,8 @@ class ChatSession implements Chat {
   }
 
   remove(messageId: string): void {
-    for (const record of subtreeOf(this.#records.all, this.#find(messageId))) {
+    const root = this.#records.get(messageId);
+    for (const record of root ? subtreeOf(this.#records.all, root) : []) {
       this.#records.put(withoutContent(record, this.#records.now()));
       this.#live.cancel(record.id);
       this.#queue.reject(record.id, 'the question was removed');
@@ -277,7 +278,11 @@ class ChatSession implements Chat {
   /** Runs what a user asked for. The promise may be ignored. */
   #act(action: () => Promise<Answer>): Promise<Answer> {
     this.#open();
-    const promise = new Promise<Answer>((resolve) => resolve(action()));
+    const promise = new Promise<Answer>((resolve) => {
+      if (this.#isClientClosed)
+        throw new StreamError('cancelled', 'unable to ask: the client is closed');
+      resolve(action());
+    });
     promise.catch(() => {}).finally(() => this.#closeIfUnused());
     this.#changed();
     return promise;
@@ -300,12 +305,9 @@ class ChatSession implements Chat {
     if (part === undefined || isFinal(part.answer) || this.#isClientClosed) return;
     if (this.#live.get(record.id) !== undefined) return;
     const ageMs = Date.now() - part.updatedAt;
-    // The page that asks says so once the server has the question; before that there is nothing to read.
-    const isAccepted = part.answer.requestId !== undefined;
-    if (!isAccepted && Math.abs(ageMs) < FOLLOW_EVERY_MS) this.#followLater();
-    else if (ageMs <= MAX_RESUME_AGE_MS)
-      this.#live.read(record.id, this.#client.resume(part.answer.id), part);
-    else this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+    if (ageMs > MAX_RESUME_AGE_MS) {
+      this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+    } else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
   }
 
   #followLater(): void {
@@ -366,18 +368,22 @@ class ChatSession implements Chat {
     return handle;
   }
 
-  /** A question that the server does not have yet, to be asked in another form; undefined if it has it. */
-  #takeBack(record: UserRecord): UserRecord | undefined {
-    if (record.status === 'queued') return record;
-    const answer = [...this.#records.all].find(
-      ({ parentId, isRemoved }) => parentId === record.id && !isRemoved,
+  /** @returns true if the server does not have the question yet, such as without a connection. */
+  #isUnasked({ id }: UserRecord): boolean {
+    const answers = [...this.#records.all].filter(
+      ({ parentId, isRemoved }) => parentId === id && !isRemoved,
     );
-    const live = answer && this.#live.get(answer.id)?.snapshot;
-    if (answer === undefined || live === undefined) return undefined;
-    if (live.requestId !== undefined || live.attempt > 0) return undefined;
-    this.#records.put(withoutContent(answer, this.#records.now()));
-    this.#live.cancel(answer.id);
-    return { ...record, status: 'queued' };
+    const live = answers.length === 1 ? this.#live.get(answers[0]?.id ?? '') : undefined;
+    return live !== undefined && isUnknown(live.snapshot);
+  }
+
+  /** A new question takes its place, since other tabs and the store may have it as sent. */
+  #replaceUnasked(record: UserRecord, text: string): Promise<Answer> {
+    this.remove(record.id);
+    const { id, createdAt, updatedAt } = this.#newRecord(undefined);
+    const { owner } = this.#hub;
+    this.#records.put({ ...record, id, createdAt, updatedAt, text, owner, status: 'queued' });
+    return this.#queued(id);
   }
 
   // Answers

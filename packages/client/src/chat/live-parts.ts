@@ -43,7 +43,8 @@ export class LiveParts {
 
   /** Cancels the answer of a message; of all messages unless given. */
   cancel(messageId?: string): void {
-    for (const [id, { answer }] of this.#readings) {
+    // What one brings about, such as the next question, is not cancelled, too.
+    for (const [id, { answer }] of new Map(this.#readings)) {
       if (messageId === undefined || messageId === id) answer.cancel();
     }
   }

@@ -17,10 +17,12 @@ export interface LivePart {
 }
 
 export function userMessage(
-  { id, text, createdAt, status }: UserRecord,
+  { id, text, createdAt }: UserRecord,
+  isQueued: boolean,
   version: number,
   versionCount: number,
 ): UserMessage {
+  const status = isQueued ? 'queued' : 'sent';
   return Object.freeze({ id, role: 'user', text, createdAt, status, version, versionCount });
 }
 
@@ -48,9 +50,14 @@ export function assistantMessage(
     answer,
     parts,
     ending,
-    canContinue: ending !== undefined && text !== '' && CONTINUABLE.has(ending),
+    canContinue: ending !== undefined && text !== '' && mayContinue(ending, answer),
     lastTextAt: live ? live.lastTextAt : newest?.lastTextAt,
   });
+}
+
+/** A server that could not continue an answer cannot do so the next time. */
+function mayContinue(ending: Ending, { error }: AnswerSnapshot): boolean {
+  return CONTINUABLE.has(ending) && error?.code !== 'unsupported';
 }
 
 const CONTINUABLE: ReadonlySet<Ending> = new Set([

@@ -130,10 +130,11 @@ export interface Chat {
    * `reject` and an answer is under way, `cancelled` if the question was removed while it waited.
    */
   send(question: string | ChatQuestion): Promise<Answer>;
-  /** Stops the answers under way; their text stays. */
+  /** Stops the answers under way; their text stays. What is queued is asked then. */
   stop(): void;
   /**
-   * Changes a queued question, or asks another version of one that was sent. Answers under way are stopped.
+   * Changes a queued question, or asks another version of one that was sent. Answers under way are stopped. A
+   * question that could not be asked yet may get another id.
    *
    * @throws {StreamError} by its promise: `not_found`, or `bad_request` for blank or too long text.
    */
@@ -156,9 +157,9 @@ export interface Chat {
    * @throws {StreamError} not_found
    */
   selectVersion(messageId: string, version: number): void;
-  /** Removes a queued question, or a message with everything that follows it. */
+  /** Removes a queued question, or a message with everything that follows it. Nothing happens if there is none. */
   remove(messageId: string): void;
-  /** Keeps text that is being written. */
+  /** Keeps text that is being written. A page that is reloaded has what was written last, in any tab. */
   setDraft(text: string): void;
   /** Stops answers under way and removes the chat from its store, in every tab. */
   clear(): Promise<void>;

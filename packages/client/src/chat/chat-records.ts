@@ -37,7 +37,7 @@ export class ChatRecords {
   /** True once the store has the chat. */
   #isStored = false;
   #isLoaded: boolean;
-  #isReading = false;
+  #reading: Promise<void> | undefined;
   #isStale = false;
   #writes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -78,7 +78,11 @@ export class ChatRecords {
 
   /** True while something is read or written. */
   get isBusy(): boolean {
-    return this.#writes > 0 || this.#isReading || this.#timer !== undefined;
+    return this.#writes > 0 || this.#reading !== undefined || this.#timer !== undefined;
+  }
+
+  isRemoved(messageId: string | undefined): boolean {
+    return messageId !== undefined && this.#messages.get(messageId)?.isRemoved === true;
   }
 
   get(messageId: string): MessageRecord | undefined {
@@ -198,16 +202,19 @@ export class ChatRecords {
     this.#listener.changed();
   }
 
-  /** Reads what other tabs wrote. Resolves once it was read, or at once if another call reads. */
-  async read(): Promise<void> {
+  /** Reads what other tabs wrote. Resolves once all that was there at the time of the call was read. */
+  read(): Promise<void> {
     this.#isStale = true;
-    if (this.#isReading) return;
-    this.#isReading = true;
+    return (this.#reading ??= this.#readAll());
+  }
+
+  async #readAll(): Promise<void> {
     while (this.#isStale) {
       this.#isStale = false;
       try {
         const removals = this.#removals;
-        await this.#removal;
+        // A removal that failed has been told to its caller.
+        await this.#removal?.catch(() => {});
         const stored = await this.#hub.store.read(this.#chat.id);
         if (removals !== this.#removals) this.#isStale = true;
         else if (stored !== undefined) this.#restore(stored);
@@ -218,13 +225,16 @@ export class ChatRecords {
         this.#storeError = error;
       }
     }
-    this.#isReading = false;
+    this.#reading = undefined;
     this.#isLoaded = true;
     void this.save();
     this.#listener.changed();
   }
 
   #restore({ chat, messages }: StoredChat): void {
+    // The chat was removed and begun again while this tab did not look.
+    const isAnother = this.#isStored && chat.createdAt > this.#chat.createdAt;
+    if (isAnother) this.#forget(!this.#isLoaded);
     this.#isStored = true;
     this.#revision += 1;
     this.#chat = this.#chat.createdAt === 0 ? chat : mergeChat(chat, this.#chat);

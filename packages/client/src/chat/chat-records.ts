@@ -5,6 +5,8 @@ import {
   mergeChat,
   mergeMessage,
   type MessageRecord,
+  readChatRecord,
+  readMessageRecord,
   RECORD_VERSION,
 } from './records.js';
 
@@ -19,6 +21,7 @@ export interface RecordsListener {
 }
 
 const SAVE_DRAFT_MS = 300;
+const CLOCK_TOLERANCE_MS = 30_000;
 /** WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`. */
 const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
 
@@ -90,7 +93,10 @@ export class ChatRecords {
     return record?.isRemoved ? undefined : record;
   }
 
-  /** @returns milliseconds since 1970, later than the time before, so that records have an order. */
+  /**
+   * @returns milliseconds since 1970, later than the time before and than what other tabs wrote, so that records
+   * have an order.
+   */
   now(): number {
     return (this.#lastTime = Math.max(Date.now(), this.#lastTime + 1));
   }
@@ -231,22 +237,34 @@ export class ChatRecords {
     this.#listener.changed();
   }
 
-  #restore({ chat, messages }: StoredChat): void {
+  /** @throws {Error} if the store returned something other than a chat; unknown messages are left out. */
+  #restore(stored: StoredChat): void {
+    const chat = readChatRecord(stored.chat);
+    if (chat === undefined)
+      throw new Error('unable to read the chat: the store has no valid record');
+    const messages = stored.messages.flatMap((message) => readMessageRecord(message) ?? []);
     // The chat was removed and begun again while this tab did not look.
     const isAnother = this.#isStored && chat.createdAt > this.#chat.createdAt;
     if (isAnother) this.#forget(!this.#isLoaded);
     this.#isStored = true;
     this.#revision += 1;
     this.#chat = this.#chat.createdAt === 0 ? chat : mergeChat(chat, this.#chat);
-    for (const stored of messages) {
-      const ours = this.#messages.get(stored.id);
-      const merged = ours ? mergeMessage(stored, ours) : stored;
+    for (const message of messages) {
+      this.#seeTime(message.updatedAt);
+      this.#seeTime(message.selectedAt);
+      const ours = this.#messages.get(message.id);
+      const merged = ours ? mergeMessage(message, ours) : message;
       const json = JSON.stringify(merged);
-      this.#units.set(stored.id, json.length);
+      this.#units.set(message.id, json.length);
       // The same object as long as nothing is new, so that no view renders it again.
       if (ours === undefined || json !== JSON.stringify(ours))
-        this.#messages.set(stored.id, merged);
+        this.#messages.set(message.id, merged);
     }
+  }
+
+  /** The clock of another tab may be ahead; a time far in the future comes from a clock that was wrong. */
+  #seeTime(at: number): void {
+    if (at > this.#lastTime && at <= Date.now() + CLOCK_TOLERANCE_MS) this.#lastTime = at;
   }
 
   #forget(keepsUnsaved: boolean): void {

@@ -206,7 +206,12 @@ class ChatSession implements Chat {
       );
       const now = this.#records.now();
       const added = partOf(answer.getSnapshot(), undefined, now);
-      this.#records.put({ ...record, parts: [...record.parts, added], updatedAt: now, selectedAt: now });
+      this.#records.put({
+        ...record,
+        parts: [...record.parts, added],
+        updatedAt: now,
+        selectedAt: now,
+      });
       return Promise.resolve(this.#read(id, answer));
     });
   }

@@ -121,6 +121,8 @@ export function createLocalChatStore(
     const removedAt = Date.now();
     const messages = await keysOf(chatId);
     const tombstone: Tombstone = { id: chatId, removedAt };
+    // The disk may have an older state of what is in memory.
+    if (failures.delete(chatId)) await store.remove([headKey(chatId), ...messages]);
     await store.write([headKey(chatId)], removedAt, () => [
       [headKey(chatId), tombstone],
       ...messages.map((key) => [key] as const),

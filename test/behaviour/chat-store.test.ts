@@ -123,6 +123,21 @@ describe('a chat store in what the client keeps', () => {
     expect(await store.read('old')).toBeUndefined();
   });
 
+  it('lists a chat once and removes it also from the disk when the disk took only its beginning', async () => {
+    const own = createStorage();
+    const store = createChatStore(openPage('http://127.0.0.1:1', own));
+    await store.write(chatRecord('c', Date.now()), [questionRecord('c')]);
+    const { setItem } = own;
+    own.setItem = () => Promise.reject(new Error('no'));
+    const later = store.write(chatRecord('c', Date.now()), [questionRecord('c', 'r')]);
+    await expect(later).rejects.toThrow('no');
+    own.setItem = setItem;
+    expect(await store.list()).toHaveLength(1);
+    await store.remove('c');
+    expect(await store.read('c')).toBeUndefined();
+    expect(own.valuesOf('n:')).toEqual([]);
+  });
+
   it.each([
     ['of a newer version', { version: 2 }],
     ['without a text', { text: undefined }],

@@ -10,6 +10,9 @@ import type { AnswerRequest, Client, ClientOptions } from './types.js';
 /** What each client keeps in this browser, for its chats; a client that keeps nothing has no entry. */
 export const clientStores: WeakMap<Client, LocalStore> = new WeakMap();
 
+/** Removes the chats of a client that keeps nothing, when its cache is cleared. */
+export const chatClears: WeakMap<Client, () => Promise<void>> = new WeakMap();
+
 /** A client of one server. Nothing happens until something is asked of it. */
 export function createClient(options: ClientOptions = {}): Client {
   const { url, auth, cache = {} } = options;
@@ -31,7 +34,10 @@ export function createClient(options: ClientOptions = {}): Client {
     active$: answers.active$,
     connection$: connection.state$,
     cache: {
-      clear: async () => memory?.clear(),
+      clear: async () => {
+        await chatClears.get(client)?.();
+        await memory?.clear();
+      },
     },
     close() {
       answers.close();

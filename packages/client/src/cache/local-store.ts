@@ -115,7 +115,10 @@ export function createLocalStore(
     get: async (key) => memory.get(key) ?? orNothing(use().get(key)),
     async list(prefix) {
       const stored = (await orNothing(use().list(prefix))) ?? [];
-      return [...stored, ...[...memory].filter(([key]) => key.startsWith(prefix))];
+      const remembered = [...memory].filter(([key]) => key.startsWith(prefix));
+      return [
+        ...new Map<string, unknown>([...stored.map(([k, v]) => [k, v] as const), ...remembered]),
+      ];
     },
     async write(keys, askedAt, change) {
       if (memory.has(keys[0] ?? '')) {

@@ -1,4 +1,4 @@
-import { clientStores } from '../client.js';
+import { chatClears, clientStores } from '../client.js';
 import { randomId } from '../random-id.js';
 import type { Client } from '../types.js';
 import {
@@ -84,7 +84,23 @@ const hubs = new WeakMap<Client, WeakMap<ChatStore, ChatHub>>();
  */
 export function createChatStore(client: Client, options?: ChatStoreOptions): ChatStore {
   const store = clientStores.get(client);
-  return store ? createLocalChatStore(store, options) : createMemoryChatStore();
+  if (store !== undefined) return createLocalChatStore(store, options);
+  const memory = createMemoryChatStore();
+  const listeners = new Set<() => void>();
+  const clearBefore = chatClears.get(client);
+  chatClears.set(client, async () => {
+    await clearBefore?.();
+    for (const { id } of await memory.list()) await memory.remove(id);
+    for (const listener of listeners) listener();
+  });
+  return {
+    ...memory,
+    subscribe(listener) {
+      const tell = (): void => listener();
+      listeners.add(tell);
+      return () => listeners.delete(tell);
+    },
+  };
 }
 
 /** @returns the one hub of the client and `given`, or of the client and its own store. */

@@ -14,13 +14,15 @@ const LOCK_PREFIX = 'rivulet:owner:';
 
 /**
  * The questions of one chat that wait. Each is asked by one page, its owner. When that page is gone, another
- * one takes its questions over; Web Locks tell it, and where there are none, as in React Native, it does so at once.
+ * one takes its questions over, which it learns from Web Locks. Without them, as in React Native and on plain
+ * HTTP, a page takes over at once what was queued before it opened the chat.
  */
 export class ChatQueue {
   readonly #records: ChatRecords;
   /** Names this page. */
   readonly #owner: string;
   readonly #onTaken: () => void;
+  readonly #createdAt = Date.now();
   readonly #pending = new Map<string, Pending>();
   /** Ends waiting for the page of an owner to go away, by owner. */
   readonly #awaited = new Map<string, AbortController>();
@@ -33,6 +35,11 @@ export class ChatQueue {
     this.#onTaken = onTaken;
   }
 
+  /** The ids of the questions whose callers wait for them to be asked. */
+  get awaited(): readonly string[] {
+    return [...this.#pending.keys()];
+  }
+
   /** True while a caller waits for its question to be asked. */
   get isAwaited(): boolean {
     return this.#pending.size > 0;
@@ -41,10 +48,7 @@ export class ChatQueue {
   /** The question of this page that is to be asked next. */
   get next(): UserRecord | undefined {
     const next = queueOf(this.#records.all).find(({ owner }) => owner === this.#owner);
-    if (next === undefined) {
-      this.#releaseLock?.();
-      this.#releaseLock = undefined;
-    }
+    if (next === undefined) this.#release();
     return next;
   }
 
@@ -64,14 +68,19 @@ export class ChatQueue {
     this.#pending.delete(messageId);
   }
 
+  /** Rejects all promises, and lets other pages take the questions over. */
   rejectAll(reason: string): void {
-    for (const messageId of this.#pending.keys()) this.reject(messageId, reason);
+    for (const messageId of this.awaited) this.reject(messageId, reason);
+    this.#release();
   }
 
   /** Takes over what other pages have queued once they are gone. */
   takeOver(): void {
-    for (const { owner } of queueOf(this.#records.all)) {
-      if (owner !== this.#owner && !this.#awaited.has(owner)) this.#await(owner);
+    const hasLocks = locks() !== undefined;
+    for (const { owner, updatedAt } of queueOf(this.#records.all)) {
+      if (owner === this.#owner || this.#awaited.has(owner)) continue;
+      // Without locks two open pages would take the same question from each other for ever.
+      if (hasLocks || updatedAt <= this.#createdAt) this.#await(owner);
     }
   }
 
@@ -79,6 +88,12 @@ export class ChatQueue {
   close(): void {
     for (const controller of this.#awaited.values()) controller.abort();
     this.#awaited.clear();
+    this.#release();
+  }
+
+  #release(): void {
+    this.#releaseLock?.();
+    this.#releaseLock = undefined;
   }
 
   #holdLock(): void {
@@ -113,7 +128,7 @@ export class ChatQueue {
   }
 }
 
-/** React Native and Node 20 have none. */
+/** React Native, Node 20 and pages on plain HTTP have none. */
 function locks(): Pick<LockManager, 'request'> | undefined {
   return (globalThis.navigator as { locks?: LockManager } | undefined)?.locks;
 }

@@ -5,6 +5,8 @@ import {
   mergeChat,
   mergeMessage,
   type MessageRecord,
+  readChatRecord,
+  readMessageRecord,
   RECORD_VERSION,
 } from './records.js';
 
@@ -19,6 +21,7 @@ export interface RecordsListener {
 }
 
 const SAVE_DRAFT_MS = 300;
+const CLOCK_TOLERANCE_MS = 30_000;
 /** WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`. */
 const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
 
@@ -37,7 +40,7 @@ export class ChatRecords {
   /** True once the store has the chat. */
   #isStored = false;
   #isLoaded: boolean;
-  #isReading = false;
+  #reading: Promise<void> | undefined;
   #isStale = false;
   #writes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -78,7 +81,11 @@ export class ChatRecords {
 
   /** True while something is read or written. */
   get isBusy(): boolean {
-    return this.#writes > 0 || this.#isReading || this.#timer !== undefined;
+    return this.#writes > 0 || this.#reading !== undefined || this.#timer !== undefined;
+  }
+
+  isRemoved(messageId: string | undefined): boolean {
+    return messageId !== undefined && this.#messages.get(messageId)?.isRemoved === true;
   }
 
   get(messageId: string): MessageRecord | undefined {
@@ -86,7 +93,10 @@ export class ChatRecords {
     return record?.isRemoved ? undefined : record;
   }
 
-  /** @returns milliseconds since 1970, later than the time before, so that records have an order. */
+  /**
+   * @returns milliseconds since 1970, later than the time before and than what other tabs wrote, so that records
+   * have an order.
+   */
   now(): number {
     return (this.#lastTime = Math.max(Date.now(), this.#lastTime + 1));
   }
@@ -198,16 +208,19 @@ export class ChatRecords {
     this.#listener.changed();
   }
 
-  /** Reads what other tabs wrote. Resolves once it was read, or at once if another call reads. */
-  async read(): Promise<void> {
+  /** Reads what other tabs wrote. Resolves once all that was there at the time of the call was read. */
+  read(): Promise<void> {
     this.#isStale = true;
-    if (this.#isReading) return;
-    this.#isReading = true;
+    return (this.#reading ??= this.#readAll());
+  }
+
+  async #readAll(): Promise<void> {
     while (this.#isStale) {
       this.#isStale = false;
       try {
         const removals = this.#removals;
-        await this.#removal;
+        // A removal that failed has been told to its caller.
+        await this.#removal?.catch(() => {});
         const stored = await this.#hub.store.read(this.#chat.id);
         if (removals !== this.#removals) this.#isStale = true;
         else if (stored !== undefined) this.#restore(stored);
@@ -218,28 +231,43 @@ export class ChatRecords {
         this.#storeError = error;
       }
     }
-    this.#isReading = false;
+    this.#reading = undefined;
     this.#isLoaded = true;
     void this.save();
     this.#listener.changed();
   }
 
-  #restore({ chat, messages }: StoredChat): void {
+  /** @throws {Error} if the store returned something other than a chat; unknown messages are left out. */
+  #restore(stored: StoredChat): void {
+    const chat = readChatRecord(stored.chat);
+    if (chat === undefined)
+      throw new Error('unable to read the chat: the store has no valid record');
+    const messages = stored.messages.flatMap((message) => readMessageRecord(message) ?? []);
+    // The chat was removed and begun again while this tab did not look.
+    const isAnother = this.#isStored && chat.createdAt > this.#chat.createdAt;
+    if (isAnother) this.#forget(!this.#isLoaded);
     this.#isStored = true;
     this.#revision += 1;
     const { draft, draftAt, createdAt } = this.#chat;
     this.#chat = createdAt === 0 ? chat : mergeChat(chat, this.#chat);
     // Another tab's draft must not replace what is being written in this one.
     if (this.#isLoaded) this.#chat = { ...this.#chat, draft, draftAt };
-    for (const stored of messages) {
-      const ours = this.#messages.get(stored.id);
-      const merged = ours ? mergeMessage(stored, ours) : stored;
+    for (const message of messages) {
+      this.#seeTime(message.updatedAt);
+      this.#seeTime(message.selectedAt);
+      const ours = this.#messages.get(message.id);
+      const merged = ours ? mergeMessage(message, ours) : message;
       const json = JSON.stringify(merged);
-      this.#units.set(stored.id, json.length);
+      this.#units.set(message.id, json.length);
       // The same object as long as nothing is new, so that no view renders it again.
       if (ours === undefined || json !== JSON.stringify(ours))
-        this.#messages.set(stored.id, merged);
+        this.#messages.set(message.id, merged);
     }
+  }
+
+  /** The clock of another tab may be ahead; a time far in the future comes from a clock that was wrong. */
+  #seeTime(at: number): void {
+    if (at > this.#lastTime && at <= Date.now() + CLOCK_TOLERANCE_MS) this.#lastTime = at;
   }
 
   #forget(keepsUnsaved: boolean): void {

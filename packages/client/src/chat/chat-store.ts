@@ -69,6 +69,7 @@ export function createLocalChatStore(
   const listeners = new Set<(chatId?: string) => void>();
   /** Why the disk did not take a chat. From then on it is in memory. */
   const failures = new Map<string, unknown>();
+  const channelName = `${store.name}:chats`;
   let tabs: BroadcastChannel | undefined;
   let forgetClears = (): void => {};
   let isSwept = false;
@@ -80,7 +81,7 @@ export function createLocalChatStore(
   function hearOtherTabs(): void {
     forgetClears = store.onClear(() => tell());
     try {
-      tabs = new BroadcastChannel(`${store.name}:chats`);
+      tabs = new BroadcastChannel(channelName);
       tabs.addEventListener('message', ({ data }) => tell(String(data)));
       // Node has them too, and would not end.
       (tabs as { unref?: () => void }).unref?.();
@@ -89,9 +90,16 @@ export function createLocalChatStore(
     }
   }
 
+  /** Tells other tabs, also when this one does not listen. */
   function told(chatId: string): void {
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none
-    tabs?.postMessage(chatId);
+    try {
+      const channel = tabs ?? new BroadcastChannel(channelName);
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none
+      channel.postMessage(chatId);
+      if (channel !== tabs) channel.close();
+    } catch {
+      // There is none, or Firefox blocks it together with cookies.
+    }
   }
 
   async function heads(): Promise<ChatRecord[]> {
@@ -113,6 +121,8 @@ export function createLocalChatStore(
     const removedAt = Date.now();
     const messages = await keysOf(chatId);
     const tombstone: Tombstone = { id: chatId, removedAt };
+    // The disk may have an older state of what is in memory.
+    if (failures.delete(chatId)) await store.remove([headKey(chatId), ...messages]);
     await store.write([headKey(chatId)], removedAt, () => [
       [headKey(chatId), tombstone],
       ...messages.map((key) => [key] as const),

@@ -118,7 +118,7 @@ class ChatSession implements Chat {
           'unable to send: an answer is under way; wait or stop it',
         );
       }
-      if (this.#onBusy === 'replace') this.stop();
+      if (this.#onBusy === 'replace') this.#cancelLive();
       const record: UserRecord = {
         ...this.#newRecord(undefined),
         role: 'user',
@@ -137,9 +137,8 @@ class ChatSession implements Chat {
   }
 
   stop(): void {
-    this.#isStopping = true;
-    this.#live.cancel();
-    this.#isStopping = false;
+    this.#cancelLive();
+    this.#askNext();
   }
 
   edit(messageId: string, text: string): Promise<Answer> {
@@ -154,14 +153,15 @@ class ChatSession implements Chat {
         return this.#queued(messageId);
       }
       if (this.#isUnasked(record)) return this.#replaceUnasked(record, text);
-      this.stop();
+      this.#cancelLive();
       const { parentId, request } = record;
       const version: UserRecord = {
         ...this.#newRecord(parentId),
         role: 'user',
         text,
         status: 'sent',
-        replaces: messageId,
+        // Not the version that was edited, which may be removed.
+        replaces: record.replaces ?? messageId,
         owner: this.#hub.owner,
         request,
       };
@@ -173,7 +173,7 @@ class ChatSession implements Chat {
   regenerate(messageId?: string): Promise<Answer> {
     return this.#act(() => {
       const question = this.#questionOf(this.#findAnswer(messageId));
-      this.stop();
+      this.#cancelLive();
       return Promise.resolve(this.#generate(question, { cache: 'reload' }));
     });
   }
@@ -182,7 +182,7 @@ class ChatSession implements Chat {
     return this.#act(() => {
       const failed = this.#findAnswer(messageId);
       const question = this.#questionOf(failed);
-      this.stop();
+      this.#cancelLive();
       if (textOf(failed) === '') this.#records.put(withoutContent(failed, this.#records.now()));
       return Promise.resolve(this.#generate(question));
     });
@@ -191,10 +191,8 @@ class ChatSession implements Chat {
   continue(messageId?: string): Promise<Answer> {
     return this.#act(() => {
       const { id } = this.#findAnswer(messageId);
-      this.stop();
+      this.#cancelLive();
       const record = this.#findAnswer(id);
-      // A part without text, such as one that failed, gives way to the new one.
-      const parts = record.parts.filter(({ answer }) => answer.text !== '');
       const continueText = textOf(record);
       if (continueText === '') {
         throw new StreamError(
@@ -208,7 +206,12 @@ class ChatSession implements Chat {
       );
       const now = this.#records.now();
       const added = partOf(answer.getSnapshot(), undefined, now);
-      this.#records.put({ ...record, parts: [...parts, added], updatedAt: now, selectedAt: now });
+      this.#records.put({
+        ...record,
+        parts: [...record.parts, added],
+        updatedAt: now,
+        selectedAt: now,
+      });
       return Promise.resolve(this.#read(id, answer));
     });
   }
@@ -239,9 +242,10 @@ class ChatSession implements Chat {
     this.#changed();
   }
 
-  async clear(): Promise<void> {
-    await this.#records.remove();
-    this.#closeIfUnused();
+  clear(): Promise<void> {
+    const promise = this.#records.remove();
+    promise.catch(() => {}).finally(() => this.#closeIfUnused());
+    return promise;
   }
 
   // Opening and closing
@@ -256,12 +260,18 @@ class ChatSession implements Chat {
       this.#records.close();
       this.#queue.close();
       clearTimeout(this.#followTimer);
+      clearTimeout(this.#saveTimer);
+      this.#saveTimer = undefined;
     };
     this.#records.open();
     connection.add(
       this.#client.connection$.subscribe(({ status }) => {
         this.#isOnline = status !== 'reconnecting';
         this.#isClientClosed = status === 'closed';
+        if (this.#isClientClosed) {
+          this.#queue.rejectAll('the client was closed');
+          this.#queue.close();
+        }
         this.#askNext();
       }),
     );
@@ -284,6 +294,8 @@ class ChatSession implements Chat {
       resolve(action());
     });
     promise.catch(() => {}).finally(() => this.#closeIfUnused());
+    // The action may have stopped an answer and failed then.
+    this.#askNext();
     this.#changed();
     return promise;
   }
@@ -292,14 +304,36 @@ class ChatSession implements Chat {
 
   #onRecords(): void {
     for (const record of this.#records.all) this.#follow(record);
-    this.#queue.takeOver();
+    this.#settleQueue();
+    if (!this.#isClientClosed) this.#queue.takeOver();
     this.#changed();
     this.#askNext();
     this.#closeIfUnused();
   }
 
+  /** Settles the promises of questions that another tab asked, changed or removed. */
+  #settleQueue(): void {
+    for (const messageId of this.#queue.awaited) {
+      const record = this.#records.get(messageId);
+      if (record === undefined) this.#queue.reject(messageId, 'the question was removed');
+      if (record?.role !== 'user' || record.status === 'queued') continue;
+      for (const answer of this.#records.all) {
+        const part = answer.role === 'assistant' ? answer.parts[0] : undefined;
+        // Before the server has the answer it cannot be read.
+        const isKnown = part?.answer.requestId !== undefined;
+        if (answer.parentId !== messageId || part === undefined || !isKnown) continue;
+        this.#queue.resolve(messageId, this.#client.resume(part.answer.id));
+      }
+    }
+  }
+
   /** Reads an answer that is under way elsewhere. */
   #follow(record: MessageRecord): void {
+    // Another tab may have removed the question before it knew of this answer.
+    if (!record.isRemoved && this.#records.isRemoved(record.parentId)) {
+      this.#records.put(withoutContent(record, this.#records.now()));
+      return this.#live.cancel(record.id);
+    }
     if (record.isRemoved) return this.#live.cancel(record.id);
     const part = record.role === 'assistant' ? record.parts.at(-1) : undefined;
     if (part === undefined || isFinal(part.answer) || this.#isClientClosed) return;
@@ -323,11 +357,21 @@ class ChatSession implements Chat {
 
   // Asking
 
+  /** Stops the answers under way. What is queued waits for what the caller asks instead. */
+  #cancelLive(): void {
+    this.#isStopping = true;
+    this.#live.cancel();
+    this.#isStopping = false;
+  }
+
   get #isBusy(): boolean {
     return this.#live.size > 0 || this.#view.isUnderWay;
   }
 
   #queued(messageId: string): Promise<Answer> {
+    if (this.#isClientClosed) {
+      throw new StreamError('cancelled', 'unable to ask: the client was closed');
+    }
     const answer = this.#queue.wait(messageId);
     this.#askNext();
     return answer;
@@ -335,7 +379,8 @@ class ChatSession implements Chat {
 
   /** Asks what is queued first, if nothing is under way and the server may be reached. */
   #askNext(): void {
-    if (!this.#records.isLoaded || this.#isBusy || !this.#isOnline || this.#isClientClosed) return;
+    if (this.#isStopping || this.#isBusy || !this.#records.isLoaded) return;
+    if (!this.#isOnline || this.#isClientClosed) return;
     const { next } = this.#queue;
     if (next === undefined) return;
     const now = this.#records.now();

@@ -47,7 +47,7 @@ export function listChats(client: Client, store?: ChatStore): Observable<readonl
 /**
  * Gives a chat another title.
  *
- * @throws {StreamError} not_found
+ * @throws {StreamError} `not_found`, or `bad_request` for a blank title, which `listChats` would leave out
  */
 export async function renameChat(
   client: Client,
@@ -55,6 +55,9 @@ export async function renameChat(
   title: string,
   store?: ChatStore,
 ): Promise<void> {
+  if (title.trim() === '') {
+    throw new StreamError('bad_request', 'unable to rename the chat: the title is blank');
+  }
   const hub = chatHubOf(client, store);
   const stored = await hub.store.read(chatId);
   if (stored === undefined) {

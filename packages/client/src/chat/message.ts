@@ -35,7 +35,11 @@ export function assistantMessage(
   const newest = stored.at(-1);
   const answer = live?.snapshot ?? (newest ? snapshotOfStored(newest.answer) : undefined);
   if (answer === undefined) throw new Error(`unable to show the answer ${id}: it has no parts`);
-  const earlier = stored.slice(0, -1).map((part) => snapshotOfStored(part.answer));
+  // A part without text, such as one that failed, gives way to the part after it.
+  const earlier = stored
+    .slice(0, -1)
+    .filter((part) => part.answer.text !== '')
+    .map((part) => snapshotOfStored(part.answer));
   const parts = Object.freeze([...earlier, answer]);
   // Not `join`, which would copy the text for each chunk.
   const text = parts.reduce((joined, part) => joined + part.text, '');

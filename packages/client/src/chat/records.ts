@@ -207,7 +207,10 @@ export function readChatRecord(value: unknown): ChatRecord | undefined {
 export function readMessageRecord(value: unknown): MessageRecord | undefined {
   const record = migrated(value) as Partial<MessageRecord> | undefined;
   if (record === undefined || !isMessage(record)) return undefined;
-  const isKnown = record.role === 'user' ? isQuestion(record) : record.parts.every(isPart);
+  const isKnown =
+    record.role === 'user'
+      ? isQuestion(record)
+      : record.parts.every(isPart) && (record.isRemoved || record.parts.length > 0);
   return isKnown ? record : undefined;
 }
 

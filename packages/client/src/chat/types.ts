@@ -127,7 +127,8 @@ export interface Chat {
    * Asks a question after the visible branch. A draft with the same text is cleared.
    *
    * @throws {StreamError} by its promise: `bad_request` for blank or too long text, `conflict` if `onBusy` is
-   * `reject` and an answer is under way, `cancelled` if the question was removed while it waited.
+   * `reject` and an answer is under way, `cancelled` if the question was removed or changed while it waited, or the client
+   * was closed.
    */
   send(question: string | ChatQuestion): Promise<Answer>;
   /** Stops the answers under way; their text stays. What is queued is asked then. */

@@ -17,6 +17,7 @@ import {
   textsOf,
 } from '../harness/chat.js';
 import { cuttableLink } from '../harness/link.js';
+import { connectionWhen } from '../harness/sdk.js';
 import { createStorage } from '../harness/storage.js';
 
 /** A chat `c` with one exchange, in a page that is gone. */
@@ -99,6 +100,27 @@ describe('a chat that is kept', () => {
       expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
     );
     expect(chat.getSnapshot().status).toBe('streaming');
+  });
+
+  it('shows the text that it had while the server sends it again', async () => {
+    const { client, storage, server, nextCall } = await stagedChat();
+    const before = createChat(client, { id: 'c' });
+    void before.send('one');
+    const call = await nextCall();
+    call.say('Where a river');
+    await vi.waitFor(() =>
+      expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
+    );
+    const reloaded = storage.copy();
+    for (const key of reloaded.items.keys()) if (key.includes(']j:')) reloaded.items.delete(key);
+    const chat = createChat(openPage(server.url, reloaded), { id: 'c' });
+    const texts = new Set<string | undefined>();
+    chat.messages$.subscribe((messages) => messages[1] && texts.add(messages[1].text));
+    await chatWhen(chat, ({ messages }) => messages[1]?.text === 'Where a river');
+    call.say(' ends.');
+    call.finish();
+    await settled(chat);
+    expect([...texts]).toEqual(['Where a river', 'Where a river ends.']);
   });
 
   it('keeps the text so far when the server is gone, and says that it was interrupted', async () => {
@@ -375,9 +397,12 @@ describe('without a connection', () => {
     const { server, storage, calls } = await stagedChat();
     const link = await cuttableLink(server.url);
     link.down();
-    const chat = createChat(openPage(link.url, storage), { id: 'c' });
+    const client = openPage(link.url, storage);
+    const chat = createChat(client, { id: 'c' });
     void chat.send('one');
     void chat.send('two');
+    // The first question goes out before the client knows that it has no connection.
+    await connectionWhen(client, ({ status }) => status === 'reconnecting');
     await chatWhen(chat, ({ messages }) => isQueued(messages[0]));
     expect(chat.getSnapshot()).toMatchObject({
       status: 'ready',
@@ -397,8 +422,11 @@ describe('without a connection', () => {
     const { server, storage, reply, calls } = await stagedChat();
     const link = await cuttableLink(server.url);
     link.down();
-    const before = createChat(openPage(link.url, storage), { id: 'c' });
+    const client = openPage(link.url, storage);
+    const before = createChat(client, { id: 'c' });
     void before.send('one');
+    await connectionWhen(client, ({ status }) => status === 'reconnecting');
+    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(2));
     await chatWhen(before, ({ messages }) => isQueued(messages[0]));
     void before.edit(before.getSnapshot().messages[0]?.id ?? '', 'uno');
     await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('uno'));

@@ -6,6 +6,8 @@ import { queueOf } from './tree.js';
 
 /** The promise of a queued question. */
 interface Pending {
+  /** The text of an edit. */
+  readonly edited: string | undefined;
   resolve(answer: Answer): void;
   reject(error: StreamError): void;
 }
@@ -35,9 +37,9 @@ export class ChatQueue {
     this.#onTaken = onTaken;
   }
 
-  /** The ids of the questions whose callers wait for them to be asked. */
-  get awaited(): readonly string[] {
-    return [...this.#pending.keys()];
+  /** The questions whose callers wait for them to be asked, by id: with the text of an edit. */
+  get awaited(): ReadonlyMap<string, { readonly edited: string | undefined }> {
+    return new Map(this.#pending);
   }
 
   /** True while a caller waits for its question to be asked. */
@@ -53,9 +55,11 @@ export class ChatQueue {
   }
 
   /** @returns what resolves once the question is asked. */
-  wait(messageId: string): Promise<Answer> {
+  wait(messageId: string, edited?: string): Promise<Answer> {
     this.#holdLock();
-    return new Promise((resolve, reject) => this.#pending.set(messageId, { resolve, reject }));
+    return new Promise((resolve, reject) =>
+      this.#pending.set(messageId, { resolve, reject, edited }),
+    );
   }
 
   resolve(messageId: string, answer: Answer): void {
@@ -70,7 +74,7 @@ export class ChatQueue {
 
   /** Rejects all promises, and lets other pages take the questions over. */
   rejectAll(reason: string): void {
-    for (const messageId of this.awaited) this.reject(messageId, reason);
+    for (const messageId of this.awaited.keys()) this.reject(messageId, reason);
     this.#release();
   }
 

@@ -79,7 +79,10 @@ export function createLocalChatStore(
   }
 
   function hearOtherTabs(): void {
-    forgetClears = store.onClear(() => tell());
+    forgetClears = store.onClear(() => {
+      failures.clear();
+      tell();
+    });
     try {
       tabs = new BroadcastChannel(channelName);
       tabs.addEventListener('message', ({ data }) => tell(String(data)));

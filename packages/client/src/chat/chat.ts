@@ -150,7 +150,7 @@ class ChatSession implements Chat {
         const { owner } = this.#hub;
         this.#records.put({ ...record, text, owner, updatedAt: this.#records.now() });
         this.#queue.reject(messageId, 'the question was changed');
-        return this.#queued(messageId);
+        return this.#queued(messageId, text);
       }
       if (this.#isUnasked(record)) return this.#replaceUnasked(record, text);
       this.#cancelLive();
@@ -313,10 +313,14 @@ class ChatSession implements Chat {
 
   /** Settles the promises of questions that another tab asked, changed or removed. */
   #settleQueue(): void {
-    for (const messageId of this.#queue.awaited) {
+    for (const [messageId, { edited }] of this.#queue.awaited) {
       const record = this.#records.get(messageId);
       if (record === undefined) this.#queue.reject(messageId, 'the question was removed');
       if (record?.role !== 'user' || record.status === 'queued') continue;
+      if (edited !== undefined && edited !== record.text) {
+        this.#queue.reject(messageId, 'another tab asked it before it was changed');
+        if (this.#records.chat.draft === '') this.#records.setDraft(edited);
+      }
       for (const answer of this.#records.all) {
         const part = answer.role === 'assistant' ? answer.parts[0] : undefined;
         // Before the server has the answer it cannot be read.
@@ -368,11 +372,8 @@ class ChatSession implements Chat {
     return this.#live.size > 0 || this.#view.isUnderWay;
   }
 
-  #queued(messageId: string): Promise<Answer> {
-    if (this.#isClientClosed) {
-      throw new StreamError('cancelled', 'unable to ask: the client was closed');
-    }
-    const answer = this.#queue.wait(messageId);
+  #queued(messageId: string, edited?: string): Promise<Answer> {
+    const answer = this.#queue.wait(messageId, edited);
     this.#askNext();
     return answer;
   }

@@ -43,8 +43,7 @@ export class LiveParts {
 
   /** Cancels the answer of a message; of all messages unless given. */
   cancel(messageId?: string): void {
-    // What one brings about, such as the next question, is not cancelled, too.
-    for (const [id, { answer }] of new Map(this.#readings)) {
+    for (const [id, { answer }] of this.#readings) {
       if (messageId === undefined || messageId === id) answer.cancel();
     }
   }

@@ -97,6 +97,14 @@ export function chatStoreTests(
       await store.write(chat, [finished]);
       await store.write(chat, [answer(chatId, 'a', 'q', { status: 'streaming', text: 'Wh' })]);
       same((await store.read(chatId))?.messages, [finished]);
+      const [part] = finished.parts;
+      const late = {
+        answer: { ...part?.answer, status: 'streaming' },
+        lastTextAt: 9,
+        updatedAt: 9,
+      };
+      await store.write(chat, [{ ...finished, parts: [late] } as AssistantRecord]);
+      same((await store.read(chatId))?.messages, [finished]);
     }),
     test('keeps the later selection, title and draft, whichever was written last', async (store, chatId) => {
       await store.write(

@@ -34,7 +34,7 @@ async function left() {
   return { ...all, open: () => openPage(all.server.url, all.storage) };
 }
 
-/** What this turn of the event loop brought about is done. */
+/** Resolves when this turn of the event loop has ended. */
 const settledTurn = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve));
 
 const isQueued = (message: ChatMessage | undefined): boolean =>
@@ -276,7 +276,7 @@ describe('removing', () => {
     await reply('A secret');
     await settled(chat);
     await vi.waitFor(() => expect(JSON.stringify([...storage.items])).toContain('A secret'));
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await settledTurn();
     await client.cache.clear();
     void chat.send('two');
     const call = await reply('A two');
@@ -323,15 +323,19 @@ describe('two tabs', () => {
     link.down();
     const asking = createChat(openPage(link.url, createStorage()), { id: 'c', store });
     void asking.send('one');
-    const there = createChat(openPage(server.url, storage), { id: 'c', store });
+    const otherPage = openPage(server.url, storage);
+    const resume = vi.spyOn(otherPage, 'resume');
+    const there = createChat(otherPage, { id: 'c', store });
     const endings: (string | undefined)[] = [];
     there.messages$.subscribe((messages) => {
       const newest = messages.findLast((message) => message.role === 'assistant');
       if (newest?.role === 'assistant') endings.push(newest.ending);
     });
     await chatWhen(there, ({ messages }) => messages.length === 2);
-    // It looks for the answer, and the server has none yet.
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    // It looks for the answer again, since the server had none.
+    await vi.waitFor(() => expect(resume.mock.calls.length).toBeGreaterThan(1), {
+      timeout: 10_000,
+    });
     link.up();
     await reply('A one');
     await chatWhen(there, ({ messages }) => messages[1]?.text === 'A one');

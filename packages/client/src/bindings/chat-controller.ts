@@ -8,7 +8,7 @@ import { perFrame } from '../operators/per-frame.js';
 import type { Client } from '../types.js';
 
 /**
- * What a view can do with its chat: the methods of `Chat`. What is called before the view is first mounted happens
+ * The methods of `Chat`, for a view. An action that is called before the view is first mounted happens
  * then, so that nothing is asked while rendering on a server.
  */
 export type ChatActions = Pick<
@@ -37,7 +37,7 @@ export interface ChatController {
   readonly state$: Observable<ChatSnapshot>;
   /** The newest that `state$` gave; the same object until it changes. */
   getSnapshot(): ChatSnapshot;
-  /** What is shown while rendering on a server, and first in a page that was rendered there. */
+  /** The state that a view shows while it is rendered on a server, and first in a page that was rendered there. */
   getServerSnapshot(): ChatSnapshot;
   /** Shows the chat with this id instead; a new chat if it is undefined. Nothing happens if it is the same. */
   show(id: string | undefined): void;

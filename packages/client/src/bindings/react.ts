@@ -113,7 +113,7 @@ function useObservable<T>(
 }
 
 /**
- * What `create` made for this client and id. Fast Refresh keeps it: it keeps state, and makes memos again.
+ * @returns what `create` made for this client and id. Fast Refresh keeps it, because it keeps state and makes memos again.
  * `hook` is the name that a developer knows.
  */
 function useController<T>(

@@ -138,8 +138,8 @@ export function createResponseCache(
 }
 
 /**
- * What decides an answer: the question, its history and intent, the text that it continues, the generation
- * options. Thoughts are not kept. Where there is no SHA-256 the canonical text itself is the key.
+ * The key covers all that decides an answer: the question, its history and intent, the text that it continues, the
+ * generation options. Thoughts are not kept. Where there is no SHA-256 the canonical text itself is the key.
  */
 async function cacheKey({
   query,

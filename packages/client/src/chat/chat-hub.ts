@@ -14,7 +14,7 @@ export type ChangeListener = (chatId: string | undefined, writer: object | undef
 
 const MIN_SWEEP = 64;
 
-/** What the chats and lists of one client and store share. They hear of each other's changes. */
+/** Connects the chats and lists of one client and store, and notifies each of the others' changes. */
 export class ChatHub {
   /** Names this page as the one that asks what it has queued. */
   readonly owner: string = randomId();

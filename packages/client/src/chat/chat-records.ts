@@ -10,7 +10,7 @@ import {
   RECORD_VERSION,
 } from './records.js';
 
-/** What the records of a chat tell their chat. */
+/** `ChatRecords` calls its listener. */
 export interface RecordsListener {
   /** Something was restored, was changed by another tab, or could not be kept. */
   changed(): void;
@@ -74,7 +74,7 @@ export class ChatRecords {
     return this.#isLoaded;
   }
 
-  /** What the store failed with the last time; undefined while it works. */
+  /** The error of the store's last failure; undefined while it works. */
   get storeError(): unknown {
     return this.#storeError;
   }
@@ -179,7 +179,7 @@ export class ChatRecords {
 
   /** Writes what is not written yet. */
   async save(): Promise<void> {
-    // What another tab wrote meanwhile is not known before.
+    // Before the store was read, the records of other tabs are not known.
     if (!this.#isLoaded) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;

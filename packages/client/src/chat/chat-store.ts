@@ -15,7 +15,7 @@ export interface StoredChat {
 }
 
 /**
- * Where chats are kept. An app may give one of its own, such as over its database; `chatStoreTests` of
+ * Keeps chats. An app may give a store of its own, such as over its database; `chatStoreTests` of
  * `@rivulet/client/testing` says whether it does what chats need. Records are plain JSON. A method rejects if
  * the store fails; the chat then goes on in memory, and its snapshot says so.
  */
@@ -49,7 +49,7 @@ export interface ChatStoreOptions {
   maxAgeSeconds?: number | undefined;
 }
 
-/** That a chat was removed, for as long as another tab may still write it. */
+/** Marks a chat as removed, as long as another tab may still write it. */
 interface Tombstone {
   readonly id: string;
   readonly removedAt: number;

@@ -1,4 +1,4 @@
-import { LIMITS, StreamError } from '@rivulet/protocol';
+import { StreamError } from '@rivulet/protocol';
 import { distinctUntilChanged, map, Observable, Subscription } from 'rxjs';
 import { isFinal } from '../answer/snapshot.js';
 import { createLatest } from '../latest.js';
@@ -11,12 +11,12 @@ import { ChatView, isUnknown } from './chat-view.js';
 import { requestFor } from './context.js';
 import { LiveParts } from './live-parts.js';
 import { interruptedAnswer, type LivePart } from './message.js';
+import { checkText, storable, titleOf } from './question.js';
 import {
   type AssistantRecord,
   type MessageRecord,
   type PartRecord,
   partOf,
-  type QuestionRequest,
   RECORD_VERSION,
   textOf,
   type UserRecord,
@@ -34,10 +34,9 @@ import type {
 } from './types.js';
 
 const SAVE_EVERY_MS = 5_000;
-const TITLE_UNITS = 80;
 /** A server keeps a log for minutes, so an answer that was under way a day ago is not there any more. */
 const MAX_RESUME_AGE_MS = 86_400_000;
-/** How often a question of another page is looked for that the server did not have yet, and for how long. */
+/** The client looks this often, and for this long, for another page's question that the server did not have yet. */
 const FOLLOW_EVERY_MS = 2_000;
 const FOLLOW_MS = 30_000;
 
@@ -450,7 +449,7 @@ class ChatSession implements Chat {
     if (this.#mayStillBeAsked(messageId, snapshot)) return this.#followLater();
     const last = partOf(snapshot, lastTextAt, this.#records.now());
     if (snapshot.status !== 'cancelled' || this.#isStopping) return this.#finish(messageId, last);
-    // A client that is closed cancels its answers, which the next page resumes. It says so in this turn.
+    // Closing the client cancels its answers, and the next page resumes them. `connection$` says so in this turn.
     queueMicrotask(() => {
       if (!this.#isClientClosed) return this.#finish(messageId, last);
       const record = this.#records.get(messageId);
@@ -551,33 +550,6 @@ class ChatSession implements Chat {
   }
 }
 
-/** @throws {StreamError} bad_request */
-function checkText(text: string): void {
-  if (typeof text !== 'string' || text.trim() === '') {
-    throw new StreamError('bad_request', 'unable to ask: the question is blank');
-  }
-  if (text.length <= LIMITS.queryUnits) return;
-  throw new StreamError(
-    'bad_request',
-    `unable to ask: a question has at most ${LIMITS.queryUnits} UTF-16 units; shorten it`,
-  );
-}
-
 function notFound(action: string, what: string): StreamError {
   return new StreamError('not_found', `unable to ${action}: the chat has no ${what}`);
-}
-
-/** A copy that can be stored, which a framework's proxies and signals cannot. */
-function storable({ intent, sessionId, options }: QuestionRequest): QuestionRequest {
-  const { signal: _, ...rest } = options ?? {};
-  return JSON.parse(JSON.stringify({ intent, sessionId, options: rest })) as QuestionRequest;
-}
-
-/** The first line of a question, shortened without a half of a surrogate pair. */
-function titleOf(text: string): string {
-  const line = text.trim().split('\n', 1)[0] ?? '';
-  return line
-    .slice(0, TITLE_UNITS)
-    .replace(/[\uD800-\uDBFF]$/, '')
-    .trim();
 }

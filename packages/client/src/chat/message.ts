@@ -72,7 +72,7 @@ const CONTINUABLE: ReadonlySet<Ending> = new Set([
   'other',
 ]);
 
-/** How an answer that is final has ended; `text` is that of all its parts. */
+/** @returns how a final answer ended. `text` is the text of all its parts. */
 export function endingOf({ status, finishReason, error }: AnswerSnapshot, text: string): Ending {
   if (status === 'failed') {
     if (error?.code === 'interrupted') return 'interrupted';
@@ -84,9 +84,9 @@ export function endingOf({ status, finishReason, error }: AnswerSnapshot, text: 
 }
 
 /**
- * What to show of an answer that is read again, of which the chat has `kept`. While the server replays the text, the
- * kept text stays: it must not get shorter and grow again. Where the server does not know the answer any more, it
- * was interrupted.
+ * Combines an answer that is read again with `kept`, the state of it that the chat has kept. While the server sends
+ * the text again, the kept text stays, so that it does not get shorter and grow again. An answer that the server does
+ * not know any more was interrupted.
  */
 export function resumedAnswer(live: AnswerSnapshot, kept: StoredAnswer): AnswerSnapshot {
   const { text, thoughts, attempt, source, provider, model, tools } = kept;

@@ -178,7 +178,7 @@ function greater<T>(a: T, b: T, orderOf: (value: T) => Order): T {
 }
 
 /**
- * What older clients wrote, made readable: the function at index `n` turns a record of version `n + 1` into
+ * Migrates records of older clients: the function at index `n` turns a record of version `n + 1` into
  * one of version `n + 2`.
  */
 const MIGRATIONS: readonly ((record: Record<string, unknown>) => Record<string, unknown>)[] = [];

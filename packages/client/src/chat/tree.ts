@@ -35,7 +35,7 @@ export function visibleBranch(records: Iterable<MessageRecord>): Visible[] {
   return branch;
 }
 
-/** What is queued, in the order in which it is asked. */
+/** @returns the queued questions, in the order in which they are asked. */
 export function queueOf(records: Iterable<MessageRecord>): UserRecord[] {
   const queued = [...records].filter(
     (record): record is UserRecord =>

@@ -81,7 +81,7 @@ export interface ChatSnapshot {
   /** Text that is being written and was not sent. */
   readonly draft: string;
   /**
-   * How many of the oldest messages the newest answer was generated without, because they did not fit: those
+   * The number of oldest messages that did not fit into the request of the newest answer: those
    * that the client left out, and those that the server left out.
    */
   readonly omittedMessages: number;
@@ -97,7 +97,7 @@ export interface ChatQuestion extends Pick<AnswerRequest, 'intent' | 'sessionId'
 export interface ChatOptions {
   /** Names the chat, to find it again after a reload. Random unless given. */
   id?: string | undefined;
-  /** Where the chat is kept. Beside the client's response cache, in IndexedDB, unless given. */
+  /** The store that keeps the chat. In IndexedDB, beside the client's response cache, unless given. */
   store?: ChatStore | undefined;
   /**
    * What `send` does while an answer is under way: `queue` asks after it, unless given; `replace` stops the

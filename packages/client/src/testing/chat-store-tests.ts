@@ -15,7 +15,7 @@ export interface ChatStoreTest {
 }
 
 /**
- * What a store of chats has to do, as tests for any test runner. `createStore` returns the store, or another object
+ * Tests of a store of chats, for any test runner. `createStore` returns the store, or another object
  * over the same data; the tests use random ids and remove their chats.
  *
  * @example for (const { name, run } of chatStoreTests(() => myStore)) it(name, run);

@@ -148,30 +148,6 @@ describe('what is queued', () => {
     expect(await (await sent).result).toMatchObject({ text: 'A drei' });
   });
 
-  it('keeps an edit as the draft when another tab asks the text before it', async () => {
-    const { chat, there, store, nextCall } = await twoTabs();
-    void chat.send('two');
-    const call = await nextCall();
-    void chat.send('three');
-    await chatWhen(there, ({ messages }) => messages.length === 5);
-    // The other tab asks before it reads what this one wrote.
-    const { read } = store;
-    let goOn = (): void => {};
-    const isHeld = new Promise<void>((resolve) => (goOn = resolve));
-    store.read = async (chatId) => {
-      await isHeld;
-      return read(chatId);
-    };
-    call.say('A two');
-    call.finish();
-    const asked = await nextCall();
-    expect(textsOf(asked.prompt).at(-1)).toBe('three');
-    const edited = there.edit(idOf(there, 'three'), 'drei');
-    goOn();
-    await expect(edited).rejects.toThrow('another tab asked it');
-    expect(there.getSnapshot().draft).toBe('drei');
-  });
-
   it('is refused when the client is closed', async () => {
     const { client, nextCall } = await stagedChat();
     const chat = createChat(client);

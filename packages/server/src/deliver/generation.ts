@@ -24,6 +24,22 @@ export type Generate = (
   },
 ) => Promise<void>;
 
+/** Writes the log of one generation. */
+export interface LogWriter extends EntrySink {
+  /**
+   * Waits until what was written is in the log.
+   *
+   * @returns false if another process writes the log now.
+   */
+  settle(): Promise<boolean>;
+}
+
+const FAILED: ErrorEntry = {
+  type: 'error',
+  code: 'internal',
+  message: 'unable to finish the answer: the server failed',
+};
+
 /** One run of `Generate`, its log, and the streams that read along. */
 export class Generation implements EntrySink, Preemption {
   readonly log: Log = createLog();
@@ -47,7 +63,7 @@ export class Generation implements EntrySink, Preemption {
   #preemptionListeners: Set<() => void> | undefined;
 
   constructor(
-    request: GenerateRequest,
+    request: GenerateRequest | undefined,
     requestBytes: number,
     requestId: string,
     listener: GenerationListener,
@@ -80,11 +96,13 @@ export class Generation implements EntrySink, Preemption {
     request: GenerateRequest,
     connectionId: string | undefined,
     prepared: PreparedRequest | undefined,
+    writer: LogWriter | undefined,
   ): Promise<void> {
+    const { signal } = this.#controller;
     try {
-      await generate(request, this, {
+      await generate(request, writer ?? this, {
         prepared,
-        signal: this.#controller.signal,
+        signal,
         preemption: this,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),
         requestId: this.requestId,
@@ -93,11 +111,8 @@ export class Generation implements EntrySink, Preemption {
     } catch {
       // `Generate` promises not to reject; readers must receive an end all the same.
     }
-    this.log.append({
-      type: 'error',
-      code: 'internal',
-      message: 'unable to finish the answer: the server failed',
-    });
+    if (writer === undefined) this.log.append(FAILED);
+    else void writer.write(FAILED);
   }
 
   /** No stream is left: the request ends for this reason, and nothing more is written. */
@@ -108,8 +123,8 @@ export class Generation implements EntrySink, Preemption {
 
   write(entry: StreamedEntry): undefined {
     if (entry.type === 'thought' || this.#isAborted) return;
-    if (entry.type === 'queued' || entry.type === 'loading') return this.#setNews(entry);
-    if (this.#news !== undefined) this.#setNews(undefined);
+    if (entry.type === 'queued' || entry.type === 'loading') return this.setNews(entry);
+    if (this.#news !== undefined) this.setNews(undefined);
     const { log } = this;
     const isFirst = log.head === 0;
     log.append(entry);
@@ -142,7 +157,8 @@ export class Generation implements EntrySink, Preemption {
     for (const listener of this.#preemptionListeners ?? []) listener();
   }
 
-  #setNews(news: NewsEntry | undefined): undefined {
+  /** `news` holds until the log grows. */
+  setNews(news: NewsEntry | undefined): undefined {
     this.#news = news;
     for (const stream of this.streams) stream.setNews(news);
   }

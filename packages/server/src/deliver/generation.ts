@@ -1,9 +1,9 @@
 import { StreamError } from '@rivulet/protocol';
-import type { EntrySink, ErrorEntry, NewsEntry, StreamedEntry } from '../entry.js';
+import type { EntrySink, ErrorEntry, NewsEntry, ResumedAnswer, StreamedEntry } from '../entry.js';
 import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
-import { createLog, type Log } from './log.js';
+import { copyLog, createLog, type Log } from './log.js';
 import type { Stream } from './stream.js';
 
 /** Writes the entries of one response to `sink`. It ends with a terminal entry and does not reject. */
@@ -21,6 +21,8 @@ export type Generate = (
     connectionId: string | undefined;
     /** The changes of `prepare`; undefined if there is no such hook. */
     prepared: PreparedRequest | undefined;
+    /** What another process has generated of the answer; undefined if the answer begins. */
+    resumed: ResumedAnswer | undefined;
   },
 ) => Promise<void>;
 
@@ -42,7 +44,7 @@ const FAILED: ErrorEntry = {
 
 /** One run of `Generate`, its log, and the streams that read along. */
 export class Generation implements EntrySink, Preemption {
-  readonly log: Log = createLog();
+  log: Log = createLog();
   /** Streams that it still matters to; the last one to be cancelled ends it. */
   readonly streams: Set<Stream> = new Set();
   /** What is to be answered, for as long as it is being answered. */
@@ -54,7 +56,7 @@ export class Generation implements EntrySink, Preemption {
   /** Names the answer in the log: the id of the first stream. */
   readonly requestId: string;
   readonly #listener: GenerationListener;
-  readonly #controller = new AbortController();
+  #controller = new AbortController();
   #isAborted = false;
   #news: NewsEntry | undefined;
   /** The log's bytes when the listener was called last. */
@@ -97,11 +99,13 @@ export class Generation implements EntrySink, Preemption {
     connectionId: string | undefined,
     prepared: PreparedRequest | undefined,
     writer: LogWriter | undefined,
+    resumed: ResumedAnswer | undefined,
   ): Promise<void> {
     const { signal } = this.#controller;
     try {
       await generate(request, writer ?? this, {
         prepared,
+        resumed,
         signal,
         preemption: this,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),
@@ -119,6 +123,19 @@ export class Generation implements EntrySink, Preemption {
   abort({ code, message }: ErrorEntry): void {
     this.#isAborted = true;
     this.#controller.abort(new StreamError(code, message));
+  }
+
+  /** Ends the run for this reason. The log stays open: another process writes it, or another run does. */
+  stopRun(reason: ErrorEntry): void {
+    this.abort(reason);
+    this.#controller = new AbortController();
+    this.#isAborted = false;
+  }
+
+  /** Drops what the log has from `offset` on. A new attempt begins there. */
+  rewind(offset: number): void {
+    this.log = copyLog(this.log, offset);
+    this.#listener.onRewind?.(this, offset);
   }
 
   write(entry: StreamedEntry): undefined {
@@ -172,6 +189,8 @@ export interface GenerationListener {
   onStatusChange(stream: Stream): void;
   /** The stream is to be cancelled, and the generation aborted when it was the last one. */
   onPreempt(stream: Stream): void;
+  /** The log has another content from `offset` on. */
+  onRewind?(generation: Generation, offset: number): void;
   /** Called before an answer that was shown begins again. @returns false if it ends instead. */
   mayRestart(generation: Generation, failure: StreamError): boolean;
 }

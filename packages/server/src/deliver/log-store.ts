@@ -1,4 +1,5 @@
 import type { ErrorEntry } from '../entry.js';
+import type { PreparedRequest } from '../hooks.js';
 import type { Generation, LogWriter } from './generation.js';
 import type { ReaderChange, Stream } from './stream.js';
 
@@ -8,9 +9,10 @@ import type { ReaderChange, Stream } from './stream.js';
  */
 export interface LogStore {
   /** Called when a generation begins to run. @returns what writes its log; undefined for the generation itself. */
-  createWriter(generation: Generation): LogWriter | undefined;
-  /** Called when the place in the queue, or the loading of a model, has changed. */
-  onNews(generation: Generation): void;
+  createWriter(
+    generation: Generation,
+    prepared: PreparedRequest | undefined,
+  ): LogWriter | undefined;
   /** Called when a stream was ended here with an entry of its own. */
   onEnd(stream: Stream, entry: ErrorEntry): void;
   /**
@@ -19,7 +21,7 @@ export interface LogStore {
    */
   isShared(generation: Generation): boolean;
   /** Called when a reader came or left. */
-  onReaderChange(stream: Stream, readerId: string, change: ReaderChange): void;
+  onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
   /** Called when no reader of this process is left for the stream. It ends the stream in time. */
   onAbandoned(stream: Stream): void;
   /** Called when a stream was dropped from the memory of this process. */

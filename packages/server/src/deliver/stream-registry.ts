@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setInterval, setTimeout as wait } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
-import type { ErrorEntry } from '../entry.js';
+import type { ErrorEntry, ResumedAnswer } from '../entry.js';
 import type { PreparedRequest, StreamQuestion } from '../hooks.js';
 import { type GenerateRequest, principalName } from '../request.js';
 import { describeEnd, EndReports } from './end-reports.js';
@@ -87,14 +87,19 @@ export class StreamRegistry implements StreamDirectory {
     onStatusChange: (stream) => this.#table.notify(stream),
     onAbandoned: (stream) => this.#abandon(stream),
     onReaderChange: (stream, id, change) => {
-      if (this.#store !== undefined && typeof id === 'string')
-        this.#store.onReaderChange(stream, id, change);
+      this.#store?.onReaderChange(stream, id, change);
     },
   };
   readonly #generationListener: GenerationListener = {
     onGrowth: (generation) => this.#eviction.makeRoomFor(generation),
     onStatusChange: (stream) => this.#table.notify(stream),
     onPreempt: (stream) => this.cancel(stream),
+    onRewind: (generation, offset) => {
+      for (const stream of generation.streams) {
+        this.#table.of(stream)?.view.follow(generation.log);
+        stream.rewind(offset);
+      }
+    },
     mayRestart: (generation, failure) => this.#mayRestart(generation, failure),
   };
   #isDraining = false;
@@ -183,7 +188,7 @@ export class StreamRegistry implements StreamDirectory {
     const owned = this.join(generation, identity, names, fingerprint);
     onCreated?.(owned.stream, generation);
     if (this.#hooks?.prepare !== undefined) {
-      void this.#prepareAndRun(owned, request, body, connectionId);
+      void this.prepareAndRun(owned, request, body, connectionId);
     } else {
       this.#singleFlight.add(request, fingerprint, generation);
       void this.run(generation, request, undefined, connectionId);
@@ -266,11 +271,13 @@ export class StreamRegistry implements StreamDirectory {
     return this.#reports?.settled(principal);
   }
 
-  async drain(drainMs: number): Promise<void> {
+  /** @param handOver is called instead of ending the streams that still run after `drainMs`. */
+  async drain(drainMs: number, handOver?: () => void): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;
     await this.#untilRead(drainMs);
-    for (const stream of this.#table.all()) {
+    handOver?.();
+    for (const stream of handOver === undefined ? this.#table.all() : []) {
       this.end(stream, SHUT_DOWN);
       // A generation may have ended in this turn of the event loop.
       this.finish(stream);
@@ -291,12 +298,13 @@ export class StreamRegistry implements StreamDirectory {
     });
   }
 
-  /** The generation of `owned` has no other stream until it runs. */
-  async #prepareAndRun(
+  /** Calls `prepare`, and runs the generation of `owned`, which has no other stream until then. */
+  async prepareAndRun(
     owned: Owned,
     request: GenerateRequest,
     body: string,
     connectionId: string | undefined,
+    resumed?: ResumedAnswer,
   ): Promise<void> {
     const { stream, generation } = owned;
     let prepared: PreparedRequest;
@@ -309,7 +317,9 @@ export class StreamRegistry implements StreamDirectory {
     if (stream.log.done) return;
     const changes = JSON.stringify(prepared);
     const fingerprint = fingerprintOf(`${body}\n${changes}`);
-    const running = this.#singleFlight.find(request, fingerprint);
+    // A store finds identical requests by what the client sent.
+    const hasFlights = this.#store === undefined;
+    const running = hasFlights ? this.#singleFlight.find(request, fingerprint) : undefined;
     // A plain reader has been told that the stream begins with the first attempt.
     if (running !== undefined && (running.log.start?.attempt ?? 1) === 1) {
       this.#leave(owned);
@@ -321,7 +331,7 @@ export class StreamRegistry implements StreamDirectory {
     this.#eviction.makeRoomFor(generation);
     if (stream.log.done) return;
     this.#singleFlight.add(request, fingerprint, generation);
-    await this.run(generation, request, prepared, connectionId);
+    await this.run(generation, request, prepared, connectionId, resumed);
   }
 
   /** Generates until the log of `generation` has its end, or another process writes it. */
@@ -330,9 +340,11 @@ export class StreamRegistry implements StreamDirectory {
     request: GenerateRequest,
     prepared: PreparedRequest | undefined,
     connectionId: string | undefined,
+    resumed?: ResumedAnswer,
   ): Promise<void> {
-    const writer = this.#store?.createWriter(generation);
-    await generation.run(this.#generate, request, connectionId, prepared, writer);
+    const writer = this.#store?.createWriter(generation, prepared);
+    const generate = this.#generate;
+    await generation.run(generate, request, connectionId, prepared, writer, resumed);
     if (writer !== undefined && !(await writer.settle())) return;
     this.finishAll(generation);
   }
@@ -371,10 +383,10 @@ export class StreamRegistry implements StreamDirectory {
     return true;
   }
 
-  /** Ends a stream with `entry`; nothing happens if it has ended. */
-  end(stream: Stream, entry: ErrorEntry): void {
+  /** Ends a stream with `entry`, at `offset` if that is given; nothing happens if it has ended. */
+  end(stream: Stream, entry: ErrorEntry, offset: number = Infinity): void {
     const owned = this.#table.of(stream);
-    const ended = stream.log.append(entry);
+    const ended = owned?.view.endAt(offset, entry) ?? stream.log.append(entry);
     if (!ended || owned === undefined) return;
     const { generation } = owned;
     this.finish(stream);

@@ -177,6 +177,11 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     return subscription;
   }
 
+  /** The log has another content from `offset` on, which begins with a new attempt. */
+  rewind(offset: number): void {
+    for (const { reader } of this.#subscriptions) reader.rewind(offset);
+  }
+
   /** The reader is closed. A second call does nothing. */
   leave(subscription: Subscription, how: Leaving): void {
     const { reader, id } = subscription;

@@ -1,41 +1,15 @@
 import { EVENT } from '@rivulet/protocol';
 import { describe, expect, it, vi } from 'vitest';
+import { cluster } from '../harness/cluster/servers.js';
 import { collect, connect, next } from '../harness/plain-client.js';
-import { startRedis, type TestRedis } from '../harness/redis.js';
-import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
-import { stage } from '../harness/stage.js';
 
 const ME = { browserId: 'the-browser-of-the-first-visitor' };
 const AUTH = { browser_id: ME.browserId };
 
-/** Servers that share a Redis; each has a provider of its own. */
-async function cluster(
-  count: number,
-  options: Parameters<typeof startServer>[1] = {},
-  redis?: TestRedis,
-) {
-  const store = redis ?? (await startRedis());
-  const nodes = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const played = stage();
-      const shared = { url: store.url, ...options.redis };
-      const server = await startServer(played.provider, { ...options, redis: shared });
-      return { ...played, server, url: server.url };
-    }),
-  );
-  return { redis: store, nodes: nodes as [Node, Node, ...Node[]] };
-}
-
-type Node = ReturnType<typeof stage> & {
-  server: Awaited<ReturnType<typeof startServer>>;
-  url: string;
-};
-
 describe('streams of several processes', () => {
   it('are read through another process, from the beginning and while they go on', async () => {
-    const { nodes } = await cluster(2);
-    const [a, b] = nodes;
+    const { a, b } = await cluster();
     const first = sdk(a.url, ME).start({ query: 'q' });
     const call = await a.nextCall();
     call.say('Where a ');
@@ -52,8 +26,7 @@ describe('streams of several processes', () => {
   });
 
   it('start once, wherever the same start arrives, and refuse another request', async () => {
-    const { nodes } = await cluster(2);
-    const [a, b] = nodes;
+    const { a, b } = await cluster();
     const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
     const ask = { query: 'q', stream_id: 'A', window: 1_000 };
     const [first, second] = await Promise.all([
@@ -72,8 +45,7 @@ describe('streams of several processes', () => {
   });
 
   it('share one generation, and each is cancelled through any process', async () => {
-    const { nodes } = await cluster(2);
-    const [a, b] = nodes;
+    const { a, b } = await cluster();
     const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
     const ends = [collect(one), collect(two)];
     await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
@@ -95,8 +67,7 @@ describe('streams of several processes', () => {
   });
 
   it('are listed and watched through any process', async () => {
-    const { nodes } = await cluster(2);
-    const [a, b] = nodes;
+    const { a, b } = await cluster();
     const watcher = connect(b.url, AUTH);
     const changes: [string, string][] = [];
     watcher.on(EVENT.changed, ({ stream }) => changes.push([stream.stream_id, stream.status]));
@@ -117,8 +88,7 @@ describe('streams of several processes', () => {
   });
 
   it('end when their last reader has left through another process', async () => {
-    const { nodes } = await cluster(2, { limits: { detachTimeoutMs: 100 } });
-    const [a, b] = nodes;
+    const { a, b } = await cluster({ limits: { detachTimeoutMs: 100 } });
     const reader = { reader_id: 'r', window: 1_000 };
     const one = connect(a.url, AUTH);
     await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', ...reader });
@@ -129,5 +99,72 @@ describe('streams of several processes', () => {
     // The connection of the first process is lost after the reader has moved and left.
     one.disconnect();
     await expect(call.aborted).resolves.toBeUndefined();
+  });
+
+  it('have a character that came in two halves', async () => {
+    const { a, b } = await cluster();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    const second = sdk(b.url, ME).resume(first.id);
+    call.say('a🦊'.slice(0, 2));
+    await snapshotWhen(second, ({ text }) => text === 'a');
+    call.say('🦊b'.slice(1));
+    await snapshotWhen(second, ({ text }) => text === 'a🦊b');
+    call.finish();
+    expect(await second.result).toMatchObject({ status: 'done', text: 'a🦊b' });
+    expect(await first.result).toMatchObject({ status: 'done', text: 'a🦊b' });
+  });
+
+  it('can be read from each offset while they are written', async () => {
+    const { a, b } = await cluster();
+    const reading = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    const text = 'Where a river ends, a delta begins.';
+    const readers = text.split('').map(async (letter) => {
+      call.say(letter);
+      const late = sdk(b.url, ME).resume(reading.id);
+      return late.result;
+    });
+    call.finish();
+    for (const result of await Promise.all(readers))
+      expect(result).toMatchObject({ status: 'done', text });
+  });
+
+  it('tell a reader that their log was lost and begun again', async () => {
+    const { redis, a, b } = await cluster({ authenticate: () => ({ principal: 'me' }) });
+    const socket = connect(a.url);
+    const ask = { query: 'q', stream_id: 'A', window: 10_000 };
+    const { epoch } = await socket.emitWithAck(EVENT.start, ask);
+    const call = await a.nextCall();
+    call.say('x'.repeat(200));
+    call.finish();
+    await next(socket, EVENT.end);
+    await a.server.forget('me');
+    await redis.command('FLUSHALL');
+    const other = connect(b.url);
+    const resume = { stream_id: 'A', offset: 100, epoch, window: 10_000 };
+    expect(await other.emitWithAck(EVENT.resume, resume)).toMatchObject({
+      error: { code: 'not_found' },
+    });
+    await other.emitWithAck(EVENT.start, ask);
+    (await b.nextCall()).say('y'.repeat(200));
+    await next(other, EVENT.shortChunk);
+    const third = connect(a.url);
+    expect(await third.emitWithAck(EVENT.resume, resume)).toMatchObject({ ok: true, reset: true });
+  });
+
+  it('leave no key in Redis without an end to its life', async () => {
+    const { redis, a, b } = await cluster();
+    const answers = ['one', 'two'].map((query) => sdk(a.url, ME).start({ query }));
+    const calls = [await a.nextCall(), await a.nextCall()];
+    for (const call of calls) call.say('text');
+    calls[0]!.finish();
+    await answers[0]!.result;
+    await snapshotWhen(sdk(b.url, ME).resume(answers[1]!.id), ({ text }) => text !== '');
+    const keys = (await redis.command('KEYS', '*')) as string[];
+    expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
+      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'fl', 'n', 'o', 'due']),
+    );
+    for (const key of keys) expect([key, await redis.command('PTTL', key)]).not.toContain(-1);
   });
 });

@@ -145,9 +145,9 @@ export class Appender {
     const roundTripMs = performance.now() - sentAt;
     this.#roundTripMs += (roundTripMs - this.#roundTripMs) * WEIGHT;
     this.#listener.onRoundTrip(roundTripMs);
-    pairs.forEach(([target], i) => {
+    pairs.forEach(([target, batch], i) => {
       const result = results[i] as AppendResult;
-      if (target.writer.answered(result)) this.schedule(target.writer);
+      if (target.writer.answered(batch, result)) this.schedule(target.writer);
       else this.#listener.onRefused(target, result);
     });
   }

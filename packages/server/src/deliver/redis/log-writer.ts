@@ -123,13 +123,12 @@ export class RedisLogWriter implements LogWriter {
   }
 
   /**
-   * Takes the result of the batch.
+   * Takes the result of a batch. It counts only for the batch that was sent last.
    *
    * @returns false if the log is not to be written by this process as it is.
    */
-  answered(result: AppendResult): boolean {
-    const batch = this.#sent;
-    if (batch === undefined || !this.#isCurrent) return true;
+  answered(batch: Batch, result: AppendResult): boolean {
+    if (batch !== this.#sent || !this.#isCurrent) return true;
     if (result === 'ok' || result === `at:${batch.next}`) {
       this.#sent = undefined;
       this.#waitsSince = undefined;
@@ -139,10 +138,11 @@ export class RedisLogWriter implements LogWriter {
       return true;
     }
     const head = result.startsWith('at:') ? Number(result.slice(3)) : undefined;
-    if (head === undefined || head > batch.at) return false;
+    const most = batch.isCatchingUp ? this.generation.log.head : batch.at;
+    if (head === undefined || head > most) return false;
     // Redis has lost the end of the log: after a failover, or a restart.
     this.#requeue();
-    this.#catchUpFrom = head;
+    this.#caughtUpTo(head);
     return true;
   }
 
@@ -164,6 +164,13 @@ export class RedisLogWriter implements LogWriter {
     this.#waitsSince = undefined;
     this.#caughtUpTo(head);
     this.#schedule(this);
+  }
+
+  /** Redis has nothing of the log any more. */
+  startOver(): void {
+    if (!this.#isCurrent) return;
+    this.#requeue();
+    this.resume(0);
   }
 
   /** Redis did not take the rest either. */

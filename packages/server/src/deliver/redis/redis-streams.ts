@@ -638,7 +638,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
   async #refused({ gid, writer }: AppendTarget, result: AppendResult): Promise<void> {
     const log = this.#logs.get(gid);
     if (log === undefined || log.writer !== writer) return;
-    if (result === 'gone') return this.#adopt(log);
+    if (result === 'gone') return this.#adoptOnce(log);
     if (result === 'stop') return this.#stop(log, CANCELLED);
     await this.#becomeFollower(log);
   }
@@ -650,6 +650,13 @@ export class RedisStreams implements StreamDirectory, LogStore {
     log.request = '';
     log.generation.stopRun(STREAM_LOST);
     await this.#catchUp(log);
+  }
+
+  #adoptOnce(log: SharedLog): Promise<void> {
+    log.adopting ??= this.#adopt(log).finally(() => {
+      log.adopting = undefined;
+    });
+    return log.adopting;
   }
 
   /** Puts back a log that Redis has lost, or never had. */
@@ -680,7 +687,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
     if (result === 'taken') return;
     if (result === 'there' && before !== fence) return this.#becomeFollower(log);
     log.fence = fence;
-    await this.#resume([log]);
+    writer.startOver();
     this.#seats.renew();
   }
 
@@ -697,7 +704,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
         const [head = '-1', fence, done, stop] = reply[j] as string[];
         const { writer } = log;
         if (writer === undefined || !writer.isCurrent) continue;
-        if (head === '-1') await this.#adopt(log);
+        if (head === '-1') await this.#adoptOnce(log);
         else if (stop === '1') this.#stop(log, CANCELLED);
         else if (fence !== log.fence) await this.#becomeFollower(log);
         else if (writer.isLocal && done !== '1') writer.resume(Number(head));

@@ -23,6 +23,8 @@ export class SharedLog {
   heardAt: number = performance.now();
   /** The read that is under way. */
   catchingUp: Promise<boolean> | undefined;
+  /** The attempt to put it back into Redis that is under way. */
+  adopting: Promise<void> | undefined;
   /** Consecutive times that Redis did not know it. */
   misses = 0;
 

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -24,6 +25,19 @@ const EXECUTABLE = process.env['REDIS_SERVER_PATH'] ?? 'redis-server';
 
 /** Starts a Redis that ends with the test. */
 export async function startRedis(...args: string[]): Promise<TestRedis> {
+  const redis = await runRedis(...args);
+  onTestFinished(() => redis.end());
+  return redis;
+}
+
+/** The settings of servers that share nothing with those of other tests, if the tests run over Redis. */
+export function redisOfTests(): { url: string; keyPrefix: string } | undefined {
+  const url = process.env['TEST_REDIS_URL'];
+  return url === undefined ? undefined : { url, keyPrefix: `${randomUUID()}:` };
+}
+
+/** Starts a Redis. `end()` stops it and removes its data. */
+export async function runRedis(...args: string[]): Promise<TestRedis & { end(): Promise<void> }> {
   const folder = mkdtempSync(join(tmpdir(), 'rivulet-redis-'));
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
@@ -53,13 +67,13 @@ export async function startRedis(...args: string[]): Promise<TestRedis> {
     await ended;
   }
 
-  onTestFinished(async () => {
-    await stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
   await start();
   return {
     url,
+    async end() {
+      await stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
     start,
     stop,
     signal: (name) => void server?.kill(name),

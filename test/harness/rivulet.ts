@@ -7,6 +7,7 @@ import {
 } from '@rivulet/server';
 import { onTestFinished } from 'vitest';
 import { providersOf } from './providers.js';
+import { redisOfTests } from './redis.js';
 
 export interface TestServer extends RivuletServer {
   readonly url: string;
@@ -17,7 +18,9 @@ export async function startServer(
   provider: Provider,
   { port = 0, env = {}, ...options }: ServerOptions = {},
 ): Promise<TestServer> {
+  const redis = redisOfTests();
   const server = await createServer({
+    ...(redis && { redis }),
     port,
     env,
     logger: createLogger('silent'),

@@ -8,6 +8,7 @@ import {
   type ServerOptions,
 } from '@rivulet/server';
 import { PATIENT } from '../../harness/providers.js';
+import { redisOfTests } from '../../harness/redis.js';
 import { type Description, type Kind, KINDS, type Served } from '../suite/script.js';
 import { type Perform, SCRIPT_TOOLS, scripts } from './scripts.js';
 
@@ -86,7 +87,9 @@ async function start({ options, concurrency }: Setup = {}): Promise<string> {
     ...(concurrency !== undefined && { concurrency }),
   });
   const first = candidate('first');
+  const redis = redisOfTests();
   const server = await createServer({
+    ...(redis && { redis }),
     env: {},
     port: 0,
     logger: createLogger('silent'),

@@ -271,13 +271,13 @@ export class StreamRegistry implements StreamDirectory {
     return this.#reports?.settled(principal);
   }
 
-  /** @param handOver is called instead of ending the streams that still run after `drainMs`. */
-  async drain(drainMs: number, handOver?: () => void): Promise<void> {
+  /** @param handOver is called after `drainMs`. @returns true if running streams go on elsewhere. */
+  async drain(drainMs: number, handOver?: () => boolean): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;
     await this.#untilRead(drainMs);
-    handOver?.();
-    for (const stream of handOver === undefined ? this.#table.all() : []) {
+    const isHandedOver = handOver?.() === true;
+    for (const stream of isHandedOver ? [] : this.#table.all()) {
       this.end(stream, SHUT_DOWN);
       // A generation may have ended in this turn of the event loop.
       this.finish(stream);

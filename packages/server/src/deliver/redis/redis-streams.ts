@@ -63,6 +63,7 @@ type Message =
   | ['beat', count: number];
 
 const REACHED_CHECK_MS = 20;
+const DISCONNECT_MS = 100;
 const BEAT_MS = 1_000;
 const LEASE_MS = 3_000;
 /** Claims begin after so long a time without a fault: owners come first after an outage of Redis. */
@@ -124,6 +125,10 @@ export class RedisStreams implements StreamDirectory, LogStore {
   #policy: string | undefined;
   #isClosed = false;
   #isDraining = false;
+  /** True once this process has left its logs to the others. */
+  #hasLeft = false;
+  /** True if other processes could go on with the logs of this one. */
+  #hasOthers = false;
 
   /** Connects to Redis. While it cannot be reached, streams are those of this process. */
   constructor(
@@ -261,7 +266,6 @@ export class RedisStreams implements StreamDirectory, LogStore {
 
   async drain(drainMs: number): Promise<void> {
     this.#isDraining = true;
-    if (!this.#isUp) return this.#registry.drain(drainMs);
     await this.#registry.drain(drainMs, () => this.#handOver());
   }
 
@@ -269,9 +273,9 @@ export class RedisStreams implements StreamDirectory, LogStore {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const timer of this.#timers) clearInterval(timer);
-    if (!this.#isUp) this.#registry.close();
-    else this.#handOver();
-    void this.#leave();
+    if (!this.#handOver()) this.#registry.close();
+    // The ends of the streams leave first.
+    setTimeout(() => this.#disconnect(), DISCONNECT_MS);
   }
 
   // What the registry asks for.
@@ -760,17 +764,19 @@ export class RedisStreams implements StreamDirectory, LogStore {
   }
 
   async #beat(): Promise<boolean> {
-    if (this.#isClosed || this.#isBeating || !this.#connection.isUp) return false;
+    if (this.#isClosed || this.#hasLeft || this.#isBeating || !this.#connection.isUp) return false;
     this.#isBeating = true;
     try {
       const sent = ++this.#beats;
-      const dead = await this.#connection.write('beat', [
+      const reply = await this.#connection.write('beat', [
         this.#node,
         LEASE_MS,
         LIVE_MS,
         ...this.#cancelArgs('', CANCELLED).slice(1),
         sent,
       ]);
+      const [others, dead] = reply as [number, string[]];
+      this.#hasOthers = others > 0;
       if (this.#isDegraded) return true;
       if (sent - this.#heardBeat > 2) {
         this.#heardBeat = sent;
@@ -778,7 +784,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
       }
       await this.#checkMemory();
       await this.#checkLogs();
-      if (Array.isArray(dead) && dead.length > 0) void this.#claimFrom(dead as string[]);
+      if (dead.length > 0) void this.#claimFrom(dead);
       return true;
     } catch (cause) {
       if (!(cause instanceof LinkError)) this.#logger.error({ event: 'REDIS_FAILED', err: cause });
@@ -911,17 +917,27 @@ export class RedisStreams implements StreamDirectory, LogStore {
     if (this.#isUp) void this.#tryWrite('request', [log.gid, log.fence, log.request]);
   }
 
-  /** Stops to write the logs of this process, which others claim. */
-  #handOver(): void {
-    for (const log of this.#logs.values()) {
-      if (!log.isOwn || log.generation.log.done) continue;
+  /** Leaves the logs of this process to the others. @returns false if there are none, or Redis is away. */
+  #handOver(): boolean {
+    if (this.#hasLeft) return true;
+    if (!this.#hasOthers || !this.#isUp) return false;
+    this.#hasLeft = true;
+    const own = [...this.#logs.values()].filter((log) => log.isOwn && !log.generation.log.done);
+    for (const log of own) {
       this.#endWriter(log);
       log.generation.stopRun(SHUT_DOWN);
     }
+    void this.#leave(own);
+    return true;
   }
 
-  async #leave(): Promise<void> {
-    if (this.#isUp) await this.#tryWrite('leave', [this.#node, LIVE_MS]);
+  async #leave(logs: readonly SharedLog[]): Promise<void> {
+    await this.#tryWrite('leave', [this.#node, LIVE_MS]);
+    // The readers of this process read on for as long as it runs.
+    for (const log of logs) if (!this.#isClosed) await this.#catchUp(log);
+  }
+
+  #disconnect(): void {
     this.#appender.close();
     this.#connection.close();
   }

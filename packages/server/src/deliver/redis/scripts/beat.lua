@@ -1,5 +1,5 @@
 -- A node says that it lives, and ends the streams that nobody waits for.
--- node, lease, live, entry, code, retention, count -> the dead nodes
+-- node, lease, live, entry, code, retention, count -> the number of other nodes, and the dead ones
 local node, lease, live = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local at = now()
 redis.call('ZADD', base .. ':n', at + lease, node)
@@ -10,4 +10,7 @@ if redis.call('EXISTS', base .. ':due') == 1 then
   redis.call('PEXPIRE', base .. ':due', live)
 end
 tell(node, '"beat",' .. ARGV[7])
-return redis.call('ZRANGEBYSCORE', base .. ':n', '-inf', at)
+return {
+  redis.call('ZCOUNT', base .. ':n', '(' .. at, '+inf') - 1,
+  redis.call('ZRANGEBYSCORE', base .. ':n', '-inf', at),
+}

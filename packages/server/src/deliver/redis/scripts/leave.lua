@@ -1,4 +1,4 @@
--- A node leaves; others may claim at once what it still owns: node
+-- A node leaves; others may claim at once what it owns: node, live
 redis.call('ZADD', base .. ':n', 0, ARGV[1])
 if redis.call('SCARD', key('o', ARGV[1])) == 0 then
   redis.call('ZREM', base .. ':n', ARGV[1])

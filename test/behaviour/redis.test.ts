@@ -163,8 +163,29 @@ describe('streams of several processes', () => {
     await snapshotWhen(sdk(b.url, ME).resume(answers[1]!.id), ({ text }) => text !== '');
     const keys = (await redis.command('KEYS', '*')) as string[];
     expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
-      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'fl', 'n', 'o', 'due']),
+      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'fl', 'n', 'o', 'due']),
     );
     for (const key of keys) expect([key, await redis.command('PTTL', key)]).not.toContain(-1);
+  });
+
+  it('of a user who is forgotten end and are removed everywhere', async () => {
+    const { redis, a, b } = await cluster({ authenticate: () => ({ principal: 'me' }) });
+    const [one, two] = [connect(a.url), connect(b.url)];
+    const ended = collect(two);
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const call = await a.nextCall();
+    await two.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0 });
+    await one.emitWithAck(EVENT.start, { query: 'done', stream_id: 'B', window: 1_000 });
+    (await a.nextCall()).finish();
+    await b.server.forget('me');
+    expect((await ended).terminal).toMatchObject({ code: 'cancelled' });
+    await call.aborted;
+    await vi.waitFor(async () =>
+      expect(await one.emitWithAck(EVENT.resume, { stream_id: 'B', offset: 0 })).toMatchObject({
+        error: { code: 'not_found' },
+      }),
+    );
+    const keys = (await redis.command('KEYS', '*')) as string[];
+    expect(keys.filter((key) => /\}:[sglqmr]:/.test(key))).toEqual([]);
   });
 });

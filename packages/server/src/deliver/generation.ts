@@ -57,6 +57,7 @@ export class Generation implements EntrySink, Preemption {
   readonly requestId: string;
   readonly #listener: GenerationListener;
   #controller = new AbortController();
+  #writer: LogWriter | undefined;
   #isAborted = false;
   #news: NewsEntry | undefined;
   /** The log's bytes when the listener was called last. */
@@ -87,6 +88,13 @@ export class Generation implements EntrySink, Preemption {
     return this.#isPreemptible;
   }
 
+  /** True if the current attempt has text, also if its readers have not received it. */
+  get hasText(): boolean {
+    return (
+      this.log.textLength > 0 || (this.#writer !== undefined && this.#writer.readText() !== '')
+    );
+  }
+
   /** Aborts when no stream is left. */
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -102,6 +110,7 @@ export class Generation implements EntrySink, Preemption {
     resumed: ResumedAnswer | undefined,
   ): Promise<void> {
     const { signal } = this.#controller;
+    this.#writer = writer;
     try {
       await generate(request, writer ?? this, {
         prepared,

@@ -373,8 +373,8 @@ export class StreamRegistry implements StreamDirectory {
    * A plain reader only concatenates, so a stream with one cannot begin its text again: it ends with the
    * failure and the text so far. @returns false if no other stream is left for a further attempt.
    */
-  #mayRestart({ log, streams }: Generation, failure: StreamError): boolean {
-    if (log.textLength === 0) return true;
+  #mayRestart({ hasText, streams }: Generation, failure: StreamError): boolean {
+    if (!hasText) return true;
     const plain = [...streams].filter((stream) => stream.hasPlainReader);
     if (plain.length === streams.size) return false;
     const { code, message, retryAfterMs } = failure;

@@ -14,6 +14,7 @@ import type { RegistrySize, StreamDirectory } from '../stream-directory.js';
 import {
   CANCELLED,
   conflict,
+  FORGOTTEN,
   type IdentifiedRequest,
   notFound,
   SHUT_DOWN,
@@ -60,7 +61,8 @@ type Message =
   | ['end', gid: string, sid: string, head: number, entry: ErrorEntry]
   | ['stop', gid: string, entry: ErrorEntry]
   | ['news', gid: string, news: NewsEntry]
-  | ['beat', count: number];
+  | ['beat', count: number]
+  | ['forget', principal: string];
 
 const REACHED_CHECK_MS = 20;
 const DISCONNECT_MS = 100;
@@ -260,8 +262,11 @@ export class RedisStreams implements StreamDirectory, LogStore {
     this.#registry.forgetPrincipal(principal);
   }
 
-  forget(principal: string): Promise<void> | undefined {
-    return this.#registry.forget(principal);
+  async forget(principal: string): Promise<void> {
+    const id = JSON.stringify(principal);
+    const entry = this.#cancelArgs('', FORGOTTEN).slice(1);
+    if (this.#isUp) await this.#connection.write('forget', [hash(principal), id, ...entry]);
+    await this.#registry.forget(principal);
   }
 
   async drain(drainMs: number): Promise<void> {
@@ -272,6 +277,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#isDraining = true;
     for (const timer of this.#timers) clearInterval(timer);
     if (!this.#handOver()) this.#registry.close();
     // The ends of the streams leave first.
@@ -307,7 +313,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
 
   isShared(generation: Generation): boolean {
     const log = this.#byGeneration.get(generation);
-    return log !== undefined && log.fence !== '0' && this.#isUp;
+    return log !== undefined && log.fence !== '0' && this.#isUp && !this.#isDraining;
   }
 
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void {
@@ -327,7 +333,8 @@ export class RedisStreams implements StreamDirectory, LogStore {
     this.#seats.forget(stream, sid);
     if (log === undefined) return;
     log.streams.delete(sid);
-    if (log.streams.size > 0 || log.isOwn) return;
+    if (log.streams.size > 0 || (log.isOwn && !generation.log.done)) return;
+    this.#endWriter(log);
     this.#logs.delete(log.gid);
     if (this.#isUp && !generation.log.done) void this.#tryWrite('unfollow', [log.gid, this.#node]);
   }
@@ -550,12 +557,16 @@ export class RedisStreams implements StreamDirectory, LogStore {
         this.#heardBeat = Math.max(this.#heardBeat, message[1]);
         continue;
       }
+      if (message[0] === 'forget') {
+        void this.#registry.forget(message[1]);
+        continue;
+      }
       const log = this.#logs.get(message[1]);
       if (log !== undefined) this.#handle(log, message);
     }
   }
 
-  #handle(log: SharedLog, message: Exclude<Message, ['beat', number]>): void {
+  #handle(log: SharedLog, message: Exclude<Message, ['beat', number] | ['forget', string]>): void {
     switch (message[0]) {
       case 'append': {
         if (log.isOwn) return;

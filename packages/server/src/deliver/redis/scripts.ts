@@ -17,6 +17,7 @@ const FLAGS = {
   unfollow: 'allow-oom',
   news: 'allow-oom',
   cancel: 'allow-oom',
+  forget: 'allow-oom',
   readers: 'allow-oom',
   reap: 'allow-oom',
   beat: 'allow-oom',

@@ -18,6 +18,8 @@ for i = 8, #ARGV, 4 do
     redis.call('SADD', key('m', gid), sid)
     redis.call('ZADD', key('p', principal), at, sid)
     redis.call('PEXPIRE', key('p', principal), live)
+    redis.call('ZADD', key('h', principal), at, sid)
+    redis.call('PEXPIRE', key('h', principal), live)
     redis.call('ZADD', base .. ':due', at + due, sid)
   end
 end

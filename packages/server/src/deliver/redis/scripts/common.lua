@@ -47,6 +47,10 @@ local function end_stream(sid, offset, code, retention, at, entry)
   redis.call('PEXPIRE', s, retention)
   redis.call('ZREM', base .. ':due', sid)
   redis.call('ZREM', key('p', stream[1]), sid)
+  local h = key('h', stream[1])
+  if redis.call('PTTL', h) < retention then
+    redis.call('PEXPIRE', h, retention)
+  end
   redis.call('DEL', key('r', sid))
   tell_watchers(stream[1], stream[2], 'ended', offset, code)
 end

@@ -50,6 +50,8 @@ end
 redis.call('PEXPIRE', s, live)
 redis.call('ZADD', p, at, sid)
 redis.call('PEXPIRE', p, live)
+redis.call('ZADD', key('h', principal), at, sid)
+redis.call('PEXPIRE', key('h', principal), live)
 redis.call('ZADD', base .. ':due', at + due, sid)
 redis.call('PEXPIRE', base .. ':due', live)
 if shared then

@@ -16,6 +16,7 @@ for i = 2, #ARGV do
       redis.call('PEXPIRE', key('r', sid), live)
       if principal then
         redis.call('PEXPIRE', key('p', principal), live)
+        redis.call('PEXPIRE', key('h', principal), live)
       end
     end
   end

@@ -3,7 +3,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { EVENT } from '@rivulet/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cluster } from '../harness/cluster/servers.js';
-import { connect } from '../harness/plain-client.js';
+import { cuttableLink } from '../harness/link.js';
+import { collect, connect, next } from '../harness/plain-client.js';
 import { startRedis } from '../harness/redis.js';
 import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
@@ -198,6 +199,46 @@ describe('a Redis that has become a replica', () => {
     call.say('ends.');
     call.finish();
     const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
+    expect(await first.result).toMatchObject(done);
+    expect(await second.result).toMatchObject(done);
+  });
+});
+
+describe('a process that is cut off from Redis', () => {
+  it('serves its readers, and leads them to the attempt of another process afterwards', async () => {
+    const redis = await startRedis();
+    const link = await cuttableLink(redis.url);
+    const url = link.url.replace('http:', 'redis:');
+    const a = stage();
+    const b = stage();
+    const [cutOff, other] = [
+      await startServer(a.provider, { redis: { url } }),
+      await startServer(b.provider, { redis: { url: redis.url } }),
+    ];
+    const first = sdk(cutOff.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    const second = sdk(other.url, ME).resume(first.id);
+    await snapshotWhen(second, ({ text }) => text === 'Where a ');
+    const plain = connect(cutOff.url, { browser_id: ME.browserId });
+    const collected = collect(plain);
+    const chunk = next(plain, EVENT.chunk);
+    await plain.emitWithAck(EVENT.resume, { stream_id: first.id, offset: 0 });
+    await chunk;
+    link.down();
+    const local = 'brook that nobody else has seen goes on for quite a while ';
+    call.say(local);
+    await snapshotWhen(first, ({ text }) => text === `Where a ${local}`);
+    const again = await b.nextCall();
+    again.say('Rivers ');
+    await snapshotWhen(second, ({ attempt, text }) => attempt === 2 && text === 'Rivers ');
+    link.up();
+    await snapshotWhen(first, ({ attempt, text }) => attempt === 2 && text === 'Rivers ');
+    await call.aborted;
+    expect((await collected).terminal).toMatchObject({ code: 'interrupted' });
+    again.say('end.');
+    again.finish();
+    const done = { status: 'done', text: 'Rivers end.', attempt: 2 };
     expect(await first.result).toMatchObject(done);
     expect(await second.result).toMatchObject(done);
   });

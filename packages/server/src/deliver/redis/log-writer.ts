@@ -282,7 +282,8 @@ export class RedisLogWriter implements LogWriter {
   }
 }
 
-function unitsOf(entries: readonly Entry[]): number {
+/** @returns the offset units that entries cover. */
+export function unitsOf(entries: readonly Entry[]): number {
   let units = 0;
   for (const entry of entries) units += entry.type === 'text' ? entry.text.length : 1;
   return units;

@@ -25,7 +25,7 @@ import {
 import { Appender, type AppendTarget } from './appender.js';
 import { isFull, RedisConnection, unreachable } from './connection.js';
 import { type CreateClient, LinkError, type Reply } from './link.js';
-import { type AppendResult, RedisLogWriter } from './log-writer.js';
+import { type AppendResult, RedisLogWriter, unitsOf } from './log-writer.js';
 import { ReaderSeats } from './reader-seats.js';
 import { resumedFrom, SharedLog } from './shared-log.js';
 
@@ -522,28 +522,33 @@ export class RedisStreams implements StreamDirectory, LogStore {
   }
 
   async #readMissing(log: SharedLog): Promise<boolean> {
+    let from = log.generation.log.head;
+    let isWhole = from === 0;
     for (;;) {
-      const from = log.generation.log.head;
       const reply = await this.#tryRead('follow', [log.gid, this.#node, from, PAGE_BYTES]);
       if (!Array.isArray(reply) || reply.length === 0) return false;
       log.misses = 0;
-      const [head, , , done, , news, pages] = reply as [
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        [string, string][],
-      ];
+      type Page = [string, string, string, string, string, string, [string, string][]];
+      const [headText, , , , attempt, news, pages] = reply as Page;
+      const head = Number(headText);
+      const { log: known } = log.generation;
+      // A newer attempt may begin before what this process has.
+      if (!isWhole && (head < from || Number(attempt) > (known.start?.attempt ?? 0))) {
+        from = 0;
+        isWhole = true;
+        continue;
+      }
       if (news !== '') log.setNews(JSON.parse(news) as NewsEntry);
-      for (const [at, blob] of pages) log.add(Number(at), JSON.parse(blob) as Entry[]);
+      for (const [at, blob] of pages) {
+        const entries = JSON.parse(blob) as Entry[];
+        log.add(Number(at), entries);
+        from = Number(at) + unitsOf(entries);
+      }
       if (log.isOwn) return true;
       this.#finishIfDone(log);
-      const now = log.generation.log.head;
-      if (now >= Number(head)) return true;
-      // Its beginning is missing, or Redis has lost its end.
-      if (now === from || done === '1') return now > from || pages.length > 0;
+      if (from >= head) return true;
+      // Redis has lost a part of it.
+      if (pages.length === 0) return false;
     }
   }
 

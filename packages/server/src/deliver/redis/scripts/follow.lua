@@ -1,6 +1,6 @@
 -- Adds a node to those that follow a log, and reads it from an offset in one step: gid, node, from, most bytes
 local gid, node, from, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local log = redis.call('HMGET', key('g', gid), 'head', 'fence', 'node', 'done', 'stop', 'news')
+local log = redis.call('HMGET', key('g', gid), 'head', 'fence', 'node', 'done', 'attempt', 'news')
 if not log[1] then
   return {}
 end
@@ -16,4 +16,4 @@ for _, item in ipairs(redis.call('XRANGE', key('l', gid), from .. '-1', '+', 'CO
     break
   end
 end
-return { log[1], log[2], log[3], log[4] or '', log[5] or '', log[6] or '', entries }
+return { log[1], log[2], log[3], log[4] or '', log[5] or '0', log[6] or '', entries }

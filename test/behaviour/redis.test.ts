@@ -163,7 +163,7 @@ describe('streams of several processes', () => {
     await snapshotWhen(sdk(b.url, ME).resume(answers[1]!.id), ({ text }) => text !== '');
     const keys = (await redis.command('KEYS', '*')) as string[];
     expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
-      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'fl', 'n', 'o', 'due']),
+      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'u', 'fl', 'n', 'o', 'due']),
     );
     for (const key of keys) expect([key, await redis.command('PTTL', key)]).not.toContain(-1);
   });
@@ -187,5 +187,24 @@ describe('streams of several processes', () => {
     );
     const keys = (await redis.command('KEYS', '*')) as string[];
     expect(keys.filter((key) => /\}:[sglqmr]:/.test(key))).toEqual([]);
+  });
+
+  it('count towards one rate limit, and towards that of each process while Redis is away', async () => {
+    const limit = { rateLimit: { requests: 2, windowSeconds: 60 } };
+    const { redis, a, b } = await cluster(limit);
+    const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
+    const start = (socket: typeof one, id: string) =>
+      socket.emitWithAck(EVENT.start, { query: id, stream_id: id, window: 1_000 });
+    expect(await start(one, 'A')).toMatchObject({ ok: true });
+    expect(await start(two, 'B')).toMatchObject({ ok: true });
+    expect(await start(one, 'C')).toMatchObject({ error: { code: 'rate_limited' } });
+    expect(await start(one, 'B')).toMatchObject({ ok: true });
+    await redis.stop();
+    await vi.waitFor(async () =>
+      expect(await (await fetch(`${a.url}/readyz`)).text()).toContain('degraded'),
+    );
+    expect(await start(one, 'D')).toMatchObject({ ok: true });
+    expect(await start(one, 'E')).toMatchObject({ ok: true });
+    expect(await start(one, 'F')).toMatchObject({ error: { code: 'rate_limited' } });
   });
 });

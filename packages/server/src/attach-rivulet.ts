@@ -175,7 +175,7 @@ export function attach(
   });
   const checkOrigin = createOriginCheck(allowedOrigins);
   const guard = createGuard({ checkOrigin, authenticate, ledger, refusals });
-  const rateLimits = createRateLimits(rateLimit);
+  const rateLimits = createRateLimits(rateLimit, streams.counts);
   const gateway = serveStreams(io.of(namespace), {
     streams,
     guard,

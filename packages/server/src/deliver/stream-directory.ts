@@ -10,6 +10,18 @@ export interface RegistrySize {
   logBytes: number;
 }
 
+/** Counts what is spent, for all processes that share it. */
+export interface SharedCounts {
+  /**
+   * Adds one to each counter; a counter is 0 again after its window.
+   * @returns the counts, and the milliseconds until they are 0 again; undefined if they cannot be shared now.
+   */
+  spend(
+    counters: readonly { name: string; windowMs: number }[],
+  ): Promise<readonly { count: number; msLeft: number }[] | undefined>;
+  forget(names: readonly string[]): Promise<void>;
+}
+
 /**
  * The streams that a server knows. Ids live inside a principal: another principal's stream is not found.
  * The streams are those of this process, or those of all processes that share a Redis. Only the latter
@@ -18,6 +30,8 @@ export interface RegistrySize {
 export interface StreamDirectory {
   /** What the streams of this process take at the moment. */
   readonly size: RegistrySize;
+  /** Present if the directory is shared by several processes. */
+  readonly counts?: SharedCounts;
   /**
    * Starts a stream, or gives the one that this principal started with the same id and request. Identical
    * requests at the same time share one generation, unless their cache mode says otherwise. With a

@@ -10,7 +10,7 @@ import { overloaded } from '../eviction.js';
 import type { Generate, Generation, LogWriter } from '../generation.js';
 import type { LogStore } from '../log-store.js';
 import type { ListedStream, ReaderChange, Stream, StreamIdentity } from '../stream.js';
-import type { RegistrySize, StreamDirectory } from '../stream-directory.js';
+import type { RegistrySize, SharedCounts, StreamDirectory } from '../stream-directory.js';
 import {
   CANCELLED,
   conflict,
@@ -172,6 +172,19 @@ export class RedisStreams implements StreamDirectory, LogStore {
       onRoundTrip: () => {},
     });
   }
+
+  readonly counts: SharedCounts = {
+    spend: async (counters) => {
+      if (!this.#isUp) return undefined;
+      const args = counters.flatMap(({ name, windowMs }) => [hash(name), windowMs]);
+      const reply = await this.#tryWrite('spend', args);
+      if (!Array.isArray(reply)) return undefined;
+      return (reply as [number, number][]).map(([count, msLeft]) => ({ count, msLeft }));
+    },
+    forget: async (names) => {
+      if (this.#isUp) await this.#tryWrite('unspend', names.map(hash));
+    },
+  };
 
   /** Resolves when Redis can be reached, after `timeoutMs` at the latest. */
   async reached(timeoutMs: number): Promise<void> {

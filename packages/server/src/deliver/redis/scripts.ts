@@ -20,6 +20,8 @@ const FLAGS = {
   forget: 'allow-oom',
   readers: 'allow-oom',
   reap: 'allow-oom',
+  spend: 'allow-oom',
+  unspend: 'allow-oom',
   beat: 'allow-oom',
   leave: 'allow-oom',
   claim: 'allow-oom',

@@ -5,15 +5,14 @@ import {
   type StreamReply,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io-client';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, inject, it, vi } from 'vitest';
 import { collect, connect, next } from '../harness/plain-client.js';
-import { redisOfTests } from '../harness/redis.js';
 import { startServer } from '../harness/rivulet.js';
 import { type Call, stage } from '../harness/stage.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
 // A stream that was dropped from memory can still be read from Redis.
-const inMemory = redisOfTests() === undefined ? it : it.skip;
+const inMemory = inject('redisUrl') === undefined ? it : it.skip;
 const OTHER = { browser_id: 'the-browser-of-someone-else' };
 
 type Opened = StreamReply & { ref: number };

@@ -30,10 +30,18 @@ export async function startRedis(...args: string[]): Promise<TestRedis> {
   return redis;
 }
 
-/** The settings of servers that share nothing with those of other tests, if the tests run over Redis. */
-export function redisOfTests(): { url: string; keyPrefix: string } | undefined {
-  const url = process.env['TEST_REDIS_URL'];
-  return url === undefined ? undefined : { url, keyPrefix: `${randomUUID()}:` };
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Present if the tests of the project run over Redis. */
+    redisUrl?: string;
+  }
+}
+
+/** @returns the settings of a server that shares nothing with other servers of the Redis. */
+export function ownKeys(
+  url: string | undefined,
+): { redis: { url: string; keyPrefix: string } } | undefined {
+  return url === undefined ? undefined : { redis: { url, keyPrefix: `${randomUUID()}:` } };
 }
 
 /** Starts a Redis. `end()` stops it and removes its data. */

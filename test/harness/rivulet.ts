@@ -5,9 +5,9 @@ import {
   type RivuletServer,
   type ServerOptions,
 } from '@rivulet/server';
-import { onTestFinished } from 'vitest';
+import { inject, onTestFinished } from 'vitest';
 import { providersOf } from './providers.js';
-import { redisOfTests } from './redis.js';
+import { ownKeys } from './redis.js';
 
 export interface TestServer extends RivuletServer {
   readonly url: string;
@@ -18,9 +18,8 @@ export async function startServer(
   provider: Provider,
   { port = 0, env = {}, ...options }: ServerOptions = {},
 ): Promise<TestServer> {
-  const redis = redisOfTests();
   const server = await createServer({
-    ...(redis && { redis }),
+    ...ownKeys(inject('redisUrl')),
     port,
     env,
     logger: createLogger('silent'),

@@ -8,7 +8,7 @@ import {
   type ServerOptions,
 } from '@rivulet/server';
 import { PATIENT } from '../../harness/providers.js';
-import { redisOfTests } from '../../harness/redis.js';
+import { ownKeys } from '../../harness/redis.js';
 import { type Description, type Kind, KINDS, type Served } from '../suite/script.js';
 import { type Perform, SCRIPT_TOOLS, scripts } from './scripts.js';
 
@@ -87,9 +87,8 @@ async function start({ options, concurrency }: Setup = {}): Promise<string> {
     ...(concurrency !== undefined && { concurrency }),
   });
   const first = candidate('first');
-  const redis = redisOfTests();
   const server = await createServer({
-    ...(redis && { redis }),
+    ...ownKeys(process.env['TEST_REDIS_URL']),
     env: {},
     port: 0,
     logger: createLogger('silent'),

@@ -26,6 +26,7 @@ export interface AppenderOptions {
   retentionMs: number;
 }
 
+const MAX_CALLS = 2;
 const MAX_TARGETS = 64;
 const MAX_CALL_UNITS = 262_144;
 /** Beyond it, appends are made less often, and each has more text. */
@@ -35,8 +36,8 @@ const WEIGHT = 0.2;
 const RETRY_MS = 200;
 
 /**
- * Sends what writers have. What they get in one turn of the event loop leaves in one command. A writer has
- * one batch under way; what comes meanwhile goes into its next one.
+ * Sends what writers have. What they get in one turn of the event loop, or while two commands are under way,
+ * leaves in one command. A writer has one batch under way; what comes meanwhile goes into its next one.
  */
 export class Appender {
   readonly #connection: RedisConnection;
@@ -47,6 +48,8 @@ export class Appender {
   /** Writers whose batch was not answered. */
   readonly #unanswered = new Set<RedisLogWriter>();
   #isScheduled = false;
+  /** Commands without a reply. */
+  #calls = 0;
   #roundTripMs = 0;
   #retryTimer: NodeJS.Timeout | undefined;
 
@@ -64,13 +67,17 @@ export class Appender {
 
   schedule(writer: RedisLogWriter): void {
     this.#waiting.add(writer);
-    if (this.#isScheduled) return;
+    this.#scheduleSend();
+  }
+
+  #scheduleSend(): void {
+    if (this.#isScheduled || this.#calls >= MAX_CALLS) return;
     this.#isScheduled = true;
     const send = (): void => {
       this.#isScheduled = false;
       this.#sendWaiting();
     };
-    if (this.#roundTripMs <= SLOW_MS) process.nextTick(send);
+    if (this.#roundTripMs <= SLOW_MS) setImmediate(send);
     else setTimeout(send, Math.min(MAX_STRETCH_MS, this.#roundTripMs));
   }
 
@@ -93,6 +100,8 @@ export class Appender {
   }
 
   #sendWaiting(): void {
+    // Each command has a fixed cost: what comes meanwhile leaves together.
+    if (this.#calls >= MAX_CALLS) return;
     const writers = [...this.#waiting];
     this.#waiting.clear();
     this.#send(writers.flatMap((writer) => this.#pairOf(writer, writer.nextBatch())));
@@ -131,6 +140,7 @@ export class Appender {
     ]);
     const sentAt = performance.now();
     let results: readonly Reply[];
+    this.#calls += 1;
     try {
       results = (await this.#connection.write('append', [liveMs, retentionMs, ...args])) as Reply[];
     } catch (cause) {
@@ -141,6 +151,9 @@ export class Appender {
         this.retry();
       }, RETRY_MS);
       return;
+    } finally {
+      this.#calls -= 1;
+      if (this.#waiting.size > 0) this.#scheduleSend();
     }
     const roundTripMs = performance.now() - sentAt;
     this.#roundTripMs += (roundTripMs - this.#roundTripMs) * WEIGHT;

@@ -69,6 +69,22 @@ describe('a process that dies while it generates', () => {
   });
 });
 
+describe('a process that is replaced by SIGTERM', () => {
+  it('lets its answers go on elsewhere, without an error', async () => {
+    const { nodes: all, urls } = await nodes(2, { DRAIN_SECONDS: '1' });
+    const { url } = await balance(urls);
+    const answer = sdk(url, ME).start({ query: `count ${WORDS} 50` });
+    await snapshotWhen(answer, ({ text }) => text.length > 20);
+    const { owner } = ownerOf(all);
+    expect(await owner.stop('SIGTERM')).toBe(0);
+    expect(await answer.result).toMatchObject({
+      status: 'done',
+      text: counted(WORDS),
+      attempt: 2,
+    });
+  });
+});
+
 describe('a process that is stopped while it generates', () => {
   it('cannot write after another one has taken over', async () => {
     const { nodes: all, urls, redis } = await nodes(2);

@@ -155,12 +155,14 @@ describe('streams of several processes', () => {
 
   it('leave no key in Redis without an end to its life', async () => {
     const { redis, a, b } = await cluster();
-    const answers = ['one', 'two'].map((query) => sdk(a.url, ME).start({ query }));
-    const calls = [await a.nextCall(), await a.nextCall()];
-    for (const call of calls) call.say('text');
-    calls[0]!.finish();
-    await answers[0]!.result;
-    await snapshotWhen(sdk(b.url, ME).resume(answers[1]!.id), ({ text }) => text !== '');
+    const one = sdk(a.url, ME).start({ query: 'one' });
+    const call = await a.nextCall();
+    call.say('text');
+    call.finish();
+    await one.result;
+    const two = sdk(a.url, ME).start({ query: 'two' });
+    (await a.nextCall()).say('text');
+    await snapshotWhen(sdk(b.url, ME).resume(two.id), ({ text }) => text !== '');
     const keys = (await redis.command('KEYS', '*')) as string[];
     expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
       new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'u', 'fl', 'n', 'o', 'due']),

@@ -9,7 +9,13 @@ if not log[4] and log[3] ~= node then
   redis.call('PEXPIRE', key('f', gid), math.max(1, redis.call('PTTL', key('g', gid))))
 end
 local entries, bytes = {}, 0
-for _, item in ipairs(redis.call('XRANGE', key('l', gid), from .. '-1', '+', 'COUNT', 200)) do
+if tonumber(from) >= tonumber(log[1]) then
+  return { log[1], log[2], log[3], log[4] or '', log[5] or '0', log[6] or '', entries }
+end
+-- The item that covers the offset may begin before it: a log that was put back has other items.
+local first = redis.call('XREVRANGE', key('l', gid), from .. '-1', '-', 'COUNT', 1)
+local start = first[1] and first[1][1] or '-'
+for _, item in ipairs(redis.call('XRANGE', key('l', gid), start, '+', 'COUNT', 200)) do
   entries[#entries + 1] = { string.match(item[1], '^(%d+)'), item[2][2] }
   bytes = bytes + #item[2][2]
   if bytes > most then

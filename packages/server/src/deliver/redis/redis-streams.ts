@@ -123,6 +123,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
   #beats = 0;
   #heardBeat = 0;
   #isBeating = false;
+  #isRecovering = false;
   #fullUntil = 0;
   #policy: string | undefined;
   #isClosed = false;
@@ -150,7 +151,8 @@ export class RedisStreams implements StreamDirectory, LogStore {
       if (this.#isUp) void this.#tryWrite('readers', args);
     });
     this.#timers = [
-      every(() => void this.#beat(), BEAT_MS),
+      // A recovery that failed is tried again.
+      every(() => void (this.#isDegraded ? this.#recover() : this.#beat()), BEAT_MS),
       every(() => void this.#renew(), RENEW_MS),
       every(() => this.#checkWaiting(), LOCAL_AFTER_MS / 4),
     ];
@@ -762,9 +764,14 @@ export class RedisStreams implements StreamDirectory, LogStore {
 
   /** Redis can be reached, for the first time or again. */
   async #recover(): Promise<void> {
-    if (this.#isClosed) return;
-    await this.#checkMemory();
-    if (!(await this.#beat())) return;
+    if (this.#isClosed || this.#isRecovering || !this.#connection.isUp) return;
+    this.#isRecovering = true;
+    try {
+      await this.#checkMemory();
+      if (!(await this.#beat())) return;
+    } finally {
+      this.#isRecovering = false;
+    }
     this.#isDegraded = false;
     this.#heardBeat = this.#beats;
     this.#steadySince = performance.now();

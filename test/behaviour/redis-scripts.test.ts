@@ -14,7 +14,8 @@ describe('the fence of a log', () => {
       run('append', LIVE, LIVE, 'gid', fence, '0', '1', '["x"]', 'streaming', '1', '-');
     await run('open', 'sid', 'me', 'fp', '', 'gid', 'old', '{}', '{"id":"A"}', LIVE, LIVE, '9');
     await run('leave', 'old', LIVE);
-    expect(await run('claim', 'old', 'new', '8', LIVE)).toMatchObject([['gid', '2', '0']]);
+    const claimed = (await run('claim', 'old', 'new', '8', LIVE)) as string[][];
+    expect(claimed[0]?.slice(0, 3)).toEqual(['gid', '2', '0']);
     expect(await append('1')).toEqual(['stale']);
     expect(await append('2')).toEqual(['ok']);
     expect(await append('2')).toEqual(['at:1']);

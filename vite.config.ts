@@ -51,7 +51,7 @@ export default defineConfig({
           name: 'redis',
           include: [
             'test/behaviour/{active,client,cold-stream,detach,forget,handover,latest,leases,limited,live}.test.ts',
-            'test/behaviour/{queued,seed-client,single-flight,streams,takeover,tool-calls,tool-client}.test.ts',
+            'test/behaviour/{continue,queued,seed-client,single-flight,streams,takeover,thoughts,tool-calls,tool-client}.test.ts',
           ],
           globalSetup: ['test/harness/redis-set-up.ts'],
           testTimeout: 30_000,

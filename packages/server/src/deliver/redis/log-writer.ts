@@ -77,7 +77,7 @@ export class RedisLogWriter implements LogWriter {
   }
 
   write(entry: StreamedEntry): Promise<void> | undefined {
-    if (entry.type === 'thought' || !this.#isCurrent || this.#isEnded) return undefined;
+    if (!this.#isCurrent || this.#isEnded) return undefined;
     if (entry.type === 'queued' || entry.type === 'loading') {
       this.generation.write(entry);
       this.#onNews();

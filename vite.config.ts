@@ -46,6 +46,34 @@ export default defineConfig({
       {
         extends: true,
         root,
+        // The same behaviour where streams are kept in Redis.
+        test: {
+          name: 'redis',
+          include: [
+            'test/behaviour/{active,client,cold-stream,detach,forget,handover,latest,leases,limited,live}.test.ts',
+            'test/behaviour/{continue,queued,seed-client,single-flight,streams,takeover,thoughts,tool-calls,tool-client}.test.ts',
+          ],
+          globalSetup: ['test/harness/redis-set-up.ts'],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        root,
+        environments: { __vitest__: { resolve: { conditions: [source, ...nodeConditions] } } },
+        test: {
+          name: 'conformance-redis',
+          include: ['test/conformance/**/*.test.ts'],
+          globalSetup: ['test/harness/redis-set-up.ts', 'test/conformance/suite/set-up.ts'],
+          isolate: false,
+          testTimeout: 10_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        root,
         // The page is opened as a visitor would, by scripting Chromium from Node.
         test: {
           name: 'page',

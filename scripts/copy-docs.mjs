@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync } from 'node:fs';
 import { DOCUMENTS } from '../packages/server/dist/providers/docs/sections.js';
 
 // The docs provider answers from these; in a published package there is no repository to read.
@@ -13,3 +13,10 @@ for (const [name, path] of Object.entries(DOCUMENTS)) {
 for (const name of ['protocol', 'server', 'client']) {
   copyFileSync(new URL('LICENSE', root), new URL(`packages/${name}/LICENSE`, root));
 }
+
+// The server reads its scripts for Redis beside its code.
+const scripts = 'deliver/redis/scripts/';
+const packageRoot = new URL('packages/server/', root);
+cpSync(new URL(`src/${scripts}`, packageRoot), new URL(`dist/${scripts}`, packageRoot), {
+  recursive: true,
+});

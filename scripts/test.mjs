@@ -1,11 +1,12 @@
-import { ensureChromium } from './chromium.mjs';
+import { ensureChromium, ensureRedis } from './debian.mjs';
 import { ensureInstalled, run } from './install.mjs';
 
 ensureInstalled();
 const chromium = ensureChromium();
+const redis = ensureRedis();
 run('npm', ['run', 'check', '--silent']);
 run('npm', ['run', 'build', '--silent']);
 run('node', ['scripts/packages.mjs']);
 run('npx', ['vitest', 'run', ...process.argv.slice(2)], {
-  env: { ...process.env, CHROMIUM_PATH: chromium },
+  env: { ...process.env, CHROMIUM_PATH: chromium, REDIS_SERVER_PATH: redis },
 });

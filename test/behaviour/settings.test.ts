@@ -106,6 +106,22 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   },
   drainSeconds: whole(3600, 0, 'seconds'),
   metricsEnabled: boolean,
+  'redis.url': {
+    variable: [' rediss://u:p@redis.example:6380/1 ', 'rediss://u:p@redis.example:6380/1'],
+    option: 'redis://127.0.0.1',
+    wrongVariable: 'http://redis.example',
+    wrongOption: 6379,
+    allowed: 'a redis or rediss URL, such as rediss://user:password@redis.example:6379/0',
+    isHidden: true,
+  },
+  'redis.keyPrefix': {
+    variable: ['chat:', 'chat:'],
+    option: 'other:',
+    wrongVariable: '{chat}',
+    wrongOption: '',
+    allowed: 'at most 64 printable ASCII characters without spaces and braces',
+  },
+  'redis.onNodeLoss': oneOf('restart', 'fail', 'restart, fail'),
   allowedOrigins: {
     variable: [
       'https://A.example/, http://localhost:1,capacitor://localhost,*',
@@ -273,6 +289,7 @@ describe('the settings', () => {
       socketPath: '/socket.io',
       drainSeconds: 20,
       metricsEnabled: true,
+      redis: { url: undefined, keyPrefix: 'rivulet:', onNodeLoss: 'restart' },
       allowedOrigins: undefined,
       trustedProxies: [],
       rateLimit: { requests: 30, windowSeconds: 60 },

@@ -5,8 +5,9 @@ import {
   type RivuletServer,
   type ServerOptions,
 } from '@rivulet/server';
-import { onTestFinished } from 'vitest';
+import { inject, onTestFinished } from 'vitest';
 import { providersOf } from './providers.js';
+import { ownKeys } from './redis.js';
 
 export interface TestServer extends RivuletServer {
   readonly url: string;
@@ -18,6 +19,7 @@ export async function startServer(
   { port = 0, env = {}, ...options }: ServerOptions = {},
 ): Promise<TestServer> {
   const server = await createServer({
+    ...ownKeys(inject('redisUrl')),
     port,
     env,
     logger: createLogger('silent'),

@@ -1,5 +1,10 @@
 import type { Generate } from './deliver/generation.js';
-import { StreamRegistry } from './deliver/stream-registry.js';
+import type { StreamDirectory } from './deliver/stream-directory.js';
+import {
+  type StreamLimits,
+  StreamRegistry,
+  type StreamRegistryOptions,
+} from './deliver/stream-registry.js';
 import type { MeterProvider } from '@opentelemetry/api';
 import type { CacheScope } from './generate/cache.js';
 import type { LlmService } from './generate/service.js';
@@ -129,7 +134,15 @@ export interface Delivery {
   refusals: Refusals;
   /** Registers how the sizes are read. @returns a function that ends this. */
   observe(read: Parameters<DeliveryMetrics['observe']>[0]): () => void;
+  /** Creates the directory of the streams; unless given, streams are those of this process. */
+  createStreams?: CreateStreams;
 }
+
+export type CreateStreams = (
+  generate: Generate,
+  limits: StreamLimits,
+  options: StreamRegistryOptions,
+) => StreamDirectory;
 
 export function createDelivery(
   namespace: string,
@@ -151,18 +164,18 @@ export function attach(
   llm: ResponseSource,
   { allowedOrigins, rateLimit, limits }: SocketSettings,
   { namespace = '/', authenticate, prepare, onEnd, logger }: SocketOptions & { logger: Logger },
-  { ledger, refusals, observe }: Delivery,
+  { ledger, refusals, observe, createStreams = createRegistry }: Delivery,
 ): AttachedRivulet {
   const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
   const { hasTools = true, cacheScope = defaultCacheScope } = llm;
-  const streams = new StreamRegistry(generateOf(llm, defaultCacheScope), limits, {
+  const streams = createStreams(generateOf(llm, defaultCacheScope), limits, {
     // A tool runs for the principal that asked, so its result may be for that principal alone.
     isShared: cacheScope === 'shared' && !hasTools,
     hooks: { prepare, onEnd, logger },
   });
   const checkOrigin = createOriginCheck(allowedOrigins);
   const guard = createGuard({ checkOrigin, authenticate, ledger, refusals });
-  const rateLimits = createRateLimits(rateLimit);
+  const rateLimits = createRateLimits(rateLimit, streams.counts);
   const gateway = serveStreams(io.of(namespace), {
     streams,
     guard,
@@ -201,17 +214,21 @@ export function attach(
   };
 }
 
+const createRegistry: CreateStreams = (...args) => new StreamRegistry(...args);
+
 function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
   const { writeResponse } = llm;
   if (writeResponse !== undefined) {
     // V8 gives each copy by spreading a hidden class of its own.
     return (request, sink, options) => {
-      const { signal, preemption, mayRestart, prepared, requestId, connectionId } = options;
+      const { signal, preemption, mayRestart, prepared, resumed, requestId, connectionId } =
+        options;
       const passed = {
         signal,
         preemption,
         mayRestart,
         prepared,
+        resumed,
         requestId,
         connectionId,
         defaultCacheScope,

@@ -86,6 +86,14 @@ export type Entry =
   | EndEntry
   | ErrorEntry;
 
+/** What a process that went away has generated of an answer. Another process goes on from it. */
+export interface ResumedAnswer {
+  /** The number of its last attempt; 0 if none had begun. */
+  attempt: number;
+  /** The rounds of tools that were called. A call without a result may have run, and does not run again. */
+  rounds: readonly { calls: readonly ToolCallEntry[]; results: readonly ToolResultEntry[] }[];
+}
+
 /** The answer waits for a model: news of the moment, and no part of the response. */
 export interface QueuedEntry {
   type: 'queued';

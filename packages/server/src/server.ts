@@ -5,13 +5,20 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import { attach, type AttachOptions, createDelivery } from './attach-rivulet.js';
+import {
+  attach,
+  type AttachOptions,
+  createDelivery,
+  type CreateStreams,
+} from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
+import type { CreateClient } from './deliver/redis/link.js';
+import type { RedisStreams } from './deliver/redis/redis-streams.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
-import { createLogger, logErrorFacts } from './observe/logger.js';
-import { resolve } from './settings/resolve-settings.js';
+import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
+import { ConfigError, resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { createLedger } from './socket/ledger.js';
@@ -57,6 +64,8 @@ export interface RivuletServer {
 
 /** The time that the last messages of each stream have to leave. */
 const LAST_MESSAGES_MS = 20;
+/** The server starts without Redis if it cannot be reached within this time. */
+const REDIS_START_MS = 3_000;
 /** The time that clients have to answer the end of their connection. */
 const CLOSING_MS = 500;
 
@@ -84,11 +93,13 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
   const llm = await llmServiceOf(settings, { ...options, logger });
 
+  const redis = await openRedis(settings.redis, logger);
+
   let closing = false;
   const readiness = (): Readiness => {
     if (closing) return { status: 'unready', reason: 'the server is shutting down' };
     if (!http.listening) return { status: 'unready', reason: 'the server is not listening' };
-    return readinessOf(llm.providerStatus());
+    return readinessOf(llm.providerStatus(), redis?.streams?.problem);
   };
   const { page, authenticate, prepare, onEnd } = options;
   const metrics = settings.metricsEnabled ? options.metrics : undefined;
@@ -106,7 +117,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const checkOrigin = createOriginCheck(settings.allowedOrigins);
   const io = createSocketServer(http, checkOrigin, ledger, refusals, settings.socketPath);
   const socketOptions = { authenticate, prepare, onEnd, logger };
-  const rivulet = attach(io, llm, settings, socketOptions, { ...delivery, ledger });
+  const createStreams = redis && { createStreams: redis.createStreams };
+  const shared = { ...delivery, ledger, ...createStreams };
+  const rivulet = attach(io, llm, settings, socketOptions, shared);
+  await redis?.streams?.reached(REDIS_START_MS);
 
   return {
     http,
@@ -133,15 +147,56 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   };
 }
 
+interface Redis {
+  readonly createStreams: CreateStreams;
+  /** Present once `createStreams` was called. */
+  streams?: RedisStreams;
+}
+
+/** Imports what Redis needs, if it is to be used. */
+async function openRedis(
+  { url, ...rest }: Settings['redis'],
+  logger: Logger,
+): Promise<Redis | undefined> {
+  if (url === undefined) return undefined;
+  const [{ createClient }, { RedisStreams }] = await Promise.all([
+    importRedis(),
+    import('./deliver/redis/redis-streams.js'),
+  ]);
+  const redis: Redis = {
+    createStreams: (generate, limits, options) => {
+      const settings = { url, ...rest };
+      redis.streams = new RedisStreams(generate, limits, settings, createClient, logger, options);
+      return redis.streams;
+    },
+  };
+  return redis;
+}
+
+async function importRedis(): Promise<{ createClient: CreateClient }> {
+  try {
+    return await import('redis');
+  } catch (cause) {
+    const message = 'REDIS_URL needs the package redis; install it: npm install redis';
+    throw new ConfigError(message, { cause });
+  }
+}
+
 /** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */
-function readinessOf(providers: readonly ProviderStatus[]): Readiness {
+function readinessOf(
+  providers: readonly ProviderStatus[],
+  redisProblem: string | undefined,
+): Readiness {
   const problems = providers.flatMap(({ name, problem }) => {
     if (problem === undefined) return [];
     const { failure, advice = 'The log says why' } = problem;
     return `${name}: ${failure}. ${advice}`;
   });
-  if (problems.length === 0) return { status: 'ready' };
+  if (problems.length === 0 && redisProblem === undefined) return { status: 'ready' };
   const canAnswer = providers.some(({ problem }) => problem?.failure !== 'misconfigured');
-  if (canAnswer) return { status: 'degraded', problems };
+  if (canAnswer) {
+    const redisProblems = redisProblem === undefined ? [] : [redisProblem];
+    return { status: 'degraded', problems: [...problems, ...redisProblems] };
+  }
   return { status: 'unready', reason: 'no provider is configured correctly', problems };
 }

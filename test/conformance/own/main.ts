@@ -8,6 +8,7 @@ import {
   type ServerOptions,
 } from '@rivulet/server';
 import { PATIENT } from '../../harness/providers.js';
+import { ownKeys } from '../../harness/redis.js';
 import { type Description, type Kind, KINDS, type Served } from '../suite/script.js';
 import { type Perform, SCRIPT_TOOLS, scripts } from './scripts.js';
 
@@ -87,6 +88,7 @@ async function start({ options, concurrency }: Setup = {}): Promise<string> {
   });
   const first = candidate('first');
   const server = await createServer({
+    ...ownKeys(process.env['TEST_REDIS_URL']),
     env: {},
     port: 0,
     logger: createLogger('silent'),

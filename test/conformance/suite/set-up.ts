@@ -10,20 +10,24 @@ const NO_SCRIPTS = 'the server plays no scripts (test/conformance/README.md, “
 const ANSWER_MS = 60_000;
 
 /** Finds the server under test, or starts our own; asks it once whether it plays scripts. */
-export default async function setUp({ provide }: TestProject): Promise<() => Promise<void>> {
-  const given = process.env['CONFORMANCE_URL'];
-  const own = given === undefined ? await startOwn() : undefined;
+export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  const { redisUrl } = project.getProvidedContext();
+  const given = redisUrl === undefined ? process.env['CONFORMANCE_URL'] : undefined;
+  const own = given === undefined ? await startOwn(redisUrl) : undefined;
   const url = given ?? own?.match[1] ?? '';
   const server: ServerUnderTest = { url, scripts: await askForScripts(url) };
   const found = 'missing' in server.scripts ? server.scripts.missing : 'the server plays scripts';
   console.log(`conformance: ${url}: ${found}`);
-  provide('conformance', server);
+  project.provide('conformance', server);
   return async () => void (await own?.stop());
 }
 
-function startOwn() {
+function startOwn(redisUrl: string | undefined) {
   const args = ['--conditions=@rivulet/source', '--import', 'tsx', 'test/conformance/own/main.ts'];
-  return startChild(process.execPath, args, { ready: /^conformance server: (\S+)$/ });
+  return startChild(process.execPath, args, {
+    ready: /^conformance server: (\S+)$/,
+    ...(redisUrl !== undefined && { env: { TEST_REDIS_URL: redisUrl } }),
+  });
 }
 
 async function askForScripts(url: string): Promise<ServerUnderTest['scripts']> {

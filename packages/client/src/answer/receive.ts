@@ -48,13 +48,14 @@ const NO_EVENTS: readonly ResponseEvent[] = [];
 
 /**
  * Adds a frame: drops what is here already, takes the new part of an overlap. Where something between
- * is missing it is a `gap`, and nothing changes.
+ * is missing it is a `gap`, and nothing changes. A newer attempt replaces what is here from its offset on.
  *
  * @returns undefined if the frame has nothing new.
  */
 export function receive(state: Received, { offset, size, entry }: Frame): Step | 'gap' | undefined {
   if (offset > state.offset) return 'gap';
-  if (offset + size <= state.offset) return undefined;
+  const isNewAttempt = entry.type === 'start' && entry.attempt > (state.attempt?.attempt ?? 0);
+  if (offset + size <= state.offset && !isNewAttempt) return undefined;
   if (entry.type === 'text') {
     const { thoughts, tools, attempt, terminal } = state;
     const text = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);

@@ -1,9 +1,9 @@
 import { StreamError } from '@rivulet/protocol';
-import type { EntrySink, ErrorEntry, NewsEntry, StreamedEntry } from '../entry.js';
+import type { EntrySink, ErrorEntry, NewsEntry, ResumedAnswer, StreamedEntry } from '../entry.js';
 import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
-import { createLog, type Log } from './log.js';
+import { copyLog, createLog, type Log } from './log.js';
 import type { Stream } from './stream.js';
 
 /** Writes the entries of one response to `sink`. It ends with a terminal entry and does not reject. */
@@ -21,12 +21,30 @@ export type Generate = (
     connectionId: string | undefined;
     /** The changes of `prepare`; undefined if there is no such hook. */
     prepared: PreparedRequest | undefined;
+    /** What another process has generated of the answer; undefined if the answer begins. */
+    resumed: ResumedAnswer | undefined;
   },
 ) => Promise<void>;
 
+/** Writes the log of one generation. */
+export interface LogWriter extends EntrySink {
+  /**
+   * Waits until what was written is in the log.
+   *
+   * @returns false if another process writes the log now.
+   */
+  settle(): Promise<boolean>;
+}
+
+const FAILED: ErrorEntry = {
+  type: 'error',
+  code: 'internal',
+  message: 'unable to finish the answer: the server failed',
+};
+
 /** One run of `Generate`, its log, and the streams that read along. */
 export class Generation implements EntrySink, Preemption {
-  readonly log: Log = createLog();
+  log: Log = createLog();
   /** Streams that it still matters to; the last one to be cancelled ends it. */
   readonly streams: Set<Stream> = new Set();
   /** What is to be answered, for as long as it is being answered. */
@@ -38,7 +56,8 @@ export class Generation implements EntrySink, Preemption {
   /** Names the answer in the log: the id of the first stream. */
   readonly requestId: string;
   readonly #listener: GenerationListener;
-  readonly #controller = new AbortController();
+  #controller = new AbortController();
+  #writer: LogWriter | undefined;
   #isAborted = false;
   #news: NewsEntry | undefined;
   /** The log's bytes when the listener was called last. */
@@ -47,7 +66,7 @@ export class Generation implements EntrySink, Preemption {
   #preemptionListeners: Set<() => void> | undefined;
 
   constructor(
-    request: GenerateRequest,
+    request: GenerateRequest | undefined,
     requestBytes: number,
     requestId: string,
     listener: GenerationListener,
@@ -69,6 +88,13 @@ export class Generation implements EntrySink, Preemption {
     return this.#isPreemptible;
   }
 
+  /** True if the current attempt has text, also if its readers have not received it. */
+  get hasText(): boolean {
+    return (
+      this.log.textLength > 0 || (this.#writer !== undefined && this.#writer.readText() !== '')
+    );
+  }
+
   /** Aborts when no stream is left. */
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -80,11 +106,16 @@ export class Generation implements EntrySink, Preemption {
     request: GenerateRequest,
     connectionId: string | undefined,
     prepared: PreparedRequest | undefined,
+    writer: LogWriter | undefined,
+    resumed: ResumedAnswer | undefined,
   ): Promise<void> {
+    const { signal } = this.#controller;
+    this.#writer = writer;
     try {
-      await generate(request, this, {
+      await generate(request, writer ?? this, {
         prepared,
-        signal: this.#controller.signal,
+        resumed,
+        signal,
         preemption: this,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),
         requestId: this.requestId,
@@ -93,11 +124,8 @@ export class Generation implements EntrySink, Preemption {
     } catch {
       // `Generate` promises not to reject; readers must receive an end all the same.
     }
-    this.log.append({
-      type: 'error',
-      code: 'internal',
-      message: 'unable to finish the answer: the server failed',
-    });
+    if (writer === undefined) this.log.append(FAILED);
+    else void writer.write(FAILED);
   }
 
   /** No stream is left: the request ends for this reason, and nothing more is written. */
@@ -106,10 +134,23 @@ export class Generation implements EntrySink, Preemption {
     this.#controller.abort(new StreamError(code, message));
   }
 
+  /** Ends the run for this reason. The log stays open: another process writes it, or another run does. */
+  stopRun(reason: ErrorEntry): void {
+    this.abort(reason);
+    this.#controller = new AbortController();
+    this.#isAborted = false;
+  }
+
+  /** Drops what the log has from `offset` on. A new attempt begins there. */
+  rewind(offset: number): void {
+    this.log = copyLog(this.log, offset);
+    this.#listener.onRewind?.(this, offset);
+  }
+
   write(entry: StreamedEntry): undefined {
     if (this.#isAborted) return;
-    if (entry.type === 'queued' || entry.type === 'loading') return this.#setNews(entry);
-    if (this.#news !== undefined) this.#setNews(undefined);
+    if (entry.type === 'queued' || entry.type === 'loading') return this.setNews(entry);
+    if (this.#news !== undefined) this.setNews(undefined);
     const { log } = this;
     const isWaiting = log.textLength === 0;
     log.append(entry);
@@ -143,7 +184,8 @@ export class Generation implements EntrySink, Preemption {
     for (const listener of this.#preemptionListeners ?? []) listener();
   }
 
-  #setNews(news: NewsEntry | undefined): undefined {
+  /** `news` holds until the log grows. */
+  setNews(news: NewsEntry | undefined): undefined {
     this.#news = news;
     for (const stream of this.streams) stream.setNews(news);
   }
@@ -157,6 +199,8 @@ export interface GenerationListener {
   onStatusChange(stream: Stream): void;
   /** The stream is to be cancelled, and the generation aborted when it was the last one. */
   onPreempt(stream: Stream): void;
+  /** The log has another content from `offset` on. */
+  onRewind?(generation: Generation, offset: number): void;
   /** Called before an answer that was shown begins again. @returns false if it ends instead. */
   mayRestart(generation: Generation, failure: StreamError): boolean;
 }

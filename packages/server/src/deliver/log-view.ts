@@ -13,8 +13,13 @@ interface End {
  * generation share its text, and each of them can be cancelled separately. A view stores only its end.
  */
 export interface LogView extends Log {
-  /** Shows another log from now on. The log that it showed until now has to be empty. */
+  /** Shows another log from now on, unless the view has its end. */
   follow(source: Log): void;
+  /**
+   * Ends the view at `offset`, or where its source ends if that is before it.
+   * @returns false if it has ended.
+   */
+  endAt(offset: number, entry: Entry): boolean;
 }
 
 export function createLogView(source: Log): LogView {
@@ -52,6 +57,7 @@ class View implements LogView {
   }
 
   follow(source: Log): void {
+    if (this.#end !== undefined) return;
     for (const listener of this.#listeners) {
       this.#source.removeListener(listener);
       source.addListener(listener);
@@ -61,8 +67,17 @@ class View implements LogView {
   }
 
   append(entry: Entry): boolean {
+    return this.endAt(Infinity, entry);
+  }
+
+  endAt(offset: number, entry: Entry): boolean {
     if (this.done) return false;
     const { head, textLength, start } = this.#source;
+    if (offset < head) {
+      this.#end = { offset, textLength: textBefore(this.#source, offset), start, entry };
+      for (const listener of this.#listeners) listener.onAppend();
+      return true;
+    }
     // The source may hold back half of a surrogate pair, which is then no part of the view.
     const held = head > 0 && this.#source.read(head - 1, 1) === undefined ? 1 : 0;
     this.#end = { offset: head - held, textLength: textLength - held, start, entry };
@@ -88,6 +103,18 @@ class View implements LogView {
     this.#source.removeListener(listener);
     this.#listeners = this.#listeners.filter((one) => one !== listener);
   }
+}
+
+/** @returns the length of the current attempt's text before `end`. */
+function textBefore(log: Log, end: number): number {
+  let length = 0;
+  for (let offset = log.start?.offset ?? 0; offset < end;) {
+    const frame = log.read(offset, end - offset);
+    if (frame === undefined) break;
+    if (frame.entry.type === 'text') length += frame.size;
+    offset += frame.size;
+  }
+  return length;
 }
 
 function cut(frame: Frame, length: number): Frame {

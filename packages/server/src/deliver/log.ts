@@ -78,6 +78,17 @@ export function createLog(): Log {
   return new SegmentedLog();
 }
 
+/** @returns a log with the entries of `log` below `end`. */
+export function copyLog(log: Log, end: number): Log {
+  const copy = createLog();
+  while (copy.head < end) {
+    const frame = log.read(copy.head, end - copy.head);
+    if (frame === undefined) break;
+    copy.append(frame.entry);
+  }
+  return copy;
+}
+
 /**
  * The newest text is written into a buffer, the tail. A full tail is sealed: its text becomes one flat
  * string. Appending to a string instead would keep every token alive, each in a node of its own, and a

@@ -113,6 +113,13 @@ export class Reader implements Flushable, LogListener {
     this.flush();
   }
 
+  /** The log has another content from `offset` on, which begins with a new attempt. */
+  rewind(offset: number): void {
+    this.#sent = Math.min(this.#sent, offset);
+    this.#acked = Math.min(this.#acked, offset);
+    this.#pace.soon(this);
+  }
+
   /** What holds until the log grows has changed. */
   onNewsChange(): void {
     this.#pace.soon(this);

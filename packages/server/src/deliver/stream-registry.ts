@@ -1,18 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { setInterval, setTimeout as wait } from 'node:timers/promises';
 import { StreamError } from '@rivulet/protocol';
-import type { ErrorEntry } from '../entry.js';
+import type { ErrorEntry, ResumedAnswer } from '../entry.js';
 import type { PreparedRequest, StreamQuestion } from '../hooks.js';
 import { type GenerateRequest, principalName } from '../request.js';
 import { describeEnd, EndReports } from './end-reports.js';
 import { Eviction, type EvictionTarget, overloaded } from './eviction.js';
 import { type Generate, Generation, type GenerationListener } from './generation.js';
-import { createLogView, type LogView } from './log-view.js';
-import { createMemoryBudget } from './memory-budget.js';
+import type { LogStore } from './log-store.js';
+import { createLogView } from './log-view.js';
 import { Pace } from './pace.js';
 import { callPrepare, refusalEntry, type StreamHooks } from './prepare.js';
 import { fingerprintOf, SingleFlight } from './single-flight.js';
-import { type StreamTimeouts, Stream, type StreamIdentity } from './stream.js';
+import {
+  type ListedStream,
+  type StreamIdentity,
+  type StreamListener,
+  type StreamNames,
+  type StreamTimeouts,
+  Stream,
+} from './stream.js';
+import type { RegistrySize, StreamDirectory } from './stream-directory.js';
+import { type Owned, StreamTable } from './stream-table.js';
 
 export interface StreamLimits extends StreamTimeouts {
   /** A finished stream can be read for this long. */
@@ -23,45 +32,34 @@ export interface StreamLimits extends StreamTimeouts {
   maxStreamsPerPrincipal: number;
 }
 
-export interface RegistrySize {
-  /** Readers of all streams. */
-  readers: number;
-  /** Bytes of the memory budget that are used. */
-  logBytes: number;
-}
-
 export interface StreamRegistryOptions {
   /** True if identical requests of different principals share a generation, too. False unless given. */
   isShared?: boolean;
   hooks?: StreamHooks;
+  /** Keeps the logs where other processes read them; none unless given. */
+  store?: LogStore;
 }
 
-interface Owned {
-  stream: Stream;
-  view: LogView;
-  generation: Generation;
-  /** Of the request as the client sent it, by which a repeated start is known. */
+/** A request, and what identifies it. */
+export interface IdentifiedRequest {
+  readonly request: GenerateRequest;
+  /** As JSON. */
+  readonly body: string;
+  /** Equal for identical requests only. */
   readonly fingerprint: string;
 }
 
-/** The streams of one principal. */
-interface Owner {
-  readonly streams: Map<string, Owned>;
-  /** Those that have ended. */
-  finished: number;
-}
-
-const CANCELLED: ErrorEntry = {
+export const CANCELLED: ErrorEntry = {
   type: 'error',
   code: 'cancelled',
   message: 'unable to finish the answer: it was cancelled',
 };
-const SHUT_DOWN: ErrorEntry = {
+export const SHUT_DOWN: ErrorEntry = {
   type: 'error',
   code: 'interrupted',
   message: 'unable to finish the answer: the server is being shut down; ask again',
 };
-const FORGOTTEN: ErrorEntry = {
+export const FORGOTTEN: ErrorEntry = {
   type: 'error',
   code: 'cancelled',
   message: 'unable to finish the answer: the data of this user was removed',
@@ -72,30 +70,36 @@ const DRAIN_CHECK_MS = 50;
 /** Gives readers time to receive the final entry. */
 const FINAL_ENTRY_MS = 1_000;
 
-/** All streams. Ids live inside a principal: another principal's stream is not found. */
-export class StreamRegistry {
+/** The streams of this process. */
+export class StreamRegistry implements StreamDirectory {
   readonly #generate: Generate;
   readonly #limits: StreamLimits;
   readonly #isShared: boolean;
   readonly #hooks: StreamHooks | undefined;
   readonly #reports: EndReports | undefined;
+  readonly #store: LogStore | undefined;
   readonly #pace = new Pace();
-  readonly #byPrincipal = new Map<string, Owner>();
-  readonly #finished = new Map<Stream, NodeJS.Timeout>();
-  readonly #watchers = new Map<string, Set<(stream: Stream) => void>>();
+  readonly #table: StreamTable;
   readonly #singleFlight = new SingleFlight();
-  readonly #budget = createMemoryBudget();
   readonly #eviction: Eviction;
-  readonly #streamListener = {
-    onDetachedChange: (stream: Stream): void =>
-      this.#ownedOf(stream)?.generation.updatePreemption(),
-    onStatusChange: (stream: Stream): void => this.#notify(stream),
-    onAbandoned: (stream: Stream): void => this.cancel(stream),
+  readonly #streamListener: StreamListener = {
+    onDetachedChange: (stream) => this.#table.of(stream)?.generation.updatePreemption(),
+    onStatusChange: (stream) => this.#table.notify(stream),
+    onAbandoned: (stream) => this.#abandon(stream),
+    onReaderChange: (stream, id, change) => {
+      this.#store?.onReaderChange(stream, id, change);
+    },
   };
   readonly #generationListener: GenerationListener = {
     onGrowth: (generation) => this.#eviction.makeRoomFor(generation),
-    onStatusChange: (stream) => this.#notify(stream),
+    onStatusChange: (stream) => this.#table.notify(stream),
     onPreempt: (stream) => this.cancel(stream),
+    onRewind: (generation, offset) => {
+      for (const stream of generation.streams) {
+        this.#table.of(stream)?.view.follow(generation.log);
+        stream.rewind(offset);
+      }
+    },
     mayRestart: (generation, failure) => this.#mayRestart(generation, failure),
   };
   #isDraining = false;
@@ -103,150 +107,180 @@ export class StreamRegistry {
   constructor(
     generate: Generate,
     limits: StreamLimits,
-    { isShared = false, hooks }: StreamRegistryOptions = {},
+    { isShared = false, hooks, store }: StreamRegistryOptions = {},
   ) {
     this.#generate = generate;
     this.#limits = limits;
     this.#isShared = isShared;
     this.#hooks = hooks;
+    this.#store = store;
     this.#reports = hooks?.onEnd && new EndReports(hooks.onEnd, hooks.logger);
+    const table = new StreamTable(limits.finishedRetentionMs);
+    this.#table = table;
     const target: EvictionTarget = {
-      finished: () => this.#finished.keys(),
+      finished: () => table.finished(),
       finishedOf: (principal) =>
-        this.#streamsOf(principal).filter((stream) => this.#finished.has(stream)),
-      largestRunning: (principal) => this.#largestRunning(principal),
-      end: (stream, entry) => this.#end(stream, entry),
-      forget: (stream, reason) => this.#forget(stream, reason),
+        table.streamsOf(principal).filter((stream) => table.isFinished(stream)),
+      largestRunning: (principal) => table.largestRunning(principal),
+      end: (stream, entry) => this.end(stream, entry),
+      forget: (stream, reason) => this.drop(stream, reason),
     };
-    this.#eviction = new Eviction(this.#budget, limits.maxLogBytes, target);
+    this.#eviction = new Eviction(table.budget, limits.maxLogBytes, target);
   }
 
-  /**
-   * Starts a stream, or gives the one that this principal started with the same id and request. Identical
-   * requests at the same time share one generation, unless their cache mode says otherwise. With a
-   * `prepare` hook, they do so once it has prepared them, and only if it prepared them alike.
-   *
-   * @param connectionId names the connection that asks in the log.
-   * @throws {StreamError} conflict, if the request differs; overloaded, past a bound.
-   */
   start(identity: StreamIdentity, request: GenerateRequest, connectionId?: string): Stream {
-    const { principal, id } = identity;
+    const identified = this.identify(request);
+    const known = this.known(identity, identified);
+    if (known !== undefined) return known;
+    this.admit(identity.principal, identified);
+    if (this.#hooks?.prepare === undefined) {
+      const { fingerprint } = identified;
+      const shared = this.#singleFlight.find(request, fingerprint);
+      const requestId = randomUUID();
+      const names = { requestId, answerId: shared?.requestId ?? requestId };
+      if (shared !== undefined) return this.join(shared, identity, names, fingerprint).stream;
+    }
+    return this.begin(identity, identified, connectionId);
+  }
+
+  /** @returns what identifies a request. */
+  identify(request: GenerateRequest): IdentifiedRequest {
     // What a client left out changes nothing of the answer.
     const asked = { ...request, omittedMessages: undefined };
     const body = JSON.stringify(this.#isShared ? { ...asked, principal: undefined } : asked);
-    const fingerprint = fingerprintOf(body);
-    const known = this.#byPrincipal.get(principal)?.streams.get(id);
-    if (known !== undefined) {
-      if (known.fingerprint === fingerprint) return known.stream;
-      throw new StreamError(
-        'conflict',
-        'unable to start the stream: its id is taken by another request; give each a new id',
-      );
-    }
-    const requestBytes = 2 * body.length;
-    this.#admit(principal, requestBytes);
-
-    const isPrepared = this.#hooks?.prepare !== undefined;
-    const shared = isPrepared ? undefined : this.#singleFlight.find(request, fingerprint);
-    const requestId = randomUUID();
-    const generation =
-      shared ?? new Generation(request, requestBytes, requestId, this.#generationListener);
-    const view = createLogView(generation.log);
-    const ids = { requestId, answerId: generation.requestId };
-    const stream = new Stream(identity, view, this.#limits, this.#pace, this.#streamListener, ids);
-    const owned: Owned = { stream, view, generation, fingerprint };
-    this.#ownerOf(principal).streams.set(id, owned);
-    this.#join(owned, generation);
-    if (shared === undefined && isPrepared) {
-      void this.#prepareAndRun(owned, request, body, connectionId);
-    } else if (shared === undefined) {
-      this.#singleFlight.add(request, fingerprint, generation);
-      void this.#run(generation, request, undefined, connectionId);
-    }
-    this.#notify(stream);
-    return stream;
+    return { request, body, fingerprint: fingerprintOf(body) };
   }
 
-  /** @throws {StreamError} not_found. */
+  /**
+   * @returns the stream of this process that the principal started with the same id and request.
+   * @throws {StreamError} conflict, if the request differs.
+   */
+  known({ principal, id }: StreamIdentity, { fingerprint }: IdentifiedRequest): Stream | undefined {
+    const known = this.#table.find(principal, id);
+    if (known === undefined || known.fingerprint === fingerprint) return known?.stream;
+    throw conflict();
+  }
+
+  /** @throws {StreamError} overloaded, if this process has no room for a new stream. */
+  admit(principal: string, { body }: IdentifiedRequest): void {
+    if (this.#isDraining) throw overloaded('the server is being shut down');
+    if (this.#table.runningOf(principal) >= this.#limits.maxStreamsPerPrincipal) {
+      throw overloaded('too many of your answers are under way; wait for one to end');
+    }
+    if ((this.#reports?.bytes ?? 0) > this.#limits.maxLogBytes * REPORTS_SHARE) {
+      throw overloaded('the server is still storing earlier answers; try again soon');
+    }
+    this.#eviction.admit(principal, requestBytesOf(body));
+  }
+
+  /** Starts a stream with a generation of its own. `onCreated` is called before anything is generated. */
+  begin(
+    identity: StreamIdentity,
+    identified: IdentifiedRequest,
+    connectionId: string | undefined,
+    given: Partial<StreamNames> = {},
+    onCreated?: (stream: Stream, generation: Generation) => void,
+  ): Stream {
+    const { request, body, fingerprint } = identified;
+    const requestId = given.requestId ?? randomUUID();
+    const generation = this.createGeneration(request, requestBytesOf(body), requestId);
+    const names = { ...given, requestId, answerId: requestId };
+    const owned = this.join(generation, identity, names, fingerprint);
+    onCreated?.(owned.stream, generation);
+    if (this.#hooks?.prepare !== undefined) {
+      void this.prepareAndRun(owned, request, body, connectionId);
+    } else {
+      this.#singleFlight.add(request, fingerprint, generation);
+      void this.run(generation, request, undefined, connectionId);
+    }
+    return owned.stream;
+  }
+
+  createGeneration(
+    request: GenerateRequest | undefined,
+    requestBytes: number,
+    requestId: string,
+  ): Generation {
+    return new Generation(request, requestBytes, requestId, this.#generationListener);
+  }
+
+  /** Adds a stream that reads the log of `generation`. */
+  join(
+    generation: Generation,
+    identity: StreamIdentity,
+    names: StreamNames,
+    fingerprint: string,
+  ): Owned {
+    const view = createLogView(generation.log);
+    const stream = new Stream(
+      identity,
+      view,
+      this.#limits,
+      this.#pace,
+      this.#streamListener,
+      names,
+    );
+    const owned: Owned = { stream, view, generation, fingerprint };
+    this.#table.add(owned);
+    this.#join(owned, generation);
+    this.#table.notify(stream);
+    return owned;
+  }
+
   get(principal: string, id: string): Stream {
-    const owned = this.#byPrincipal.get(principal)?.streams.get(id);
+    const owned = this.find(principal, id);
     if (owned !== undefined) return owned.stream;
-    throw new StreamError('not_found', 'unable to find the stream: it is unknown or was dropped');
+    throw notFound();
+  }
+
+  /** @returns the stream if it is in this process. */
+  find(principal: string, id: string): Owned | undefined {
+    return this.#table.find(principal, id);
   }
 
   has(principal: string, id: string): boolean {
-    return this.#byPrincipal.get(principal)?.streams.has(id) ?? false;
+    return this.#table.find(principal, id) !== undefined;
   }
 
-  /** What the streams take at the moment. */
   get size(): RegistrySize {
-    let readers = 0;
-    for (const { streams } of this.#byPrincipal.values()) {
-      for (const { stream } of streams.values()) readers += stream.readers;
-    }
-    return { readers, logBytes: this.#budget.held };
+    return { readers: this.#table.readers, logBytes: this.#table.budget.held };
   }
 
-  /** @returns true if the principal has a stream here, running or kept. */
   hasAny(principal: string): boolean {
-    return this.#byPrincipal.has(principal);
+    return this.#table.hasAny(principal);
   }
 
-  /**
-   * Ends a stream with `cancelled` for all its readers, and the generation unless another stream shares
-   * it; the text stays.
-   */
   cancel(stream: Stream): void {
-    this.#end(stream, CANCELLED);
+    this.end(stream, CANCELLED);
   }
 
-  /**
-   * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
-   * it has ended. @returns a function that ends this.
-   */
-  watch(principal: string, listener: (stream: Stream) => void): () => void {
-    const listeners = this.#watchers.get(principal) ?? new Set();
-    this.#watchers.set(principal, listeners.add(listener));
-    return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0 && this.#watchers.get(principal) === listeners)
-        this.#watchers.delete(principal);
-    };
+  watch(principal: string, listener: (stream: ListedStream) => void): () => void {
+    return this.#table.watch(principal, listener);
   }
 
-  /** The principal's streams that have not ended, oldest first. */
   running(principal: string): Stream[] {
-    return this.#streamsOf(principal).filter((stream) => stream.status !== 'ended');
+    return this.#table.streamsOf(principal).filter((stream) => stream.status !== 'ended');
   }
 
-  /** Ends and forgets the streams of a principal that cannot come back. */
   forgetPrincipal(principal: string): void {
     this.#dropAll(principal, CANCELLED);
   }
 
-  /**
-   * Ends and removes the streams of a principal, running and kept, at once.
-   *
-   * @returns a promise that resolves when the calls of `onEnd` for the principal have returned.
-   */
   forget(principal: string): Promise<void> | undefined {
     this.#dropAll(principal, FORGOTTEN);
     return this.#reports?.settled(principal);
   }
 
-  /**
-   * Takes no new stream from now on, and resolves when all have ended and were read, and `onEnd` has
-   * returned for all of them. After `drainMs` what still runs ends with `interrupted`; readers and calls of
-   * `onEnd` have one second after that.
-   */
-  async drain(drainMs: number): Promise<void> {
+  /** @param handOver is called after `drainMs`. @returns true if running streams go on elsewhere. */
+  async drain(drainMs: number, handOver?: () => boolean): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;
     await this.#untilRead(drainMs);
-    for (const stream of this.#all()) {
-      this.#end(stream, SHUT_DOWN);
+    const isHandedOver = handOver?.() === true;
+    for (const stream of isHandedOver ? [] : this.#table.all()) {
+      this.end(stream, SHUT_DOWN);
       // A generation may have ended in this turn of the event loop.
-      this.#finish(stream);
+      this.finish(stream);
     }
     const remainingMs = Math.max(FINAL_ENTRY_MS, until - performance.now());
     await Promise.all([
@@ -255,22 +289,22 @@ export class StreamRegistry {
     ]);
   }
 
-  /** Ends every stream, and takes no new one. */
   close(): void {
     this.#isDraining = true;
-    for (const stream of this.#all()) this.#end(stream, SHUT_DOWN);
+    for (const stream of this.#table.all()) this.end(stream, SHUT_DOWN);
     // The readers flush first, which they do in this turn of the event loop.
     setImmediate(() => {
-      for (const principal of this.#byPrincipal.keys()) this.forgetPrincipal(principal);
+      for (const principal of this.#table.principals()) this.forgetPrincipal(principal);
     });
   }
 
-  /** The generation of `owned` has no other stream until it runs. */
-  async #prepareAndRun(
+  /** Calls `prepare`, and runs the generation of `owned`, which has no other stream until then. */
+  async prepareAndRun(
     owned: Owned,
     request: GenerateRequest,
     body: string,
     connectionId: string | undefined,
+    resumed?: ResumedAnswer,
   ): Promise<void> {
     const { stream, generation } = owned;
     let prepared: PreparedRequest;
@@ -278,12 +312,14 @@ export class StreamRegistry {
       const question = questionOf(stream, request);
       prepared = await callPrepare(this.#hooks!, question, generation.signal);
     } catch (cause) {
-      return this.#end(stream, refusalEntry(cause));
+      return this.end(stream, refusalEntry(cause));
     }
     if (stream.log.done) return;
     const changes = JSON.stringify(prepared);
     const fingerprint = fingerprintOf(`${body}\n${changes}`);
-    const running = this.#singleFlight.find(request, fingerprint);
+    // A store finds identical requests by what the client sent.
+    const hasFlights = this.#store === undefined;
+    const running = hasFlights ? this.#singleFlight.find(request, fingerprint) : undefined;
     // A plain reader has been told that the stream begins with the first attempt.
     if (running !== undefined && (running.log.start?.attempt ?? 1) === 1) {
       this.#leave(owned);
@@ -295,19 +331,29 @@ export class StreamRegistry {
     this.#eviction.makeRoomFor(generation);
     if (stream.log.done) return;
     this.#singleFlight.add(request, fingerprint, generation);
-    await this.#run(generation, request, prepared, connectionId);
+    await this.run(generation, request, prepared, connectionId, resumed);
   }
 
-  async #run(
+  /** Generates until the log of `generation` has its end, or another process writes it. */
+  async run(
     generation: Generation,
     request: GenerateRequest,
     prepared: PreparedRequest | undefined,
     connectionId: string | undefined,
+    resumed?: ResumedAnswer,
   ): Promise<void> {
-    await generation.run(this.#generate, request, connectionId, prepared);
-    this.#budget.update(generation);
+    const writer = this.#store?.createWriter(generation, prepared);
+    const generate = this.#generate;
+    await generation.run(generate, request, connectionId, prepared, writer, resumed);
+    if (writer !== undefined && !(await writer.settle())) return;
+    this.finishAll(generation);
+  }
+
+  /** To be called when the log of `generation` has its end. */
+  finishAll(generation: Generation): void {
+    this.#table.budget.update(generation);
     this.#singleFlight.remove(generation);
-    for (const stream of generation.streams) this.#finish(stream);
+    for (const stream of generation.streams) this.finish(stream);
     generation.request = undefined;
   }
 
@@ -315,67 +361,63 @@ export class StreamRegistry {
     generation.streams.add(stream);
     generation.updatePreemption();
     stream.setNews(generation.news);
-    this.#budget.hold(generation, stream.principal);
+    this.#table.budget.hold(generation, stream.principal);
   }
 
   #leave({ stream, generation }: Owned): void {
     generation.streams.delete(stream);
-    this.#budget.release(generation, stream.principal);
+    this.#table.budget.release(generation, stream.principal);
   }
 
   /**
    * A plain reader only concatenates, so a stream with one cannot begin its text again: it ends with the
    * failure and the text so far. @returns false if no other stream is left for a further attempt.
    */
-  #mayRestart({ log, streams }: Generation, failure: StreamError): boolean {
-    if (log.textLength === 0) return true;
+  #mayRestart({ hasText, streams }: Generation, failure: StreamError): boolean {
+    if (!hasText) return true;
     const plain = [...streams].filter((stream) => stream.hasPlainReader);
     if (plain.length === streams.size) return false;
     const { code, message, retryAfterMs } = failure;
     const retry = retryAfterMs !== undefined && { retryAfterMs };
-    for (const stream of plain) this.#end(stream, { type: 'error', code, message, ...retry });
+    for (const stream of plain) this.end(stream, { type: 'error', code, message, ...retry });
     return true;
   }
 
-  #admit(principal: string, requestBytes: number): void {
-    if (this.#isDraining) throw overloaded('the server is being shut down');
-    const owner = this.#byPrincipal.get(principal);
-    const running = owner === undefined ? 0 : owner.streams.size - owner.finished;
-    if (running >= this.#limits.maxStreamsPerPrincipal) {
-      throw overloaded('too many of your answers are under way; wait for one to end');
-    }
-    if ((this.#reports?.bytes ?? 0) > this.#limits.maxLogBytes * REPORTS_SHARE) {
-      throw overloaded('the server is still storing earlier answers; try again soon');
-    }
-    this.#eviction.admit(principal, requestBytes);
-  }
-
-  #end(stream: Stream, entry: ErrorEntry): void {
-    const owned = this.#ownedOf(stream);
-    const ended = stream.log.append(entry);
+  /** Ends a stream with `entry`, at `offset` if that is given; nothing happens if it has ended. */
+  end(stream: Stream, entry: ErrorEntry, offset: number = Infinity): void {
+    const owned = this.#table.of(stream);
+    const ended = owned?.view.endAt(offset, entry) ?? stream.log.append(entry);
     if (!ended || owned === undefined) return;
     const { generation } = owned;
-    this.#finish(stream);
+    this.finish(stream);
+    this.#store?.onEnd(stream, entry);
     generation.streams.delete(stream);
     if (generation.streams.size > 0) return generation.updatePreemption();
+    if (this.#store?.isShared(generation) === true) return;
     this.#singleFlight.remove(generation);
     generation.abort(entry);
   }
 
   /** To be called when the log of the stream has its end. */
-  #finish(stream: Stream): void {
-    const owned = this.#ownedOf(stream);
-    if (this.#finished.has(stream) || owned === undefined) return;
+  finish(stream: Stream): void {
+    const owned = this.#table.of(stream);
+    if (this.#table.isFinished(stream) || owned === undefined) return;
     this.#report(owned);
-    this.#ownerOf(stream.principal).finished += 1;
-    const { finishedRetentionMs } = this.#limits;
-    const timer = setTimeout(() => this.#forget(stream), finishedRetentionMs).unref();
-    this.#finished.set(stream, timer);
-    this.#notify(stream);
+    this.#table.finish(stream, (finished) => this.drop(finished));
   }
 
-  #notify(stream: Stream): void {
-    for (const listener of this.#watchers.get(stream.principal) ?? []) listener(stream);
+  /** Removes a stream from memory. Its readers receive `reason`, or the usual error. */
+  drop(stream: Stream, reason?: ErrorEntry): void {
+    // Its generation may have ended in this turn of the event loop.
+    if (stream.log.done) this.finish(stream);
+    const owned = this.#table.of(stream);
+    this.#table.remove(stream, reason);
+    if (owned !== undefined) this.#store?.onRemoved(stream, owned.generation);
+  }
+
+  #abandon(stream: Stream): void {
+    if (this.#store === undefined) this.cancel(stream);
+    else this.#store.onAbandoned(stream);
   }
 
   #report({ stream, generation: { request, requestBytes } }: Owned): void {
@@ -386,64 +428,17 @@ export class StreamRegistry {
   }
 
   #dropAll(principal: string, reason: ErrorEntry): void {
-    for (const stream of this.#streamsOf(principal)) {
-      this.#end(stream, reason);
-      this.#forget(stream, reason);
+    for (const stream of this.#table.streamsOf(principal)) {
+      this.end(stream, reason);
+      this.drop(stream, reason);
     }
-  }
-
-  #forget(stream: Stream, reason?: ErrorEntry): void {
-    // Its generation may have ended in this turn of the event loop.
-    if (stream.log.done) this.#finish(stream);
-    const owned = this.#ownedOf(stream);
-    clearTimeout(this.#finished.get(stream));
-    const wasFinished = this.#finished.delete(stream);
-    stream.dispose(reason);
-    if (owned === undefined) return;
-    this.#budget.release(owned.generation, stream.principal);
-    const owner = this.#ownerOf(stream.principal);
-    if (wasFinished) owner.finished -= 1;
-    owner.streams.delete(stream.id);
-    if (owner.streams.size === 0) this.#byPrincipal.delete(stream.principal);
-  }
-
-  #ownerOf(principal: string): Owner {
-    let owner = this.#byPrincipal.get(principal);
-    if (owner === undefined) {
-      owner = { streams: new Map(), finished: 0 };
-      this.#byPrincipal.set(principal, owner);
-    }
-    return owner;
-  }
-
-  #ownedOf(stream: Stream): Owned | undefined {
-    const owned = this.#byPrincipal.get(stream.principal)?.streams.get(stream.id);
-    return owned?.stream === stream ? owned : undefined;
-  }
-
-  #streamsOf(principal: string): Stream[] {
-    const own = [...(this.#byPrincipal.get(principal)?.streams.values() ?? [])];
-    return own.map(({ stream }) => stream);
-  }
-
-  #all(): Stream[] {
-    return [...this.#byPrincipal.keys()].flatMap((principal) => this.#streamsOf(principal));
-  }
-
-  #largestRunning(principal: string): Stream | undefined {
-    let largest: Owned | undefined;
-    for (const owned of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
-      if (owned.stream.log.done) continue;
-      if (largest === undefined || bytesOf(owned) > bytesOf(largest)) largest = owned;
-    }
-    return largest?.stream;
   }
 
   async #untilRead(timeoutMs: number): Promise<void> {
     const until = performance.now() + timeoutMs;
     const isOver = (): boolean =>
       performance.now() >= until ||
-      this.#all().every((stream) => stream.log.done && !stream.hasReaders);
+      this.#table.all().every((stream) => stream.log.done && !stream.hasReaders);
     if (isOver()) return;
     for await (const _ of setInterval(DRAIN_CHECK_MS)) if (isOver()) return;
   }
@@ -460,6 +455,17 @@ function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
   };
 }
 
-function bytesOf({ generation: { log, requestBytes } }: Owned): number {
-  return log.bytes + requestBytes;
+function requestBytesOf(body: string): number {
+  return 2 * body.length;
+}
+
+export function conflict(): StreamError {
+  return new StreamError(
+    'conflict',
+    'unable to start the stream: its id is taken by another request; give each a new id',
+  );
+}
+
+export function notFound(): StreamError {
+  return new StreamError('not_found', 'unable to find the stream: it is unknown or was dropped');
 }

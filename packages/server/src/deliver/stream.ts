@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { StreamStatus } from '@rivulet/protocol';
+import type { ErrorCode, StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry, NewsEntry } from '../entry.js';
 import type { Log } from './log.js';
 import type { Pace } from './pace.js';
@@ -28,6 +28,9 @@ export interface StreamTimeouts {
 /** A reader said that it left, or its connection broke. */
 export type Leaving = 'detached' | 'lost';
 
+/** What a reader did. */
+export type ReaderChange = 'reading' | Leaving;
+
 /** A reader of a stream. */
 export interface Subscription {
   readonly reader: Reader;
@@ -42,10 +45,32 @@ export interface StreamListener {
   onStatusChange(stream: Stream): void;
   /** No reader is left, and the time in which one could come back is over. */
   onAbandoned(stream: Stream): void;
+  /** A reader came or left. */
+  onReaderChange?(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
+}
+
+/** How the log of the server and the readers name a stream. */
+export interface StreamNames {
+  requestId: string;
+  answerId: string;
+  /** A random id unless given. */
+  epoch?: string;
+}
+
+/** A stream as it is listed for its principal. */
+export interface ListedStream {
+  readonly id: string;
+  readonly sessionId: string | undefined;
+  readonly query: string;
+  readonly status: StreamStatus;
+  /** The end of its log so far. */
+  readonly offset: number;
+  /** Of the error that it ended with; undefined for none. */
+  readonly code: ErrorCode | undefined;
 }
 
 /** A log, who asked for it, and who reads it. */
-export class Stream implements StreamIdentity, Source {
+export class Stream implements StreamIdentity, Source, ListedStream {
   /** Names the stream in the log of the server. It is random, and no secret. */
   readonly requestId: string;
   /** Names the answer in the log: the `requestId` of the stream for which it was begun. */
@@ -58,7 +83,7 @@ export class Stream implements StreamIdentity, Source {
   readonly continuedUnits: number;
   readonly log: Log;
   /** The log's random id, by which a reader notices that a log was created again. */
-  readonly epoch: string = randomUUID();
+  readonly epoch: string;
   readonly startedAt: number = performance.now();
   readonly #timeouts: StreamTimeouts;
   readonly #pace: Pace;
@@ -79,10 +104,11 @@ export class Stream implements StreamIdentity, Source {
     timeouts: StreamTimeouts,
     pace: Pace,
     listener: StreamListener,
-    { requestId, answerId }: { requestId: string; answerId: string },
+    { requestId, answerId, epoch = randomUUID() }: StreamNames,
   ) {
     this.requestId = requestId;
     this.answerId = answerId;
+    this.epoch = epoch;
     this.principal = identity.principal;
     this.id = identity.id;
     this.sessionId = identity.sessionId;
@@ -100,6 +126,16 @@ export class Stream implements StreamIdentity, Source {
     if (this.#news?.type === 'loading') return 'loading';
     if (this.#news !== undefined && this.#news.ahead > 0) return 'queued';
     return this.log.textLength === 0 ? 'waiting' : 'streaming';
+  }
+
+  get offset(): number {
+    return this.log.head;
+  }
+
+  get code(): ErrorCode | undefined {
+    const { log } = this;
+    const last = log.done ? log.read(log.head - 1, 1)?.entry : undefined;
+    return last?.type === 'error' ? last.code : undefined;
   }
 
   get hasReaders(): boolean {
@@ -140,8 +176,14 @@ export class Stream implements StreamIdentity, Source {
     this.#leaveAll(id);
     const subscription = { reader, id };
     this.#subscriptions = [...this.#subscriptions, subscription];
+    this.#listener.onReaderChange?.(this, id, 'reading');
     this.#abandonInTime();
     return subscription;
+  }
+
+  /** The log has another content from `offset` on, which begins with a new attempt. */
+  rewind(offset: number): void {
+    for (const { reader } of this.#subscriptions) reader.rewind(offset);
   }
 
   /** The reader is closed. A second call does nothing. */
@@ -156,12 +198,14 @@ export class Stream implements StreamIdentity, Source {
       this.#lostUntil ??= new Map();
       this.#lostUntil.set(id, now + this.#timeouts.disconnectTimeoutMs);
     } else this.#detachedUntil = now + this.#timeouts.detachTimeoutMs;
+    this.#listener.onReaderChange?.(this, id, how);
     this.#abandonInTime();
   }
 
   /** A reader that was cut off says that it will not come back. */
   giveUp(readerId: string | undefined): void {
     if (readerId === undefined) return;
+    this.#listener.onReaderChange?.(this, readerId, 'detached');
     this.#leaveAll(readerId);
     if (this.#lostUntil?.delete(readerId) !== true) return;
     this.#detachedUntil = performance.now() + this.#timeouts.detachTimeoutMs;

@@ -1,7 +1,13 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { Context, Span } from '@opentelemetry/api';
 import { type FinishReason, LIMITS, type Source, StreamError, type Usage } from '@rivulet/protocol';
-import type { EntrySink, StartEntry, ToolCallEntry, ToolResultEntry } from '../entry.js';
+import type {
+  EntrySink,
+  ResumedAnswer,
+  StartEntry,
+  ToolCallEntry,
+  ToolResultEntry,
+} from '../entry.js';
 import { FieldsLogger, type Logger } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { ModelCall } from '../observe/model-call.js';
@@ -31,7 +37,14 @@ export interface AnswerOptions {
   requestId: string;
   /** Names the connection that asked. */
   connectionId: string | undefined;
+  /** What another process has generated of the answer. */
+  resumed: ResumedAnswer | undefined;
 }
+
+const SERVER_LOST = new StreamError(
+  'interrupted',
+  'unable to finish the answer: the server that generated it went away',
+);
 
 type Outcome =
   | { type: 'running' }
@@ -96,6 +109,10 @@ export class Answer implements AnswerSink {
       ...(traceId !== undefined && { traceId }),
     });
     options.metrics.active.add(1);
+    for (const { calls, results } of options.resumed?.rounds ?? []) {
+      this.#toolCalls += calls.length;
+      this.#toolUnits += JSON.stringify([...calls, ...results]).length;
+    }
   }
 
   get length(): number {
@@ -328,11 +345,13 @@ export class Answer implements AnswerSink {
     this.#hash = undefined;
     this.#isLaterTurn = false;
     this.#halfThought = '';
-    const isFurther = this.#start !== undefined;
     const omittedMessages = this.#omittedMessages;
+    const earlier = this.#options.resumed?.attempt ?? 0;
+    const isFurther = this.#start !== undefined || earlier > 0;
+    if (this.#start === undefined && earlier > 0) failure ??= SERVER_LOST;
     this.#start = {
       type: 'start',
-      attempt: (this.#start?.attempt ?? 0) + 1,
+      attempt: (this.#start?.attempt ?? earlier) + 1,
       source,
       provider: name,
       model,

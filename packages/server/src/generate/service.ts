@@ -2,7 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { addAbortListener } from 'node:events';
 import { type Context, context } from '@opentelemetry/api';
 import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
-import type { EndEntry, EntrySink, ErrorEntry, StartEntry, StreamedEntry } from '../entry.js';
+import type {
+  EndEntry,
+  EntrySink,
+  ErrorEntry,
+  ResumedAnswer,
+  StartEntry,
+  StreamedEntry,
+} from '../entry.js';
 import { type Logger, logErrorFacts } from '../observe/logger.js';
 import type { StreamMetrics } from '../observe/metrics.js';
 import type { PreparedRequest } from '../hooks.js';
@@ -62,6 +69,8 @@ export interface GenerateCallOptions {
   connectionId?: string | undefined;
   /** The changes of a `prepare` hook; none unless given. */
   prepared?: PreparedRequest | undefined;
+  /** What another process has generated of the answer; it goes on with a further attempt. */
+  resumed?: ResumedAnswer | undefined;
   /** The scope of the cache where the service has none of its own; `principal` unless given. */
   defaultCacheScope?: CacheScope | undefined;
 }
@@ -177,6 +186,7 @@ export class LlmService {
       requestId = randomUUID(),
       connectionId,
       prepared = {},
+      resumed,
       defaultCacheScope = 'principal',
     }: GenerateCallOptions = {},
   ): Promise<void> {
@@ -197,6 +207,7 @@ export class LlmService {
       logger,
       metrics,
       context: context.active(),
+      resumed,
       ...ids,
     });
     const running: RunningAnswer = { principal: request.principal, isForgotten: false };
@@ -220,7 +231,7 @@ export class LlmService {
         models: prepared.models,
       };
       const turn = await context.with(answer.context, () =>
-        answerWithTools(this.#failover, prompt, toolbox, requester, answer),
+        answerWithTools(this.#failover, prompt, toolbox, requester, answer, resumed?.rounds),
       );
       if (turn === undefined) return;
       // A tool may find something else tomorrow, and what it did was done for this request.

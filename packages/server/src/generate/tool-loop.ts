@@ -1,5 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { StreamError, type Usage } from '@rivulet/protocol';
+import type { ResumedAnswer } from '../entry.js';
 import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../providers/provider.js';
 import { principalName } from '../request.js';
 import type { AnsweredTurn, Failover } from '../upstream/failover.js';
@@ -14,6 +15,7 @@ import type { Toolbox } from './tools/toolbox.js';
  * without a call. Tools run once: if a provider fails after them, the next one goes on from their
  * results. Calls in a turn that was cut off are not run.
  *
+ * @param earlier the rounds of tools that another process has run. They are not run again.
  * @returns the last turn, with the usage of all turns; undefined if the answer came from the cache.
  * @throws as `Failover.ask` does, and `tool_limit` when the model calls tools in every turn.
  */
@@ -23,14 +25,15 @@ export async function answerWithTools(
   toolbox: Toolbox,
   requester: Requester,
   answer: Answer,
+  earlier: ResumedAnswer['rounds'] = [],
 ): Promise<AnsweredTurn | undefined> {
   const { tools, limits } = toolbox;
-  let messages = prompt.messages;
+  let messages = prompt.messages.concat(earlier.flatMap(messagesOf));
   let caller: Provider | undefined;
   let usage: Usage = {};
-  let called = 0;
+  let called = earlier.reduce((count, { calls }) => count + calls.length, 0);
 
-  for (let round = 1; ; round++) {
+  for (let round = earlier.length + 1; ; round++) {
     const isLast = round > limits.maxToolRounds;
     const asked: Prompt = { ...prompt, messages, ...(isLast && { toolChoice: 'none' }) };
     const turn = await failover.ask(asked, requester, answer, caller);
@@ -55,6 +58,27 @@ export async function answerWithTools(
     caller = turn.provider;
     answer.nextTurn();
   }
+}
+
+/** A call without a result was running when its process went away. */
+const UNKNOWN_OUTCOME = 'the server went away while the tool ran; it may have done its work';
+
+function messagesOf({ calls, results }: ResumedAnswer['rounds'][number]): Prompt['messages'] {
+  const toolCalls = calls.map(({ callId, name, arguments: args }) => ({
+    callId,
+    name,
+    arguments: args,
+  }));
+  const outcomes = calls.map(({ callId, name }): ToolResult => {
+    const result = results.find((one) => one.callId === callId);
+    if (result === undefined) return { callId, name, error: UNKNOWN_OUTCOME };
+    const { type: _, ...outcome } = result;
+    return outcome;
+  });
+  return [
+    { role: 'assistant', text: '', toolCalls },
+    { role: 'tool', results: outcomes },
+  ];
 }
 
 /** Runs the calls of a turn at the same time; their results come in the order of the calls. */

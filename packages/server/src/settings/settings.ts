@@ -6,11 +6,13 @@ import {
   duration,
   headerValue,
   httpUrl,
+  keyPrefix,
   name,
   oneOf,
   ollamaHost,
   origins,
   proxies,
+  redisUrl,
   urlPath,
   type ValueType,
   wholeNumber,
@@ -26,6 +28,13 @@ export interface HttpSettings {
   /** The time that active streams have to finish after SIGTERM or SIGINT. */
   drainSeconds: number;
   metricsEnabled: boolean;
+  redis: {
+    /** If undefined, streams are those of one process. */
+    url: string | undefined;
+    keyPrefix: string;
+    /** What becomes of the answers of a process that went away. */
+    onNodeLoss: 'restart' | 'fail';
+  };
 }
 
 /** Settings of connections and streams. */
@@ -227,6 +236,28 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     default: true,
     description:
       'Serves metrics for Prometheus at `/metrics`. `npm start` and the `rivulet-server` command do; `createServer` needs the option `metrics`.',
+  },
+  'redis.url': {
+    env: 'REDIS_URL',
+    fileEnv: 'REDIS_URL_FILE',
+    type: redisUrl,
+    defaultText: 'none: streams are those of one process',
+    description:
+      'The Redis that all processes share, as `redis://` or, with TLS, `rediss://`. Streams can then be read, continued and cancelled through each process. See [docs/scaling.md](docs/scaling.md).',
+    secret: true,
+  },
+  'redis.keyPrefix': {
+    env: 'REDIS_KEY_PREFIX',
+    type: keyPrefix,
+    default: 'rivulet:',
+    description: 'The beginning of all keys and channels in Redis.',
+  },
+  'redis.onNodeLoss': {
+    env: 'LLM_ON_NODE_LOSS',
+    type: oneOf('restart', 'fail'),
+    default: 'restart',
+    description:
+      'What another process does with an answer when the process that generates it went away: `restart` begins the text again, as a further attempt; `fail` ends it as `interrupted`, with the text so far.',
   },
 };
 

@@ -136,6 +136,24 @@ function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
+/** The URL of a Redis. It may have a user and a password. */
+export const redisUrl: ValueType<string> = string(
+  'a redis or rediss URL, such as rediss://user:password@redis.example:6379/0',
+  (text) => (isRedisUrl(text.trim()) ? text.trim() : undefined),
+);
+
+function isRedisUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname } = new URL(text);
+  return /^rediss?:$/.test(protocol) && hostname !== '';
+}
+
+/** The beginning of the keys in Redis. Braces would choose the slot of a cluster. */
+export const keyPrefix: ValueType<string> = string(
+  'at most 64 printable ASCII characters without spaces and braces',
+  (text) => (/^[!-z|~]{1,64}$/.test(text.trim()) ? text.trim() : undefined),
+);
+
 /** `OLLAMA_HOST` as Ollama reads it. */
 export const ollamaHost: ValueType<string> = string(
   'a URL or a host, such as http://127.0.0.1:11434',

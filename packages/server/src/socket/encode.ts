@@ -10,7 +10,7 @@ import {
 } from '@rivulet/protocol';
 import type { Frame } from '../deliver/log.js';
 import type { NewsEntry } from '../entry.js';
-import type { Stream } from '../deliver/stream.js';
+import type { ListedStream } from '../deliver/stream.js';
 
 /** The stream a message is about, as each message names it. */
 export interface Envelope {
@@ -87,7 +87,7 @@ export function encodeNews(
   return { type: EVENT.loading, ...envelope, provider, model };
 }
 
-export function envelopeOf({ id, sessionId }: Stream): Envelope {
+export function envelopeOf({ id, sessionId }: Pick<ListedStream, 'id' | 'sessionId'>): Envelope {
   return { stream_id: id, ...(sessionId !== undefined && { session_id: sessionId }) };
 }
 

@@ -1,6 +1,6 @@
 import { EVENT, PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import type { Namespace, Socket } from 'socket.io';
-import type { StreamRegistry } from '../deliver/stream-registry.js';
+import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
 import { releaseHandshake } from './connection.js';
 import { hangUpWhenExpired } from './expiry.js';
@@ -11,7 +11,7 @@ import type { Refusals } from './refusals.js';
 import { serveSocket } from './serve-socket.js';
 
 export interface GatewayOptions {
-  streams: StreamRegistry;
+  streams: StreamDirectory;
   guard: Guard;
   ledger: Ledger;
   limits: RateLimits;

@@ -1,5 +1,6 @@
 import { StreamError } from '@rivulet/protocol';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import type { SharedCounts } from '../deliver/stream-directory.js';
 
 /** How often a principal may ask. */
 export interface RateLimit {
@@ -29,9 +30,13 @@ export interface RateLimits {
 const ADDRESS_FACTOR = 10;
 const ATTACH_FACTOR = 10;
 
-export function createRateLimits({ requests, windowSeconds }: RateLimit): RateLimits {
-  const start = bucket(requests, windowSeconds);
-  const resume = bucket(requests * ATTACH_FACTOR, windowSeconds);
+/** @param counts of all processes; each process counts for itself unless given, and while they cannot be had. */
+export function createRateLimits(
+  { requests, windowSeconds }: RateLimit,
+  counts?: SharedCounts,
+): RateLimits {
+  const start = bucket('start', requests, windowSeconds, counts);
+  const resume = bucket('resume', requests * ATTACH_FACTOR, windowSeconds, counts);
   return {
     start: start.spend,
     resume: resume.spend,
@@ -47,19 +52,40 @@ interface Bucket {
   forget(principal: string): Promise<unknown>;
 }
 
-function bucket(points: number, duration: number): Bucket {
+function bucket(
+  name: string,
+  points: number,
+  duration: number,
+  counts: SharedCounts | undefined,
+): Bucket {
   const byPrincipal = new RateLimiterMemory({ points, duration });
   const byAddress = new RateLimiterMemory({ points: points * ADDRESS_FACTOR, duration });
+  const windowMs = duration * 1_000;
+  const nameOf = (principal: string): string => `${name} by ${principal}`;
+
+  async function spendHere({ principal, address }: Requester): Promise<void> {
+    try {
+      await byPrincipal.consume(principal);
+      await byAddress.consume(address);
+    } catch (refused) {
+      throw refused instanceof RateLimiterRes ? rateLimited(refused.msBeforeNext) : refused;
+    }
+  }
+
   return {
-    async spend({ principal, address }) {
-      try {
-        await byPrincipal.consume(principal);
-        await byAddress.consume(address);
-      } catch (refused) {
-        throw refused instanceof RateLimiterRes ? rateLimited(refused.msBeforeNext) : refused;
-      }
+    async spend(requester) {
+      const { principal, address } = requester;
+      const names = [nameOf(principal), `${name} from ${address}`];
+      const spent = await counts?.spend(names.map((each) => ({ name: each, windowMs })));
+      if (spent === undefined) return spendHere(requester);
+      const limits = [points, points * ADDRESS_FACTOR];
+      const past = spent.find(({ count }, i) => count > limits[i]!);
+      if (past !== undefined) throw rateLimited(past.msLeft);
     },
-    forget: (principal) => byPrincipal.delete(principal),
+    async forget(principal) {
+      await counts?.forget([nameOf(principal)]);
+      await byPrincipal.delete(principal);
+    },
   };
 }
 

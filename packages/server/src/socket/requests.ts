@@ -17,7 +17,7 @@ import {
   toolReplySchema,
 } from '@rivulet/protocol/schema';
 import type { Stream } from '../deliver/stream.js';
-import type { StreamRegistry } from '../deliver/stream-registry.js';
+import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
 import type { Admission } from './guard.js';
 import { parse } from './parse.js';
@@ -29,7 +29,7 @@ import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 export class Requests {
   readonly #requester: Admission;
   readonly #connectionId: string;
-  readonly #streams: StreamRegistry;
+  readonly #streams: StreamDirectory;
   readonly #subscriptions: Subscriptions;
   readonly #limits: RateLimits;
   #watch: StreamWatch | undefined;
@@ -38,7 +38,7 @@ export class Requests {
   constructor(
     requester: Admission,
     subscriptions: Subscriptions,
-    { streams, limits, logger }: { streams: StreamRegistry; limits: RateLimits; logger: Logger },
+    { streams, limits, logger }: { streams: StreamDirectory; limits: RateLimits; logger: Logger },
   ) {
     this.#requester = requester;
     this.#connectionId = requester.account.connectionId;
@@ -75,8 +75,11 @@ export class Requests {
     const listed = flatSlice(query, LIMITS.listedQueryUnits);
     const continuedUnits = continueText.length;
     const identity = { principal, id, sessionId, query: listed, omittedMessages, continuedUnits };
-    if (!this.#streams.has(principal, id)) await this.#limits.start(this.#requester);
-    const stream = this.#streams.start(identity, request, this.#connectionId);
+    const has = this.#streams.has(principal, id);
+    const isRepeated = typeof has === 'boolean' ? has : await has;
+    if (!isRepeated) await this.#limits.start(this.#requester);
+    const started = this.#streams.start(identity, request, this.#connectionId);
+    const stream = started instanceof Promise ? await started : started;
     const { requestId, answerId } = stream;
     const ids = { requestId, connectionId: this.#connectionId };
     // The lines of the answer have the id of the stream for which it was begun.
@@ -89,7 +92,8 @@ export class Requests {
     const message = parse(resumeSchema, raw);
     const { stream_id, offset, epoch, window, reader_id: readerId } = message;
     await this.#limits.resume(this.#requester);
-    const stream = this.#find(stream_id);
+    const found = this.#find(stream_id);
+    const stream = found instanceof Promise ? await found : found;
     const { log, requestId } = stream;
     const connectionId = this.#connectionId;
     this.#logger.debug({ event: 'STREAM_RESUMED', requestId, connectionId, offset });
@@ -108,35 +112,37 @@ export class Requests {
     return this.#read(stream, { offset, window, readerId });
   }
 
-  ack(raw: unknown): DoneReply {
+  async ack(raw: unknown): Promise<DoneReply> {
     const { stream_id, offset } = parse(ackSchema, raw);
-    this.#subscriptions.ack(this.#find(stream_id), offset);
+    this.#subscriptions.ack(await this.#find(stream_id), offset);
     return { ok: true };
   }
 
-  cancel(raw: unknown): DoneReply {
-    this.#streams.cancel(this.#find(parse(cancelSchema, raw).stream_id));
+  async cancel(raw: unknown): Promise<DoneReply> {
+    await this.#streams.cancel(await this.#find(parse(cancelSchema, raw).stream_id));
     return { ok: true };
   }
 
-  detach(raw: unknown): DoneReply {
+  async detach(raw: unknown): Promise<DoneReply> {
     const { stream_id, reader_id: readerId } = parse(detachSchema, raw);
-    this.#subscriptions.unsubscribe(this.#find(stream_id), readerId);
+    this.#subscriptions.unsubscribe(await this.#find(stream_id), readerId);
     return { ok: true };
   }
 
-  toolReply(raw: unknown): DoneReply {
-    this.#find(parse(toolReplySchema, raw).stream_id);
+  async toolReply(raw: unknown): Promise<DoneReply> {
+    await this.#find(parse(toolReplySchema, raw).stream_id);
     throw unsupported('this server has no tools that wait for a client');
   }
 
-  list(raw: unknown): StreamListReply {
+  async list(raw: unknown): Promise<StreamListReply> {
     const { watch } = parse(listSchema, raw ?? {});
     const { principal } = this.#requester;
     if (watch === true)
       this.#watch ??= new StreamWatch(this.#streams, principal, this.#subscriptions.outbox);
     if (watch === false) this.disconnect();
-    return { ok: true, streams: this.#streams.running(principal).map(summaryOf) };
+    const running = await this.#streams.running(principal);
+    this.#watch?.listed(running);
+    return { ok: true, streams: running.map(summaryOf) };
   }
 
   /** Nothing more is watched. */
@@ -145,7 +151,7 @@ export class Requests {
     this.#watch = undefined;
   }
 
-  #find(id: string): Stream {
+  #find(id: string): Stream | Promise<Stream> {
     return this.#streams.get(this.#requester.principal, id);
   }
 

@@ -7,7 +7,7 @@ import {
   type StreamReply,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
-import type { StreamRegistry } from '../deliver/stream-registry.js';
+import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
 import type { Envelope } from './encode.js';
 import type { Admission } from './guard.js';
@@ -32,7 +32,7 @@ const REQUESTS = {
 const REQUEST_NAMES = Object.keys(REQUESTS) as RequestName[];
 
 interface Served {
-  streams: StreamRegistry;
+  streams: StreamDirectory;
   limits: RateLimits;
   refusals: Refusals;
   logger: Logger;

@@ -1,7 +1,7 @@
 import { EVENT, type StreamChangedMessage, type StreamSummary } from '@rivulet/protocol';
 import type { Flushable } from '../deliver/pace.js';
-import type { Stream } from '../deliver/stream.js';
-import type { StreamRegistry } from '../deliver/stream-registry.js';
+import type { ListedStream } from '../deliver/stream.js';
+import type { StreamDirectory } from '../deliver/stream-directory.js';
 import { envelopeOf } from './encode.js';
 import type { Outbox } from './outbox.js';
 
@@ -18,10 +18,14 @@ export class StreamWatch implements Flushable {
   /** What was told last of the streams that have not ended. */
   readonly #told = new Map<string, StreamSummary['status']>();
 
-  constructor(streams: StreamRegistry, principal: string, outbox: Outbox) {
+  constructor(streams: StreamDirectory, principal: string, outbox: Outbox) {
     this.#outbox = outbox;
-    for (const { id, status } of streams.running(principal)) this.#told.set(id, status);
     this.#unwatch = streams.watch(principal, (stream) => this.#note(stream));
+  }
+
+  /** The client is about to receive `streams`, all that are running. */
+  listed(streams: readonly ListedStream[]): void {
+    for (const { id, status } of streams) this.#told.set(id, status);
   }
 
   flush(): void {
@@ -39,7 +43,7 @@ export class StreamWatch implements Flushable {
     this.#changed.clear();
   }
 
-  #note(stream: Stream): void {
+  #note(stream: ListedStream): void {
     const { id, status } = stream;
     if (this.#told.get(id) === status) return;
     if (status === 'ended') this.#told.delete(id);
@@ -50,14 +54,13 @@ export class StreamWatch implements Flushable {
   }
 }
 
-export function summaryOf(stream: Stream): StreamSummary {
-  const { query, status, log } = stream;
-  const last = log.done ? log.read(log.head - 1, 1)?.entry : undefined;
+export function summaryOf(stream: ListedStream): StreamSummary {
+  const { query, status, offset, code } = stream;
   return {
     ...envelopeOf(stream),
     query,
     status,
-    offset: log.head,
-    ...(last?.type === 'error' && { code: last.code }),
+    offset,
+    ...(code !== undefined && { code }),
   };
 }

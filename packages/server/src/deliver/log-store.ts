@@ -1,0 +1,29 @@
+import type { ErrorEntry } from '../entry.js';
+import type { PreparedRequest } from '../hooks.js';
+import type { Generation, LogWriter } from './generation.js';
+import type { ReaderChange, Stream } from './stream.js';
+
+/**
+ * Keeps the logs of a registry where other processes read them. Without a store, a generation writes its
+ * log itself, by a plain call for each entry.
+ */
+export interface LogStore {
+  /** Called when a generation begins to run. @returns what writes its log; undefined for the generation itself. */
+  createWriter(
+    generation: Generation,
+    prepared: PreparedRequest | undefined,
+  ): LogWriter | undefined;
+  /** Called when a stream was ended here with an entry of its own. */
+  onEnd(stream: Stream, entry: ErrorEntry): void;
+  /**
+   * Called when the last stream of a generation was ended here.
+   * @returns true if streams of other processes share the generation, so that it goes on.
+   */
+  isShared(generation: Generation): boolean;
+  /** Called when a reader came or left. */
+  onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
+  /** Called when no reader of this process is left for the stream. It ends the stream in time. */
+  onAbandoned(stream: Stream): void;
+  /** Called when a stream was dropped from the memory of this process. */
+  onRemoved(stream: Stream, generation: Generation): void;
+}

@@ -1,0 +1,176 @@
+import { type Entry, isTerminal } from '../../entry.js';
+import type { RedisConnection } from './connection.js';
+import { isFull } from './connection.js';
+import type { Reply } from './link.js';
+import type { AppendResult, Batch, RedisLogWriter } from './log-writer.js';
+
+/** What the appender needs to know of a writer's log. */
+export interface AppendTarget {
+  readonly gid: string;
+  readonly fence: string;
+  readonly writer: RedisLogWriter;
+}
+
+export interface AppenderListener {
+  /** The log is not to be written by this process as it is. */
+  onRefused(target: AppendTarget, result: AppendResult): void;
+  /** Redis takes no writes, because its memory is used up. */
+  onFull(): void;
+  /** An append was answered after `ms`. */
+  onRoundTrip(ms: number): void;
+}
+
+export interface AppenderOptions {
+  /** The time to live of a running log, and of a finished one. */
+  liveMs: number;
+  retentionMs: number;
+}
+
+const MAX_CALLS = 2;
+const MAX_TARGETS = 64;
+const MAX_CALL_UNITS = 262_144;
+/** Beyond it, appends are made less often, and each has more text. */
+const SLOW_MS = 5;
+const MAX_STRETCH_MS = 160;
+const WEIGHT = 0.2;
+const RETRY_MS = 200;
+
+/**
+ * Sends what writers have. What they get in one turn of the event loop, or while two commands are under way,
+ * leaves in one command. A writer has one batch under way; what comes meanwhile goes into its next one.
+ */
+export class Appender {
+  readonly #connection: RedisConnection;
+  readonly #options: AppenderOptions;
+  readonly #targetOf: (writer: RedisLogWriter) => AppendTarget | undefined;
+  readonly #listener: AppenderListener;
+  readonly #waiting = new Set<RedisLogWriter>();
+  /** Writers whose batch was not answered. */
+  readonly #unanswered = new Set<RedisLogWriter>();
+  #isScheduled = false;
+  /** Commands without a reply. */
+  #calls = 0;
+  #roundTripMs = 0;
+  #retryTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    connection: RedisConnection,
+    options: AppenderOptions,
+    targetOf: (writer: RedisLogWriter) => AppendTarget | undefined,
+    listener: AppenderListener,
+  ) {
+    this.#connection = connection;
+    this.#options = options;
+    this.#targetOf = targetOf;
+    this.#listener = listener;
+  }
+
+  schedule(writer: RedisLogWriter): void {
+    this.#waiting.add(writer);
+    this.#scheduleSend();
+  }
+
+  #scheduleSend(): void {
+    if (this.#isScheduled || this.#calls >= MAX_CALLS) return;
+    this.#isScheduled = true;
+    const send = (): void => {
+      this.#isScheduled = false;
+      this.#sendWaiting();
+    };
+    if (this.#roundTripMs <= SLOW_MS) setImmediate(send);
+    else setTimeout(send, Math.min(MAX_STRETCH_MS, this.#roundTripMs));
+  }
+
+  /** Sends again what was not answered. */
+  retry(): void {
+    const unanswered = [...this.#unanswered];
+    this.#unanswered.clear();
+    this.#send(unanswered.flatMap((writer) => this.#pairOf(writer, writer.unansweredBatch)));
+  }
+
+  forget(writer: RedisLogWriter): void {
+    this.#waiting.delete(writer);
+    this.#unanswered.delete(writer);
+  }
+
+  close(): void {
+    clearTimeout(this.#retryTimer);
+    this.#waiting.clear();
+    this.#unanswered.clear();
+  }
+
+  #sendWaiting(): void {
+    // Each command has a fixed cost: what comes meanwhile leaves together.
+    if (this.#calls >= MAX_CALLS) return;
+    const writers = [...this.#waiting];
+    this.#waiting.clear();
+    this.#send(writers.flatMap((writer) => this.#pairOf(writer, writer.nextBatch())));
+  }
+
+  #pairOf(writer: RedisLogWriter, batch: Batch | undefined): [] | [[AppendTarget, Batch]] {
+    const target = this.#targetOf(writer);
+    return target === undefined || batch === undefined ? [] : [[target, batch]];
+  }
+
+  #send(pairs: readonly [AppendTarget, Batch][]): void {
+    let call: [AppendTarget, Batch][] = [];
+    let units = 0;
+    for (const pair of pairs) {
+      const [, { at, next }] = pair;
+      if (call.length === MAX_TARGETS || (call.length > 0 && units + next - at > MAX_CALL_UNITS)) {
+        void this.#call(call);
+        call = [];
+        units = 0;
+      }
+      call.push(pair);
+      units += next - at;
+    }
+    if (call.length > 0) void this.#call(call);
+  }
+
+  async #call(pairs: readonly [AppendTarget, Batch][]): Promise<void> {
+    const { liveMs, retentionMs } = this.#options;
+    const args = pairs.flatMap(([{ gid, fence, writer }, batch]) => [
+      gid,
+      fence,
+      batch.at,
+      batch.next,
+      JSON.stringify(batch.entries),
+      ...stateAfter(batch, writer),
+    ]);
+    const sentAt = performance.now();
+    let results: readonly Reply[];
+    this.#calls += 1;
+    try {
+      results = (await this.#connection.write('append', [liveMs, retentionMs, ...args])) as Reply[];
+    } catch (cause) {
+      for (const [{ writer }] of pairs) this.#unanswered.add(writer);
+      if (isFull(cause)) this.#listener.onFull();
+      this.#retryTimer ??= setTimeout(() => {
+        this.#retryTimer = undefined;
+        this.retry();
+      }, RETRY_MS);
+      return;
+    } finally {
+      this.#calls -= 1;
+      if (this.#waiting.size > 0) this.#scheduleSend();
+    }
+    const roundTripMs = performance.now() - sentAt;
+    this.#roundTripMs += (roundTripMs - this.#roundTripMs) * WEIGHT;
+    this.#listener.onRoundTrip(roundTripMs);
+    pairs.forEach(([target, batch], i) => {
+      const result = results[i] as AppendResult;
+      if (target.writer.answered(batch, result)) this.schedule(target.writer);
+      else this.#listener.onRefused(target, result);
+    });
+  }
+}
+
+/** @returns the status of the log after a batch, its attempt, and the code of its end (`-` if it has none). */
+function stateAfter({ entries }: Batch, writer: RedisLogWriter): [string, number, string] {
+  const starts = entries.filter((entry) => entry.type === 'start');
+  const attempt = starts.at(-1)?.attempt ?? writer.generation.log.start?.attempt ?? 0;
+  const last: Entry | undefined = entries.at(-1);
+  if (last === undefined || !isTerminal(last)) return ['streaming', attempt, '-'];
+  return ['ended', attempt, last.type === 'error' ? last.code : ''];
+}

@@ -1,0 +1,158 @@
+import type { ErrorEntry } from '../entry.js';
+import type { Generation } from './generation.js';
+import type { LogView } from './log-view.js';
+import { createMemoryBudget, type MemoryBudget } from './memory-budget.js';
+import type { Stream } from './stream.js';
+
+/** A stream, and where its text comes from. */
+export interface Owned {
+  stream: Stream;
+  view: LogView;
+  generation: Generation;
+  /** Of the request as the client sent it, by which a repeated start is known. */
+  readonly fingerprint: string;
+}
+
+/** The streams of one principal. */
+interface Owner {
+  readonly streams: Map<string, Owned>;
+  /** Those that have ended. */
+  finished: number;
+}
+
+type Listener = (stream: Stream) => void;
+
+/** The streams of this process by principal and id, their memory, and the listeners to their changes. */
+export class StreamTable {
+  readonly budget: MemoryBudget = createMemoryBudget();
+  readonly #retentionMs: number;
+  readonly #byPrincipal = new Map<string, Owner>();
+  readonly #finished = new Map<Stream, NodeJS.Timeout>();
+  readonly #watchers = new Map<string, Set<Listener>>();
+
+  /** @param retentionMs a finished stream is kept for this long. */
+  constructor(retentionMs: number) {
+    this.#retentionMs = retentionMs;
+  }
+
+  /** Readers of all streams. */
+  get readers(): number {
+    let readers = 0;
+    for (const { streams } of this.#byPrincipal.values()) {
+      for (const { stream } of streams.values()) readers += stream.readers;
+    }
+    return readers;
+  }
+
+  add(owned: Owned): void {
+    const { principal, id } = owned.stream;
+    this.#ownerOf(principal).streams.set(id, owned);
+  }
+
+  find(principal: string, id: string): Owned | undefined {
+    return this.#byPrincipal.get(principal)?.streams.get(id);
+  }
+
+  /** @returns undefined if the stream was dropped. */
+  of(stream: Stream): Owned | undefined {
+    const owned = this.find(stream.principal, stream.id);
+    return owned?.stream === stream ? owned : undefined;
+  }
+
+  /** @returns true if the principal has a stream here, running or kept. */
+  hasAny(principal: string): boolean {
+    return this.#byPrincipal.has(principal);
+  }
+
+  /** Streams of the principal that have not ended. */
+  runningOf(principal: string): number {
+    const owner = this.#byPrincipal.get(principal);
+    return owner === undefined ? 0 : owner.streams.size - owner.finished;
+  }
+
+  /** The principal's streams, oldest first. */
+  streamsOf(principal: string): Stream[] {
+    const own = [...(this.#byPrincipal.get(principal)?.streams.values() ?? [])];
+    return own.map(({ stream }) => stream);
+  }
+
+  principals(): Iterable<string> {
+    return this.#byPrincipal.keys();
+  }
+
+  all(): Stream[] {
+    return [...this.#byPrincipal.keys()].flatMap((principal) => this.streamsOf(principal));
+  }
+
+  /** Streams that have ended and can still be read, oldest first. */
+  finished(): Iterable<Stream> {
+    return this.#finished.keys();
+  }
+
+  isFinished(stream: Stream): boolean {
+    return this.#finished.has(stream);
+  }
+
+  /** @returns the principal's running stream that holds the most bytes. */
+  largestRunning(principal: string): Stream | undefined {
+    let largest: Owned | undefined;
+    for (const owned of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
+      if (owned.stream.log.done) continue;
+      if (largest === undefined || bytesOf(owned) > bytesOf(largest)) largest = owned;
+    }
+    return largest?.stream;
+  }
+
+  /** Keeps a stream that has ended for its time; calls `drop` after that. */
+  finish(stream: Stream, drop: Listener): void {
+    this.#ownerOf(stream.principal).finished += 1;
+    const timer = setTimeout(() => drop(stream), this.#retentionMs).unref();
+    this.#finished.set(stream, timer);
+    this.notify(stream);
+  }
+
+  /** Drops a stream. Its readers receive `reason`, or the usual error. */
+  remove(stream: Stream, reason: ErrorEntry | undefined): void {
+    const owned = this.of(stream);
+    clearTimeout(this.#finished.get(stream));
+    const wasFinished = this.#finished.delete(stream);
+    stream.dispose(reason);
+    if (owned === undefined) return;
+    this.budget.release(owned.generation, stream.principal);
+    const owner = this.#ownerOf(stream.principal);
+    if (wasFinished) owner.finished -= 1;
+    owner.streams.delete(stream.id);
+    if (owner.streams.size === 0) this.#byPrincipal.delete(stream.principal);
+  }
+
+  /**
+   * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
+   * it has ended. @returns a function that ends this.
+   */
+  watch(principal: string, listener: Listener): () => void {
+    const listeners = this.#watchers.get(principal) ?? new Set();
+    this.#watchers.set(principal, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.#watchers.get(principal) === listeners)
+        this.#watchers.delete(principal);
+    };
+  }
+
+  notify(stream: Stream): void {
+    for (const listener of this.#watchers.get(stream.principal) ?? []) listener(stream);
+  }
+
+  #ownerOf(principal: string): Owner {
+    let owner = this.#byPrincipal.get(principal);
+    if (owner === undefined) {
+      owner = { streams: new Map(), finished: 0 };
+      this.#byPrincipal.set(principal, owner);
+    }
+    return owner;
+  }
+}
+
+function bytesOf({ generation: { log, requestBytes } }: Owned): number {
+  return log.bytes + requestBytes;
+}

@@ -1,0 +1,245 @@
+import { createServer, connect as connectTcp, type Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import { EVENT } from '@rivulet/protocol';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { cluster } from '../harness/cluster/servers.js';
+import { cuttableLink } from '../harness/link.js';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { startRedis } from '../harness/redis.js';
+import { startServer } from '../harness/rivulet.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { stage } from '../harness/stage.js';
+import { keepingLogger } from '../harness/users.js';
+
+const ME = { browserId: 'the-browser-of-the-first-visitor' };
+
+async function readiness(url: string): Promise<string> {
+  const response = await fetch(`${url}/readyz`);
+  return `${response.status} ${await response.text()}`;
+}
+
+/** An answer of `a` that is read through both servers. */
+async function reading(options: Parameters<typeof cluster>[0] = {}, ...redisArgs: string[]) {
+  const redis = await startRedis(...redisArgs);
+  const nodes = await cluster(options, redis);
+  const { a, b } = nodes;
+  const first = sdk(a.url, ME).start({ query: 'q' });
+  const call = await a.nextCall();
+  call.say('Where a ');
+  const second = sdk(b.url, ME).resume(first.id);
+  await snapshotWhen(second, ({ text }) => text === 'Where a ');
+  return { ...nodes, first, second, call };
+}
+
+describe.each<[string, 'stop' | 'signal']>([
+  ['stopped', 'signal'],
+  ['gone', 'stop'],
+])('a Redis that is %s', (_, how) => {
+  it('costs local readers nothing, and is told; once it is back, all have the same text', async () => {
+    const { redis, a, b, first, second, call } = await reading();
+    if (how === 'signal') redis.signal('SIGSTOP');
+    else await redis.stop();
+    call.say('river ');
+    await snapshotWhen(first, ({ text }) => text === 'Where a river ');
+    const local = sdk(a.url, ME).start({ query: 'local' });
+    const other = await a.nextCall();
+    other.say('Here.');
+    await snapshotWhen(local, ({ text }) => text === 'Here.');
+    expect(await readiness(a.url)).toMatch(/^200 degraded\nredis: not reached/);
+    if (how === 'signal') redis.signal('SIGCONT');
+    else await redis.start();
+    await vi.waitFor(async () => expect(await readiness(b.url)).toBe('200 ready\n'), 10_000);
+    call.say('ends.');
+    call.finish();
+    const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
+    expect(await first.result).toMatchObject(done);
+    expect(await second.result).toMatchObject(done);
+    other.finish();
+    expect(await local.result).toMatchObject({ text: 'Here.' });
+    const there = sdk(b.url, ME).resume(local.id);
+    expect(await there.result).toMatchObject({ status: 'done', text: 'Here.' });
+    expect(b.calls).toHaveLength(0);
+  });
+});
+
+describe('a Redis that cannot be reached when the server starts', () => {
+  it('is told, and streams are those of the process until it can be', async () => {
+    const redis = await startRedis();
+    await redis.stop();
+    const { provider, nextCall } = stage();
+    const { logger, logged } = keepingLogger();
+    const server = await startServer(provider, { logger, redis: { url: redis.url } });
+    expect(logged.map(({ event }) => event)).toContain('REDIS_NOT_REACHED');
+    const answer = sdk(server.url, ME).start({ query: 'q' });
+    (await nextCall()).say('Here.');
+    await snapshotWhen(answer, ({ text }) => text === 'Here.');
+    await redis.start();
+    await vi.waitFor(async () => expect(await readiness(server.url)).toBe('200 ready\n'), 10_000);
+  });
+});
+
+describe('an answer is exact while', () => {
+  it.each<[string, (command: (...args: string[]) => Promise<unknown>) => Promise<unknown>]>([
+    ['Redis forgets its scripts', (command) => command('SCRIPT', 'FLUSH')],
+    [
+      'connections that subscribe are cut',
+      (command) => command('CLIENT', 'KILL', 'TYPE', 'pubsub'),
+    ],
+    ['all connections are cut', (command) => command('CLIENT', 'KILL', 'TYPE', 'normal')],
+  ])('%s', async (_, fault) => {
+    const { redis, first, second, call, b } = await reading();
+    let text = 'Where a ';
+    for (let i = 0; i < 300; i++) {
+      call.say(`${i} `);
+      text += `${i} `;
+      if (i % 20 === 0) await fault(redis.command);
+      await wait(10);
+    }
+    call.finish();
+    const done = { status: 'done', text, attempt: 1 };
+    expect(await first.result).toMatchObject(done);
+    expect(await second.result).toMatchObject(done);
+    expect(await sdk(b.url, ME).resume(first.id).result).toMatchObject(done);
+  });
+});
+
+/** A proxy before Redis that can keep what subscribers are sent. */
+async function deafProxy(target: string) {
+  const state = { isDeaf: false };
+  const open = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connectTcp(Number(new URL(target).port), '127.0.0.1');
+    let isSubscriber = false;
+    const wasDeaf = (): boolean => isSubscriber && state.isDeaf;
+    near.on('data', (data) => {
+      if (data.includes('rivulet-subscriber')) isSubscriber = true;
+      far.write(data);
+    });
+    far.on('data', (data) => {
+      if (!wasDeaf()) near.write(data);
+    });
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      open.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => other.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  const { port } = server.address() as { port: number };
+  return { url: `redis://127.0.0.1:${port}`, state };
+}
+
+describe('a connection that delivers no messages', () => {
+  it('is noticed, also where the lost message is the last one', async () => {
+    const redis = await startRedis();
+    const { url, state } = await deafProxy(redis.url);
+    const { a, b } = await cluster({}, redis, url);
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    const second = sdk(b.url, ME).resume(first.id);
+    await snapshotWhen(second, ({ text }) => text === 'Where a ');
+    state.isDeaf = true;
+    call.say('river ends.');
+    call.finish();
+    expect(await second.result).toMatchObject({ status: 'done', text: 'Where a river ends.' });
+  });
+});
+
+describe('a Redis without room', () => {
+  it('takes no new streams, and running ones end for their local readers', async () => {
+    const { redis, a, first, call } = await reading({}, '--maxmemory', '20mb');
+    const filler = 'x'.repeat(1_000_000);
+    for (let i = 0; i < 30; i++) await redis.command('SET', `fill-${i}`, filler).catch(() => {});
+    const socket = connect(a.url, { browser_id: ME.browserId });
+    await vi.waitFor(async () =>
+      expect(await readiness(a.url)).toMatch(/^200 degraded\nredis: its memory is used up/),
+    );
+    const before = (await redis.command('KEYS', '*')) as string[];
+    expect(await socket.emitWithAck(EVENT.start, { query: 'other', stream_id: 'B' })).toMatchObject(
+      { error: { code: 'overloaded' } },
+    );
+    expect(await redis.command('KEYS', '*')).toHaveLength(before.length);
+    call.say('river ends.');
+    call.finish();
+    expect(await first.result).toMatchObject({ status: 'done', text: 'Where a river ends.' });
+  });
+
+  it('that would evict streams is told at the start, and takes none', async () => {
+    const redis = await startRedis('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru');
+    const { logger, logged } = keepingLogger();
+    const { provider, calls } = stage();
+    const server = await startServer(provider, { logger, redis: { url: redis.url } });
+    expect(logged).toContainEqual(
+      expect.objectContaining({ event: 'REDIS_EVICTS', policy: 'allkeys-lru' }),
+    );
+    expect(await readiness(server.url)).toMatch(/^200 degraded\nredis: maxmemory-policy/);
+    const socket = connect(server.url, { browser_id: ME.browserId });
+    expect(await socket.emitWithAck(EVENT.start, { query: 'other', stream_id: 'B' })).toMatchObject(
+      { error: { code: 'overloaded' } },
+    );
+    expect(calls).toHaveLength(0);
+  });
+});
+
+describe('a Redis that has become a replica', () => {
+  it('is left, and a primary at the same address is used', async () => {
+    const { redis, first, second, call } = await reading();
+    await redis.command('REPLICAOF', '127.0.0.1', '1');
+    call.say('river ');
+    await snapshotWhen(first, ({ text }) => text === 'Where a river ');
+    await redis.command('REPLICAOF', 'NO', 'ONE');
+    call.say('ends.');
+    call.finish();
+    const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
+    expect(await first.result).toMatchObject(done);
+    expect(await second.result).toMatchObject(done);
+  });
+});
+
+describe('a process that is cut off from Redis', () => {
+  it('serves its readers, and leads them to the attempt of another process afterwards', async () => {
+    const redis = await startRedis();
+    const link = await cuttableLink(redis.url);
+    const url = link.url.replace('http:', 'redis:');
+    const a = stage();
+    const b = stage();
+    const [cutOff, other] = [
+      await startServer(a.provider, { redis: { url } }),
+      await startServer(b.provider, { redis: { url: redis.url } }),
+    ];
+    const first = sdk(cutOff.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    const second = sdk(other.url, ME).resume(first.id);
+    await snapshotWhen(second, ({ text }) => text === 'Where a ');
+    const plain = connect(cutOff.url, { browser_id: ME.browserId });
+    const collected = collect(plain);
+    const chunk = next(plain, EVENT.chunk);
+    await plain.emitWithAck(EVENT.resume, { stream_id: first.id, offset: 0 });
+    await chunk;
+    link.down();
+    const local = 'brook that nobody else has seen goes on for quite a while ';
+    call.say(local);
+    await snapshotWhen(first, ({ text }) => text === `Where a ${local}`);
+    const again = await b.nextCall();
+    again.say('Rivers ');
+    await snapshotWhen(second, ({ attempt, text }) => attempt === 2 && text === 'Rivers ');
+    link.up();
+    await snapshotWhen(first, ({ attempt, text }) => attempt === 2 && text === 'Rivers ');
+    await call.aborted;
+    expect((await collected).terminal).toMatchObject({ code: 'interrupted' });
+    again.say('end.');
+    again.finish();
+    const done = { status: 'done', text: 'Rivers end.', attempt: 2 };
+    expect(await first.result).toMatchObject(done);
+    expect(await second.result).toMatchObject(done);
+  });
+});

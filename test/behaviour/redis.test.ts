@@ -1,0 +1,212 @@
+import { EVENT } from '@rivulet/protocol';
+import { describe, expect, it, vi } from 'vitest';
+import { cluster } from '../harness/cluster/servers.js';
+import { collect, connect, next } from '../harness/plain-client.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
+
+const ME = { browserId: 'the-browser-of-the-first-visitor' };
+const AUTH = { browser_id: ME.browserId };
+
+describe('streams of several processes', () => {
+  it('are read through another process, from the beginning and while they go on', async () => {
+    const { a, b } = await cluster();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    await snapshotWhen(first, ({ text }) => text === 'Where a ');
+    const second = sdk(b.url, ME).resume(first.id);
+    await snapshotWhen(second, ({ text }) => text === 'Where a ');
+    call.say('river ends.');
+    call.finish();
+    expect(await second.result).toMatchObject({ status: 'done', text: 'Where a river ends.' });
+    expect(await first.result).toMatchObject({ status: 'done', text: 'Where a river ends.' });
+    const late = sdk(b.url, ME).resume(first.id);
+    expect(await late.result).toMatchObject({ status: 'done', text: 'Where a river ends.' });
+    expect(b.calls).toHaveLength(0);
+  });
+
+  it('start once, wherever the same start arrives, and refuse another request', async () => {
+    const { a, b } = await cluster();
+    const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
+    const ask = { query: 'q', stream_id: 'A', window: 1_000 };
+    const [first, second] = await Promise.all([
+      one.emitWithAck(EVENT.start, ask),
+      two.emitWithAck(EVENT.start, ask),
+    ]);
+    expect(second).toMatchObject({ ok: true, epoch: first.epoch });
+    expect(await two.emitWithAck(EVENT.start, { ...ask, query: 'other' })).toMatchObject({
+      error: { code: 'conflict' },
+    });
+    await vi.waitFor(() => expect(a.calls.length + b.calls.length).toBe(1));
+    const other = connect(b.url, { browser_id: 'the-browser-of-somebody-else-entirely' });
+    expect(
+      await other.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0, window: 1_000 }),
+    ).toMatchObject({ error: { code: 'not_found' } });
+  });
+
+  it('share one generation, and each is cancelled through any process', async () => {
+    const { a, b } = await cluster();
+    const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
+    const ends = [collect(one), collect(two)];
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    await two.emitWithAck(EVENT.start, { query: 'q', stream_id: 'B' });
+    const call = await a.nextCall();
+    call.say('Where ');
+    await vi.waitFor(async () =>
+      expect((await two.emitWithAck(EVENT.list, {})).streams).toMatchObject([
+        { stream_id: 'A', status: 'streaming', offset: 7 },
+        { stream_id: 'B', status: 'streaming', offset: 7 },
+      ]),
+    );
+    await two.emitWithAck(EVENT.cancel, { stream_id: 'A' });
+    expect((await ends[0])?.terminal).toMatchObject({ code: 'cancelled' });
+    await one.emitWithAck(EVENT.cancel, { stream_id: 'B' });
+    expect((await ends[1])?.terminal).toMatchObject({ code: 'cancelled' });
+    await call.aborted;
+    expect(b.calls).toHaveLength(0);
+  });
+
+  it('are listed and watched through any process', async () => {
+    const { a, b } = await cluster();
+    const watcher = connect(b.url, AUTH);
+    const changes: [string, string][] = [];
+    watcher.on(EVENT.changed, ({ stream }) => changes.push([stream.stream_id, stream.status]));
+    expect(await watcher.emitWithAck(EVENT.list, { watch: true })).toMatchObject({ streams: [] });
+    const one = connect(a.url, AUTH);
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', window: 1_000 });
+    const call = await a.nextCall();
+    call.say('x');
+    await next(one, EVENT.shortChunk);
+    call.finish();
+    await vi.waitFor(() =>
+      expect(changes).toEqual([
+        ['A', 'waiting'],
+        ['A', 'streaming'],
+        ['A', 'ended'],
+      ]),
+    );
+  });
+
+  it('end when their last reader has left through another process', async () => {
+    const { a, b } = await cluster({ limits: { detachTimeoutMs: 100 } });
+    const reader = { reader_id: 'r', window: 1_000 };
+    const one = connect(a.url, AUTH);
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', ...reader });
+    const call = await a.nextCall();
+    const two = connect(b.url, AUTH);
+    await two.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0, ...reader });
+    await two.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'r' });
+    // The connection of the first process is lost after the reader has moved and left.
+    one.disconnect();
+    await expect(call.aborted).resolves.toBeUndefined();
+  });
+
+  it('have a character that came in two halves', async () => {
+    const { a, b } = await cluster();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    const second = sdk(b.url, ME).resume(first.id);
+    call.say('a🦊'.slice(0, 2));
+    await snapshotWhen(second, ({ text }) => text === 'a');
+    call.say('🦊b'.slice(1));
+    await snapshotWhen(second, ({ text }) => text === 'a🦊b');
+    call.finish();
+    expect(await second.result).toMatchObject({ status: 'done', text: 'a🦊b' });
+    expect(await first.result).toMatchObject({ status: 'done', text: 'a🦊b' });
+  });
+
+  it('can be read from each offset while they are written', async () => {
+    const { a, b } = await cluster();
+    const reading = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    const text = 'Where a river ends, a delta begins.';
+    const readers = text.split('').map(async (letter) => {
+      call.say(letter);
+      const late = sdk(b.url, ME).resume(reading.id);
+      return late.result;
+    });
+    call.finish();
+    for (const result of await Promise.all(readers))
+      expect(result).toMatchObject({ status: 'done', text });
+  });
+
+  it('tell a reader that their log was lost and begun again', async () => {
+    const { redis, a, b } = await cluster({ authenticate: () => ({ principal: 'me' }) });
+    const socket = connect(a.url);
+    const ask = { query: 'q', stream_id: 'A', window: 10_000 };
+    const { epoch } = await socket.emitWithAck(EVENT.start, ask);
+    const call = await a.nextCall();
+    call.say('x'.repeat(200));
+    call.finish();
+    await next(socket, EVENT.end);
+    await a.server.forget('me');
+    await redis.command('FLUSHALL');
+    const other = connect(b.url);
+    const resume = { stream_id: 'A', offset: 100, epoch, window: 10_000 };
+    expect(await other.emitWithAck(EVENT.resume, resume)).toMatchObject({
+      error: { code: 'not_found' },
+    });
+    await other.emitWithAck(EVENT.start, ask);
+    (await b.nextCall()).say('y'.repeat(200));
+    await next(other, EVENT.shortChunk);
+    const third = connect(a.url);
+    expect(await third.emitWithAck(EVENT.resume, resume)).toMatchObject({ ok: true, reset: true });
+  });
+
+  it('leave no key in Redis without an end to its life', async () => {
+    const { redis, a, b } = await cluster();
+    const one = sdk(a.url, ME).start({ query: 'one' });
+    const call = await a.nextCall();
+    call.say('text');
+    call.finish();
+    await one.result;
+    const two = sdk(a.url, ME).start({ query: 'two' });
+    (await a.nextCall()).say('text');
+    await snapshotWhen(sdk(b.url, ME).resume(two.id), ({ text }) => text !== '');
+    const keys = (await redis.command('KEYS', '*')) as string[];
+    expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
+      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'u', 'fl', 'n', 'o', 'due']),
+    );
+    for (const key of keys) expect([key, await redis.command('PTTL', key)]).not.toContain(-1);
+  });
+
+  it('of a user who is forgotten end and are removed everywhere', async () => {
+    const { redis, a, b } = await cluster({ authenticate: () => ({ principal: 'me' }) });
+    const [one, two] = [connect(a.url), connect(b.url)];
+    const ended = collect(two);
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const call = await a.nextCall();
+    await two.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0 });
+    await one.emitWithAck(EVENT.start, { query: 'done', stream_id: 'B', window: 1_000 });
+    (await a.nextCall()).finish();
+    await b.server.forget('me');
+    expect((await ended).terminal).toMatchObject({ code: 'cancelled' });
+    await call.aborted;
+    await vi.waitFor(async () =>
+      expect(await one.emitWithAck(EVENT.resume, { stream_id: 'B', offset: 0 })).toMatchObject({
+        error: { code: 'not_found' },
+      }),
+    );
+    const keys = (await redis.command('KEYS', '*')) as string[];
+    expect(keys.filter((key) => /\}:[sglqmr]:/.test(key))).toEqual([]);
+  });
+
+  it('count towards one rate limit, and towards that of each process while Redis is away', async () => {
+    const limit = { rateLimit: { requests: 2, windowSeconds: 60 } };
+    const { redis, a, b } = await cluster(limit);
+    const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
+    const start = (socket: typeof one, id: string) =>
+      socket.emitWithAck(EVENT.start, { query: id, stream_id: id, window: 1_000 });
+    expect(await start(one, 'A')).toMatchObject({ ok: true });
+    expect(await start(two, 'B')).toMatchObject({ ok: true });
+    expect(await start(one, 'C')).toMatchObject({ error: { code: 'rate_limited' } });
+    expect(await start(one, 'B')).toMatchObject({ ok: true });
+    await redis.stop();
+    await vi.waitFor(async () =>
+      expect(await (await fetch(`${a.url}/readyz`)).text()).toContain('degraded'),
+    );
+    expect(await start(one, 'D')).toMatchObject({ ok: true });
+    expect(await start(one, 'E')).toMatchObject({ ok: true });
+    expect(await start(one, 'F')).toMatchObject({ error: { code: 'rate_limited' } });
+  });
+});

@@ -1,0 +1,26 @@
+import { startRedis, type TestRedis } from '../redis.js';
+import { startServer, type TestServer } from '../rivulet.js';
+import { type Stage, stage } from '../stage.js';
+
+/** A server of this process, and its provider, which the test plays. */
+export interface StagedNode extends Stage {
+  readonly server: TestServer;
+  readonly url: string;
+}
+
+/** Two servers of this process that share a Redis. */
+export async function cluster(
+  options: Parameters<typeof startServer>[1] = {},
+  given?: TestRedis,
+  url?: string,
+): Promise<{ redis: TestRedis; a: StagedNode; b: StagedNode }> {
+  const redis = given ?? (await startRedis());
+  const start = async (): Promise<StagedNode> => {
+    const played = stage();
+    const shared = { url: url ?? redis.url, ...options.redis };
+    const server = await startServer(played.provider, { ...options, redis: shared });
+    return { ...played, server, url: server.url };
+  };
+  const [a, b] = await Promise.all([start(), start()]);
+  return { redis, a, b };
+}

@@ -173,7 +173,7 @@ describe('an answer that is continued after a part failed', () => {
     void chat.continue();
     (await nextCall()).fail(new ProviderError('content_filter', 'no'));
     await chatWhen(chat, ({ messages }) => Object(messages[1]).ending === 'filtered');
-    const kept = (): string => JSON.stringify(storage.valuesOf(']n:'));
+    const kept = (): string => JSON.stringify(storage.valuesOf('n:'));
     await vi.waitFor(() => expect(kept()).toContain('failed'));
     void chat.continue();
     const third = await nextCall();

@@ -28,7 +28,7 @@ async function left() {
   await all.reply('A one');
   await settled(chat);
   chat.setDraft('thre');
-  const kept = (): unknown[] => all.storage.valuesOf(']c:c');
+  const kept = (): unknown[] => all.storage.valuesOf('c:c');
   await vi.waitFor(() => expect(kept()).toMatchObject([{ draft: 'thre', title: 'one' }]));
   all.client.close();
   return { ...all, open: () => openPage(all.server.url, all.storage) };
@@ -70,9 +70,9 @@ describe('a chat that is kept', () => {
     const call = await nextCall();
     call.say('Where a river');
     await chatWhen(before, ({ status }) => status === 'streaming');
-    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(2));
+    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(2));
     await vi.waitFor(() =>
-      expect(storage.valuesOf(']j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
+      expect(storage.valuesOf('j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
     );
     const reloaded = storage.copy();
     client.close();
@@ -94,10 +94,10 @@ describe('a chat that is kept', () => {
     const chat = createChat(client, { id: 'c' });
     void chat.send('one');
     const call = await nextCall();
-    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(2));
+    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(2));
     call.say('Where a river');
     await vi.waitFor(() =>
-      expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
+      expect(JSON.stringify(storage.valuesOf('n:'))).toContain('Where a river'),
     );
     expect(chat.getSnapshot().status).toBe('streaming');
   });
@@ -109,7 +109,7 @@ describe('a chat that is kept', () => {
     const call = await nextCall();
     call.say('Where a river');
     await vi.waitFor(() =>
-      expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
+      expect(JSON.stringify(storage.valuesOf('n:'))).toContain('Where a river'),
     );
     const reloaded = storage.copy();
     for (const key of reloaded.items.keys()) if (key.includes(']j:')) reloaded.items.delete(key);
@@ -130,7 +130,7 @@ describe('a chat that is kept', () => {
     (await nextCall()).say('Where a river');
     await chatWhen(before, ({ status }) => status === 'streaming');
     await vi.waitFor(() =>
-      expect(storage.valuesOf(']j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
+      expect(storage.valuesOf('j:')).toMatchObject([{ received: { text: 'Where a river' } }]),
     );
     const reloaded = storage.copy();
     client.close();
@@ -159,7 +159,7 @@ describe('a chat that is kept', () => {
     await chatWhen(before, ({ status }) => status === 'streaming');
     page.dispatchEvent(new Event('visibilitychange'));
     await vi.waitFor(() =>
-      expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('Where a river'),
+      expect(JSON.stringify(storage.valuesOf('n:'))).toContain('Where a river'),
     );
     const later = storage.copy();
     client.close();
@@ -180,7 +180,7 @@ describe('a chat that is kept', () => {
     void before.send('one');
     const first = await nextCall();
     void before.send('two');
-    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(3));
+    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(3));
     client.close();
     const chat = createChat(openPage(server.url, storage), { id: 'c' });
     await chatWhen(chat, ({ messages }) => messages.length === 3);
@@ -219,7 +219,7 @@ describe('chats that are listed', () => {
   it('do not have a chat that has only a draft', async () => {
     const { client, storage } = await stagedChat();
     createChat(client, { id: 'c' }).setDraft('Wh');
-    await vi.waitFor(() => expect(storage.valuesOf(']c:c')).toMatchObject([{ draft: 'Wh' }]));
+    await vi.waitFor(() => expect(storage.valuesOf('c:c')).toMatchObject([{ draft: 'Wh' }]));
     expect(await firstValueFrom(listChats(client))).toEqual([]);
   });
 });
@@ -257,8 +257,7 @@ describe('removing', () => {
       if (how === 'chat.clear') await chat.clear();
       else await client.cache.clear();
       expect(chat.getSnapshot().messages).toEqual([]);
-      const kept = (): string =>
-        JSON.stringify([storage.valuesOf(']n:'), storage.valuesOf(']c:c')]);
+      const kept = (): string => JSON.stringify([storage.valuesOf('n:'), storage.valuesOf('c:c')]);
       expect(kept()).not.toContain('secret');
       void chat.send('two');
       await reply('A two');
@@ -389,7 +388,7 @@ describe('without a connection', () => {
       messages: [{ text: 'one', status: 'queued' }],
     });
     void chat.edit(chat.getSnapshot().messages[0]!.id, 'uno');
-    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('uno'));
+    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf('n:'))).toContain('uno'));
     const { reply } = await stagedChat({ port: Number(new URL(server.url).port) });
     const call = await reply('A uno');
     await settled(chat);
@@ -430,10 +429,10 @@ describe('without a connection', () => {
     const before = createChat(client, { id: 'c' });
     void before.send('one');
     await connectionWhen(client, ({ status }) => status === 'reconnecting');
-    await vi.waitFor(() => expect(storage.valuesOf(']n:')).toHaveLength(2));
+    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(2));
     await chatWhen(before, ({ messages }) => isQueued(messages[0]));
     void before.edit(before.getSnapshot().messages[0]?.id ?? '', 'uno');
-    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('uno'));
+    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf('n:'))).toContain('uno'));
     const reloaded = storage.copy();
     const chat = createChat(openPage(link.url, reloaded), { id: 'c' });
     await chatWhen(chat, ({ messages }) => messages.length === 1);

@@ -432,7 +432,7 @@ describe('thoughts', () => {
     call.say('A delta.');
     call.finish();
     await settled(chat);
-    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf(']n:'))).toContain('A delta.'));
+    await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf('n:'))).toContain('A delta.'));
     client.close();
     const next = createChat(openPage(server.url, storage), { id: 'c' });
     await settled(next);

@@ -4,8 +4,8 @@ export interface TestStorage extends KeyValueStorage {
   readonly items: Map<string, string>;
   /** A storage with the same items, as the next page finds them if this one ends now. */
   copy(): TestStorage;
-  /** The values of the keys that have `part` in them. */
-  valuesOf(part: string): unknown[];
+  /** The values of the keys that begin with `prefix` after the store's name, which ends in `]`. */
+  valuesOf(prefix: string): unknown[];
 }
 
 /** A storage as AsyncStorage is one: each call takes a turn of the event loop. */
@@ -14,9 +14,9 @@ export function createStorage(items = new Map<string, string>()): TestStorage {
   return {
     items,
     copy: () => createStorage(new Map(items)),
-    valuesOf: (part) =>
+    valuesOf: (prefix) =>
       [...items].flatMap(([key, item]) =>
-        key.includes(part) ? [JSON.parse(item) as unknown] : [],
+        key.includes(`]${prefix}`) ? [JSON.parse(item) as unknown] : [],
       ),
     async getItem(key) {
       await turn();

@@ -19,7 +19,7 @@ export function createChatDeletion(
 
   async function restore({ chat, messages }: StoredChat): Promise<void> {
     // The store refuses a chat that was created before it was removed.
-    await store.write({ ...chat, createdAt: Date.now() }, messages);
+    await store.write({ ...chat, createdAt: Date.now() + 1 }, messages);
     // A write to the store is not announced in this page; a new title is.
     await renameChat(client, chat.id, chat.title, store);
     onRestored(chat.id);

@@ -276,7 +276,10 @@ describe('removing', () => {
     await reply('A one');
     await settled(chat);
     const use = chat.state$.subscribe();
-    const kept = await vi.waitUntil(() => store.read('c'));
+    const kept = await vi.waitUntil(async () => {
+      const stored = await store.read('c');
+      return JSON.stringify(stored).includes('A one') && stored;
+    });
     await removeChat(client, 'c', store);
     await chatWhen(chat, ({ messages }) => messages.length === 0);
     use.unsubscribe();

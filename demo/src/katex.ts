@@ -1,0 +1,20 @@
+import 'katex/dist/katex.min.css';
+import katex from 'katex';
+
+/** A formula as elements; undefined if it is no TeX that KaTeX understands. */
+export function drawFormula(tex: string, isDisplay: boolean): Element | undefined {
+  const element = document.createElement('span');
+  try {
+    katex.render(tex, element, {
+      displayMode: isDisplay,
+      throwOnError: true,
+      strict: 'ignore',
+      trust: false,
+      maxSize: 20,
+      maxExpand: 200,
+    });
+    return element;
+  } catch {
+    return undefined;
+  }
+}

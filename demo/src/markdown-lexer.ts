@@ -1,4 +1,11 @@
-import { Lexer, type MarkedOptions, type Token, Tokenizer, type TokenizerObject, type TokensList } from 'marked';
+import {
+  Lexer,
+  type MarkedOptions,
+  type Token,
+  Tokenizer,
+  type TokenizerObject,
+  type TokensList,
+} from 'marked';
 
 export type Links = Lexer['tokens']['links'];
 
@@ -171,9 +178,7 @@ function countCells(row: string): number {
 function withColumns(table: string, count: number): string {
   const [head = '', rule = '', ...rows] = table.split('\n');
   const closed = (line: string): string => (/\|\s*$/.test(line) ? line.trimEnd() : `${line} |`);
-  return [
-    closed(head) + ' |'.repeat(count),
-    closed(rule) + ' --- |'.repeat(count),
-    ...rows,
-  ].join('\n');
+  return [closed(head) + ' |'.repeat(count), closed(rule) + ' --- |'.repeat(count), ...rows].join(
+    '\n',
+  );
 }

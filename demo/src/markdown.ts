@@ -143,10 +143,7 @@ function drawOpen(source: string, tokens: Token[], links: Links): ChildNode[] {
   const drawable = drawableTail(source);
   const drawn = drawable === source ? tokens : tokensOf(drawable, 'draft', links);
   const completed = lastBlock(drawn)?.type === 'paragraph' ? completeTableHead(drawable) : drawable;
-  return toNodes(
-    completed === drawable ? drawn : tokensOf(completed, 'draft', links),
-    'draft',
-  );
+  return toNodes(completed === drawable ? drawn : tokensOf(completed, 'draft', links), 'draft');
 }
 
 function lastBlock(tokens: Token[]): Token | undefined {

@@ -49,7 +49,8 @@ export function mathExtensions(stage: 'draft' | 'finished'): TokenizerAndRendere
         const [source] = formula.exec(src) ?? [];
         if (source === undefined) return undefined;
         const before = tokens.at(-1)?.raw.at(-1) ?? '';
-        if (isSingleDollar(source) && (/[\w$]/.test(before) || !isFormula(source))) return undefined;
+        if (isSingleDollar(source) && (/[\w$]/.test(before) || !isFormula(source)))
+          return undefined;
         return { type: 'math', raw: source };
       },
       renderer: ({ raw }) => placeholder(raw),

@@ -32,7 +32,17 @@ export function sanitize(html: string): DocumentFragment {
   return purifier.sanitize(html, {
     RETURN_DOM_FRAGMENT: true,
     ALLOWED_TAGS: allowedTags,
-    ALLOWED_ATTR: ['href', 'title', 'class', 'start', 'value', 'align', 'colspan', 'rowspan', 'tabindex'],
+    ALLOWED_ATTR: [
+      'href',
+      'title',
+      'class',
+      'start',
+      'value',
+      'align',
+      'colspan',
+      'rowspan',
+      'tabindex',
+    ],
     ADD_ATTR: ['data-language'],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,

@@ -360,7 +360,10 @@ describe('the Markdown of a growing answer', () => {
       const [keyword] = container.querySelectorAll('.hljs-keyword');
       view.draw('```ts\nconst a = 1;\nlet b');
       const keywords = [...container.querySelectorAll('.hljs-keyword')];
-      return { words: keywords.map(({ textContent }) => textContent), isKept: keywords[0] === keyword };
+      return {
+        words: keywords.map(({ textContent }) => textContent),
+        isKept: keywords[0] === keyword,
+      };
     });
     expect(colours).toEqual({ words: ['const', 'let'], isKept: true });
   });
@@ -453,7 +456,11 @@ describe('the Markdown of a growing answer', () => {
     ['the title of a link', '[it](https://a.example "a title")', 'a title'],
     ['the target of a link without text', 'See [](https://a.example/there).', 'a.example/there'],
     ['a picture without a text', '![](https://a.example/p.png)', 'a.example/p.png'],
-    ['a definition that is not used', 'Text.\n\n[note]: this "and that"', '[note]: this "and that"'],
+    [
+      'a definition that is not used',
+      'Text.\n\n[note]: this "and that"',
+      '[note]: this "and that"',
+    ],
     ['formatted text of a picture', '![a **bold** one](p.png)', 'a bold one'],
   ])('shows %s', async (_, source, text) => {
     expect(await finished(source)).toContain(text);
@@ -461,10 +468,45 @@ describe('the Markdown of a growing answer', () => {
 
   it('loses no word of hostile Markdown, wherever the text was cut on its way', async () => {
     const marks = [
-      ...'< > <!-- --> <script> </script> <a <b> </div> <![CDATA[ * ** *** _ __ ` `` ~ ~~ | + = [ ] ( ) ! \\ & # "'.split(' '),
-      ...['\n', '\n\n', '\n> ', '\n- ', '\n  - ', '\n1. ', '\n7) ', '\n1986. ', '\n# ', '\n---\n', '\n===\n'],
-      ...['\n```\n', '\n~~~\n', '\n```ts\n', '\n    ', '\t', ' ', '  \n', '\n| ', ' | ', '|\n|---|---|\n', '- [x] '],
-      ...['](https://a.example/target)', '](target "', '")', '\n[', ']: target\n', '![', '][', '<https://a.example/target>'],
+      ...'< > <!-- --> <script> </script> <a <b> </div> <![CDATA[ * ** *** _ __ ` `` ~ ~~ | + = [ ] ( ) ! \\ & # "'.split(
+        ' ',
+      ),
+      ...[
+        '\n',
+        '\n\n',
+        '\n> ',
+        '\n- ',
+        '\n  - ',
+        '\n1. ',
+        '\n7) ',
+        '\n1986. ',
+        '\n# ',
+        '\n---\n',
+        '\n===\n',
+      ],
+      ...[
+        '\n```\n',
+        '\n~~~\n',
+        '\n```ts\n',
+        '\n    ',
+        '\t',
+        ' ',
+        '  \n',
+        '\n| ',
+        ' | ',
+        '|\n|---|---|\n',
+        '- [x] ',
+      ],
+      ...[
+        '](https://a.example/target)',
+        '](target "',
+        '")',
+        '\n[',
+        ']: target\n',
+        '![',
+        '][',
+        '<https://a.example/target>',
+      ],
     ];
     const piece = fc.oneof(
       { weight: 3, arbitrary: fc.constantFrom(...marks) },
@@ -498,7 +540,9 @@ describe('the Markdown of a growing answer', () => {
 
   it('loses no character of prose with any kind of HTML in it', async () => {
     const pieces =
-      'word < > </ <! <!-- --> <script> </script> <style> <b> <div class="x"> </p> <br/> <? ?> <![CDATA[ ]]> & ; " \' = / a<b c>d'.split(' ');
+      'word < > </ <! <!-- --> <script> </script> <style> <b> <div class="x"> </p> <br/> <? ?> <![CDATA[ ]]> & ; " \' = / a<b c>d'.split(
+        ' ',
+      );
     const texts = fc
       .array(fc.constantFrom(...pieces, '\n', '\n\n'), { maxLength: 30 })
       .map((words) => words.join(' '));
@@ -554,7 +598,11 @@ describe('the Markdown of a growing answer', () => {
         }
         view.finish(whole);
         const { textContent } = container;
-        return { length: textContent.length, start: textContent.slice(0, 6), end: textContent.slice(-5) };
+        return {
+          length: textContent.length,
+          start: textContent.slice(0, 6),
+          end: textContent.slice(-5),
+        };
       },
       [part, times] as const,
     );

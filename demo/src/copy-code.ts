@@ -50,4 +50,9 @@ const CSS_TEXT = `
   span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
-customElements.get('copy-code') ?? customElements.define('copy-code', CopyCode);
+customElements.define('copy-code', CopyCode);
+
+/** A button for the `code` element beside it. */
+export function createCopyButton(): HTMLElement {
+  return new CopyCode();
+}

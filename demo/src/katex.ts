@@ -1,3 +1,4 @@
+// oxlint-disable-next-line import/no-unassigned-import -- Vite loads the stylesheet and its fonts.
 import 'katex/dist/katex.min.css';
 import katex from 'katex';
 

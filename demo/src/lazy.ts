@@ -14,23 +14,22 @@ export function lazy<T>(load: () => Promise<T>): Lazy<T> {
   let isLoading = false;
   let retryAt = 0;
 
-  function begin(): void {
-    isLoading = true;
-    const loading: Promise<void> = load()
-      .then(
-        (loaded) => void (part = loaded),
-        () => void (retryAt = performance.now() + RETRY_MS),
-      )
-      .then(() => {
-        isLoading = false;
-        underWay.delete(loading);
-      });
-    underWay.add(loading);
+  async function begin(): Promise<void> {
+    try {
+      part = await load();
+    } catch {
+      retryAt = performance.now() + RETRY_MS;
+    }
+    isLoading = false;
   }
 
   return {
     get() {
-      if (part === undefined && !isLoading && performance.now() >= retryAt) begin();
+      if (part === undefined && !isLoading && performance.now() >= retryAt) {
+        isLoading = true;
+        const loading = begin().finally(() => underWay.delete(loading));
+        underWay.add(loading);
+      }
       return part;
     },
   };

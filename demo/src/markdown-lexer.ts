@@ -129,13 +129,16 @@ export const tokenizer: TokenizerObject = {
     const wider = Tokenizer.prototype.table.call(this, withColumns(token.raw, missing));
     return wider && { ...wider, raw: token.raw };
   },
-  emStrong(source, _, before = '') {
+  emStrong(source, masked, before = '') {
     const [mark] = /^(?:\*+|_)/.exec(source) ?? [];
     if (mark === undefined) return false;
     spend(this, source);
-    // `2*3*4` and `f(x)*g(x)*h` are no emphasis.
-    const isBetween = /[\da-z)\]]/i.test(before) && /[\da-z(]/i.test(source.charAt(mark.length));
-    return mark !== '_' && isBetween ? undefined : false;
+    if (mark === '_') return false;
+    const [, inSource] = /([^*])\**$/.exec(masked.slice(0, -source.length).slice(-8)) ?? [];
+    // `2*3*4`, `2**8` and `f(x)*g(x)*h` are no emphasis.
+    const left = before === '*' ? (inSource ?? '') : before;
+    const right = source.charAt(mark.length);
+    return /[\da-z)\]]/i.test(left) && /[\da-z(]/i.test(right) ? undefined : false;
   },
   del(source) {
     if (!source.startsWith('~')) return false;

@@ -1,5 +1,5 @@
 import type { Token } from 'marked';
-import './copy-code.js';
+import { createCopyButton } from './copy-code.js';
 import { whenLoaded } from './lazy.js';
 import { definitions, htmlOf, type Stage, tokensOf } from './markdown-html.js';
 import type { Links } from './markdown-lexer.js';
@@ -32,7 +32,7 @@ const beginning: Progress = { text: '', frozenChars: 0, frozenNodes: 0, links: {
 
 /** The end of a longer open block is drawn as it is, and not made drawable with each frame. */
 const MAX_OPEN_UNITS = 20_000;
-/** After a draw that took longer, the page has three times as long for other work. */
+/** After a draw of such a block that took longer, the page has three times as long for other work. */
 const SLOW_DRAW_MS = 50;
 
 export function createMarkdownView(container: Element): MarkdownView {
@@ -49,8 +49,9 @@ export function createMarkdownView(container: Element): MarkdownView {
     if (newest.stage === 'draft') drawDraft(unixLines(newest.text));
     else drawFinished();
     const tookMs = performance.now() - began;
-    drawAgainAt = tookMs > SLOW_DRAW_MS ? began + 4 * tookMs : 0;
-    if (awaited === undefined) drawOnceLoaded();
+    const isLong = newest.text.length - progress.frozenChars > MAX_OPEN_UNITS;
+    drawAgainAt = isLong && tookMs > SLOW_DRAW_MS ? began + 4 * tookMs : 0;
+    if (awaited === undefined) void drawOnceLoaded();
   }
 
   function drawDraft(text: string): void {
@@ -78,13 +79,13 @@ export function createMarkdownView(container: Element): MarkdownView {
   }
 
   /** Draws again when the formulas and colours that are being loaded are there. */
-  function drawOnceLoaded(): void {
+  async function drawOnceLoaded(): Promise<void> {
     awaited = whenLoaded();
-    void awaited?.then(() => {
-      awaited = undefined;
-      progress = beginning;
-      drawNewest();
-    });
+    if (awaited === undefined) return;
+    await awaited;
+    awaited = undefined;
+    progress = beginning;
+    drawNewest();
   }
 
   return {
@@ -105,14 +106,18 @@ export function createMarkdownView(container: Element): MarkdownView {
 export function renderMarkdown(text: string): DocumentFragment {
   const fragment = document.createDocumentFragment();
   fragment.append(...finishedNodes(text));
-  const later = [...fragment.querySelectorAll(LATE)];
-  void whenLoaded()?.then(() => {
-    const again = document.createElement('div');
-    again.append(...finishedNodes(text));
-    const drawn = [...again.querySelectorAll(LATE)];
-    later.forEach((element, i) => element.replaceWith(drawn[i] ?? element));
-  });
+  void drawAgainOnceLoaded(text, [...fragment.querySelectorAll(LATE)]);
   return fragment;
+}
+
+async function drawAgainOnceLoaded(text: string, drawn: Element[]): Promise<void> {
+  const loading = whenLoaded();
+  if (loading === undefined) return;
+  await loading;
+  const again = document.createElement('div');
+  again.append(...finishedNodes(text));
+  const complete = [...again.querySelectorAll(LATE)];
+  drawn.forEach((element, i) => element.replaceWith(complete[i] ?? element));
 }
 
 /** What is drawn with code that is loaded when it is needed. */
@@ -154,7 +159,7 @@ function toNodes(tokens: Token[], stage: Stage): ChildNode[] {
   const fragment = sanitize(htmlOf(tokens, stage));
   typeset(fragment);
   for (const code of fragment.querySelectorAll('.code')) {
-    code.append(document.createElement('copy-code'));
+    code.append(createCopyButton());
   }
   // Line ends between blocks would be one node in one parse and two in another.
   return [...fragment.childNodes].filter(

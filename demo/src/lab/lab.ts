@@ -299,9 +299,11 @@ function createColumn(host: HTMLElement, name: string): Column {
       part('.figures').textContent =
         state === undefined
           ? ''
-          : `${state.text.length.toLocaleString('en')} characters, ${state.status}. Longest gap ${Math.round(gapMs)} ms, then ${caughtUpUnits} characters at once.`;
+          : `${state.status}. Longest gap ${Math.round(gapMs)} ms, then ${caughtUpUnits} characters at once.`;
       part('.digest').textContent = checked ? `SHA-256 ${checked.digest.slice(0, 16)}…` : '';
-      part('.tail').textContent = state?.text.slice(-TAIL_UNITS) ?? '';
+      const tail = part('.tail');
+      tail.textContent = state?.text.slice(-TAIL_UNITS) ?? '';
+      tail.scrollTop = tail.scrollHeight;
     },
   };
 }

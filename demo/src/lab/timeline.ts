@@ -1,8 +1,8 @@
 import type { Meter } from './meter.js';
 
 const WIDTH = 640;
-const HEIGHT = 56;
-const BAR = { y: 18, height: 18 };
+const HEIGHT = 72;
+const BAR = { y: 24, height: 24 };
 const SVG = 'http://www.w3.org/2000/svg';
 
 const NAMES: Record<string, string> = {
@@ -48,9 +48,9 @@ export function drawTimeline(host: HTMLElement, meter: Meter | undefined, now: n
     } else if (mark.type === 'fault') {
       const at = x(mark.at);
       told.push(`${mark.name} at ${seconds(mark.at - began)}`);
-      svg.append(element('line', { class: 'fault', x1: at, x2: at, y1: 12, y2: HEIGHT - 14 }));
+      svg.append(element('line', { class: 'fault', x1: at, x2: at, y1: 18, y2: HEIGHT - 18 }));
       const side = at > WIDTH / 2 ? 'end' : 'start';
-      svg.append(label(mark.name, at, 10, side, 'fault'));
+      svg.append(label(mark.name, at, 14, side, 'fault'));
     }
   }
   svg.append(

@@ -1,5 +1,5 @@
 import { createClient } from '@rivulet/client';
-import { createChat, createChatStore } from '@rivulet/client/chat';
+import { type Chat, createChat, createChatStore } from '@rivulet/client/chat';
 import { announce } from './composer/announcer.js';
 import { createComposer } from './composer/composer.js';
 import { createStatus, showStatus } from './composer/status-line.js';
@@ -24,8 +24,8 @@ const hasMouse = matchMedia('(pointer: fine)');
 
 const client = createClient({ cache: {} });
 const store = createChatStore(client);
-const router = createRouter(() => createChat(client, { store }).id);
-const { chat$, state$, answer$ } = followOpenChat(client, store, router.chatId$);
+const router = createRouter(() => chatWith(undefined).id);
+const { chat$, state$, answer$ } = followOpenChat(client, chatWith, router.chatId$);
 
 // The sidebar
 const sidebar = createSidebar(byId('sidebar'), { client, store, router });
@@ -55,7 +55,7 @@ void offerLab(byId('lab'), buttonOf('lab-toggle'), { client, currentAnswer$: ans
 createDocsDialog(find(document, '#docs', HTMLDialogElement));
 
 // The conversation
-let chat = createChat(client, { id: router.chatId, store });
+let chat = chatWith(router.chatId);
 chat$.subscribe((opened) => (chat = opened));
 state$.subscribe(({ messages }) => (buttonOf('export').hidden = messages.length === 0));
 const scroll = createBottomScroll(byId('reading'), byId('thread'), buttonOf('jump'));
@@ -82,6 +82,12 @@ router.chatId$.subscribe(() => {
   drawer.close();
   if (hasMouse.matches) composer.focus();
 });
+
+/** @returns the chat with this id, or a new one. */
+function chatWith(id: string | undefined): Chat {
+  // Thoughts are shown where the model has them.
+  return createChat(client, { id, store, options: { thoughts: true, onRateLimit: 'wait' } });
+}
 
 function ask(question: string): void {
   void chat.send(question);

@@ -1,5 +1,5 @@
 import { type Answer, type Client, perFrame } from '@rivulet/client';
-import { type Chat, type ChatSnapshot, type ChatStore, createChat } from '@rivulet/client/chat';
+import type { Chat, ChatSnapshot } from '@rivulet/client/chat';
 import {
   distinctUntilChanged,
   filter,
@@ -21,16 +21,14 @@ export interface OpenChat {
   readonly answer$: Observable<Answer | undefined>;
 }
 
+/** `createChatWith` creates each chat that the page uses, so that all have the same options. */
 export function followOpenChat(
   client: Client,
-  store: ChatStore,
+  createChatWith: (id: string) => Chat,
   chatId$: Observable<string>,
 ): OpenChat {
   const chat$ = chatId$.pipe(
-    // `thoughts` are shown where the model has them.
-    map((id) =>
-      createChat(client, { id, store, options: { thoughts: true, onRateLimit: 'wait' } }),
-    ),
+    map((id) => createChatWith(id)),
     shareReplay({ bufferSize: 1, refCount: true }),
   );
   const state$ = chat$.pipe(

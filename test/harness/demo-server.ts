@@ -32,7 +32,7 @@ export async function serveDemo(
 }
 
 async function demoPage(): Promise<RequestListener> {
-  const serve = await openBuiltPages();
+  const serve = await openBuiltPages({ hasLab: false });
   return (request, response) => {
     setSecurityHeaders(request, response);
     if (!serveDocument(request, response)) serve(request, response);

@@ -1,6 +1,6 @@
 import type { ServerOptions } from '@rivulet/server';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright';
-import { expect, onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import { type Child, startChild } from './child.js';
 import { serveDemo } from './demo-server.js';
 import { type Stage, stage } from './stage.js';
@@ -26,6 +26,8 @@ export async function npmRun(
 export interface StagedDemo extends Stage {
   readonly demo: DemoPage;
   readonly url: string;
+  /** Closes the server, and starts another one at its URL, which knows nothing. */
+  restart(): Promise<void>;
 }
 
 /** The demo page, with a model that the test plays. */
@@ -34,14 +36,24 @@ export async function stagedDemo(
   { server: options, ...context }: BrowserContextOptions & { server?: ServerOptions } = {},
 ): Promise<StagedDemo> {
   const played = stage();
-  const server = await serveDemo(played.provider, {
-    env: { LLM_CACHE_ENABLED: 'false' },
-    ...options,
-  });
+  const env = { LLM_CACHE_ENABLED: 'false' };
+  let server = await serveDemo(played.provider, { env, ...options });
   onTestFinished(() => server.close());
   // Engine.IO takes no notice of a network that is away where the host is called localhost.
   const url = server.url.replace('localhost', '127.0.0.1');
-  return { ...played, url, demo: await DemoPage.open(browser, url, context) };
+  return {
+    ...played,
+    url,
+    demo: await DemoPage.open(browser, url, context),
+    async restart() {
+      await server.close();
+      server = await serveDemo(played.provider, {
+        env,
+        ...options,
+        port: Number(new URL(url).port),
+      });
+    },
+  };
 }
 
 /** The demo page in a browser of its own. */
@@ -116,7 +128,13 @@ export class DemoPage {
 
   /** Once the newest answer, finished or not, is exactly that. */
   async shows(text: string): Promise<void> {
-    await expect.poll(() => this.part('answer-text').textContent()).toBe(text);
+    await vi.waitFor(
+      async () => {
+        const shown = await this.part('answer-text').textContent({ timeout: 1_000 });
+        if (shown !== text) throw new Error(`the answer shows ${JSON.stringify(shown)}`);
+      },
+      { timeout: 10_000 },
+    );
   }
 
   async newChat(): Promise<void> {

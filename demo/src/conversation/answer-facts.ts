@@ -37,18 +37,15 @@ export function figures({ answer, text }: AssistantMessage): string[] {
   return parts.filter((part) => part !== '');
 }
 
-/** Why another model answered, why the text began again, and what was left out; empty for nothing. */
+/** Why the text began again with another attempt, and what was left out; empty for nothing. */
 export function notes({
   attempt,
   restartReason,
   omittedMessages,
-  provider,
+  provider = 'the model',
 }: AnswerSnapshot): string {
   const why = restartReason === undefined ? '' : `: ${restartReason}`;
-  const began =
-    attempt > 1
-      ? `The answer began again${why}.`
-      : why && `Answered by ${provider ?? 'another model'}${why}.`;
+  const began = attempt > 1 ? `The answer began again from ${provider}${why}.` : '';
   const left =
     omittedMessages === 1
       ? 'The oldest message did not fit the model and was left out.'

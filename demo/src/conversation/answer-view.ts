@@ -69,7 +69,7 @@ export function createAnswerView(
       else markdown.finish(next.text);
       dots.hidden = !isThinking;
 
-      showText(error, answer.error === undefined ? '' : explain(answer.error));
+      showText(error, answer.error === undefined ? '' : explain(answer.error, answer.requestId));
       showText(note, notes(answer));
       showText(ending, endingWords(next));
       const { canContinue, canRetry, canRephrase } = nextSteps(next);

@@ -22,8 +22,14 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   internal: 'Something went wrong on the server. Try again; if it stays, read the server’s log.',
 };
 
-/** The error in plain words. */
-export function explain({ code, message, retryAfterMs }: StreamError): string {
+/** The error in plain words. `requestId` is the name that the server's log has for the answer. */
+export function explain(
+  { code, message, retryAfterMs }: StreamError,
+  requestId: string | undefined,
+): string {
+  if (code === 'internal' && requestId !== undefined) {
+    return `${sentences[code]} There it is request ${requestId}.`;
+  }
   // A newer server may send a code that this page does not know.
   const sentence = sentences[code] ?? message;
   if (retryAfterMs === undefined) return sentence;

@@ -14,7 +14,7 @@ export interface Preview {
   readonly after: string;
 }
 
-const BEFORE_CHARS = 24;
+const BEFORE_CHARS = 14;
 const AFTER_CHARS = 60;
 
 /** Searches the titles and messages of chats. The texts of a chat are read again after it changed. */
@@ -58,8 +58,10 @@ function previewOf(messages: readonly string[], words: string): Preview | undefi
     if (at < 0) continue;
     const end = at + words.length;
     const from = Math.max(0, at - BEFORE_CHARS);
+    const before = text.slice(from, at);
     return {
-      before: (from > 0 ? '…' : '') + oneLine(text.slice(from, at)),
+      // Not the rest of a word that is cut.
+      before: from > 0 ? `…${oneLine(before.replace(/^\S*\s/, ''))}` : oneLine(before),
       found: oneLine(text.slice(at, end)),
       after: oneLine(text.slice(end, end + AFTER_CHARS)),
     };

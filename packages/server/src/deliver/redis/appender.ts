@@ -160,10 +160,17 @@ export class Appender {
 }
 
 /** @returns the status of the log after a batch, its attempt, and the code of its end (`-` if it has none). */
-function stateAfter({ entries }: Batch, writer: RedisLogWriter): [string, number, string] {
-  const starts = entries.filter((entry) => entry.type === 'start');
-  const attempt = starts.at(-1)?.attempt ?? writer.generation.log.start?.attempt ?? 0;
+function stateAfter({ entries }: Batch, { generation }: RedisLogWriter): [string, number, string] {
+  let attempt = generation.log.start?.attempt ?? 0;
+  let hasText = generation.log.textLength > 0;
+  for (const entry of entries) {
+    if (entry.type === 'text') hasText = true;
+    if (entry.type !== 'start') continue;
+    attempt = entry.attempt;
+    hasText = false;
+  }
   const last: Entry | undefined = entries.at(-1);
-  if (last === undefined || !isTerminal(last)) return ['streaming', attempt, '-'];
+  if (last === undefined || !isTerminal(last))
+    return [hasText ? 'streaming' : 'waiting', attempt, '-'];
   return ['ended', attempt, last.type === 'error' ? last.code : ''];
 }

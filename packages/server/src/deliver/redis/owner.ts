@@ -35,7 +35,7 @@ export class Owner {
     const times = { liveMs: LIVE_MS, retentionMs: retentionMs(limits) };
     this.#appender = new Appender(store, times, (writer) => this.#targetOf(writer), {
       onRefused: (target, result) => void this.#refused(target, result),
-      onRoundTrip: () => {},
+      onRoundTrip: (ms) => context.metrics.appendSeconds.record(ms / 1000),
     });
   }
 

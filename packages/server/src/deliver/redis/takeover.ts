@@ -89,7 +89,7 @@ export class Takeover {
   }
 
   async #takeOver([gid, fence, , , request, streams]: Claimed): Promise<void> {
-    const { logs, logger, registry, settings } = this.#context;
+    const { logs, logger, metrics, registry, settings } = this.#context;
     for (const [sid, record, fingerprint] of streams) {
       logs.join(sid, gid, JSON.parse(record) as StreamRecord, fingerprint);
     }
@@ -106,7 +106,9 @@ export class Takeover {
     const resumed = resumedFrom(generation.log);
     const attempt = resumed.attempt + 1;
     logger.warn({ event: 'STREAM_RESUMED_AFTER_LOSS', requestId: gid, attempt });
-    if (settings.onNodeLoss === 'fail' || resumed.attempt >= MAX_ATTEMPTS) {
+    const isEnded = settings.onNodeLoss === 'fail' || resumed.attempt >= MAX_ATTEMPTS;
+    metrics.takeovers.add(1, { outcome: isEnded ? 'ended' : 'restarted' });
+    if (isEnded) {
       const writer = this.#owner.createWriter(generation, undefined);
       void writer?.write(STREAM_LOST);
       if ((await writer?.settle()) === true) registry.finishAll(generation);

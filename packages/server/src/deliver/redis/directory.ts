@@ -231,6 +231,20 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     return this.#owner.createWriter(generation, prepared);
   }
 
+  findFlight(
+    stream: Stream,
+    generation: Generation,
+    fingerprint: string,
+  ): Promise<Generation | undefined> {
+    return this.#opener.findFlight(stream, generation, fingerprint);
+  }
+
+  isDetached(stream: Stream): boolean {
+    const log = this.#context.logs.ofStream(stream);
+    if (log === undefined || log.fence === '0') return stream.isDetached;
+    return log.detached.has(sidOf(stream.principal, stream.id));
+  }
+
   onEnd(stream: Stream, entry: ErrorEntry): void {
     this.#ends.note(stream, entry);
   }
@@ -292,6 +306,8 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#heartbeat.restart();
     await this.#owner.recover();
     for (const log of logs) {
+      // Messages about readers may be lost.
+      log.detached.clear();
       if (log.endsToSend.size > 0) await this.#ends.send(log);
       if (!log.isOwn && !log.generation.log.done) await this.#follower.catchUp(log);
     }

@@ -16,7 +16,7 @@ type Claimed = [
   head: string,
   attempt: string,
   request: string,
-  streams: [sid: string, record: string, fingerprint: string][],
+  streams: [sid: string, record: string, fingerprint: string, detached: string][],
 ];
 
 /** Claims begin after so long a time without a fault: owners come first after an outage of Redis. */
@@ -76,6 +76,8 @@ export class Takeover {
     const running = logs.own().filter((log) => !log.generation.log.done);
     for (const log of running) {
       log.endWriter();
+      // The other process calls `onEnd`.
+      log.generation.request = undefined;
       log.generation.stopRun(SHUT_DOWN);
     }
     void this.#leave(isClosing ? [] : running);
@@ -95,6 +97,7 @@ export class Takeover {
     }
     const log = logs.get(gid);
     if (log === undefined) return;
+    for (const [sid, , , detached] of streams) if (detached === '1') log.detached.add(sid);
     await log.catchingUp;
     if (!(await this.#follower.catchUp(log)) || log.generation.log.done) return;
     const { request: asked, prepared, connectionId } = JSON.parse(request) as RequestRecord;
@@ -103,6 +106,7 @@ export class Takeover {
     log.request = request;
     generation.request = asked;
     generation.requestBytes = 2 * request.length;
+    generation.updatePreemption();
     const resumed = resumedFrom(generation.log);
     const attempt = resumed.attempt + 1;
     logger.warn({ event: 'STREAM_RESUMED_AFTER_LOSS', requestId: gid, attempt });

@@ -12,13 +12,13 @@ import {
   type CreateStreams,
 } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
-import type { CreateClient } from './deliver/redis/link.js';
 import type { RedisStreams } from './deliver/redis/redis-streams.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
 import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
-import { ConfigError, resolve } from './settings/resolve-settings.js';
+import { importRedis } from './redis/import-redis.js';
+import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { createLedger } from './socket/ledger.js';
@@ -135,6 +135,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     async close() {
       closing = true;
       rivulet.close();
+      llm.close();
       await wait(LAST_MESSAGES_MS);
       // Also closes the HTTP server, which waits for the connections that pages keep open.
       const closed = io.close();
@@ -171,15 +172,6 @@ async function openRedis(
     },
   };
   return redis;
-}
-
-async function importRedis(): Promise<{ createClient: CreateClient }> {
-  try {
-    return await import('redis');
-  } catch (cause) {
-    const message = 'REDIS_URL needs the package redis; install it: npm install redis';
-    throw new ConfigError(message, { cause });
-  }
 }
 
 /** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */

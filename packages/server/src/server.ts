@@ -12,7 +12,7 @@ import {
   type CreateStreams,
 } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
-import type { RedisStreams } from './deliver/redis/redis-streams.js';
+import type { RedisStreamDirectory } from './deliver/redis/directory.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
@@ -151,7 +151,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
 interface Redis {
   readonly createStreams: CreateStreams;
   /** Present once `createStreams` was called. */
-  streams?: RedisStreams;
+  streams?: RedisStreamDirectory;
 }
 
 /** Imports what Redis needs, if it is to be used. */
@@ -160,14 +160,21 @@ async function openRedis(
   logger: Logger,
 ): Promise<Redis | undefined> {
   if (url === undefined) return undefined;
-  const [{ createClient }, { RedisStreams }] = await Promise.all([
+  const [{ createClient }, { RedisStreamDirectory }] = await Promise.all([
     importRedis(),
-    import('./deliver/redis/redis-streams.js'),
+    import('./deliver/redis/directory.js'),
   ]);
   const redis: Redis = {
     createStreams: (generate, limits, options) => {
       const settings = { url, ...rest };
-      redis.streams = new RedisStreams(generate, limits, settings, createClient, logger, options);
+      redis.streams = new RedisStreamDirectory(
+        generate,
+        limits,
+        settings,
+        createClient,
+        logger,
+        options,
+      );
       return redis.streams;
     },
   };

@@ -1,4 +1,4 @@
-import type { CreateClient } from '../deliver/redis/link.js';
+import type { CreateClient } from '../deliver/redis/connection/link.js';
 import { ConfigError } from '../settings/resolve-settings.js';
 
 /** @throws {ConfigError} the package `redis` is not installed. */

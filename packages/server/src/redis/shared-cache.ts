@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { RedisConnection } from '../deliver/redis/connection.js';
-import { LinkError, type Reply } from '../deliver/redis/link.js';
+import type { RedisConnection } from '../deliver/redis/connection/connection.js';
+import { LinkError, type Reply } from '../deliver/redis/connection/link.js';
 import {
   type CachedAnswer,
   createLocalCache,

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { StreamError } from '@rivulet/protocol';
-import type { RedisConnection } from '../deliver/redis/connection.js';
-import { LinkError } from '../deliver/redis/link.js';
+import type { RedisConnection } from '../deliver/redis/connection/connection.js';
+import { LinkError } from '../deliver/redis/connection/link.js';
 import type { Logger } from '../observe/logger.js';
 import { fairOrder } from '../upstream/fair-order.js';
 import {

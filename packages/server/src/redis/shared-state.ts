@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { RedisConnection } from '../deliver/redis/connection.js';
-import type { CreateClient } from '../deliver/redis/link.js';
+import { RedisConnection } from '../deliver/redis/connection/connection.js';
+import type { CreateClient } from '../deliver/redis/connection/link.js';
 import type { ResponseCacheOptions } from '../generate/cache.js';
 import type { Logger } from '../observe/logger.js';
 import { createQueue, type Queue, type QueueOptions } from '../upstream/queue.js';

@@ -53,5 +53,5 @@ export function loadScripts(): Record<ScriptName, Script> {
 }
 
 function readScript(name: string): string {
-  return readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8');
+  return readFileSync(new URL(`../scripts/${name}.lua`, import.meta.url), 'utf8');
 }

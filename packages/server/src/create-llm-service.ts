@@ -32,6 +32,9 @@ export interface CreateLlmServiceOptions extends Options<CoreSettings & RedisSet
 /** The options that are not settings. */
 export type CoreOptions = Omit<CreateLlmServiceOptions, keyof (CoreSettings & RedisSettings)>;
 
+/** A process starts without Redis if it cannot be reached within this time. */
+export const REDIS_START_MS = 3_000;
+
 const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
   providers: true,
   tools: true,
@@ -55,21 +58,23 @@ export async function createLlmService(options: CreateLlmServiceOptions = {}): P
     options.env ?? process.env,
     caller,
   );
-  return llmServiceOf(settings, options);
+  const { llm, shared } = await llmServiceOf(settings, options);
+  await shared?.reached(REDIS_START_MS);
+  return llm;
 }
 
 /** Creates the streaming core from settings that were checked. */
 export async function llmServiceOf(
   settings: CoreSettings & RedisSettings,
   options: CoreOptions,
-): Promise<LlmService> {
+): Promise<{ llm: LlmService; shared: SharedState | undefined }> {
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
   const { systemPrompt, temperature, topP, topK, maxTokens, cache, limits } = settings;
   const providers = options.providers ?? (await chooseProviders(settings, logger));
   const shared = await shareOverRedis(settings, logger);
   const createCache = (cacheOptions: CoreSettings['cache']): ResponseCache =>
     shared === undefined ? createResponseCache(cacheOptions) : shared.createCache(cacheOptions);
-  return new LlmService({
+  const llm = new LlmService({
     providers,
     onMidstreamFailure: settings.onMidstreamFailure,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },
@@ -84,6 +89,7 @@ export async function llmServiceOf(
     logger,
     metrics: createMetrics(options.meterProvider),
   });
+  return { llm, shared };
 }
 
 /** Imports what Redis needs, if it is to be used. */

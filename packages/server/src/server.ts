@@ -11,7 +11,7 @@ import {
   createDelivery,
   type CreateStreams,
 } from './attach-rivulet.js';
-import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
+import { type CoreOptions, llmServiceOf, REDIS_START_MS } from './create-llm-service.js';
 import type { RedisStreamDirectory } from './deliver/redis/directory.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
@@ -64,8 +64,6 @@ export interface RivuletServer {
 
 /** The time that the last messages of each stream have to leave. */
 const LAST_MESSAGES_MS = 20;
-/** The server starts without Redis if it cannot be reached within this time. */
-const REDIS_START_MS = 3_000;
 /** The time that clients have to answer the end of their connection. */
 const CLOSING_MS = 500;
 
@@ -91,7 +89,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const caller = { name: 'createServer', otherOptions: Object.keys(OTHER_OPTIONS) };
   const settings = resolve(SETTINGS, options, options.env ?? process.env, caller);
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
-  const llm = await llmServiceOf(settings, { ...options, logger });
+  const { llm, shared: sharedState } = await llmServiceOf(settings, { ...options, logger });
 
   const redis = await openRedis(settings.redis, logger);
 
@@ -120,7 +118,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const createStreams = redis && { createStreams: redis.createStreams };
   const shared = { ...delivery, ledger, ...createStreams };
   const rivulet = attach(io, llm, settings, socketOptions, shared);
-  await redis?.streams?.reached(REDIS_START_MS);
+  await Promise.all([
+    redis?.streams?.reached(REDIS_START_MS),
+    sharedState?.reached(REDIS_START_MS),
+  ]);
 
   return {
     http,

@@ -61,11 +61,16 @@ export class SharedCache implements ResponseCache {
     void this.#keep(key, json, principal);
   }
 
-  /** @throws {LinkError} Redis did not answer: it may still have the answers. */
+  /** @throws {Error} Redis did not answer: it may still have the answers. */
   async forget(principal: string): Promise<void> {
     this.#forgetHere(principal);
     const times = [FORGET_HOLD_MS, COUNT_TTL_MS];
-    await this.#connection.write('uncache', [principal, hash(principal), ...times]);
+    try {
+      await this.#connection.write('uncache', [principal, hash(principal), ...times]);
+    } catch (cause) {
+      const reason = 'Redis does not answer; call `forget` again once it does';
+      throw new Error(`unable to remove cached answers: ${reason}`, { cause });
+    }
   }
 
   onForget(listener: (principal: string | undefined) => void): void {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import { RedisConnection } from '../deliver/redis/connection/connection.js';
 import type { CreateClient } from '../deliver/redis/connection/link.js';
 import type { ResponseCacheOptions } from '../generate/cache.js';
@@ -6,6 +7,8 @@ import type { Logger } from '../observe/logger.js';
 import { createQueue, type Queue, type QueueOptions } from '../upstream/queue.js';
 import { SharedCache } from './shared-cache.js';
 import { SharedQueue } from './shared-queue.js';
+
+const REACHED_CHECK_MS = 20;
 
 /** What the streaming cores of all processes share in Redis: cached answers, and the slots of providers. */
 export class SharedState {
@@ -39,6 +42,12 @@ export class SharedState {
         },
       },
     );
+  }
+
+  /** Resolves when Redis can be used, after `timeoutMs` at the latest. */
+  async reached(timeoutMs: number): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    while (!this.#connection.isUp && performance.now() < until) await wait(REACHED_CHECK_MS);
   }
 
   createCache(options: ResponseCacheOptions): SharedCache {

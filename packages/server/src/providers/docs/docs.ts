@@ -23,7 +23,7 @@ export function docs({ wordMs = 18, sections = readSections() }: DocsOptions = {
     model: 'documentation',
     async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
       signal.throwIfAborted();
-      const [section] = search(questionOf(prompt));
+      const [section] = search.find(questionOf(prompt));
       const answer = section === undefined ? nothingFound(sections) : quote(section);
       for (const word of answer.match(/\s*\S+\s*/g) ?? []) {
         await pause(wordMs, signal);

@@ -1,6 +1,6 @@
 import { catchError, from, map, of, Subject, switchMap } from 'rxjs';
-import { find } from './find.js';
-import { renderMarkdown } from './markdown.js';
+import { find } from '../find.js';
+import { renderMarkdown } from '../markdown.js';
 import { slug } from './slug.js';
 
 const root = '/docs/';

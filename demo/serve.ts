@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http';
 import { createServer, currentTime, type RivuletServer, searchDocs } from '@rivulet/server';
 import { isPortTaken } from '../packages/server/src/listen.js';
-import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
+import { exposePrometheus, serveMetrics } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
 import { ConfigError } from '../packages/server/src/settings/resolve-settings.js';
 import { openBuiltPages } from './built-pages.js';
@@ -30,7 +30,7 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
     // The page asks there.
     socketPath: '/socket.io',
     tools: [searchDocs(), currentTime()],
-    metrics: metricsEnabled ? exposePrometheus() : undefined,
+    metrics: metricsEnabled ? serveMetrics(exposePrometheus()) : undefined,
     page: (request, response) => {
       setSecurityHeaders(request, response);
       if (!hosts.isAllowed(request.headers.host)) refuseHost(request, response);

@@ -11,6 +11,11 @@ export function ensureRedis() {
   return ensure('redis-server', 'redis-server', 'REDIS_SERVER_PATH', '/usr/bin/redis-server');
 }
 
+/** The nginx that the tests of a load balancer use. */
+export function ensureNginx() {
+  return ensure('nginx', 'nginx', 'NGINX_PATH', '/usr/sbin/nginx');
+}
+
 function ensure(name, debianPackage, variable, usualPath) {
   const path = process.env[variable] ?? usualPath;
   if (existsSync(path)) return path;

@@ -5,6 +5,7 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { MeterProvider } from '@opentelemetry/api';
 import {
   attach,
   type AttachOptions,
@@ -12,8 +13,8 @@ import {
   type CreateStreams,
 } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
-import type { CreateClient } from './deliver/redis/link.js';
-import type { RedisStreams } from './deliver/redis/redis-streams.js';
+import type { CreateClient } from './deliver/redis/connection/link.js';
+import type { RedisStreamDirectory } from './deliver/redis/directory.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
@@ -93,7 +94,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
   const llm = await llmServiceOf(settings, { ...options, logger });
 
-  const redis = await openRedis(settings.redis, logger);
+  const redis = await openRedis(settings.redis, logger, options.meterProvider);
 
   let closing = false;
   const readiness = (): Readiness => {
@@ -150,23 +151,27 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
 interface Redis {
   readonly createStreams: CreateStreams;
   /** Present once `createStreams` was called. */
-  streams?: RedisStreams;
+  streams?: RedisStreamDirectory;
 }
 
 /** Imports what Redis needs, if it is to be used. */
 async function openRedis(
   { url, ...rest }: Settings['redis'],
   logger: Logger,
+  meterProvider: MeterProvider | undefined,
 ): Promise<Redis | undefined> {
   if (url === undefined) return undefined;
-  const [{ createClient }, { RedisStreams }] = await Promise.all([
+  const [{ createClient }, { RedisStreamDirectory }] = await Promise.all([
     importRedis(),
-    import('./deliver/redis/redis-streams.js'),
+    import('./deliver/redis/directory.js'),
   ]);
   const redis: Redis = {
     createStreams: (generate, limits, options) => {
       const settings = { url, ...rest };
-      redis.streams = new RedisStreams(generate, limits, settings, createClient, logger, options);
+      redis.streams = new RedisStreamDirectory(generate, limits, settings, createClient, logger, {
+        ...options,
+        meterProvider,
+      });
       return redis.streams;
     },
   };

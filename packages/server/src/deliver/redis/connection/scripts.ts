@@ -10,6 +10,7 @@ const FLAGS = {
   append: '',
   adopt: '',
   request: '',
+  share: '',
   peek: 'no-writes',
   heads: 'no-writes',
   list: 'no-writes',
@@ -49,5 +50,5 @@ export function loadScripts(): Record<ScriptName, Script> {
 }
 
 function readScript(name: string): string {
-  return readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8');
+  return readFileSync(new URL(`../scripts/${name}.lua`, import.meta.url), 'utf8');
 }

@@ -18,6 +18,11 @@ export function ensureFirefoxAndWebKit() {
   ensure('xvfb-run', 'xvfb xauth', 'XVFB_RUN_PATH', '/usr/bin/xvfb-run');
 }
 
+/** The nginx that the tests of a load balancer use. */
+export function ensureNginx() {
+  return ensure('nginx', 'nginx', 'NGINX_PATH', '/usr/sbin/nginx');
+}
+
 function ensure(name, debianPackage, variable, usualPath) {
   const path = process.env[variable] ?? usualPath;
   if (existsSync(path)) return path;

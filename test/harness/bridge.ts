@@ -94,7 +94,7 @@ export class BridgePage {
     return this.waitFor(
       ({ selector, expected }) => {
         const found = [...document.querySelectorAll(selector)]
-          .map(({ textContent }) => textContent)
+          .map(({ textContent }) => textContent.trim())
           .filter((text) => text !== '');
         return (
           found.length === expected.length &&
@@ -109,11 +109,11 @@ export class BridgePage {
 
   /** Once nothing is under way. */
   isReady(): Promise<void> {
-    return this.page.locator('[aria-busy=false]').waitFor();
+    return this.waitFor((selector) => document.querySelector(selector) !== null, '[aria-busy=false]');
   }
 
   isBusy(): Promise<void> {
-    return this.page.locator('[aria-busy=true]').waitFor();
+    return this.waitFor((selector) => document.querySelector(selector) !== null, '[aria-busy=true]');
   }
 
   alert(): Promise<string | null> {
@@ -122,10 +122,10 @@ export class BridgePage {
 
   private async waitFor<T>(check: (argument: T) => boolean, argument: T): Promise<void> {
     try {
-      await this.page.waitForFunction(check as (argument: unknown) => boolean, argument, { timeout: 30_000 });
+      await this.page.waitForFunction(check as (argument: unknown) => boolean, argument, { timeout: 10_000 });
     } catch (error) {
       const shown = await this.page.evaluate(() => document.body.innerHTML);
-      throw new Error(`${JSON.stringify(argument)} is not in ${shown}`, { cause: error });
+      throw new Error(`${JSON.stringify(argument)} is not in ${shown}, ${this.complaints.join()}`, { cause: error });
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { Message } from '@ag-ui/client';
 import { createClient } from '@rivulet/client';
 import { RivuletAgent } from '@rivulet/client/ag-ui';
-import { type ReactElement, useEffect, useState } from 'react';
+import { type ReactElement, useEffect, useReducer } from 'react';
 import { Question } from '../question.js';
 
 const threadId = new URLSearchParams(location.search).get('chat') ?? 'example';
@@ -12,34 +12,45 @@ const agent = new RivuletAgent({
   threadId,
   initialMessages: JSON.parse(localStorage.getItem(key) ?? '[]') as Message[],
 });
+
+let isRunning = false;
+let error = '';
+let show = (): void => {};
+
+agent.subscribe({
+  onMessagesChanged({ messages }): void {
+    localStorage.setItem(key, JSON.stringify(messages));
+    show();
+  },
+  onRunStartedEvent(): void {
+    isRunning = true;
+    show();
+  },
+  onRunErrorEvent({ event }): void {
+    error = event.message;
+  },
+  onRunFinalized(): void {
+    isRunning = false;
+    show();
+  },
+});
 void agent.connectAgent();
 
+function ask(content: string): void {
+  error = '';
+  agent.addMessage({ id: crypto.randomUUID(), role: 'user', content });
+  void agent.runAgent();
+}
+
 export function Chat(): ReactElement {
-  const [messages, setMessages] = useState(agent.messages);
-  const [isRunning, setIsRunning] = useState(false);
-  const [error, setError] = useState('');
+  const [, render] = useReducer((count: number) => count + 1, 0);
   useEffect(() => {
-    const { unsubscribe } = agent.subscribe({
-      onMessagesChanged({ messages: changed }): void {
-        localStorage.setItem(key, JSON.stringify(changed));
-        setMessages([...(changed as Message[])]);
-      },
-      onRunStartedEvent: () => setIsRunning(true),
-      onRunFinalized: () => setIsRunning(false),
-      onRunErrorEvent: ({ event }) => setError(event.message),
-    });
-    return unsubscribe;
+    show = render;
+    return () => void (show = () => {});
   }, []);
-
-  function ask(content: string): void {
-    setError('');
-    agent.addMessage({ id: crypto.randomUUID(), role: 'user', content });
-    void agent.runAgent();
-  }
-
   return (
     <section aria-busy={isRunning}>
-      {messages.map((message) => (
+      {agent.messages.map((message) => (
         <article key={message.id} data-role={message.role}>
           {message.role === 'reasoning' && <small>{textOf(message)}</small>}
           {message.role === 'tool' && <code>{textOf(message)}</code>}

@@ -36,8 +36,8 @@ export function Chat(): ReactElement {
       <Question
         ask={(text) => void chat.sendMessage(text)}
         stop={() => {
-          chat.stop();
           connection.stop(threadId);
+          chat.stop();
         }}
       />
     </section>

@@ -18,15 +18,17 @@ const BUILDS = join(import.meta.dirname, 'dist');
 const KEPT_BUILDS = 5;
 
 export interface BuiltPagesOptions {
-  /** Builds the page with "Try to break it". */
-  hasLab: boolean;
+  /** Builds the page with "Try to break it"; without it unless given. */
+  hasLab?: boolean;
 }
 
 /**
  * Serves the demo page and the examples as they are built for production. They are built again after a
  * change of their sources.
  */
-export async function openBuiltPages({ hasLab }: BuiltPagesOptions): Promise<RequestListener> {
+export async function openBuiltPages({
+  hasLab = false,
+}: BuiltPagesOptions = {}): Promise<RequestListener> {
   const folder = join(BUILDS, `${await digestOfSources()}${hasLab ? '-lab' : ''}`);
   if (!existsSync(folder)) {
     console.log('rivulet: building the page (once after each change) …');

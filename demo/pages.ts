@@ -63,6 +63,8 @@ export async function buildPages(folder: string, { hasLab = false } = {}): Promi
     ...config(hasLab),
     build: {
       outDir: folder,
+      // The page's policy allows fonts of its own origin alone.
+      assetsInlineLimit: (file) => (file.endsWith('.woff2') ? false : undefined),
       // Angular's compiler is a part of its example.
       chunkSizeWarningLimit: 1_000,
       rolldownOptions: { input: PAGES.map((page) => join(ROOT, page)) },

@@ -36,13 +36,14 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
   }
   const hosts = createHostCheck(allowedOrigins);
   const metrics = metricsEnabled ? serveMetrics(exposePrometheus()) : undefined;
+  const providers = await providersOf(settings, logger);
   let pages: Pages | undefined;
 
   const start: StartServer = async ({ record, serve }) =>
     createServer({
       env,
       logger,
-      providers: record(await providersOf(settings, logger)),
+      providers: record(providers),
       // The page asks there.
       socketPath: '/socket.io',
       tools: [searchDocs(), currentTime()],
@@ -70,11 +71,11 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
     if (isPortTaken(error) && !process.env['PORT']) return listen(listener, host, 0);
     throw error;
   });
-  const { providers } = server();
+  const names = server().providers;
   return {
     url,
-    providers,
-    line: `\n  Rivulet is at ${url}  (answers come from: ${providers.join(', then ')})\n`,
+    providers: names,
+    line: `\n  Rivulet is at ${url}  (answers come from: ${names.join(', then ')})\n`,
     drain: () => server().drain(),
     async close() {
       await pages?.close?.();

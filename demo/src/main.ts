@@ -8,6 +8,7 @@ import { download, fileName, toMarkdown } from './conversation/export.js';
 import { createBottomScroll } from './conversation/scroll.js';
 import { showSuggestions } from './conversation/welcome.js';
 import { find } from './find.js';
+import { offerLab } from './lab-offer.js';
 import { followOpenChat } from './open-chat.js';
 import { showConnection } from './shell/connection-badge.js';
 import { createDocsDialog } from './shell/docs-dialog.js';
@@ -24,7 +25,7 @@ const hasMouse = matchMedia('(pointer: fine)');
 const client = createClient({ cache: {} });
 const store = createChatStore(client);
 const router = createRouter(() => chatWith(undefined).id);
-const { chat$, state$ } = followOpenChat(client, chatWith, router.chatId$);
+const { chat$, state$, answer$ } = followOpenChat(client, chatWith, router.chatId$);
 
 // The sidebar
 const sidebar = createSidebar(byId('sidebar'), { client, store, router });
@@ -50,6 +51,7 @@ showConnection(byId('connection'), client.connection$);
 buttonOf('export').addEventListener('click', () =>
   download(fileName(title), toMarkdown(title, chat.getSnapshot().messages)),
 );
+void offerLab(byId('lab'), buttonOf('lab-toggle'), { client, currentAnswer$: answer$ });
 createDocsDialog(find(document, '#docs', HTMLDialogElement));
 
 // The conversation

@@ -1,6 +1,6 @@
 import type { ServerOptions } from '@rivulet/server';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright';
-import { expect, onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import { type Child, startChild } from './child.js';
 import { serveDemo } from './demo-server.js';
 import { type Stage, stage } from './stage.js';
@@ -128,7 +128,13 @@ export class DemoPage {
 
   /** Once the newest answer, finished or not, is exactly that. */
   async shows(text: string): Promise<void> {
-    await expect.poll(() => this.part('answer-text').textContent()).toBe(text);
+    await vi.waitFor(
+      async () => {
+        const shown = await this.part('answer-text').textContent({ timeout: 1_000 });
+        if (shown !== text) throw new Error(`the answer shows ${JSON.stringify(shown)}`);
+      },
+      { timeout: 10_000 },
+    );
   }
 
   async newChat(): Promise<void> {

@@ -1,16 +1,9 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import axe from 'axe-core';
 import type { Browser, BrowserContextOptions } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchChromium } from '../harness/chromium.js';
 import { type DemoPage, stagedDemo, type StagedDemo } from '../harness/demo.js';
 import { answer as say } from '../harness/tools.js';
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-interface Axe {
-  run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }>;
-}
 
 let browser: Browser;
 beforeAll(async () => void (browser = await launchChromium()));
@@ -20,9 +13,9 @@ const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile:
 
 /** What axe-core objects to, all of its rules. */
 async function objections({ page }: DemoPage): Promise<string[]> {
-  await page.evaluate(AXE);
+  await page.evaluate(axe.source);
   return page.evaluate(async () => {
-    const { violations } = await (globalThis as unknown as { axe: Axe }).axe.run();
+    const { violations } = await (globalThis as unknown as { axe: typeof axe }).axe.run();
     return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
   });
 }
@@ -162,14 +155,19 @@ describe('the page', () => {
     await demo.shows('Where a river ends.');
   });
 
-  it('has a link past the list of chats', async () => {
-    const { demo } = await stagedDemo(browser);
+  it('has a link past the list of chats, which leaves the chat open, as one in an answer does', async () => {
+    const { demo, nextCall } = await stagedDemo(browser);
+    await demo.ask('What is a delta?');
+    say(await nextCall(), 'See [the end](#end).');
+    await demo.reaches('done');
+    const url = demo.page.url();
     await demo.page.locator('#skip').focus();
-    expect(await demo.page.locator('#skip').isVisible()).toBe(true);
     await demo.page.keyboard.press('Enter');
     expect(await demo.page.evaluate(() => document.activeElement?.id)).toBe('question');
-    await demo.page.locator('#welcome').waitFor();
-    expect(demo.page.url()).toMatch(/#\/chat\//);
+    await expect.poll(() => demo.page.url()).toBe(url);
+    await demo.page.getByRole('link', { name: 'the end' }).click();
+    await expect.poll(() => demo.page.url()).toBe(url);
+    await demo.shows('See the end.');
   });
 
   it('is light, dark or as the system, and is so before it is drawn again', async () => {

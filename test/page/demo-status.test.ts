@@ -68,6 +68,7 @@ describe('the status line', () => {
     await says(demo, /^Waiting for the first words/);
     say(second, 'A drowned valley.');
     await says(demo, /^$/);
+    expect(await demo.part('answer-text').textContent()).toBe('A drowned valley.');
   });
 
   it('says that the connection is lost, that the answer is caught up, and loses no text', async () => {

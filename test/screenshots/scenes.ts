@@ -138,7 +138,7 @@ export const scenes: readonly Scene[] = [
     name: 'offline',
     async play(visitor) {
       await visitor.ask('What is a delta?');
-      (await visitor.nextCall()).say(`${DELTA.slice(0, 160)}`);
+      (await visitor.nextCall()).say(DELTA.slice(0, 160));
       await visitor.reads('slows');
       await visitor.ask('And an estuary?');
       await visitor.page.context().setOffline(true);

@@ -14,7 +14,11 @@ const SUGGESTIONS: readonly Suggestion[] = [
     question: 'What happens to an answer when the connection drops?',
   },
   { icon: 'code', title: 'Build with it', question: 'How do I use the client?' },
-  { icon: 'tool', title: 'Choose a model', question: 'How do I add Gemini or Ollama?' },
+  {
+    icon: 'tool',
+    title: 'See a long answer',
+    question: 'Show me an answer with code, a table and a formula',
+  },
 ];
 
 /** Fills the list of questions that a new chat offers. */

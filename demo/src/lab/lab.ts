@@ -43,7 +43,7 @@ const BUTTONS: Button[] = [
   },
   {
     id: 'slow',
-    label: 'Slow link: 1 KB/s for 15 s',
+    label: 'Slow link: 1 KB/s',
     said: 'The link carries 1 KB a second, for 15 seconds.',
     ms: SLOW_MS,
   },
@@ -299,9 +299,11 @@ function createColumn(host: HTMLElement, name: string): Column {
       part('.figures').textContent =
         state === undefined
           ? ''
-          : `${state.text.length.toLocaleString('en')} characters, ${state.status}. Longest gap ${Math.round(gapMs)} ms, then ${caughtUpUnits} characters at once.`;
+          : `${state.status}. Longest gap ${Math.round(gapMs)} ms, then ${caughtUpUnits} characters at once.`;
       part('.digest').textContent = checked ? `SHA-256 ${checked.digest.slice(0, 16)}…` : '';
-      part('.tail').textContent = state?.text.slice(-TAIL_UNITS) ?? '';
+      const tail = part('.tail');
+      tail.textContent = state?.text.slice(-TAIL_UNITS) ?? '';
+      tail.scrollTop = tail.scrollHeight;
     },
   };
 }

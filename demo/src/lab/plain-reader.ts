@@ -29,6 +29,7 @@ export function createPlainReader(
   let answer: PlainAnswer | undefined;
   const socket = io({ path: '/lab/socket.io', transports: ['websocket'], query: { token } });
 
+  socket.once('connect', () => socket.emit('replay'));
   socket.on('begin', (call: number, question: string) => {
     if (question === ignored) return;
     answer = { call, question, text: '', status: 'waiting', meter: createMeter() };

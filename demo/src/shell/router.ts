@@ -22,7 +22,11 @@ export function linkTo(chatId: string): string {
  */
 export function createRouter(newId: () => string): Router {
   const ids = new BehaviorSubject(chatIdOf(location.hash) ?? replaceUrl(newId()));
-  addEventListener('hashchange', () => ids.next(chatIdOf(location.hash) ?? replaceUrl(newId())));
+  addEventListener('hashchange', () => {
+    // A link to a place on the page, such as one in an answer, leaves the chat open.
+    const isPlace = /^#[^/]/.test(location.hash);
+    ids.next(chatIdOf(location.hash) ?? replaceUrl(isPlace ? ids.value : newId()));
+  });
   const open = (chatId: string): void => {
     location.hash = linkTo(chatId);
   };

@@ -30,11 +30,12 @@ async function answered(
 /** The source of the answer to a question that is asked now. The provider answers if it has to. */
 async function sourceOf(node: StagedNode, query: string, user = ME): Promise<string | undefined> {
   const answer = sdk(node.url, user).start({ query });
-  const called = node.nextCall().then((call) => {
+  const answerIt = async (): Promise<void> => {
+    const call = await node.nextCall();
     call.say('Asked.');
     call.finish();
-  });
-  await Promise.race([called, answer.result]);
+  };
+  await Promise.race([answerIt(), answer.result]);
   return (await answer.result).source;
 }
 

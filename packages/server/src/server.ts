@@ -5,6 +5,7 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { MeterProvider } from '@opentelemetry/api';
 import {
   attach,
   type AttachOptions,
@@ -91,7 +92,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
   const { llm, shared: sharedState } = await llmServiceOf(settings, { ...options, logger });
 
-  const redis = await openRedis(settings.redis, logger);
+  const redis = await openRedis(settings.redis, logger, options.meterProvider);
 
   let closing = false;
   const readiness = (): Readiness => {
@@ -159,6 +160,7 @@ interface Redis {
 async function openRedis(
   { url, ...rest }: Settings['redis'],
   logger: Logger,
+  meterProvider: MeterProvider | undefined,
 ): Promise<Redis | undefined> {
   if (url === undefined) return undefined;
   const [{ createClient }, { RedisStreamDirectory }] = await Promise.all([
@@ -168,14 +170,10 @@ async function openRedis(
   const redis: Redis = {
     createStreams: (generate, limits, options) => {
       const settings = { url, ...rest };
-      redis.streams = new RedisStreamDirectory(
-        generate,
-        limits,
-        settings,
-        createClient,
-        logger,
-        options,
-      );
+      redis.streams = new RedisStreamDirectory(generate, limits, settings, createClient, logger, {
+        ...options,
+        meterProvider,
+      });
       return redis.streams;
     },
   };

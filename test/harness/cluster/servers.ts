@@ -23,6 +23,8 @@ export async function cluster(
     const server = await startServer(played.provider, { providers, ...options, redis: shared });
     return { ...played, server, url: server.url };
   };
-  const [a, b] = await Promise.all([start(), start()]);
+  // The first heartbeat of `a` finds `b`.
+  const b = await start();
+  const a = await start();
   return { redis, a, b };
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../../observe/logger.js';
+import type { RedisMetrics } from '../../observe/redis-metrics.js';
 import type { StreamLimits, StreamRegistry } from '../stream-registry.js';
 import type { RedisStore } from './connection/store.js';
 import type { SharedLogs } from './shared-log.js';
@@ -18,6 +19,7 @@ export interface RedisContext {
   readonly settings: RedisSettings;
   readonly limits: StreamLimits;
   readonly logger: Logger;
+  readonly metrics: RedisMetrics;
   readonly store: RedisStore;
   /** The streams of this process. */
   readonly registry: StreamRegistry;

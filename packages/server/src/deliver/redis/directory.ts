@@ -3,7 +3,9 @@ import { setInterval as every } from 'node:timers';
 import type { StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
+import type { MeterProvider } from '@opentelemetry/api';
 import type { Logger } from '../../observe/logger.js';
+import { createRedisMetrics } from '../../observe/redis-metrics.js';
 import type { GenerateRequest } from '../../request.js';
 import type { Generate, Generation, LogWriter } from '../generation.js';
 import type { LogStore } from '../log-store.js';
@@ -33,6 +35,11 @@ const BEAT_MS = 1_000;
 const RENEW_MS = 20_000;
 const DISCONNECT_MS = 100;
 
+export interface RedisStreamDirectoryOptions extends StreamRegistryOptions {
+  /** Receives the metrics; the process's global meter provider unless given. */
+  meterProvider?: MeterProvider | undefined;
+}
+
 /**
  * The streams of all processes that share a Redis. Each log has one process that writes it, its owner; the
  * others follow it. Readers read the log of their process. See `docs/scaling.md`.
@@ -50,6 +57,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   readonly #watchers: Watchers;
   readonly #heartbeat: Heartbeat;
   readonly #timers: NodeJS.Timeout[];
+  readonly #stopObserving: () => void;
   #isRecovering = false;
   #isDraining = false;
   #isClosed = false;
@@ -61,7 +69,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     settings: RedisSettings,
     createClient: CreateClient,
     logger: Logger,
-    options: StreamRegistryOptions = {},
+    { meterProvider, ...options }: RedisStreamDirectoryOptions = {},
   ) {
     const { url, keyPrefix: prefix } = settings;
     const node = randomUUID();
@@ -72,7 +80,10 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
       onMessage: (message) => this.#receive(message),
     });
     const logs = new SharedLogs(registry);
-    const context: RedisContext = { node, settings, limits, logger, store, registry, logs };
+    const metrics = createRedisMetrics(meterProvider);
+    this.#stopObserving = metrics.observe(() => store.problem !== undefined);
+    const own = { store, registry, logs };
+    const context: RedisContext = { node, settings, limits, logger, metrics, ...own };
     this.#context = context;
     this.#registry = registry;
     this.#store = store;
@@ -201,6 +212,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#isClosed = true;
     this.#stopTaking();
     this.#heartbeat.stop();
+    this.#stopObserving();
     for (const timer of this.#timers) clearInterval(timer);
     if (!this.#takeover.handOver(this.#heartbeat, true)) this.#registry.close();
     // The ends of the streams leave first.
@@ -217,6 +229,20 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     prepared: PreparedRequest | undefined,
   ): LogWriter | undefined {
     return this.#owner.createWriter(generation, prepared);
+  }
+
+  findFlight(
+    stream: Stream,
+    generation: Generation,
+    fingerprint: string,
+  ): Promise<Generation | undefined> {
+    return this.#opener.findFlight(stream, generation, fingerprint);
+  }
+
+  isDetached(stream: Stream): boolean {
+    const log = this.#context.logs.ofStream(stream);
+    if (log === undefined || log.fence === '0') return stream.isDetached;
+    return log.detached.has(sidOf(stream.principal, stream.id));
   }
 
   onEnd(stream: Stream, entry: ErrorEntry): void {
@@ -280,6 +306,8 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#heartbeat.restart();
     await this.#owner.recover();
     for (const log of logs) {
+      // Messages about readers may be lost.
+      log.detached.clear();
       if (log.endsToSend.size > 0) await this.#ends.send(log);
       if (!log.isOwn && !log.generation.log.done) await this.#follower.catchUp(log);
     }

@@ -53,6 +53,22 @@ export class Follower {
         void this.catchUp(log).then(() => this.#ends.endHere(log, sid, head, entry));
         return;
       }
+      case 'move': {
+        const [, , sid, to] = message;
+        const stream = log.streams.get(sid);
+        const owned = stream && this.#context.registry.find(stream.principal, stream.id);
+        if (log.isOwn || owned === undefined) return;
+        const shared = this.#context.logs.move(sid, log, to);
+        this.#context.registry.move(owned, shared.generation);
+        void this.catchUp(shared);
+        return;
+      }
+      case 'detached': {
+        const [, , sid, isDetached] = message;
+        if (isDetached) log.detached.add(sid);
+        else log.detached.delete(sid);
+        return log.generation.updatePreemption();
+      }
       case 'stop':
         return this.#ends.stop(log, message[2]);
       case 'news':

@@ -19,6 +19,7 @@ export class Heartbeat {
   readonly #context: RedisContext;
   readonly #listener: HeartbeatListener;
   #sent = 0;
+  #sentAt = 0;
   #heard = 0;
   #isBeating = false;
   #isStopped = false;
@@ -37,6 +38,9 @@ export class Heartbeat {
   /** The connection for messages has delivered the heartbeat with this number. */
   hear(count: number): void {
     this.#heard = Math.max(this.#heard, count);
+    if (count !== this.#sent) return;
+    const seconds = (performance.now() - this.#sentAt) / 1000;
+    this.#context.metrics.followerLagSeconds.record(seconds);
   }
 
   /** Counts heartbeats that are not delivered from now on. */
@@ -55,6 +59,7 @@ export class Heartbeat {
     this.#isBeating = true;
     try {
       const sent = ++this.#sent;
+      this.#sentAt = performance.now();
       const ends = endArgs(CANCELLED, limits);
       const reply = await store.write('beat', [node, LEASE_MS, LIVE_MS, ...ends, sent]);
       const [others, dead] = reply as [number, string[]];

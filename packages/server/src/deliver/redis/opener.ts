@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorEntry } from '../../entry.js';
 import { overloaded } from '../eviction.js';
+import type { Generation } from '../generation.js';
 import type { Stream, StreamIdentity } from '../stream.js';
 import { conflict, type IdentifiedRequest, notFound } from '../stream-registry.js';
 import { isFull, unreachable } from './connection/connection.js';
@@ -75,6 +76,32 @@ export class Opener {
       if (gid === undefined || record === undefined) throw notFound();
       return this.#mirror(sid, { gid, record: parse(record), fingerprint, end: [at, entry] });
     });
+  }
+
+  /**
+   * Finds the running generation that a prepared stream shares.
+   * @returns undefined if its own generation is to run.
+   */
+  async findFlight(
+    stream: Stream,
+    generation: Generation,
+    fingerprint: string,
+  ): Promise<Generation | undefined> {
+    const { logs, store } = this.#context;
+    const log = logs.of(generation);
+    if (log === undefined || log.fence === '0' || !store.isUp) return undefined;
+    const sid = sidOf(stream.principal, stream.id);
+    const reply = await store.tryWrite('share', [sid, log.gid, log.fence, fingerprint, LIVE_MS]);
+    if (!Array.isArray(reply)) {
+      // Whether the stream shares a generation in Redis is unknown: this process generates for its readers.
+      log.fence = '0';
+      return undefined;
+    }
+    const [result, gid] = reply as [string, string?];
+    if (result !== 'join' || gid === undefined) return undefined;
+    const shared = logs.move(sid, log, gid);
+    if (!shared.isOwn) void this.#follower.catchUp(shared);
+    return shared.generation;
   }
 
   async #open(

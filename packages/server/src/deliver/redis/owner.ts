@@ -35,7 +35,7 @@ export class Owner {
     const times = { liveMs: LIVE_MS, retentionMs: retentionMs(limits) };
     this.#appender = new Appender(store, times, (writer) => this.#targetOf(writer), {
       onRefused: (target, result) => void this.#refused(target, result),
-      onRoundTrip: () => {},
+      onRoundTrip: (ms) => context.metrics.appendSeconds.record(ms / 1000),
     });
   }
 
@@ -111,6 +111,8 @@ export class Owner {
     this.#context.logger.warn({ event: 'STREAM_TAKEN_OVER', requestId: log.gid });
     log.endWriter();
     log.request = '';
+    // The other process calls `onEnd`.
+    log.generation.request = undefined;
     log.generation.stopRun(STREAM_LOST);
     await this.#follower.catchUp(log);
   }
@@ -166,7 +168,8 @@ export class Owner {
         const [head = '-1', fence, done, stop] = reply[j] as string[];
         const { writer } = log;
         if (writer === undefined || !writer.isCurrent) continue;
-        if (head === '-1') await this.#adoptOnce(log);
+        // A log of fence 0 may be in Redis, too: the reply to its start was lost.
+        if (head === '-1' || log.fence === '0') await this.#adoptOnce(log);
         else if (stop === '1') this.#ends.stop(log, CANCELLED);
         else if (fence !== log.fence) await this.#becomeFollower(log);
         else if (writer.isLocal && done !== '1') writer.resume(Number(head));

@@ -30,6 +30,8 @@ export type LogMessage =
   | ['append', gid: string, at: number, next: number, entries: Entry[]]
   | ['join', gid: string, sid: string, fingerprint: string, record: StreamRecord]
   | ['end', gid: string, sid: string, head: number, entry: ErrorEntry]
+  | ['move', gid: string, sid: string, to: string]
+  | ['detached', gid: string, sid: string, isDetached: boolean]
   | ['stop', gid: string, entry: ErrorEntry]
   | ['news', gid: string, news: NewsEntry];
 

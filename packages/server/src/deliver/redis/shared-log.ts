@@ -24,6 +24,8 @@ export class SharedLog {
   fence = '0';
   /** Present while this process writes the log. */
   writer: RedisLogWriter | undefined;
+  /** Keys of the streams whose readers have all said that they left, if this process owns the log. */
+  readonly detached: Set<string> = new Set();
   /** Ends that Redis has not taken, by the streams' keys. */
   readonly endsToSend: Map<string, ErrorEntry> = new Map();
   /** When something was last heard of it, by `performance.now()`. */
@@ -123,6 +125,17 @@ export class SharedLogs implements Iterable<SharedLog> {
   /** Logs that this process writes. */
   own(): SharedLog[] {
     return [...this].filter((log) => log.isOwn);
+  }
+
+  /** The stream shares the log `to` from now on. @returns that log. */
+  move(sid: string, from: SharedLog, to: string): SharedLog {
+    const registry = this.#registry;
+    const log = this.get(to) ?? this.add(to, registry.createGeneration(undefined, 0, to));
+    const stream = from.streams.get(sid);
+    from.streams.delete(sid);
+    if (from.streams.size === 0) this.delete(from);
+    if (stream !== undefined) log.streams.set(sid, stream);
+    return log;
   }
 
   delete(log: SharedLog): void {

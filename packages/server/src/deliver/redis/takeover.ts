@@ -16,7 +16,7 @@ type Claimed = [
   head: string,
   attempt: string,
   request: string,
-  streams: [sid: string, record: string, fingerprint: string][],
+  streams: [sid: string, record: string, fingerprint: string, detached: string][],
 ];
 
 /** Claims begin after so long a time without a fault: owners come first after an outage of Redis. */
@@ -76,6 +76,8 @@ export class Takeover {
     const running = logs.own().filter((log) => !log.generation.log.done);
     for (const log of running) {
       log.endWriter();
+      // The other process calls `onEnd`.
+      log.generation.request = undefined;
       log.generation.stopRun(SHUT_DOWN);
     }
     void this.#leave(isClosing ? [] : running);
@@ -89,12 +91,13 @@ export class Takeover {
   }
 
   async #takeOver([gid, fence, , , request, streams]: Claimed): Promise<void> {
-    const { logs, logger, registry, settings } = this.#context;
+    const { logs, logger, metrics, registry, settings } = this.#context;
     for (const [sid, record, fingerprint] of streams) {
       logs.join(sid, gid, JSON.parse(record) as StreamRecord, fingerprint);
     }
     const log = logs.get(gid);
     if (log === undefined) return;
+    for (const [sid, , , detached] of streams) if (detached === '1') log.detached.add(sid);
     await log.catchingUp;
     if (!(await this.#follower.catchUp(log)) || log.generation.log.done) return;
     const { request: asked, prepared, connectionId } = JSON.parse(request) as RequestRecord;
@@ -103,10 +106,13 @@ export class Takeover {
     log.request = request;
     generation.request = asked;
     generation.requestBytes = 2 * request.length;
+    generation.updatePreemption();
     const resumed = resumedFrom(generation.log);
     const attempt = resumed.attempt + 1;
     logger.warn({ event: 'STREAM_RESUMED_AFTER_LOSS', requestId: gid, attempt });
-    if (settings.onNodeLoss === 'fail' || resumed.attempt >= MAX_ATTEMPTS) {
+    const isEnded = settings.onNodeLoss === 'fail' || resumed.attempt >= MAX_ATTEMPTS;
+    metrics.takeovers.add(1, { outcome: isEnded ? 'ended' : 'restarted' });
+    if (isEnded) {
       const writer = this.#owner.createWriter(generation, undefined);
       void writer?.write(STREAM_LOST);
       if ((await writer?.settle()) === true) registry.finishAll(generation);

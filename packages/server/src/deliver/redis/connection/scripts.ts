@@ -10,6 +10,7 @@ const FLAGS = {
   append: '',
   adopt: '',
   request: '',
+  share: '',
   peek: 'no-writes',
   heads: 'no-writes',
   list: 'no-writes',

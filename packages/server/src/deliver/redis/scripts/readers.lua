@@ -5,7 +5,7 @@ local at = now()
 for i = 1, #ARGV, 5 do
   local sid, reader, subscription, change, ms = unpack(ARGV, i, i + 4)
   local s, r = key('s', sid), key('r', sid)
-  local stream = redis.call('HMGET', s, 'gid', 'ended')
+  local stream = redis.call('HMGET', s, 'gid', 'ended', 'detached')
   if stream[1] and not stream[2] then
     local stored = redis.call('HGET', r, reader)
     local isOwn = subscription == '*' or (stored and string.match(stored, '|(.*)$') == subscription)
@@ -20,7 +20,7 @@ for i = 1, #ARGV, 5 do
       redis.call('HSET', r, '', string.format('%d', at + ms) .. '|')
     end
     redis.call('PEXPIRE', r, math.max(1, redis.call('PTTL', s)))
-    set_due(sid, at)
+    set_due(sid, stream[1], stream[3] == '1', at)
   end
 end
 return 1

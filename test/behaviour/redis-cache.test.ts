@@ -178,7 +178,7 @@ it('the answers in Redis have the room of one cache, and the oldest leave', asyn
   }
   await vi.waitFor(async () => expect(await other.get('q29')).toBeDefined());
   const size = 1_000 + 400 + 2 * 3 + '{"text":"","usage":{}}'.length;
-  const used = Number(await redis.command('GET', 'test:{rv}:cb'));
+  const used = Number(await redis.command('GET', 'test:v1{rv}:cb'));
   expect(used).toBeGreaterThan(20_000 - 2 * size);
   expect(used).toBeLessThanOrEqual(20_000);
   expect(await cached(redis)).toHaveLength(Math.floor(20_000 / size));

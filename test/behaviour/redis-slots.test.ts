@@ -15,7 +15,7 @@ const ME = { browserId: 'the-browser-of-the-first-visitor' };
 const OTHER = { browserId: 'the-browser-of-somebody-else-entirely' };
 
 const tickets = async (redis: TestRedis, pool = 'stage'): Promise<number> => {
-  const fields = (await redis.command('HKEYS', `rivulet:{rv}:sl:${pool}`)) as string[];
+  const fields = (await redis.command('HKEYS', `rivulet:v1{rv}:sl:${pool}`)) as string[];
   return fields.filter((field) => field.startsWith('=')).length;
 };
 
@@ -146,7 +146,7 @@ describe('the slots of a provider', () => {
     const third = join(two, 'eve');
     // Redis knows of the slot that is held, and of those that wait, in their order.
     await vi.waitFor(
-      async () => expect(await redis.command('HLEN', 'test:{rv}:sl:p')).toBeGreaterThanOrEqual(6),
+      async () => expect(await redis.command('HLEN', 'test:v1{rv}:sl:p')).toBeGreaterThanOrEqual(6),
       5_000,
     );
     const running = [first, second, third].filter(({ isAcquired }) => isAcquired);
@@ -204,7 +204,7 @@ it('a queue that two processes share decides as that of one process does', async
       // Changes of two processes reach Redis in any order unless one waits for the other.
       const arrived = () =>
         vi.waitFor(async () => {
-          const tickets = (await redis.command('HVALS', `test:{rv}:sl:p${run}`)) as string[];
+          const tickets = (await redis.command('HVALS', `test:v1{rv}:sl:p${run}`)) as string[];
           const known = tickets.filter((value) => value.includes('|'));
           const inTime = requests.filter(({ ones }) => ones[0].status !== 'gone');
           expect(known).toHaveLength(inTime.length);

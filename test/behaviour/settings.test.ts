@@ -26,6 +26,8 @@ import { stage } from '../harness/stage.js';
 
 const HEAP_BYTES = getHeapStatistics().heap_size_limit;
 
+const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----';
+
 interface Example {
   /** A variable, and the setting that it gives. */
   variable: [text: string, value: unknown];
@@ -113,6 +115,13 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
     wrongOption: 6379,
     allowed: 'a redis or rediss URL, such as rediss://user:password@redis.example:6379/0',
     isHidden: true,
+  },
+  'redis.ca': {
+    variable: [` ${PEM}`, PEM],
+    option: PEM,
+    wrongVariable: '/etc/ca.pem',
+    wrongOption: true,
+    allowed: 'certificates in PEM form, which begin with -----BEGIN CERTIFICATE-----',
   },
   'redis.keyPrefix': {
     variable: ['chat:', 'chat:'],

@@ -1,6 +1,7 @@
 import { getHeapStatistics } from 'node:v8';
 import {
   boolean,
+  certificates,
   decimal,
   freeText,
   duration,
@@ -35,6 +36,8 @@ export interface RedisSettings {
   redis: {
     /** If undefined, each process has streams, a cache and slots of its own. */
     url: string | undefined;
+    /** Certificates in PEM form. */
+    ca: string | undefined;
     keyPrefix: string;
     /** What becomes of the answers of a process that went away. */
     onNodeLoss: 'restart' | 'fail';
@@ -256,6 +259,14 @@ export const REDIS_SETTINGS: SettingTable<RedisSettings> = {
     description:
       'The Redis that all processes share, as `redis://` or, with TLS, `rediss://`. Streams can then be read, continued and cancelled through each process. See [docs/scaling.md](docs/scaling.md).',
     secret: true,
+  },
+  'redis.ca': {
+    env: 'REDIS_CA',
+    fileEnv: 'REDIS_CA_FILE',
+    type: certificates,
+    defaultText: 'the well-known authorities',
+    description:
+      'The certificates of the authorities that Redis’s own is signed by, for `rediss://`. `REDIS_CA_FILE` names a file with them, instead.',
   },
   'redis.keyPrefix': {
     env: 'REDIS_KEY_PREFIX',

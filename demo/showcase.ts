@@ -25,7 +25,7 @@ const TOKEN = /\s?[\p{L}\p{N}]{1,7}|\s+|[^]/gu;
 export function showcase({ tokenMs = TOKEN_MS }: { tokenMs?: number } = {}): Provider {
   const sections = readSections();
   const search = createDocsSearch(sections);
-  const documentation = docs({ sections });
+  const documentation = docs({ sections, wordMs: tokenMs });
   const documentationAtOnce = docs({ sections, wordMs: 0 });
 
   async function* scripted(begun: string, signal: AbortSignal): AsyncGenerator<Delta> {

@@ -9,7 +9,7 @@ export async function offerLab(
   toggle: HTMLButtonElement,
   around: LabSurroundings,
 ): Promise<void> {
-  if (!import.meta.env['HAS_LAB']) return;
+  if (!import.meta.env.HAS_LAB) return;
   const response = await fetch('/lab/session').catch(() => undefined);
   if (!response?.ok) return;
   const { mountLab } = await import('./lab/lab.js');

@@ -9,7 +9,7 @@ import {
   type Settings,
 } from '@rivulet/server';
 import { isPortTaken, listen } from '../packages/server/src/listen.js';
-import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
+import { exposePrometheus, serveMetrics } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
 import { ConfigError } from '../packages/server/src/settings/resolve-settings.js';
 import { chooseProviders } from '../packages/server/src/upstream/choose-providers.js';
@@ -35,7 +35,7 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
     );
   }
   const hosts = createHostCheck(allowedOrigins);
-  const metrics = metricsEnabled ? exposePrometheus() : undefined;
+  const metrics = metricsEnabled ? serveMetrics(exposePrometheus()) : undefined;
   const providers = await providersOf(settings, logger);
   let pages: Pages | undefined;
 

@@ -104,7 +104,7 @@ const CLOSE_MS = 1_000;
 const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
 
 export function createReconnectingSocket(
-  { url, path, auth, idleCloseMs }: ClientOptions,
+  { url, path, auth, idleCloseMs, transports }: ClientOptions,
   browserId: () => Promise<string>,
   owner: SocketOwner,
 ): ReconnectingSocket {
@@ -218,7 +218,8 @@ export function createReconnectingSocket(
   /** The connection broke, or the attempt failed. */
   function lost({ refusal, isClientError = false }: SocketFailure): void {
     if (state.status === 'closing') return enter({ status: 'closed' });
-    if (state.status === 'trying' && state.transport === 'websocket' && refusal === undefined) {
+    const hasTriedWebSocket = state.status === 'trying' && state.transport === 'websocket';
+    if (hasTriedWebSocket && refusal === undefined && transports?.length !== 1) {
       return attempt('polling');
     }
     failed(refusal, refusal !== undefined || isClientError);

@@ -1,5 +1,5 @@
 import { StreamError } from '@rivulet/protocol';
-import type { Logger } from '../../observe/logger.js';
+import type { Logger } from '../../../observe/logger.js';
 import { type CreateClient, Link, LinkError, type Reply } from './link.js';
 import { loadScripts, type ScriptName } from './scripts.js';
 

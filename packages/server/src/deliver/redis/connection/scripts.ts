@@ -10,9 +10,14 @@ const FLAGS = {
   append: '',
   adopt: '',
   request: '',
+  share: '',
   peek: 'no-writes',
   heads: 'no-writes',
   list: 'no-writes',
+  cached: 'no-writes',
+  keep: '',
+  uncache: 'allow-oom',
+  slots: 'allow-oom',
   follow: 'allow-oom',
   unfollow: 'allow-oom',
   news: 'allow-oom',
@@ -49,5 +54,5 @@ export function loadScripts(): Record<ScriptName, Script> {
 }
 
 function readScript(name: string): string {
-  return readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8');
+  return readFileSync(new URL(`../scripts/${name}.lua`, import.meta.url), 'utf8');
 }

@@ -3,23 +3,26 @@ import type { ReaderChange, Stream } from '../stream.js';
 interface Change {
   readonly sid: string;
   readonly readerId: string;
-  readonly seat: string;
+  /** Names the subscription; `*` stands for any. */
+  readonly subscription: string;
   readonly change: ReaderChange | 'renew';
   readonly ms: number;
 }
 
-/** How long a stream is waited for whose reader is connected, beyond the newest renewal. */
+/** A connected reader is awaited for so long after the newest renewal. */
 const CONNECTED_MS = 80_000;
 
 /**
- * The readers of this process. Redis knows of each reader on which connection it is, its seat, and until when
- * it is waited for. A connection that is lost late changes nothing for a reader that is elsewhere by then.
+ * The subscriptions of the readers of this process. Redis keeps the newest subscription of each reader, and
+ * until when the reader is awaited. A connection that is lost late changes nothing for a reader that has
+ * subscribed elsewhere by then.
  */
-export class ReaderSeats {
+export class Subscriptions {
   readonly #node: string;
   readonly #timeouts: { detachTimeoutMs: number; disconnectTimeoutMs: number };
   readonly #send: (args: (string | number)[]) => void;
-  readonly #seats = new Map<string, Map<string, string>>();
+  /** Names of subscriptions by stream and reader. */
+  readonly #byStream = new Map<string, Map<string, string>>();
   readonly #anonymous = new Map<symbol, string>();
   #changes: Change[] = [];
   #count = 0;
@@ -36,31 +39,31 @@ export class ReaderSeats {
 
   change(sid: string, reader: string | symbol, change: ReaderChange): void {
     const readerId = this.#nameOf(reader);
-    const seats = this.#seats.get(sid) ?? new Map<string, string>();
+    const subscriptions = this.#byStream.get(sid) ?? new Map<string, string>();
     const { detachTimeoutMs, disconnectTimeoutMs } = this.#timeouts;
     if (change === 'reading') {
-      const seat = `${this.#node}.${++this.#count}`;
-      this.#seats.set(sid, seats.set(readerId, seat));
-      return this.#add({ sid, readerId, seat, change, ms: CONNECTED_MS });
+      const subscription = `${this.#node}.${++this.#count}`;
+      this.#byStream.set(sid, subscriptions.set(readerId, subscription));
+      return this.#add({ sid, readerId, subscription, change, ms: CONNECTED_MS });
     }
-    const seat = seats.get(readerId) ?? '*';
-    seats.delete(readerId);
-    if (seats.size === 0) this.#seats.delete(sid);
+    const subscription = subscriptions.get(readerId) ?? '*';
+    subscriptions.delete(readerId);
+    if (subscriptions.size === 0) this.#byStream.delete(sid);
     if (typeof reader === 'symbol') this.#anonymous.delete(reader);
     const ms = change === 'lost' ? disconnectTimeoutMs : detachTimeoutMs;
-    this.#add({ sid, readerId, seat, change, ms });
+    this.#add({ sid, readerId, subscription, change, ms });
   }
 
-  /** Says again of each reader that it is connected. */
+  /** Tells Redis again which readers are connected. */
   renew(): void {
-    for (const [sid, seats] of this.#seats) {
-      for (const [readerId, seat] of seats)
-        this.#add({ sid, readerId, seat, change: 'renew', ms: CONNECTED_MS });
+    for (const [sid, subscriptions] of this.#byStream) {
+      for (const [readerId, subscription] of subscriptions)
+        this.#add({ sid, readerId, subscription, change: 'renew', ms: CONNECTED_MS });
     }
   }
 
   forget(stream: Stream, sid: string): void {
-    if (!stream.hasReaders) this.#seats.delete(sid);
+    if (!stream.hasReaders) this.#byStream.delete(sid);
   }
 
   #nameOf(reader: string | symbol): string {
@@ -78,10 +81,10 @@ export class ReaderSeats {
       for (let i = 0; i < changes.length; i += 200) {
         const part = changes.slice(i, i + 200);
         this.#send(
-          part.flatMap(({ sid, readerId, seat, change: what, ms }) => [
+          part.flatMap(({ sid, readerId, subscription, change: what, ms }) => [
             sid,
             readerId,
-            seat,
+            subscription,
             what,
             ms,
           ]),

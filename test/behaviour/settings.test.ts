@@ -594,7 +594,7 @@ describe('the server process', () => {
       .output()
       .split('\n')
       .filter((line) => !line.startsWith('{'));
-    expect(printed.join('\n')).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
+    expect(printed.join('\n')).toMatch(/^rivulet: http:\/\/127\.0\.0\.1:\d+ \(docs\)\n$/);
   });
 
   it('exits at once on wrong values, with a line for each', async () => {

@@ -53,7 +53,7 @@ describe('Rivulet on a server that is there already', () => {
     const client = createClient({ url: `${url}/answers`, cache: false });
     onTestFinished(() => client.close());
     await connected(client);
-    const namespaces = io._nsps;
+    const namespaces = io['_nsps'];
     const answers = namespaces.get('/answers')!;
     namespaces.delete('/answers');
     answers.disconnectSockets(true);

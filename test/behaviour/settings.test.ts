@@ -374,7 +374,7 @@ describe('the settings', () => {
     expect(new Set(variables).size).toBe(variables.length);
   });
 
-  it('are described in the README as in the code', async () => {
+  it('are described in the documentation as in the code', async () => {
     const script = ['--conditions=@rivulet/source', 'scripts/settings-docs.mjs', '--check'];
     await expect(promisify(execFile)(process.execPath, script)).resolves.toBeDefined();
   });

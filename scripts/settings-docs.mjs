@@ -3,7 +3,7 @@ import { register } from 'tsx/esm/api';
 
 // Writes the tables of settings in docs/server-options.md from the code; with `--check`, only compares them.
 register();
-const { CORE_SETTINGS, HTTP_SETTINGS, SOCKET_SETTINGS } =
+const { CORE_SETTINGS, HTTP_SETTINGS, REDIS_SETTINGS, SOCKET_SETTINGS } =
   await import('../packages/server/src/settings/settings.ts');
 
 const BEGIN = '<!-- settings: written by `npm run docs:settings` -->';
@@ -12,6 +12,7 @@ const MIB = 1024 * 1024;
 
 const tables = [
   table('Server (`createServer`)', HTTP_SETTINGS),
+  table('Several servers (`createServer`, `createLlmService`, `attachRivulet`)', REDIS_SETTINGS),
   table('Connections and streams (`createServer`, `attachRivulet`)', SOCKET_SETTINGS),
   table('Models and answers (`createServer`, `createLlmService`)', CORE_SETTINGS),
 ];

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { loadScripts, type ScriptName } from '../../packages/server/src/deliver/redis/scripts.js';
+import {
+  loadScripts,
+  type ScriptName,
+} from '../../packages/server/src/deliver/redis/connection/scripts.js';
 import { startRedis } from '../harness/redis.js';
 
 const LIVE = '60000';

@@ -1,17 +1,17 @@
-import type { Server } from 'node:http';
+import type { Server } from 'node:net';
 import { ConfigError } from './settings/resolve-settings.js';
 
 /**
  * @returns the URL, once connections are accepted.
  * @throws {ConfigError} the port is in use or not permitted, or the host is no address of this machine.
  */
-export function listen(http: Server, host: string, port: number): Promise<string> {
+export function listen(server: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException): void => reject(explain(error, host, port));
-    http.once('error', fail);
-    http.listen(port, host, () => {
-      http.off('error', fail);
-      const address = http.address();
+    server.once('error', fail);
+    server.listen(port, host, () => {
+      server.off('error', fail);
+      const address = server.address();
       const bound = typeof address === 'object' && address !== null ? address.port : port;
       resolve(`http://${hostOfUrl(host)}:${bound}`);
     });

@@ -5,20 +5,21 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { MeterProvider } from '@opentelemetry/api';
 import {
   attach,
   type AttachOptions,
   createDelivery,
   type CreateStreams,
 } from './attach-rivulet.js';
-import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
-import type { CreateClient } from './deliver/redis/link.js';
-import type { RedisStreams } from './deliver/redis/redis-streams.js';
+import { type CoreOptions, llmServiceOf, REDIS_START_MS } from './create-llm-service.js';
+import type { RedisStreamDirectory } from './deliver/redis/directory.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
 import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
-import { ConfigError, resolve } from './settings/resolve-settings.js';
+import { importRedis } from './redis/import-redis.js';
+import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { createLedger } from './socket/ledger.js';
@@ -64,8 +65,6 @@ export interface RivuletServer {
 
 /** The time that the last messages of each stream have to leave. */
 const LAST_MESSAGES_MS = 20;
-/** The server starts without Redis if it cannot be reached within this time. */
-const REDIS_START_MS = 3_000;
 /** The time that clients have to answer the end of their connection. */
 const CLOSING_MS = 500;
 
@@ -91,9 +90,9 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const caller = { name: 'createServer', otherOptions: Object.keys(OTHER_OPTIONS) };
   const settings = resolve(SETTINGS, options, options.env ?? process.env, caller);
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
-  const llm = await llmServiceOf(settings, { ...options, logger });
+  const { llm, shared: sharedState } = await llmServiceOf(settings, { ...options, logger });
 
-  const redis = await openRedis(settings.redis, logger);
+  const redis = await openRedis(settings.redis, logger, options.meterProvider);
 
   let closing = false;
   const readiness = (): Readiness => {
@@ -120,7 +119,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const createStreams = redis && { createStreams: redis.createStreams };
   const shared = { ...delivery, ledger, ...createStreams };
   const rivulet = attach(io, llm, settings, socketOptions, shared);
-  await redis?.streams?.reached(REDIS_START_MS);
+  await Promise.all([
+    redis?.streams?.reached(REDIS_START_MS),
+    sharedState?.reached(REDIS_START_MS),
+  ]);
 
   return {
     http,
@@ -135,6 +137,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     async close() {
       closing = true;
       rivulet.close();
+      llm.close();
       await wait(LAST_MESSAGES_MS);
       // Also closes the HTTP server, which waits for the connections that pages keep open.
       const closed = io.close();
@@ -150,36 +153,31 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
 interface Redis {
   readonly createStreams: CreateStreams;
   /** Present once `createStreams` was called. */
-  streams?: RedisStreams;
+  streams?: RedisStreamDirectory;
 }
 
 /** Imports what Redis needs, if it is to be used. */
 async function openRedis(
   { url, ...rest }: Settings['redis'],
   logger: Logger,
+  meterProvider: MeterProvider | undefined,
 ): Promise<Redis | undefined> {
   if (url === undefined) return undefined;
-  const [{ createClient }, { RedisStreams }] = await Promise.all([
+  const [{ createClient }, { RedisStreamDirectory }] = await Promise.all([
     importRedis(),
-    import('./deliver/redis/redis-streams.js'),
+    import('./deliver/redis/directory.js'),
   ]);
   const redis: Redis = {
     createStreams: (generate, limits, options) => {
       const settings = { url, ...rest };
-      redis.streams = new RedisStreams(generate, limits, settings, createClient, logger, options);
+      redis.streams = new RedisStreamDirectory(generate, limits, settings, createClient, logger, {
+        ...options,
+        meterProvider,
+      });
       return redis.streams;
     },
   };
   return redis;
-}
-
-async function importRedis(): Promise<{ createClient: CreateClient }> {
-  try {
-    return await import('redis');
-  } catch (cause) {
-    const message = 'REDIS_URL needs the package redis; install it: npm install redis';
-    throw new ConfigError(message, { cause });
-  }
 }
 
 /** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */

@@ -105,7 +105,7 @@ const CLOSE_MS = 1_000;
 const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
 
 export function createReconnectingSocket(
-  { url, path, auth, idleCloseMs }: ClientOptions,
+  { url, path, auth, idleCloseMs, transports }: ClientOptions,
   browserId: () => Promise<string>,
   owner: SocketOwner,
 ): ReconnectingSocket {
@@ -224,7 +224,8 @@ export function createReconnectingSocket(
     // A server that restarts may create its namespace a moment after it listens.
     if (isNamespaceUnknown && !hasConnected) return refused(UNKNOWN_NAMESPACE);
     const isAnswered = refusal !== undefined || isNamespaceUnknown === true || isClientError;
-    if (state.status === 'trying' && state.transport === 'websocket' && !isAnswered) {
+    const hasTriedWebSocket = state.status === 'trying' && state.transport === 'websocket';
+    if (hasTriedWebSocket && !isAnswered && transports?.length !== 1) {
       return attempt('polling');
     }
     failed(refusal, isAnswered);

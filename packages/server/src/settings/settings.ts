@@ -28,8 +28,12 @@ export interface HttpSettings {
   /** The time that active streams have to finish after SIGTERM or SIGINT. */
   drainSeconds: number;
   metricsEnabled: boolean;
+}
+
+/** What several processes share. */
+export interface RedisSettings {
   redis: {
-    /** If undefined, streams are those of one process. */
+    /** If undefined, each process has streams, a cache and slots of its own. */
     url: string | undefined;
     keyPrefix: string;
     /** What becomes of the answers of a process that went away. */
@@ -136,7 +140,11 @@ export interface Limits extends SocketLimits, CoreLimits {}
 
 /** Every setting of `createServer`. `docs/server-options.md` describes each, from the tables below. */
 export interface Settings
-  extends HttpSettings, Omit<SocketSettings, 'limits'>, Omit<CoreSettings, 'limits'> {
+  extends
+    HttpSettings,
+    RedisSettings,
+    Omit<SocketSettings, 'limits'>,
+    Omit<CoreSettings, 'limits'> {
   limits: Limits;
 }
 
@@ -237,6 +245,9 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     description:
       'Serves metrics for Prometheus at `/metrics`. `npm start` and the `rivulet-server` command do; `createServer` needs the option `metrics`.',
   },
+};
+
+export const REDIS_SETTINGS: SettingTable<RedisSettings> = {
   'redis.url': {
     env: 'REDIS_URL',
     fileEnv: 'REDIS_URL_FILE',
@@ -644,6 +655,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
 
 export const SETTINGS: SettingTable<Settings> = {
   ...HTTP_SETTINGS,
+  ...REDIS_SETTINGS,
   ...SOCKET_SETTINGS,
   ...CORE_SETTINGS,
 };

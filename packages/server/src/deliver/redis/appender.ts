@@ -1,7 +1,7 @@
 import { type Entry, isTerminal } from '../../entry.js';
-import type { RedisConnection } from './connection.js';
-import { isFull } from './connection.js';
-import type { Reply } from './link.js';
+import { isFull } from './connection/connection.js';
+import type { Reply } from './connection/link.js';
+import type { RedisStore } from './connection/store.js';
 import type { AppendResult, Batch, RedisLogWriter } from './log-writer.js';
 
 /** What the appender needs to know of a writer's log. */
@@ -14,8 +14,6 @@ export interface AppendTarget {
 export interface AppenderListener {
   /** The log is not to be written by this process as it is. */
   onRefused(target: AppendTarget, result: AppendResult): void;
-  /** Redis takes no writes, because its memory is used up. */
-  onFull(): void;
   /** An append was answered after `ms`. */
   onRoundTrip(ms: number): void;
 }
@@ -40,7 +38,7 @@ const RETRY_MS = 200;
  * leaves in one command. A writer has one batch under way; what comes meanwhile goes into its next one.
  */
 export class Appender {
-  readonly #connection: RedisConnection;
+  readonly #store: RedisStore;
   readonly #options: AppenderOptions;
   readonly #targetOf: (writer: RedisLogWriter) => AppendTarget | undefined;
   readonly #listener: AppenderListener;
@@ -54,12 +52,12 @@ export class Appender {
   #retryTimer: NodeJS.Timeout | undefined;
 
   constructor(
-    connection: RedisConnection,
+    store: RedisStore,
     options: AppenderOptions,
     targetOf: (writer: RedisLogWriter) => AppendTarget | undefined,
     listener: AppenderListener,
   ) {
-    this.#connection = connection;
+    this.#store = store;
     this.#options = options;
     this.#targetOf = targetOf;
     this.#listener = listener;
@@ -86,11 +84,6 @@ export class Appender {
     const unanswered = [...this.#unanswered];
     this.#unanswered.clear();
     this.#send(unanswered.flatMap((writer) => this.#pairOf(writer, writer.unansweredBatch)));
-  }
-
-  forget(writer: RedisLogWriter): void {
-    this.#waiting.delete(writer);
-    this.#unanswered.delete(writer);
   }
 
   close(): void {
@@ -142,10 +135,10 @@ export class Appender {
     let results: readonly Reply[];
     this.#calls += 1;
     try {
-      results = (await this.#connection.write('append', [liveMs, retentionMs, ...args])) as Reply[];
+      results = (await this.#store.write('append', [liveMs, retentionMs, ...args])) as Reply[];
     } catch (cause) {
       for (const [{ writer }] of pairs) this.#unanswered.add(writer);
-      if (isFull(cause)) this.#listener.onFull();
+      if (isFull(cause)) this.#store.noteFull();
       this.#retryTimer ??= setTimeout(() => {
         this.#retryTimer = undefined;
         this.retry();
@@ -167,10 +160,17 @@ export class Appender {
 }
 
 /** @returns the status of the log after a batch, its attempt, and the code of its end (`-` if it has none). */
-function stateAfter({ entries }: Batch, writer: RedisLogWriter): [string, number, string] {
-  const starts = entries.filter((entry) => entry.type === 'start');
-  const attempt = starts.at(-1)?.attempt ?? writer.generation.log.start?.attempt ?? 0;
+function stateAfter({ entries }: Batch, { generation }: RedisLogWriter): [string, number, string] {
+  let attempt = generation.log.start?.attempt ?? 0;
+  let hasText = generation.log.textLength > 0;
+  for (const entry of entries) {
+    if (entry.type === 'text') hasText = true;
+    if (entry.type !== 'start') continue;
+    attempt = entry.attempt;
+    hasText = false;
+  }
   const last: Entry | undefined = entries.at(-1);
-  if (last === undefined || !isTerminal(last)) return ['streaming', attempt, '-'];
+  if (last === undefined || !isTerminal(last))
+    return [hasText ? 'streaming' : 'waiting', attempt, '-'];
   return ['ended', attempt, last.type === 'error' ? last.code : ''];
 }

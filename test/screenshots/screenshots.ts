@@ -5,6 +5,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser, BrowserContextOptions } from 'playwright';
+import { openBuiltPages } from '../../demo/built-pages.js';
+import { startChild } from '../harness/child.js';
 import { launchChromium } from '../harness/chromium.js';
 import { serveDemo } from '../harness/demo-server.js';
 import { stage } from '../harness/stage.js';
@@ -20,10 +22,29 @@ const LOOKS: Record<string, BrowserContextOptions> = {
   'phone-dark': { ...PHONE, colorScheme: 'dark' },
 };
 
+/** "Try to break it", which only `npm start` has. */
+const LAB = 'try-to-break-it';
+const WIDE = { viewport: { width: 1440, height: 900 } };
+/** No model, so that the scripted answer comes. */
+const NO_MODEL = {
+  PORT: '0',
+  GEMINI_API_KEY: '',
+  OPENAI_API_KEY: '',
+  OPENAI_BASE_URL: '',
+  OLLAMA_HOST: 'http://127.0.0.1:9',
+};
+
 const wanted = process.argv.slice(2);
 await mkdir(FOLDER, { recursive: true });
 const browser = await launchChromium();
 try {
+  if (wanted.length === 0 || wanted.includes(LAB)) {
+    for (const look of ['light', 'dark']) {
+      const path = join(FOLDER, `${LAB}-${look}.png`);
+      await pictureOfLab(browser, { ...LOOKS[look], ...WIDE }, path);
+      console.log(path);
+    }
+  }
   for (const scene of scenes) {
     if (wanted.length > 0 && !wanted.includes(scene.name)) continue;
     for (const [look, options] of Object.entries(LOOKS)) {
@@ -71,5 +92,37 @@ async function picture(
   } finally {
     await context.close();
     await server.close();
+  }
+}
+
+async function pictureOfLab(
+  chromium: Browser,
+  options: BrowserContextOptions,
+  path: string,
+): Promise<void> {
+  // The page is built before `npm start` has to be ready.
+  await openBuiltPages({ hasLab: true });
+  const started = await startChild('npm', ['start'], {
+    env: NO_MODEL,
+    ready: /Rivulet is at (\S+)/,
+    group: true,
+  });
+  const context = await chromium.newContext({ ...options, reducedMotion: 'reduce' });
+  try {
+    const page = await context.newPage();
+    await page.goto(started.match[1]!);
+    await page.locator('[data-connection=connected]').waitFor();
+    await page.getByRole('button', { name: 'Try to break it' }).click();
+    await page.getByRole('button', { name: 'Show me an answer' }).click();
+    await page.getByRole('heading', { name: 'The reader in a few lines' }).waitFor();
+    await page.getByRole('button', { name: 'Cut the connection' }).click();
+    await page.getByTestId('status').getByText('Caught up').waitFor();
+    await page.locator('article pre').getByText('export').waitFor();
+    await page.getByText(/^Exact so far/).waitFor();
+    await page.mouse.move(0, 0);
+    await page.screenshot({ path, animations: 'disabled' });
+  } finally {
+    await context.close();
+    await started.stop('SIGINT');
   }
 }

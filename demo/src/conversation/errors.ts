@@ -28,7 +28,7 @@ export function explain(
   requestId: string | undefined,
 ): string {
   if (code === 'internal' && requestId !== undefined) {
-    return `${sentences[code]} There it is request ${requestId}.`;
+    return `Something went wrong on the server. Try again; if it stays, look for request ${requestId} in the server’s log.`;
   }
   // A newer server may send a code that this page does not know.
   const sentence = sentences[code] ?? message;

@@ -15,7 +15,7 @@ const SUGGESTIONS: readonly Suggestion[] = [
   },
   { icon: 'code', title: 'Build with it', question: 'How do I use the client?' },
   {
-    icon: 'tool',
+    icon: 'chat',
     title: 'See a long answer',
     question: 'Show me an answer with code, a table and a formula',
   },

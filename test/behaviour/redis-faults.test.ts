@@ -210,3 +210,23 @@ describe('a process that is cut off from Redis', () => {
     expect(await second.result).toMatchObject(done);
   });
 });
+
+describe('a connection to Redis that breaks for a moment', () => {
+  it('does not make a question that comes meanwhile one of its server alone', async () => {
+    const { redis, a, b } = await cluster();
+    for (let i = 0; i < 5; i++) {
+      await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      await vi.waitFor(async () => expect(await readiness(a.url)).toMatch('degraded'), {
+        interval: 5,
+      });
+      const answer = sdk(a.url, ME).start({ query: `q ${i}`, options: { cache: 'no-store' } });
+      const call = await a.nextCall();
+      call.say('Where a ');
+      await snapshotWhen(answer, ({ text }) => text !== '');
+      const reader = sdk(b.url, ME).resume(answer.id);
+      await snapshotWhen(reader, ({ text }) => text !== '');
+      call.finish();
+      expect(await reader.result).toMatchObject({ status: 'done', text: 'Where a ', attempt: 1 });
+    }
+  });
+});

@@ -190,7 +190,26 @@ describe('streams of several processes', () => {
     await snapshotWhen(sdk(b.url, ME).resume(two.id), ({ text }) => text !== '');
     const keys = (await redis.command('KEYS', '*')) as string[];
     expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
-      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'u', 'fl', 'n', 'o', 'due']),
+      new Set([
+        's',
+        'g',
+        'l',
+        'q',
+        'm',
+        'f',
+        'r',
+        'p',
+        'h',
+        'u',
+        'fl',
+        'n',
+        'o',
+        'due',
+        'c',
+        'ci',
+        'cb',
+        'cp',
+      ]),
     );
     for (const key of keys) expect([key, await redis.command('PTTL', key)]).not.toContain(-1);
   });

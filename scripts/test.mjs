@@ -8,6 +8,6 @@ const nginx = ensureNginx();
 run('npm', ['run', 'check', '--silent']);
 run('npm', ['run', 'build', '--silent']);
 run('node', ['scripts/packages.mjs']);
-run('npx', ['vitest', 'run', ...process.argv.slice(2)], {
+run('npx', ['vitest', 'run', '--project', '!browsers', ...process.argv.slice(2)], {
   env: { ...process.env, CHROMIUM_PATH: chromium, REDIS_SERVER_PATH: redis, NGINX_PATH: nginx },
 });

@@ -1,8 +1,8 @@
 import { EVENT } from '@rivulet/protocol';
 import type { EndedStream, OnEnd, Prepare, ServerOptions } from '@rivulet/server';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { cluster } from '../harness/cluster/servers.js';
-import { deferred } from '../harness/deferred.js';
+import { type Deferred, deferred } from '../harness/deferred.js';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 
@@ -13,9 +13,9 @@ const WINDOW = { window: 10_000 };
 describe('streams that prepare has prepared alike in several processes', () => {
   /** Two servers; `open()` lets the question with this stream id through. */
   async function preparing(system: (streamId: string) => string = () => 'Answer.') {
-    const gates = new Map<string, ReturnType<typeof deferred<void>>>();
+    const gates = new Map<string, Deferred<void>>();
     const gateOf = (id: string) => {
-      const gate = gates.get(id) ?? deferred<void>();
+      const gate = gates.get(id) ?? deferred();
       gates.set(id, gate);
       return gate;
     };
@@ -36,15 +36,17 @@ describe('streams that prepare has prepared alike in several processes', () => {
     await next(first, EVENT.shortChunk);
     const second = connect(b.url, AUTH);
     await second.emitWithAck(EVENT.start, { query: 'q', stream_id: 'B', ...WINDOW });
-    const early = sdk(a.url, ME).resume('B');
-    await snapshotWhen(early, ({ status }) => status === 'waiting');
+    const early = connect(a.url, AUTH);
+    await early.emitWithAck(EVENT.resume, { stream_id: 'B', offset: 0, ...WINDOW });
+    const text = next(early, EVENT.shortChunk);
     open('B');
-    await snapshotWhen(early, ({ text }) => text === 'Where a ');
+    await text;
+    const ended = next(early, EVENT.end);
     const late = sdk(b.url, ME).resume('B');
     call.say('river ends.');
     call.finish();
     const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
-    expect(await early.result).toMatchObject(done);
+    expect(await ended).toMatchObject({ total_length: done.text.length });
     expect(await late.result).toMatchObject(done);
     expect(await sdk(b.url, ME).resume('A').result).toMatchObject(done);
     expect(b.calls).toHaveLength(0);
@@ -70,14 +72,13 @@ describe('streams that prepare has prepared alike in several processes', () => {
 
   it('have generations of their own where it prepared them differently', async () => {
     const { a, b, open } = await preparing((id) => `You answer ${id}.`);
-    for (const [node, id] of [
-      [a, 'A'],
-      [b, 'B'],
-    ] as const) {
-      open(id);
-      await connect(node.url, AUTH).emitWithAck(EVENT.start, { query: 'q', stream_id: id });
-      await node.nextCall();
-    }
+    open('A');
+    await connect(a.url, AUTH).emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const call = await a.nextCall();
+    open('B');
+    await connect(b.url, AUTH).emitWithAck(EVENT.start, { query: 'q', stream_id: 'B' });
+    const other = await b.nextCall();
+    expect(other.prompt.system).not.toBe(call.prompt.system);
   });
 });
 
@@ -115,9 +116,10 @@ describe('onEnd', () => {
 
   it('is called once for a stream that another process has taken over', async () => {
     const { a, b, ends } = await reporting();
-    const first = sdk(a.url, ME).start({ query: 'q' });
+    const first = connect(a.url, AUTH);
+    await first.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', ...WINDOW });
     (await a.nextCall()).say('Where a ');
-    const second = sdk(b.url, ME).resume(first.id);
+    const second = sdk(b.url, ME).resume('A');
     await snapshotWhen(second, ({ text }) => text === 'Where a ');
     const drained = a.server.drain(0);
     const again = await b.nextCall();
@@ -125,7 +127,8 @@ describe('onEnd', () => {
     again.finish();
     expect(await second.result).toMatchObject({ text: 'Rivers end.', attempt: 2 });
     await drained;
-    await b.server.drain(1_000);
-    await vi.waitFor(() => expect(outcomes(ends)).toEqual([[first.id, 'stop', 'Rivers end.']]));
+    // Resolves once the process knows that the stream has ended.
+    await Promise.all([a.server.drain(5_000), b.server.drain(5_000)]);
+    expect(outcomes(ends)).toEqual([['A', 'stop', 'Rivers end.']]);
   });
 });

@@ -6,6 +6,8 @@ import type { SharedLogs } from './shared-log.js';
 
 export interface RedisSettings {
   url: string;
+  /** Certificates that are trusted instead of the well-known ones, in PEM form. */
+  ca: string | undefined;
   /** All keys begin with it. */
   keyPrefix: string;
   /** What becomes of the answers of a process that went away. */

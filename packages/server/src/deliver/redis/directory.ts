@@ -67,15 +67,15 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     generate: Generate,
     limits: StreamLimits,
     settings: RedisSettings,
-    createClient: CreateClient,
+    createClient: CreateClient | Promise<CreateClient>,
     logger: Logger,
     { meterProvider, ...options }: RedisStreamDirectoryOptions = {},
   ) {
-    const { url, keyPrefix: prefix } = settings;
+    const { url, ca, keyPrefix: prefix } = settings;
     const node = randomUUID();
     const hasPrepare = options.hooks?.prepare !== undefined;
     const registry = new StreamRegistry(generate, limits, { ...options, store: this });
-    const store = new RedisStore({ url, prefix, node, logger }, createClient, {
+    const store = new RedisStore({ url, ca, prefix, node, logger }, createClient, {
       onConnected: () => void this.#recover(),
       onMessage: (message) => this.#receive(message),
     });

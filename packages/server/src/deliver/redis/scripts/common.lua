@@ -139,3 +139,12 @@ local function reap(entry, code, retention, at)
     end
   end
 end
+
+-- Removes a cached answer; `member` of the index is `size:key`.
+local function drop_cached(member)
+  local size, name = string.match(member, '^(%d+):(.*)$')
+  if redis.call('ZREM', base .. ':ci', member) == 1 then
+    redis.call('DECRBY', base .. ':cb', size)
+  end
+  redis.call('DEL', key('c', name))
+end

@@ -30,7 +30,11 @@ function userMessage(...parts: UIMessage['parts']): UIMessage {
   return { id: 'm', role: 'user', parts };
 }
 
-function send(client: ReturnType<typeof createMockClient>, messages: UIMessage[], trigger: 'submit-message' | 'regenerate-message' = 'submit-message') {
+function send(
+  client: ReturnType<typeof createMockClient>,
+  messages: UIMessage[],
+  trigger: 'submit-message' | 'regenerate-message' = 'submit-message',
+) {
   const options = { chatId: 'chat', messageId: undefined, abortSignal: undefined };
   return createChatTransport(client).sendMessages({ ...options, trigger, messages });
 }
@@ -92,7 +96,9 @@ describe('the bridge to the AI SDK', () => {
   it('refuses files and system messages', async () => {
     const { client, asked } = scripted();
     await expect(send(client, [FILE])).rejects.toEqual(REFUSED);
-    await expect(send(client, [{ ...QUESTION, role: 'system' }, QUESTION])).rejects.toEqual(REFUSED);
+    await expect(send(client, [{ ...QUESTION, role: 'system' }, QUESTION])).rejects.toEqual(
+      REFUSED,
+    );
     expect(asked).toEqual([]);
   });
 
@@ -115,7 +121,11 @@ describe('the bridge to the AI SDK', () => {
 
 describe('the bridge to TanStack AI', () => {
   const context = { threadId: 'thread', runId: 'run' };
-  const connect = (client: ReturnType<typeof createMockClient>, parts: object[], earlier: object[] = []) =>
+  const connect = (
+    client: ReturnType<typeof createMockClient>,
+    parts: object[],
+    earlier: object[] = [],
+  ) =>
     readAll(
       createConnection(client).connect(
         [...earlier, { id: 'm', role: 'user', parts }] as never,
@@ -132,7 +142,10 @@ describe('the bridge to TanStack AI', () => {
       value: { replaced: string; messageId: string };
     };
     const after = events.slice(events.indexOf(restart as never) + 1);
-    expect(after[0]).toMatchObject({ type: 'TEXT_MESSAGE_START', messageId: restart.value.messageId });
+    expect(after[0]).toMatchObject({
+      type: 'TEXT_MESSAGE_START',
+      messageId: restart.value.messageId,
+    });
     expect(after.map(({ type }) => type)).toContain('TOOL_CALL_RESULT');
     expect(restart.value.replaced).not.toBe(restart.value.messageId);
     expect(events[0]).toMatchObject({ type: 'RUN_STARTED', ...context });

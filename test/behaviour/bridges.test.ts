@@ -1,10 +1,13 @@
-import type { UIMessage } from 'ai';
 import { createChatTransport } from '@rivulet/client/ai-sdk';
 import { createMockClient, type Script } from '@rivulet/client/testing';
 import { createConnection } from '@rivulet/client/tanstack-ai';
 import { RivuletAgent } from '@rivulet/client/ag-ui';
 import type { AnswerRequest, StreamError } from '@rivulet/client';
 import { describe, expect, it } from 'vitest';
+
+type UIMessage = Parameters<
+  ReturnType<typeof createChatTransport>['sendMessages']
+>[0]['messages'][number];
 
 /** The text begins again after a tool was used. */
 const RESTARTED: Script = [

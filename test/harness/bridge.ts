@@ -103,17 +103,26 @@ export class BridgePage {
           )
         );
       },
-      { selector: `[data-role=assistant] ${element}, [data-role=reasoning] ${element}, [data-role=tool] ${element}`, expected: texts.map(String) },
+      {
+        selector: `[data-role=assistant] ${element}, [data-role=reasoning] ${element}, [data-role=tool] ${element}`,
+        expected: texts.map(String),
+      },
     );
   }
 
   /** Once nothing is under way. */
   isReady(): Promise<void> {
-    return this.waitFor((selector) => document.querySelector(selector) !== null, '[aria-busy=false]');
+    return this.waitFor(
+      (selector) => document.querySelector(selector) !== null,
+      '[aria-busy=false]',
+    );
   }
 
   isBusy(): Promise<void> {
-    return this.waitFor((selector) => document.querySelector(selector) !== null, '[aria-busy=true]');
+    return this.waitFor(
+      (selector) => document.querySelector(selector) !== null,
+      '[aria-busy=true]',
+    );
   }
 
   alert(): Promise<string | null> {
@@ -122,10 +131,14 @@ export class BridgePage {
 
   private async waitFor<T>(check: (argument: T) => boolean, argument: T): Promise<void> {
     try {
-      await this.page.waitForFunction(check as (argument: unknown) => boolean, argument, { timeout: 10_000 });
+      await this.page.waitForFunction(check as (argument: unknown) => boolean, argument, {
+        timeout: 10_000,
+      });
     } catch (error) {
       const shown = await this.page.evaluate(() => document.body.innerHTML);
-      throw new Error(`${JSON.stringify(argument)} is not in ${shown}, ${this.complaints.join()}`, { cause: error });
+      throw new Error(`${JSON.stringify(argument)} is not in ${shown}, ${this.complaints.join()}`, {
+        cause: error,
+      });
     }
   }
 }

@@ -58,9 +58,7 @@ export function Chat(): ReactElement {
             message.toolCalls?.map((call) => (
               <code key={call.id}>{`${call.function.name} ${call.function.arguments}`}</code>
             ))}
-          {(message.role === 'assistant' || message.role === 'user') && (
-            <p>{textOf(message)}</p>
-          )}
+          {(message.role === 'assistant' || message.role === 'user') && <p>{textOf(message)}</p>}
         </article>
       ))}
       {error && <p role="alert">{error}</p>}

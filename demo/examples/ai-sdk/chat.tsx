@@ -39,7 +39,9 @@ function Part({ part }: { part: Message['parts'][number] }): ReactElement | null
   if (part.type === 'reasoning') return <small>{part.text}</small>;
   if (!('toolCallId' in part)) return null;
   const { type, state, input, output, errorText } = part;
-  return <code>{`${type} ${JSON.stringify(input)}: ${errorText ?? JSON.stringify(output) ?? state}`}</code>;
+  return (
+    <code>{`${type} ${JSON.stringify(input)}: ${errorText ?? JSON.stringify(output) ?? state}`}</code>
+  );
 }
 
 /** Text and thoughts before a restart are void. Version 6 of the AI SDK keeps them, version 7 removes them. */

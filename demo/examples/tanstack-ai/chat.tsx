@@ -26,7 +26,11 @@ export function Chat(): ReactElement {
       {messages
         .filter(({ id }) => !replaced.includes(id))
         .map((message) => (
-          <article key={message.id} data-role={message.role} title={message.metadata?.rivulet?.model}>
+          <article
+            key={message.id}
+            data-role={message.role}
+            title={message.metadata?.rivulet?.model}
+          >
             {message.parts.map((part, at) => (
               <Part key={at} part={part} />
             ))}
@@ -48,5 +52,7 @@ function Part({ part }: { part: UIMessage['parts'][number] }): ReactElement | nu
   if (part.type === 'text') return <p>{part.content}</p>;
   if (part.type === 'thinking') return <small>{part.content}</small>;
   if (part.type !== 'tool-call') return null;
-  return <code>{`${part.name} ${part.arguments}: ${JSON.stringify(part.output) ?? part.state}`}</code>;
+  return (
+    <code>{`${part.name} ${part.arguments}: ${JSON.stringify(part.output) ?? part.state}`}</code>
+  );
 }

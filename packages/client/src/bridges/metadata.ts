@@ -18,7 +18,13 @@ export interface AnswerMetadata {
 
 /** Of the newest attempt, as far as it is known. */
 export function metadataOf(answer: Answer): AnswerMetadata {
-  const { provider = '', model = '', source = 'model', attempt, ...snapshot } = answer.getSnapshot();
+  const {
+    provider = '',
+    model = '',
+    source = 'model',
+    attempt,
+    ...snapshot
+  } = answer.getSnapshot();
   const { omittedMessages, timing, usage, requestId } = snapshot;
   return {
     provider,

@@ -99,7 +99,8 @@ const messageIdOf = ({ id }: Answer, attempt: number): string => `${id}:${attemp
 function contextOf(messages: Messages): ContextMessage[] {
   return messages.flatMap((message, at): ContextMessage[] => {
     const { role, id = '' } = message;
-    if (role === 'tool' || messages.slice(at + 1).some((later) => replaces(later.id ?? '', id))) return [];
+    if (role === 'tool' || messages.slice(at + 1).some((later) => replaces(later.id ?? '', id)))
+      return [];
     if (role === 'system') refuse('a system message', 'the server sets it, in `prepare`');
     const parts = 'parts' in message ? message.parts : message.content;
     return [{ role, content: typeof parts === 'string' ? parts : textOf(parts ?? []) }];

@@ -25,6 +25,7 @@ const PAGES = [
     `examples/${name}/index.html`,
     `examples/${name}/chat.html`,
   ]),
+  ...['ai-sdk', 'tanstack-ai', 'ag-ui', 'assistant-ui'].map((name) => `examples/${name}/index.html`),
 ];
 
 function config(hasLab = false): InlineConfig {

@@ -50,7 +50,7 @@ export function showcase({ tokenMs = TOKEN_MS }: { tokenMs?: number } = {}): Pro
       const question = questionOf(prompt);
       const last = prompt.messages.at(-1);
       const begun = prompt.continues && last?.role === 'assistant' ? last.text : '';
-      const isCovered = /\brivulet\b/i.test(question) || search.covers(question);
+      const isCovered = /\brivulet\b/i.test(question) || search(question).length > 0;
       if (!isCovered) yield* scripted(begun, signal);
       else if (begun === '') yield* documentation.stream(prompt, signal);
       else yield* withoutStart(documentationAtOnce.stream(prompt, signal), begun.length);

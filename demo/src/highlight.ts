@@ -2,16 +2,16 @@ import { lazy } from './lazy.js';
 
 const languages = lazy(() => import('./languages.js'));
 
-/** Longer code keeps one colour: to colour it would hold up the page. */
+/** Longer code keeps one color: to color it would hold up the page. */
 const MAX_UNITS = 30_000;
-/** Open code is coloured again with each frame. */
+/** Open code is colored again with each frame. */
 const MAX_OPEN_UNITS = 8_000;
 /** A closed block inside a list that still grows is drawn again with each frame of the list. */
 const MAX_KEPT = 32;
 const kept = new Map<string, string>();
 
 /**
- * The code as HTML with its colours. Undefined for code that is too long, for a language that is not carried,
+ * The code as HTML with its colors. Undefined for code that is too long, for a language that is not carried,
  * and until the languages are loaded.
  *
  * @param isClosed false while the code still grows.

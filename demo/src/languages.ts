@@ -50,7 +50,7 @@ for (const [name, language] of Object.entries(languages)) hljs.registerLanguage(
 hljs.registerAliases(['vue', 'svelte'], { languageName: 'xml' });
 hljs.registerAliases(['env', 'dotenv', 'shell', 'console'], { languageName: 'bash' });
 
-/** The code as HTML with classes for its colours; undefined for a language that is not carried. */
+/** The code as HTML with classes for its colors; undefined for a language that is not carried. */
 export function highlightCode(code: string, language: string): string | undefined {
   if (!hljs.getLanguage(language)) return undefined;
   return hljs.highlight(code, { language, ignoreIllegals: true }).value;

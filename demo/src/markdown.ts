@@ -78,7 +78,7 @@ export function createMarkdownView(container: Element): MarkdownView {
     progress = beginning;
   }
 
-  /** Draws again when the formulas and colours that are being loaded are there. */
+  /** Draws again when the formulas and colors that are being loaded are there. */
   async function drawOnceLoaded(): Promise<void> {
     awaited = whenLoaded();
     if (awaited === undefined) return;
@@ -102,7 +102,7 @@ export function createMarkdownView(container: Element): MarkdownView {
   };
 }
 
-/** A whole text, parsed once. Its formulas and colours may come later. */
+/** A whole text, parsed once. Its formulas and colors may come later. */
 export function renderMarkdown(text: string): DocumentFragment {
   const fragment = document.createDocumentFragment();
   fragment.append(...finishedNodes(text));

@@ -30,11 +30,12 @@ async function answered(
 /** The source of the answer to a question that is asked now. The provider answers if it has to. */
 async function sourceOf(node: StagedNode, query: string, user = ME): Promise<string | undefined> {
   const answer = sdk(node.url, user).start({ query });
-  const called = node.nextCall().then((call) => {
+  const answerIt = async (): Promise<void> => {
+    const call = await node.nextCall();
     call.say('Asked.');
     call.finish();
-  });
-  await Promise.race([called, answer.result]);
+  };
+  await Promise.race([answerIt(), answer.result]);
   return (await answer.result).source;
 }
 
@@ -177,7 +178,7 @@ it('the answers in Redis have the room of one cache, and the oldest leave', asyn
   }
   await vi.waitFor(async () => expect(await other.get('q29')).toBeDefined());
   const size = 1_000 + 400 + 2 * 3 + '{"text":"","usage":{}}'.length;
-  const used = Number(await redis.command('GET', 'test:{rv}:cb'));
+  const used = Number(await redis.command('GET', 'test:v1{rv}:cb'));
   expect(used).toBeGreaterThan(20_000 - 2 * size);
   expect(used).toBeLessThanOrEqual(20_000);
   expect(await cached(redis)).toHaveLength(Math.floor(20_000 / size));

@@ -410,7 +410,7 @@ describe('the Markdown of a growing answer', () => {
   it('opens links elsewhere in a tab that knows nothing of this one, and not those to the docs', async () => {
     const links = await page.evaluate(() => {
       const fragment = window.renderMarkdown(
-        '[a](https://example.com) [b](/docs/README.md#caching)',
+        '[a](https://example.com) [b](/docs/caching.md#caching-and-privacy)',
       );
       return [...fragment.querySelectorAll('a')].map((link) => [link.target, link.rel]);
     });

@@ -43,7 +43,7 @@ const BUTTONS: Button[] = [
   },
   {
     id: 'slow',
-    label: 'Slow link: 1 KB/s for 15 s',
+    label: 'Slow link: 1 KB/s',
     said: 'The link carries 1 KB a second, for 15 seconds.',
     ms: SLOW_MS,
   },

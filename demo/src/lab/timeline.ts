@@ -39,37 +39,44 @@ export function drawTimeline(host: HTMLElement, meter: Meter | undefined, now: n
     const width = Math.max(1, x(until) - x(state.at));
     svg.append(element('rect', { class: state.status, x: x(state.at), width, ...BAR }));
   });
-  for (const mark of marks) {
-    if (mark.type === 'text') {
-      const at = x(mark.at);
-      svg.append(
-        element('line', { class: 'chunk', x1: at, x2: at, y1: BAR.y, y2: BAR.y + BAR.height }),
-      );
-    } else if (mark.type === 'fault') {
-      const at = x(mark.at);
-      told.push(`${mark.name} at ${seconds(mark.at - began)}`);
-      svg.append(element('line', { class: 'fault', x1: at, x2: at, y1: 18, y2: HEIGHT - 18 }));
-      const side = at > WIDTH / 2 ? 'end' : 'start';
-      svg.append(label(mark.name, at, 14, side, 'fault'));
-    }
+  const faults = marks.filter((mark) => mark.type === 'fault');
+  for (const { at } of marks.filter((mark) => mark.type === 'text')) {
+    const place = { x1: x(at), x2: x(at), y1: BAR.y, y2: BAR.y + BAR.height };
+    svg.append(element('line', { class: 'chunk', ...place }));
   }
+  faults.forEach(({ at, name }, i) => {
+    told.push(`${name} at ${seconds(at - began)}`);
+    const place = { x1: x(at), x2: x(at), y1: 18, y2: HEIGHT - 18 };
+    svg.append(element('line', { class: 'fault', ...place }));
+    svg.append(label(String(i + 1), x(at), 14, 'middle', 'fault'));
+  });
   svg.append(
     label('0 s', 0, HEIGHT - 4, 'start'),
     label(seconds(end - began), WIDTH, HEIGHT - 4, 'end'),
   );
   svg.setAttribute('aria-label', `Timeline: ${told.join(', ')}`);
-  host.replaceChildren(svg, legend(states.map(({ status }) => status)));
+  const phases = new Set(states.map(({ status }) => status));
+  host.replaceChildren(
+    svg,
+    legend([
+      ...[...phases].map((status) => ({ kind: status, text: nameOf(status) })),
+      ...faults.map(({ at, name }, i) => ({
+        kind: 'fault',
+        text: `${i + 1} ${name} at ${seconds(at - began)}`,
+      })),
+    ]),
+  );
 }
 
 const FINAL = new Set(['done', 'cancelled', 'failed', 'released']);
 
-function legend(statuses: string[]): HTMLElement {
+function legend(entries: { kind: string; text: string }[]): HTMLElement {
   const list = document.createElement('ul');
   list.className = 'legend';
-  for (const status of new Set(statuses)) {
+  for (const { kind, text } of entries) {
     const item = document.createElement('li');
-    item.className = status;
-    item.textContent = nameOf(status);
+    item.className = kind;
+    item.textContent = text;
     list.append(item);
   }
   return list;

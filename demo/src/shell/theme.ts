@@ -1,7 +1,7 @@
 /** The key under which `public/theme.js` finds the choice before the page is drawn. */
 const KEY = 'rivulet-demo:theme';
 
-/** Makes the radio buttons in `group` choose between the system's colours, light and dark. */
+/** Makes the radio buttons in `group` choose between the system's colors, light and dark. */
 export function createThemeSwitch(group: HTMLElement): void {
   const { documentElement: page } = document;
   const chosen = page.dataset['theme'] ?? 'system';

@@ -33,7 +33,7 @@ export interface CreateLlmServiceOptions extends Options<CoreSettings & RedisSet
 export type CoreOptions = Omit<CreateLlmServiceOptions, keyof (CoreSettings & RedisSettings)>;
 
 /** A process starts without Redis if it cannot be reached within this time. */
-export const REDIS_START_MS = 3_000;
+const REDIS_START_MS = 3_000;
 
 const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
   providers: true,
@@ -47,7 +47,8 @@ const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
  * Creates the streaming core, without sockets. With `redis.url`, processes share cached answers and the slots of
  * providers; call `close()` at the end.
  *
- * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown.
+ * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown; or
+ * Redis refuses the password, or has a certificate that is not trusted.
  */
 export async function createLlmService(options: CreateLlmServiceOptions = {}): Promise<LlmService> {
   const caller = { name: 'createLlmService', otherOptions: Object.keys(OTHER_OPTIONS) };
@@ -58,8 +59,7 @@ export async function createLlmService(options: CreateLlmServiceOptions = {}): P
     options.env ?? process.env,
     caller,
   );
-  const { llm, shared } = await llmServiceOf(settings, options);
-  await shared?.reached(REDIS_START_MS);
+  const { llm } = await llmServiceOf(settings, options);
   return llm;
 }
 
@@ -94,13 +94,20 @@ export async function llmServiceOf(
 
 /** Imports what Redis needs, if it is to be used. */
 async function shareOverRedis(
-  { redis: { url, keyPrefix } }: RedisSettings,
+  { redis: { url, ca, keyPrefix } }: RedisSettings,
   logger: Logger,
 ): Promise<SharedState | undefined> {
   if (url === undefined) return undefined;
-  const [{ createClient }, { SharedState: Shared }] = await Promise.all([
+  const [createClient, { SharedState: Shared }] = await Promise.all([
     importRedis(),
     import('./redis/shared-state.js'),
   ]);
-  return new Shared({ url, keyPrefix }, createClient, logger);
+  const shared = new Shared({ url, ca, keyPrefix }, createClient, logger);
+  try {
+    await shared.reached(REDIS_START_MS);
+  } catch (error) {
+    shared.close();
+    throw error;
+  }
+  return shared;
 }

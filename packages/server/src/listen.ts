@@ -13,12 +13,15 @@ export function listen(server: Server, host: string, port: number): Promise<stri
       server.off('error', fail);
       const address = server.address();
       const bound = typeof address === 'object' && address !== null ? address.port : port;
-      const everywhere = host === '0.0.0.0' || host === '::' || host === '127.0.0.1';
-      resolve(
-        `http://${everywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${bound}`,
-      );
+      resolve(`http://${hostOfUrl(host)}:${bound}`);
     });
   });
+}
+
+/** A server on every address is reached as `localhost` from this machine. */
+function hostOfUrl(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {

@@ -5,20 +5,18 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { MeterProvider } from '@opentelemetry/api';
 import {
   attach,
   type AttachOptions,
   createDelivery,
-  type CreateStreams,
+  REDIS_START_MS,
+  shareStreams,
 } from './attach-rivulet.js';
-import { type CoreOptions, llmServiceOf, REDIS_START_MS } from './create-llm-service.js';
-import type { RedisStreamDirectory } from './deliver/redis/directory.js';
+import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
-import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
-import { importRedis } from './redis/import-redis.js';
+import { createLogger, logErrorFacts } from './observe/logger.js';
 import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
@@ -27,7 +25,7 @@ import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 import type { ProviderStatus } from './upstream/failover.js';
 
-/** Every setting of the README's tables, and the options that no variable can give. */
+/** Every setting of `docs/server-options.md`, and the options that no variable can give. */
 export interface ServerOptions
   extends
     Options<Settings>,
@@ -67,6 +65,8 @@ export interface RivuletServer {
 const LAST_MESSAGES_MS = 20;
 /** The time that clients have to answer the end of their connection. */
 const CLOSING_MS = 500;
+/** The server starts without Redis if it cannot be reached within this time after it was waited for before. */
+const AFTER_WAIT_MS = 200;
 
 const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> = {
   providers: true,
@@ -92,7 +92,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
   const { llm, shared: sharedState } = await llmServiceOf(settings, { ...options, logger });
 
-  const redis = await openRedis(settings.redis, logger, options.meterProvider);
+  const redis = shareStreams(settings.redis, logger, options.meterProvider);
 
   let closing = false;
   const readiness = (): Readiness => {
@@ -119,10 +119,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const createStreams = redis && { createStreams: redis.createStreams };
   const shared = { ...delivery, ledger, ...createStreams };
   const rivulet = attach(io, llm, settings, socketOptions, shared);
-  await Promise.all([
-    redis?.streams?.reached(REDIS_START_MS),
-    sharedState?.reached(REDIS_START_MS),
-  ]);
+  await redis?.streams?.reached(sharedState?.isUp === true ? REDIS_START_MS : AFTER_WAIT_MS);
 
   return {
     http,
@@ -148,36 +145,6 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       clearTimeout(late);
     },
   };
-}
-
-interface Redis {
-  readonly createStreams: CreateStreams;
-  /** Present once `createStreams` was called. */
-  streams?: RedisStreamDirectory;
-}
-
-/** Imports what Redis needs, if it is to be used. */
-async function openRedis(
-  { url, ...rest }: Settings['redis'],
-  logger: Logger,
-  meterProvider: MeterProvider | undefined,
-): Promise<Redis | undefined> {
-  if (url === undefined) return undefined;
-  const [{ createClient }, { RedisStreamDirectory }] = await Promise.all([
-    importRedis(),
-    import('./deliver/redis/directory.js'),
-  ]);
-  const redis: Redis = {
-    createStreams: (generate, limits, options) => {
-      const settings = { url, ...rest };
-      redis.streams = new RedisStreamDirectory(generate, limits, settings, createClient, logger, {
-        ...options,
-        meterProvider,
-      });
-      return redis.streams;
-    },
-  };
-  return redis;
 }
 
 /** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */

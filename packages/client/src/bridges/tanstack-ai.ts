@@ -2,7 +2,7 @@ import type { ContextMessage } from '@rivulet/protocol';
 import type { ResumableConnectConnectionAdapter } from '@tanstack/ai-client';
 import { randomId } from '../random-id.js';
 import type { Answer, Client } from '../types.js';
-import { agUiEvents, type Run, toolEvents } from './ag-ui-events.js';
+import { type AgUiEvent, agUiEvents, type Run, toolEvents } from './ag-ui-events.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
 
 export type { BridgeOptions } from './conversation.js';
@@ -13,7 +13,7 @@ type Messages = Parameters<Adapter['connect']>[0];
 type Chunk = ReturnType<Adapter['connect']> extends AsyncIterable<infer Event> ? Event : never;
 
 export interface RivuletConnection extends Adapter {
-  /** Cancels the answer under way of a chat for all who read it, also where another tab asked. */
+  /** Cancels the answer that a chat of this page reads, for all who read it. Call it before the `stop()` of `useChat`. */
   stop(threadId: string): void;
 }
 
@@ -25,19 +25,38 @@ const FILES = new Set(['image', 'audio', 'video', 'document']);
 /**
  * A connection for `useChat` of TanStack AI. With a `persistence` that keeps messages, the running answer is read on
  * after a reload and in another tab. `useChat` aborts alike when it is stopped and when its view is unmounted, so an
- * abort releases the answer: the server ends it two seconds later unless someone reads it by then. `stop(threadId)`
- * ends it at once. A failure is the `error` of `useChat`, with the `code` of a `StreamError`. Files and system
+ * abort releases the answer: the server ends it two seconds later unless someone reads it by then. `stop(threadId)`,
+ * called first, ends it at once. A failure is the `error` of `useChat`, with the `code` of a `StreamError`. Files and system
  * messages are refused with the code `unsupported`.
  *
  * @example useChat({ threadId, connection: createConnection(client), persistence: localStoragePersistence() })
  */
 export function createConnection(client: Client, options: BridgeOptions = {}): RivuletConnection {
+  /** The answers that are read here, by their chat. */
+  const reading = new Map<Answer, string>();
+
+  async function* read(
+    answer: Answer,
+    run: Run,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Chunk> {
+    const release = (): void => answer.release();
+    signal?.addEventListener('abort', release, { once: true });
+    if (signal?.aborted) release();
+    reading.set(answer, run.threadId);
+    try {
+      for await (const event of eventsOf(answer, run)) yield event as unknown as Chunk;
+    } finally {
+      reading.delete(answer);
+    }
+  }
+
   return {
     async *connect(messages, _data, signal, context) {
       const { threadId = FALLBACK_THREAD, runId = randomId() } = context ?? {};
       const run = { threadId, runId };
       const request = requestOf(contextOf(messages), sessionOf(run), options);
-      yield* chunksOf(client.start(request), run, signal);
+      yield* read(client.start(request), run, signal);
     },
     async *joinRun(runId, signal) {
       let threadId = FALLBACK_THREAD;
@@ -47,12 +66,10 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
         return true;
       });
       if (answer === undefined) throw new Error('unable to go on: the answer is not under way');
-      yield* chunksOf(answer, { threadId, runId }, signal);
+      yield* read(answer, { threadId, runId }, signal);
     },
     stop(threadId) {
-      void findAnswer(client, (session) => session.startsWith(`${threadId} `)).then((answer) => {
-        answer?.cancel();
-      });
+      for (const [answer, of] of reading) if (of === threadId) answer.cancel();
     },
   };
 }
@@ -61,15 +78,8 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
 const sessionOf = ({ threadId, runId }: Run): string => `${threadId} ${runId}`;
 
 /** The whole answer is one message for each attempt. */
-async function* chunksOf(
-  answer: Answer,
-  run: Run,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Chunk> {
-  const release = (): void => answer.release();
-  signal?.addEventListener('abort', release, { once: true });
-  if (signal?.aborted) release();
-  const events = agUiEvents(answer, run, {
+function eventsOf(answer: Answer, run: Run): AsyncGenerator<AgUiEvent, void, undefined> {
+  return agUiEvents(answer, run, {
     messageId: (attempt) => messageIdOf(answer, attempt),
     restart: ({ start, tools }, messageId) => {
       const replaced = messageIdOf(answer, start.attempt - 1);
@@ -81,7 +91,6 @@ async function* chunksOf(
       ];
     },
   });
-  for await (const event of events) yield event as unknown as Chunk;
 }
 
 const messageIdOf = ({ id }: Answer, attempt: number): string => `${id}:${attempt}`;

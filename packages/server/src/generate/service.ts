@@ -313,8 +313,9 @@ export class LlmService {
   #lookUp(keyOf: () => string, logger: Logger): ReturnType<ResponseCache['get']> {
     const { cache } = this.#options;
     if (cache === undefined) return undefined;
-    const miss = (error: unknown): undefined =>
-      void logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
+    const miss = (error: unknown): undefined => {
+      logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
+    };
     try {
       const found = cache.get(keyOf());
       return found instanceof Promise ? found.catch(miss) : found;

@@ -24,7 +24,7 @@ const MAX_CHANGES = 500;
 
 type State = 'r' | 'w';
 
-/** A ticket in Redis. `turn` is when the number of slots of its principal has changed. */
+/** A ticket in Redis. `turn` orders the principals. */
 type Listed = [
   id: string,
   state: State,
@@ -393,12 +393,10 @@ export class SharedQueue implements Queue {
       const { principal } = request;
       byPrincipal.set(principal, [...(byPrincipal.get(principal) ?? []), request]);
     }
-    const since = ([first]: typeof fresh): number =>
-      first === undefined ? 0 : Math.max(first.place, first.turn);
     const order = fairOrder({
       running: running.toSorted((a, b) => Number(b.isEnding) - Number(a.isEnding)),
       underWay: wanted.filter(({ isUnderWay }) => isUnderWay),
-      waiting: new Map([...byPrincipal].toSorted((a, b) => since(a[1]) - since(b[1]))),
+      waiting: new Map([...byPrincipal].toSorted((a, b) => a[1][0]!.turn - b[1][0]!.turn)),
     });
     const all = [...order, ...waiting.filter(({ isPreemptible }) => isPreemptible)];
     for (const [index, { id }] of all.entries()) {

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { RedisConnection } from '../deliver/redis/connection/connection.js';
+import { explainFault } from '../deliver/redis/connection/explain.js';
 import type { CreateClient } from '../deliver/redis/connection/link.js';
 import type { ResponseCacheOptions } from '../generate/cache.js';
 import type { Logger } from '../observe/logger.js';
+import { ConfigError } from '../settings/resolve-settings.js';
 import { createQueue, type Queue, type QueueOptions } from '../upstream/queue.js';
 import { SharedCache } from './shared-cache.js';
 import { SharedQueue } from './shared-queue.js';
@@ -20,14 +22,14 @@ export class SharedState {
 
   /** Connects to Redis. While it cannot be reached, the process has a cache and slots of its own. */
   constructor(
-    settings: { url: string; keyPrefix: string },
-    createClient: CreateClient,
+    settings: { url: string; ca?: string | undefined; keyPrefix: string },
+    createClient: CreateClient | Promise<CreateClient>,
     logger: Logger,
   ) {
-    const { url, keyPrefix: prefix } = settings;
+    const { url, ca, keyPrefix: prefix } = settings;
     this.#logger = logger;
     this.#connection = new RedisConnection(
-      { url, prefix, node: this.#node, logger },
+      { url, ca, prefix, node: this.#node, logger },
       createClient,
       {
         onUp: () => {
@@ -44,10 +46,23 @@ export class SharedState {
     );
   }
 
-  /** Resolves when Redis can be used, after `timeoutMs` at the latest. */
+  /** True if Redis can be used. */
+  get isUp(): boolean {
+    return this.#connection.isUp;
+  }
+
+  /**
+   * Resolves when Redis can be used, after `timeoutMs` at the latest.
+   *
+   * @throws {ConfigError} Redis refuses this process, or is not trusted.
+   */
   async reached(timeoutMs: number): Promise<void> {
     const until = performance.now() + timeoutMs;
-    while (!this.#connection.isUp && performance.now() < until) await wait(REACHED_CHECK_MS);
+    while (!this.#connection.isUp && performance.now() < until) {
+      const advice = explainFault(this.#connection.problem);
+      if (advice !== undefined) throw new ConfigError(`unable to use Redis: ${advice}`);
+      await wait(REACHED_CHECK_MS);
+    }
   }
 
   createCache(options: ResponseCacheOptions): SharedCache {

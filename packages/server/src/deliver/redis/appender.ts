@@ -27,6 +27,8 @@ export interface AppenderOptions {
 const MAX_CALLS = 2;
 const MAX_TARGETS = 64;
 const MAX_CALL_UNITS = 262_144;
+/** A command has a high fixed cost, so at most one is sent in this time. */
+const INTERVAL_MS = 5;
 /** Beyond it, appends are made less often, and each has more text. */
 const SLOW_MS = 5;
 const MAX_STRETCH_MS = 160;
@@ -34,8 +36,9 @@ const WEIGHT = 0.2;
 const RETRY_MS = 200;
 
 /**
- * Sends what writers have. What they get in one turn of the event loop, or while two commands are under way,
- * leaves in one command. A writer has one batch under way; what comes meanwhile goes into its next one.
+ * Sends what writers have. A command has the text of many writers: all that comes within a few milliseconds of
+ * the command before, or while two commands are under way. Text after a pause is sent at once. A writer has one
+ * batch under way; what comes meanwhile goes into its next one.
  */
 export class Appender {
   readonly #store: RedisStore;
@@ -49,6 +52,8 @@ export class Appender {
   /** Commands without a reply. */
   #calls = 0;
   #roundTripMs = 0;
+  /** When a command was sent last. */
+  #sentAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -75,8 +80,11 @@ export class Appender {
       this.#isScheduled = false;
       this.#sendWaiting();
     };
-    if (this.#roundTripMs <= SLOW_MS) setImmediate(send);
-    else setTimeout(send, Math.min(MAX_STRETCH_MS, this.#roundTripMs));
+    const pauseMs = this.#roundTripMs <= SLOW_MS ? INTERVAL_MS : this.#roundTripMs;
+    const restMs = this.#sentAt + Math.min(MAX_STRETCH_MS, pauseMs) - performance.now();
+    // What comes in one turn of the event loop leaves together.
+    if (restMs <= 0) setImmediate(send);
+    else setTimeout(send, restMs);
   }
 
   /** Sends again what was not answered. */
@@ -132,6 +140,7 @@ export class Appender {
       ...stateAfter(batch, writer),
     ]);
     const sentAt = performance.now();
+    this.#sentAt = sentAt;
     let results: readonly Reply[];
     this.#calls += 1;
     try {

@@ -6,6 +6,8 @@ import type { SharedLogs } from './shared-log.js';
 
 export interface RedisSettings {
   url: string;
+  /** Certificates that are trusted instead of the well-known ones, in PEM form. */
+  ca: string | undefined;
   /** All keys begin with it. */
   keyPrefix: string;
   /** What becomes of the answers of a process that went away. */
@@ -30,3 +32,5 @@ export interface RedisContext {
 export const LIVE_MS = 300_000;
 /** A stream is awaited for so long until its first reader has come. */
 export const FIRST_READER_MS = 80_000;
+/** Streams are served without Redis once it has not answered for so long. */
+export const LOCAL_AFTER_MS = 1_000;

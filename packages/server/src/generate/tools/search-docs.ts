@@ -21,8 +21,7 @@ export function searchDocs({
       query: z.string().trim().min(1).max(500).describe('What to look for, in a few English words'),
     }),
     execute: ({ query }) => ({
-      sections: search
-        .find(query)
+      sections: search(query)
         .slice(0, SECTIONS_GIVEN)
         .map(({ title, file, slug, body }) => ({
           title,

@@ -12,6 +12,22 @@ export interface ConnectionListener {
   onMessage(message: string): void;
 }
 
+export interface RedisConnectionOptions {
+  url: string;
+  ca: string | undefined;
+  prefix: string;
+  node: string;
+  logger: Logger;
+}
+
+/**
+ * The version of the keys, messages and scripts. Processes of another version have other keys: neither reads or
+ * writes what the other has.
+ */
+const SCHEMA_VERSION = 1;
+
+const VERSION_LEASE_MS = 60_000;
+
 interface Channel {
   readonly name: string;
   readonly listener: (message: string) => void;
@@ -24,6 +40,7 @@ interface Channel {
 export class RedisConnection {
   readonly #scripts = loadScripts();
   readonly #base: string;
+  readonly #versionsKey: string;
   readonly #channels = new Map<string, Channel>();
   readonly #writes: Link;
   readonly #reads: Link;
@@ -34,12 +51,13 @@ export class RedisConnection {
   #problem: unknown;
 
   constructor(
-    options: { url: string; prefix: string; node: string; logger: Logger },
-    createClient: CreateClient,
+    options: RedisConnectionOptions,
+    createClient: CreateClient | Promise<CreateClient>,
     listener: ConnectionListener,
   ) {
     // A hash tag, so that all keys are in one slot of a cluster.
-    this.#base = `${options.prefix}{rv}`;
+    this.#base = `${options.prefix}v${SCHEMA_VERSION}{rv}`;
+    this.#versionsKey = `${options.prefix}{rv}:versions`;
     this.#listener = listener;
     this.#logger = options.logger;
     this.#channels.set('in', {
@@ -49,6 +67,7 @@ export class RedisConnection {
     const link = (role: string, prepare?: (link: Link) => Promise<void>): Link =>
       new Link({
         url: options.url,
+        ca: options.ca,
         name: `rivulet-${role}-${options.node}`,
         createClient,
         ...(prepare && { prepare }),
@@ -110,6 +129,16 @@ export class RedisConnection {
     await this.#subscriber.unsubscribe(channel.name);
   }
 
+  /**
+   * Tells processes of other versions that this one is there.
+   *
+   * @returns the other versions that are.
+   */
+  async announceVersion(): Promise<readonly string[]> {
+    const args = [this.#versionsKey, SCHEMA_VERSION, VERSION_LEASE_MS];
+    return (await this.write('versions', args)) as readonly string[];
+  }
+
   /** Opens the connection for messages again, because none came. */
   reopenSubscriber(): void {
     this.#subscriber.reopen(new LinkError('it delivers no messages'));
@@ -130,7 +159,7 @@ export class RedisConnection {
       // The primary has become a replica: another one answers at the same address now, or soon.
       if (
         cause instanceof Error &&
-        /^(READONLY|MASTERDOWN|LOADING|CLUSTERDOWN)\b/.test(cause.message)
+        /^(READONLY|MASTERDOWN|LOADING|CLUSTERDOWN|ASK|TRYAGAIN)\b/.test(cause.message)
       ) {
         link.reopen(cause);
         throw new LinkError('Redis takes no writes', { cause });

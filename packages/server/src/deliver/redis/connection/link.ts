@@ -15,14 +15,17 @@ export type CreateClient = (options: {
   url: string;
   name: string;
   disableOfflineQueue: boolean;
-  socket: { connectTimeout: number; reconnectStrategy: () => number };
+  socket: { connectTimeout: number; reconnectStrategy: () => number; ca?: string };
 }) => RedisClient;
 
 export interface LinkOptions {
   url: string;
+  /** Certificates that are trusted instead of the well-known ones, in PEM form. */
+  ca: string | undefined;
   /** Names the connection for the operator of Redis. */
   name: string;
-  createClient: CreateClient;
+  /** A promise while the package is being imported. */
+  createClient: CreateClient | Promise<CreateClient>;
   /** Called with each new connection before it is ready. */
   prepare?(link: Link): Promise<void>;
   onReady(): void;
@@ -56,10 +59,14 @@ export class Link {
   #isReady = false;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
+  /** The node of a cluster that has the keys, if it is not the one of the URL. */
+  #movedTo: string | undefined;
+  /** Counts connections, so that only the newest is used. */
+  #openings = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
-    this.#open();
+    void this.#open();
   }
 
   /** True if `onReady` has done its work on this connection. */
@@ -71,7 +78,14 @@ export class Link {
   async send(args: readonly string[]): Promise<Reply> {
     const client = this.#client;
     if (client === undefined || !this.#isConnected) throw new LinkError('there is no connection');
-    return this.#withDeadline(client, client.sendCommand([...args]) as Promise<Reply>);
+    try {
+      return await this.#withDeadline(client, client.sendCommand([...args]) as Promise<Reply>);
+    } catch (cause) {
+      const moved = cause instanceof Error && /^MOVED \d+ (\S+)/.exec(cause.message)?.[1];
+      if (moved === undefined || moved === false) throw cause;
+      if (this.#client === client) this.reopen(cause, moved);
+      throw new LinkError('another node has the keys', { cause });
+    }
   }
 
   /** Calls `listener` with each message of a channel. */
@@ -87,11 +101,13 @@ export class Link {
     await this.#withDeadline(client, client.unsubscribe(channel));
   }
 
-  /** Replaces the connection. */
-  reopen(cause: unknown): void {
+  /** Replaces the connection. @param movedTo host and port, if they are not those of the URL. */
+  reopen(cause: unknown, movedTo?: string): void {
     if (this.#isClosed) return;
+    this.#movedTo = movedTo;
+    this.#options.onProblem(cause);
     this.#drop(cause);
-    this.#timer = setTimeout(() => this.#open(), RECONNECT_MS);
+    this.#timer = setTimeout(() => void this.#open(), RECONNECT_MS);
   }
 
   close(): void {
@@ -99,13 +115,25 @@ export class Link {
     this.#drop(new LinkError('the connection was closed'));
   }
 
-  #open(): void {
-    const { url, name } = this.#options;
-    const client = this.#options.createClient({
-      url,
+  async #open(): Promise<void> {
+    const { url, name, ca } = this.#options;
+    const opening = ++this.#openings;
+    let createClient: CreateClient;
+    try {
+      createClient = await this.#options.createClient;
+    } catch (cause) {
+      return this.#options.onProblem(cause);
+    }
+    if (this.#isClosed || opening !== this.#openings) return;
+    const client = createClient({
+      url: this.#movedTo === undefined ? url : withHost(url, this.#movedTo),
       name,
       disableOfflineQueue: true,
-      socket: { connectTimeout: CONNECT_MS, reconnectStrategy: () => RECONNECT_MS },
+      socket: {
+        connectTimeout: CONNECT_MS,
+        reconnectStrategy: () => RECONNECT_MS,
+        ...(ca !== undefined && { ca }),
+      },
     });
     this.#client = client;
     const isCurrent = (): boolean => this.#client === client;
@@ -121,7 +149,10 @@ export class Link {
     });
     client.on('reconnecting', () => {
       if (!isCurrent()) return;
-      this.#lose(new LinkError('the connection broke'));
+      const broke = new LinkError('the connection broke');
+      // The node of the URL knows where the keys are now.
+      if (this.#movedTo !== undefined) return this.reopen(broke);
+      this.#lose(broke);
       this.#watchConnecting(client);
     });
     this.#watchConnecting(client);
@@ -183,6 +214,7 @@ export class Link {
 
   #drop(cause: unknown): void {
     clearTimeout(this.#timer);
+    this.#openings += 1;
     const client = this.#client;
     this.#client = undefined;
     this.#lose(cause);
@@ -192,6 +224,16 @@ export class Link {
       // It was closed before.
     }
   }
+}
+
+/** @param host host and port as Redis writes them; without a host, that of the URL. */
+function withHost(url: string, host: string): string {
+  const moved = new URL(url);
+  const at = host.lastIndexOf(':');
+  const name = host.slice(0, at);
+  if (name !== '') moved.hostname = name.includes(':') ? `[${name}]` : name;
+  moved.port = host.slice(at + 1);
+  return moved.href;
 }
 
 /** True if Redis replied with this error. */

@@ -18,6 +18,7 @@ const FLAGS = {
   keep: '',
   uncache: 'allow-oom',
   slots: 'allow-oom',
+  versions: 'allow-oom',
   follow: 'allow-oom',
   unfollow: 'allow-oom',
   news: 'allow-oom',

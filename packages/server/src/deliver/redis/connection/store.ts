@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from '../../../observe/logger.js';
-import { isFull, RedisConnection } from './connection.js';
+import { isFull, RedisConnection, type RedisConnectionOptions } from './connection.js';
+import { explainFault } from './explain.js';
 import { type CreateClient, LinkError, type Reply } from './link.js';
 import type { ScriptName } from './scripts.js';
 
@@ -14,6 +15,7 @@ export interface StoreListener {
 type Args = readonly (string | number)[];
 
 const REACHED_CHECK_MS = 20;
+const VERSION_MS = 20_000;
 const FULL_MS = 5_000;
 const MAX_USED_SHARE = 0.9;
 
@@ -28,15 +30,21 @@ export class RedisStore {
   #fullUntil = 0;
   #policy: string | undefined;
   #isClosed = false;
+  #otherVersions = '';
+  readonly #versionTimer: NodeJS.Timeout;
 
   constructor(
-    options: { url: string; prefix: string; node: string; logger: Logger },
-    createClient: CreateClient,
+    options: RedisConnectionOptions,
+    createClient: CreateClient | Promise<CreateClient>,
     listener: StoreListener,
   ) {
     this.#logger = options.logger;
+    this.#versionTimer = setInterval(() => void this.#announceVersion(), VERSION_MS).unref();
     this.#connection = new RedisConnection(options, createClient, {
-      onUp: () => listener.onConnected(),
+      onUp: () => {
+        listener.onConnected();
+        void this.#announceVersion();
+      },
       onDown: () => this.#noteLost(),
       onMessage: (message) => listener.onMessage(message),
     });
@@ -81,8 +89,16 @@ export class RedisStore {
   async reached(timeoutMs: number): Promise<void> {
     const until = performance.now() + timeoutMs;
     while (this.#isDegraded && performance.now() < until) await wait(REACHED_CHECK_MS);
-    if (this.#isDegraded)
-      this.#logger.error({ event: 'REDIS_NOT_REACHED', err: this.#connection.problem });
+    if (!this.#isDegraded) return;
+    const { problem } = this.#connection;
+    const hint = explainFault(problem);
+    this.#logger.error({ event: 'REDIS_NOT_REACHED', ...(hint && { hint }), err: problem });
+  }
+
+  /** Resolves when Redis can be used, or when it has been away for `graceMs`. */
+  async recovered(graceMs: number): Promise<void> {
+    const until = this.#lostAt + graceMs;
+    while (!this.isUp && performance.now() < until) await wait(REACHED_CHECK_MS);
   }
 
   /** Ends the degraded state. */
@@ -153,7 +169,20 @@ export class RedisStore {
 
   close(): void {
     this.#isClosed = true;
+    clearInterval(this.#versionTimer);
     this.#connection.close();
+  }
+
+  async #announceVersion(): Promise<void> {
+    try {
+      const others = await this.#connection.announceVersion();
+      const listed = others.join(', ');
+      if (listed !== this.#otherVersions && listed !== '')
+        this.#logger.warn({ event: 'REDIS_OTHER_VERSION', others });
+      this.#otherVersions = listed;
+    } catch {
+      // It is told again.
+    }
   }
 
   #noteLost(): void {

@@ -2,14 +2,14 @@
 -- pool, node, lease, live, slots, most that wait, list (`own`, `all` or ''); then for each change:
 -- change (`join`, `keep`, `flags`, `leave`), id, principal, flags (`u`: under way, `p`: preemptible), state, place
 -- -> the result of each change; then the tickets of the node or of all: id, state, place, node, principal, flags,
--- when the number of slots of its principal has changed
+-- the turn of its principal
 local pool, node, list = ARGV[1], ARGV[2], ARGV[7]
 local lease, live, slots, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local q = key('sl', pool)
 local at = now()
 
--- Fields: `#` counts places, `!node` is the end of its lease, `@principal` is when the number of its slots has
--- changed, `=id` is a ticket. States: `r` holds a slot, `w` waits. The flag `x`: it was told to end.
+-- Fields: `#` counts places, `!node` is the end of its lease, `@principal` is its turn: the place when it began to
+-- wait, or when the number of its slots has changed since. `=id` is a ticket. States: `r` holds a slot, `w` waits. The flag `x`: it was told to end.
 local last = 0
 local tickets, turns, leases = {}, {}, {}
 local touched = {}
@@ -83,6 +83,21 @@ local function sorted(wanted)
   return ids
 end
 
+-- Gives a principal its turn that has nothing else waiting.
+local function begin_waiting(id)
+  local own = tickets[id]
+  if has(own, 'u') then
+    return
+  end
+  for other, t in pairs(tickets) do
+    if other ~= id and t.state == 'w' and t.principal == own.principal and not has(t, 'u') then
+      return
+    end
+  end
+  turns[own.principal] = own.place
+  touched[own.principal] = true
+end
+
 local function acquire(id)
   local t = tickets[id]
   t.state = 'r'
@@ -93,13 +108,10 @@ end
 
 -- The next that waits: under way, then of the principal with the fewest slots, then preemptible.
 local function first_waiting()
-  local held, since = {}, {}
+  local held = {}
   for _, t in pairs(tickets) do
     if t.state == 'r' then
       held[t.principal] = (held[t.principal] or 0) + 1
-    elseif not has(t, 'u') then
-      local place = tonumber(t.place)
-      since[t.principal] = math.min(since[t.principal] or place, place)
     end
   end
   local best, rank
@@ -112,7 +124,7 @@ local function first_waiting()
         mine[1] = 1
       else
         mine[2] = held[t.principal] or 0
-        mine[3] = math.max(tonumber(turns[t.principal] or 0), since[t.principal])
+        mine[3] = tonumber(turns[t.principal] or 0)
       end
       local isFirst = best == nil
       for i = 1, 4 do
@@ -249,7 +261,11 @@ for i = 8, #ARGV, 6 do
     if not t or state == 'r' then
       tickets[id] = { state = state, place = place ~= '' and place or next_place(), node = node, principal = principal, flags = flags }
       last = math.max(last, tonumber(tickets[id].place))
-      touched[principal] = true
+      if state == 'w' then
+        begin_waiting(id)
+      else
+        note_change(principal)
+      end
       put(id)
     end
     joined[id] = true
@@ -261,6 +277,7 @@ for i = 8, #ARGV, 6 do
       if hasSlot then
         acquire(id)
       else
+        begin_waiting(id)
         put(id)
       end
     else

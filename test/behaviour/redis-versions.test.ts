@@ -1,4 +1,4 @@
-import { EVENT, PROTOCOL_VERSION } from '@rivulet/protocol';
+import { EVENT } from '@rivulet/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { connect, next } from '../harness/plain-client.js';
 import { providersOf } from '../harness/providers.js';
@@ -76,28 +76,5 @@ describe('servers of two versions that use one Redis', () => {
     await older.server.close();
     await expect(call.aborted).resolves.toBeUndefined();
     expect(newer.calls).toHaveLength(1);
-  });
-
-  it('serve clients of each version of the protocol', async () => {
-    const redis = await startRedis();
-    const servers = [await ofVersionBefore(redis), await ofThisVersion(redis)];
-    for (const { url, nextCall } of servers) {
-      for (const protocol of new Set([
-        PROTOCOL_VERSION.oldest,
-        PROTOCOL_VERSION.newest,
-        undefined,
-      ])) {
-        const socket = connect(url, { ...AUTH, ...(protocol !== undefined && { protocol }) });
-        const ended = next(socket, EVENT.end);
-        await socket.emitWithAck(EVENT.start, {
-          query: `of ${protocol}`,
-          stream_id: `${protocol}`,
-        });
-        const call = await nextCall();
-        call.say('Here.');
-        call.finish();
-        expect(await ended).toMatchObject({ total_length: 5 });
-      }
-    }
   });
 });

@@ -383,7 +383,7 @@ describe('the settings', () => {
     expect(new Set(variables).size).toBe(variables.length);
   });
 
-  it('are described in the README as in the code', async () => {
+  it('are described in the documentation as in the code', async () => {
     const script = ['--conditions=@rivulet/source', 'scripts/settings-docs.mjs', '--check'];
     await expect(promisify(execFile)(process.execPath, script)).resolves.toBeDefined();
   });
@@ -603,7 +603,7 @@ describe('the server process', () => {
       .output()
       .split('\n')
       .filter((line) => !line.startsWith('{'));
-    expect(printed.join('\n')).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
+    expect(printed.join('\n')).toMatch(/^rivulet: http:\/\/127\.0\.0\.1:\d+ \(docs\)\n$/);
   });
 
   it('exits at once on wrong values, with a line for each', async () => {

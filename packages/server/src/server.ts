@@ -25,7 +25,7 @@ import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 import type { ProviderStatus } from './upstream/failover.js';
 
-/** Every setting of the README's tables, and the options that no variable can give. */
+/** Every setting of `docs/server-options.md`, and the options that no variable can give. */
 export interface ServerOptions
   extends
     Options<Settings>,

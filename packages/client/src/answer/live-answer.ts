@@ -1,6 +1,6 @@
 import type { JournalEntry } from '../cache/journal.js';
 import type { Memory } from '../cache/memory.js';
-import type { KeptAnswer, Keeping } from '../cache/response-cache.js';
+import type { CachedAnswer, CacheTarget } from '../cache/response-cache.js';
 import type { Connection } from '../connection/link.js';
 import type { End } from '../connection/frame.js';
 import { randomId } from '../random-id.js';
@@ -49,8 +49,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #knowsRequest: boolean;
   #stopwatch = createStopwatch();
   /** Undefined if nothing of it is to be kept, or as long as that is not known. */
-  #keeping: Keeping | undefined;
-  #kept: KeptAnswer | undefined;
+  #keeping: CacheTarget | undefined;
+  #kept: CachedAnswer | undefined;
   #isListed = false;
   /** The number of requests ahead, or the loading, that was told last. */
   #toldNews: number | 'loading' = 0;
@@ -203,7 +203,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     return true;
   }
 
-  #showKept(answer: KeptAnswer): void {
+  #showKept(answer: CachedAnswer): void {
     if (this.#shared.isFinal) return;
     this.#kept = answer;
     this.#stopwatch.noteText();

@@ -141,7 +141,7 @@ export interface CoreLimits {
 
 export interface Limits extends SocketLimits, CoreLimits {}
 
-/** Every setting of `createServer`. The README describes each, from the tables below. */
+/** Every setting of `createServer`. `docs/server-options.md` describes each, from the tables below. */
 export interface Settings
   extends
     HttpSettings,
@@ -257,7 +257,7 @@ export const REDIS_SETTINGS: SettingTable<RedisSettings> = {
     type: redisUrl,
     defaultText: 'none: streams are those of one process',
     description:
-      'The Redis that all processes share, as `redis://` or, with TLS, `rediss://`. Streams can then be read, continued and cancelled through each process. See [docs/scaling.md](docs/scaling.md).',
+      'The Redis that all processes share, as `redis://` or, with TLS, `rediss://`. Streams can then be read, continued and cancelled through each process. See [More than one process](scaling.md).',
     secret: true,
   },
   'redis.ca': {
@@ -279,7 +279,7 @@ export const REDIS_SETTINGS: SettingTable<RedisSettings> = {
     type: oneOf('restart', 'fail'),
     default: 'restart',
     description:
-      'What another process does with an answer when the process that generates it went away: `restart` begins the text again, as a further attempt; `fail` ends it as `interrupted`, with the text so far.',
+      'The action of another process when the process that generates an answer went away: `restart` begins the text again, as a further attempt; `fail` ends the answer as `interrupted`, with the text so far.',
   },
 };
 
@@ -423,7 +423,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('auto', 'api', 'local', 'hybrid', 'docs'),
     default: 'auto',
     description:
-      'The providers that answer. `api` is Gemini or an OpenAI-compatible server, as `LLM_API` says; `local` is Ollama; `hybrid` is the one of `api`, then Ollama; `docs` is the built-in documentation search; `auto` is the one of `api` if there is any, then Ollama if it is running and has a model that can chat, or else `docs`.',
+      'The providers that answer. `api` is Gemini or an OpenAI-compatible server, as `LLM_API` says. `local` is Ollama. `hybrid` is the one of `api`, then Ollama. `docs` is the built-in documentation search. `auto` is the one of `api` if there is any, then Ollama if it is running and has a model that can chat, or else `docs`.',
   },
   api: {
     env: 'LLM_API',
@@ -556,7 +556,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('restart', 'fail'),
     default: 'restart',
     description:
-      'What follows when a provider fails after its first text: `restart` lets the next provider begin the answer again; `fail` ends the answer with its text so far.',
+      'The action when a provider fails after its first text: `restart` lets the next provider begin the answer again; `fail` ends the answer with its text so far.',
   },
   systemPrompt: {
     env: 'LLM_SYSTEM_PROMPT',
@@ -600,7 +600,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('shared', 'principal'),
     defaultText: '`principal` with `authenticate`, else `shared`',
     description:
-      'Who gets a cached answer, or joins an answer that is being generated: `shared` means every user who asks exactly the same, with the same context and options; `principal` means the same user only.',
+      'The users who share cached answers and answers that are being generated: with `shared`, every user who asks exactly the same, with the same context and options; with `principal`, each user alone.',
   },
   'cache.ttlSeconds': {
     env: 'LLM_CACHE_TTL',

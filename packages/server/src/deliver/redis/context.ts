@@ -32,3 +32,5 @@ export interface RedisContext {
 export const LIVE_MS = 300_000;
 /** A stream is awaited for so long until its first reader has come. */
 export const FIRST_READER_MS = 80_000;
+/** Streams are served without Redis once it has not answered for so long. */
+export const LOCAL_AFTER_MS = 1_000;

@@ -19,11 +19,11 @@ import {
 } from '../stream-registry.js';
 import type { CreateClient } from './connection/link.js';
 import { RedisStore } from './connection/store.js';
-import type { RedisContext, RedisSettings } from './context.js';
+import { LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
 import { Follower } from './follower.js';
 import { Heartbeat } from './heartbeat.js';
 import { Opener } from './opener.js';
-import { LOCAL_AFTER_MS, Owner } from './owner.js';
+import { Owner } from './owner.js';
 import { endArgs, hash, listedOf, type Message, sidOf, type StreamRecord } from './records.js';
 import { SharedLogs } from './shared-log.js';
 import { StreamEnds } from './stream-ends.js';

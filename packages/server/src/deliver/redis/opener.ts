@@ -6,7 +6,7 @@ import type { Stream, StreamIdentity } from '../stream.js';
 import { conflict, type IdentifiedRequest, notFound } from '../stream-registry.js';
 import { isFull, unreachable } from './connection/connection.js';
 import { LinkError, type Reply } from './connection/link.js';
-import { FIRST_READER_MS, LIVE_MS, type RedisContext } from './context.js';
+import { FIRST_READER_MS, LIVE_MS, LOCAL_AFTER_MS, type RedisContext } from './context.js';
 import type { Follower } from './follower.js';
 import { hash, recordOf, type RequestRecord, sidOf, type StreamRecord } from './records.js';
 import type { StreamEnds } from './stream-ends.js';
@@ -110,8 +110,10 @@ export class Opener {
     identified: IdentifiedRequest,
     connectionId: string | undefined,
   ): Promise<Stream> {
-    if (this.#isStopped) throw overloaded('the server is being shut down');
     const { logs, limits, node, registry, store } = this.#context;
+    // A stream that begins without Redis is one of this process alone until Redis is back.
+    await store.recovered(LOCAL_AFTER_MS);
+    if (this.#isStopped) throw overloaded('the server is being shut down');
     const { principal } = identity;
     const { request, fingerprint } = identified;
     registry.admit(principal, identified);

@@ -2,16 +2,13 @@ import type { PreparedRequest } from '../../hooks.js';
 import type { Generation } from '../generation.js';
 import { CANCELLED } from '../stream-registry.js';
 import { Appender, type AppendTarget } from './appender.js';
-import { FIRST_READER_MS, LIVE_MS, type RedisContext } from './context.js';
+import { FIRST_READER_MS, LIVE_MS, LOCAL_AFTER_MS, type RedisContext } from './context.js';
 import { type Follower, MAX_HEADS } from './follower.js';
 import { type AppendResult, RedisLogWriter } from './log-writer.js';
 import { hash, recordOf, type RequestRecord, retentionMs } from './records.js';
 import { type SharedLog, STREAM_LOST } from './shared-log.js';
 import type { StreamEnds } from './stream-ends.js';
 import type { Subscriptions } from './subscriptions.js';
-
-/** Local readers are served without Redis once it has not answered for so long. */
-export const LOCAL_AFTER_MS = 1_000;
 
 /** Writes the logs that this process owns. */
 export class Owner {

@@ -95,6 +95,12 @@ export class RedisStore {
     this.#logger.error({ event: 'REDIS_NOT_REACHED', ...(hint && { hint }), err: problem });
   }
 
+  /** Resolves when Redis can be used, or when it has been away for `graceMs`. */
+  async recovered(graceMs: number): Promise<void> {
+    const until = this.#lostAt + graceMs;
+    while (!this.isUp && performance.now() < until) await wait(REACHED_CHECK_MS);
+  }
+
   /** Ends the degraded state. */
   noteReached(): void {
     this.#isDegraded = false;

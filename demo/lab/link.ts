@@ -1,5 +1,5 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 
 /** A TCP proxy before a server of this machine, that can be made to fail. */
@@ -17,7 +17,7 @@ export interface Link {
   close(): void;
 }
 
-const SLICES_PER_SECOND = 10;
+const SLICE_MS = 100;
 
 export function createLink(): Link {
   const open = new Set<Socket>();
@@ -26,25 +26,21 @@ export function createLink(): Link {
   let bytesPerSecond: number | undefined;
 
   /** Passes bytes on at the speed of the moment. The sender waits meanwhile. */
-  function throttle(): Transform {
-    return new Transform({
-      highWaterMark: 1_024,
-      transform(chunk: Buffer, _, done) {
-        void passSlowly(this, chunk).then(() => done(), done);
-      },
-    });
+  async function* throttle(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      let rest = chunk;
+      for (let size = sliceBytes(); size < rest.length; size = sliceBytes()) {
+        await wait(SLICE_MS);
+        yield rest.subarray(0, size);
+        rest = rest.subarray(size);
+      }
+      if (bytesPerSecond !== undefined) await wait(SLICE_MS);
+      yield rest;
+    }
   }
 
-  async function passSlowly(pipe: Transform, chunk: Buffer): Promise<void> {
-    let rest = chunk;
-    while (rest.length > 0 && bytesPerSecond !== undefined) {
-      const units = Math.max(1, Math.round(bytesPerSecond / SLICES_PER_SECOND));
-      await wait(1_000 / SLICES_PER_SECOND);
-      pipe.push(rest.subarray(0, units));
-      rest = rest.subarray(units);
-    }
-    if (rest.length > 0) pipe.push(rest);
-  }
+  const sliceBytes = (): number =>
+    bytesPerSecond === undefined ? Infinity : Math.ceil((bytesPerSecond * SLICE_MS) / 1_000);
 
   const listener = createServer((near) => {
     if (isDown || target === undefined) return void near.destroy();
@@ -61,13 +57,9 @@ export function createLink(): Link {
       [far, near],
     ] as const) {
       open.add(from);
-      from.pipe(throttle()).pipe(to);
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        open.delete(from);
-        // Where it ended in order, the pipe ends the other side behind the last bytes.
-        if (!from.readableEnded) to.destroy();
-      });
+      from.on('close', () => open.delete(from));
+      // Either side's failure ends both.
+      pipeline(from, throttle, to, () => {});
     }
   });
 

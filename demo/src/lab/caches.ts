@@ -32,28 +32,24 @@ export async function readCaches(): Promise<Kept[]> {
   return found;
 }
 
-function entriesOf(name: string): Promise<[string, unknown][]> {
+async function entriesOf(name: string): Promise<[string, unknown][]> {
+  const database = await resultOf(indexedDB.open(name));
+  try {
+    if (!database.objectStoreNames.contains('answers')) return [];
+    const store = database.transaction('answers').objectStore('answers');
+    const [keys, values] = await Promise.all([
+      resultOf(store.getAllKeys() as IDBRequest<string[]>),
+      resultOf<unknown[]>(store.getAll()),
+    ]);
+    return keys.map((key, i) => [key, values[i]]);
+  } finally {
+    database.close();
+  }
+}
+
+function resultOf<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const opening = indexedDB.open(name);
-    opening.onerror = () => reject(opening.error ?? new Error('unable to open the database'));
-    opening.onsuccess = () => {
-      const database = opening.result;
-      const entries: [string, unknown][] = [];
-      if (!database.objectStoreNames.contains('answers')) {
-        database.close();
-        return resolve(entries);
-      }
-      const cursor = database.transaction('answers').objectStore('answers').openCursor();
-      cursor.onsuccess = () => {
-        const at = cursor.result;
-        if (at === null) {
-          database.close();
-          return resolve(entries);
-        }
-        entries.push([String(at.key), at.value as unknown]);
-        at.continue();
-      };
-      cursor.onerror = () => reject(cursor.error ?? new Error('unable to read the database'));
-    };
+    request.addEventListener('success', () => resolve(request.result));
+    request.addEventListener('error', () => reject(request.error ?? new Error('unable to read')));
   });
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Providers, RivuletServer } from '@rivulet/server';
@@ -82,11 +82,11 @@ export async function openLab(start: StartServer): Promise<Lab> {
     'fail-now': () => recorder.failNow(),
     'fail-later': () => recorder.failLater(),
     restart() {
-      restarting ??= restart().finally(() => (restarting = undefined));
+      restarting ??= restart().finally(() => void (restarting = undefined));
     },
   };
 
-  const answer: RequestListener = async (request, response) => {
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? '').slice(PREFIX.length);
     if (path === 'session' && request.method === 'GET') {
       return check.isLocal(request)
@@ -105,7 +105,7 @@ export async function openLab(start: StartServer): Promise<Lab> {
     const fault = Object.hasOwn(faults, path) ? faults[path] : undefined;
     sendJson(response, fault === undefined ? 404 : 202, {});
     if (fault !== undefined) setTimeout(() => fault(body), REPLY_MS);
-  };
+  }
 
   function serve(request: IncomingMessage, response: ServerResponse): boolean {
     if (!request.url?.startsWith(PREFIX)) return false;

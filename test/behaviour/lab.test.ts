@@ -30,6 +30,10 @@ function send(
       response.setEncoding('utf8').on('data', (text: string) => (body += text));
       response.on('end', () => resolve({ status: response.statusCode, body }));
     })
+      .on('upgrade', ({ statusCode: status }, socket) => {
+        socket.destroy();
+        resolve({ status, body: '' });
+      })
       .on('error', reject)
       .end();
   });
@@ -83,8 +87,11 @@ describe('the server of "Try to break it"', () => {
       'sec-websocket-version': '13',
       'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
     };
-    const reply = await send('GET', path, { ...upgrade, origin: 'http://evil.example' });
-    expect(reply.status).toBe(403);
+    const statusOf = async (origin: string, at = path) =>
+      (await send('GET', at, { ...upgrade, origin })).status;
+    expect(await statusOf(own().origin)).toBe(101);
+    expect(await statusOf('http://evil.example')).toBe(400);
+    expect(await statusOf(own().origin, path.replace(token, 'another'))).toBe(400);
   });
 });
 

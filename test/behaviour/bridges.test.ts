@@ -5,9 +5,15 @@ import { RivuletAgent } from '@rivulet/client/ag-ui';
 import type { AnswerRequest, StreamError } from '@rivulet/client';
 import { describe, expect, it } from 'vitest';
 
-type UIMessage = Parameters<
-  ReturnType<typeof createChatTransport>['sendMessages']
->[0]['messages'][number];
+/** The types of the package `ai` are declared anew for the bench, so that this program has none of them. */
+interface UIMessage {
+  id: string;
+  role: 'user' | 'assistant' | 'system';
+  parts: object[];
+}
+interface Transport {
+  sendMessages(options: object): Promise<AsyncIterable<{ type: string; delta?: string }>>;
+}
 
 /** The text begins again after a tool was used. */
 const RESTARTED: Script = [
@@ -39,7 +45,8 @@ function send(
   trigger: 'submit-message' | 'regenerate-message' = 'submit-message',
 ) {
   const options = { chatId: 'chat', messageId: undefined, abortSignal: undefined };
-  return createChatTransport(client).sendMessages({ ...options, trigger, messages });
+  const transport = createChatTransport(client) as unknown as Transport;
+  return transport.sendMessages({ ...options, trigger, messages });
 }
 
 async function readAll<T>(source: AsyncIterable<T>): Promise<T[]> {
@@ -113,7 +120,7 @@ describe('the bridge to the AI SDK', () => {
     const texts: string[] = [];
     const reading = (async () => {
       for await (const chunk of await send(scripted(script).client, [QUESTION])) {
-        if (chunk.type === 'text-delta') texts.push(chunk.delta);
+        if (chunk.type === 'text-delta') texts.push(chunk.delta ?? '');
       }
     })();
     const error = (await reading.catch((reason: unknown) => reason)) as StreamError;

@@ -33,6 +33,7 @@ export function fingerprintOf(body: string): string {
   return createHash('sha256').update(body).digest('base64');
 }
 
-function isShared({ options }: GenerateRequest): boolean {
-  return (options?.cache ?? 'default') === 'default';
+/** The tools of a client are its own, so a request with tools is answered alone. */
+export function isShared({ options, clientTools = [] }: GenerateRequest): boolean {
+  return clientTools.length === 0 && (options?.cache ?? 'default') === 'default';
 }

@@ -1,15 +1,17 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { setInterval as every } from 'node:timers';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { ErrorCode, StreamStatus } from '@rivulet/protocol';
+import { type ErrorCode, StreamError, type StreamStatus } from '@rivulet/protocol';
 import type { Entry, ErrorEntry, NewsEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
 import type { Logger } from '../../observe/logger.js';
 import type { GenerateRequest } from '../../request.js';
+import type { ToolReply } from '../../tool-replies.js';
 import { overloaded } from '../eviction.js';
 import type { Generate, Generation, LogWriter } from '../generation.js';
 import type { LogStore } from '../log-store.js';
 import type { ListedStream, ReaderChange, Stream, StreamIdentity } from '../stream.js';
+import { isShared } from '../single-flight.js';
 import type { RegistrySize, SharedCounts, StreamDirectory } from '../stream-directory.js';
 import {
   CANCELLED,
@@ -247,6 +249,17 @@ export class RedisStreams implements StreamDirectory, LogStore {
     else if (result === 'gone') this.#registry.cancel(stream);
   }
 
+  reply(stream: Stream, callId: string, reply: ToolReply): void {
+    const log = this.#logOf(stream);
+    if (log !== undefined && !log.isOwn && !stream.log.done) {
+      throw new StreamError(
+        'unsupported',
+        'unable to answer the call: another server process generates the answer; reconnect to that one',
+      );
+    }
+    this.#registry.reply(stream, callId, reply);
+  }
+
   watch(principal: string, listener: (stream: ListedStream) => void): () => void {
     const listeners = this.#watchers.get(principal) ?? new Set();
     this.#watchers.set(principal, listeners.add(listener));
@@ -399,7 +412,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
     const record = recordOf(identity, randomUUID(), randomUUID());
     const json = JSON.stringify(record);
     const requestRecord: RequestRecord = { request, ...(connectionId && { connectionId }) };
-    const isShared = !this.#hasPrepare && (request.options?.cache ?? 'default') === 'default';
+    const mayShare = !this.#hasPrepare && isShared(request);
     const begin = (fence: string): Stream =>
       this.#registry.begin(identity, identified, connectionId, record, (stream, generation) => {
         const log = this.#addLog(record.requestId, generation);
@@ -414,7 +427,7 @@ export class RedisStreams implements StreamDirectory, LogStore {
         sid,
         hash(principal),
         fingerprint,
-        isShared ? fingerprint : '',
+        mayShare ? fingerprint : '',
         record.requestId,
         this.#node,
         JSON.stringify(requestRecord),

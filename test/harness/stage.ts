@@ -38,6 +38,7 @@ export function stage(name = 'stage'): Stage {
       name,
       model: 'script',
       canContinue: true,
+      hasJsonMode: true,
       async *stream(prompt, signal) {
         signal.throwIfAborted();
         const script = new EventEmitter();

@@ -26,8 +26,6 @@ export const LIMITS = {
   toolErrorUnits: 1_024,
   /** Of the JSON of a schema for the answer. */
   responseSchemaUnits: 32_768,
-  /** Levels of objects and lists inside each other, in schemas and in the results of a client's tools. */
-  jsonDepth: 64,
   /** Of one message with a thought. */
   thoughtUnits: 4_096,
   /** Offset units that a reader may ask to have under way. */

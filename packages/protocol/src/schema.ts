@@ -77,21 +77,24 @@ const context = z
     error: `at most ${LIMITS.contextUnits} UTF-16 units in all`,
   });
 
+/** Levels of objects and lists inside each other, in schemas and in the results of a client's tools. */
+const JSON_LEVELS = 64;
+
 /** Refuses JSON of too many levels first: `JSON.stringify` and the SDKs of providers are recursive. */
 function limitJson(maxUnits: number): z.core.$ZodCheck<unknown> {
   return z.check(({ value, issues }) => {
     const refuse = (message: string): void =>
       void issues.push({ code: 'custom', message, input: value });
-    if (!isFlat(value)) refuse(`at most ${LIMITS.jsonDepth} levels of JSON`);
+    if (!isFlat(value)) refuse(`at most ${JSON_LEVELS} levels of JSON`);
     else if ((JSON.stringify(value) ?? '').length > maxUnits)
       refuse(`at most ${maxUnits} UTF-16 units of JSON`);
   });
 }
 
-/** @returns true if the value has at most `LIMITS.jsonDepth` levels. */
+/** @returns true if the value has at most `JSON_LEVELS` levels. */
 function isFlat(value: unknown): boolean {
   let level = [value];
-  for (let depth = 0; depth <= LIMITS.jsonDepth; depth++) {
+  for (let depth = 0; depth <= JSON_LEVELS; depth++) {
     level = level.flatMap((each) =>
       typeof each === 'object' && each !== null ? (Object.values(each) as unknown[]) : [],
     );

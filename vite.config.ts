@@ -2,12 +2,20 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { playwright } from '@vitest/browser-playwright';
 import { defaultClientConditions, defaultServerConditions } from 'vite';
 import { defineConfig } from 'vitest/config';
+import { FIREFOX_PATH } from './test/harness/browsers.js';
 import { CHROMIUM_ARGS, CHROMIUM_PATH } from './test/harness/chromium.js';
 
 const root = import.meta.dirname;
 const source = '@rivulet/source';
 // Node does not know the condition `module`, behind which some packages keep what only bundlers can read.
 const nodeConditions = defaultServerConditions.filter((condition) => condition !== 'module');
+
+/** The browser of the project `browser`. */
+const browser = process.env['BROWSER'] === 'firefox' ? 'firefox' : 'chromium';
+const LAUNCH = {
+  chromium: { executablePath: CHROMIUM_PATH, args: CHROMIUM_ARGS },
+  firefox: { channel: 'moz-firefox', executablePath: FIREFOX_PATH },
+};
 
 // For Vitest; `demo/pages.ts` has the configuration of the demo page.
 export default defineConfig({
@@ -85,6 +93,17 @@ export default defineConfig({
       {
         extends: true,
         root,
+        // The same in Chromium, Firefox and WebKit; BROWSERS names some of them, comma-separated.
+        test: {
+          name: 'browsers',
+          include: ['test/browsers/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        root,
         plugins: [svelte({ configFile: false })],
         optimizeDeps: {
           include: [
@@ -111,13 +130,8 @@ export default defineConfig({
             enabled: true,
             headless: true,
             screenshotFailures: false,
-            provider: playwright({
-              launchOptions: {
-                executablePath: CHROMIUM_PATH,
-                args: CHROMIUM_ARGS,
-              },
-            }),
-            instances: [{ browser: 'chromium' }],
+            provider: playwright({ launchOptions: LAUNCH[browser] }),
+            instances: [{ browser }],
           },
         },
       },

@@ -1,5 +1,5 @@
 import { buildPages } from './pages.js';
 
-const [folder] = process.argv.slice(2);
+const [folder, ...flags] = process.argv.slice(2);
 if (folder === undefined) throw new Error('unable to build the pages: no folder is given');
-await buildPages(folder);
+await buildPages(folder, { hasLab: flags.includes('--lab') });

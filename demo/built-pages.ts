@@ -17,15 +17,22 @@ const BUILDS = join(import.meta.dirname, 'dist');
 /** A server that was started earlier may serve an older build. */
 const KEPT_BUILDS = 5;
 
+export interface BuiltPagesOptions {
+  /** Builds the page with "Try to break it"; without it unless given. */
+  hasLab?: boolean;
+}
+
 /**
  * Serves the demo page and the examples as they are built for production. They are built again after a
  * change of their sources.
  */
-export async function openBuiltPages(): Promise<RequestListener> {
-  const folder = join(BUILDS, await digestOfSources());
+export async function openBuiltPages({
+  hasLab = false,
+}: BuiltPagesOptions = {}): Promise<RequestListener> {
+  const folder = join(BUILDS, `${await digestOfSources()}${hasLab ? '-lab' : ''}`);
   if (!existsSync(folder)) {
     console.log('rivulet: building the page (once after each change) …');
-    await buildInto(folder);
+    await buildInto(folder, hasLab);
   }
   const serve = sirv(folder, {
     etag: true,
@@ -64,14 +71,18 @@ async function filesOf(source: string): Promise<string[]> {
  * Builds in a process of its own, whose memory the server would keep. Of servers that start at the same time
  * and build the same, the first one's build stays.
  */
-async function buildInto(folder: string): Promise<void> {
+async function buildInto(folder: string, hasLab: boolean): Promise<void> {
   const own = `${folder}.${process.pid}`;
   await mkdir(BUILDS, { recursive: true });
   try {
-    await run(process.execPath, [...TYPESCRIPT, join(import.meta.dirname, 'build.ts'), own], {
-      // A test runner sets `test`, and React's development version would be built.
-      env: { ...process.env, NODE_ENV: 'production' },
-    });
+    await run(
+      process.execPath,
+      [...TYPESCRIPT, join(import.meta.dirname, 'build.ts'), own, ...(hasLab ? ['--lab'] : [])],
+      {
+        // A test runner sets `test`, and React's development version would be built.
+        env: { ...process.env, NODE_ENV: 'production' },
+      },
+    );
     await rename(own, folder);
   } catch (error) {
     await rm(own, { recursive: true, force: true });

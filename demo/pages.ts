@@ -25,15 +25,20 @@ const PAGES = [
     `examples/${name}/index.html`,
     `examples/${name}/chat.html`,
   ]),
+  ...['ai-sdk', 'tanstack-ai', 'ag-ui', 'assistant-ui'].map(
+    (name) => `examples/${name}/index.html`,
+  ),
 ];
 
-function config(): InlineConfig {
+function config(hasLab = false): InlineConfig {
   return {
     configFile: false,
     root: ROOT,
     logLevel: 'warn',
     // Alone its files are Solid's: React's have the same ending.
     plugins: [vue(), svelte({ configFile: false }), solid({ include: /\/examples\/solid\// })],
+    // The parts behind a false condition are not in the build.
+    define: { 'import.meta.env.HAS_LAB': String(hasLab) },
     resolve: { conditions: ['@rivulet/source', ...defaultClientConditions] },
   };
 }
@@ -50,12 +55,18 @@ export function createPages({
   });
 }
 
-/** Builds the same pages into `folder`, which must not exist. */
-export async function buildPages(folder: string): Promise<void> {
+/**
+ * Builds the same pages into `folder`, which must not exist.
+ *
+ * @param options `hasLab` builds the page with "Try to break it", which is for this machine alone.
+ */
+export async function buildPages(folder: string, { hasLab = false } = {}): Promise<void> {
   await build({
-    ...config(),
+    ...config(hasLab),
     build: {
       outDir: folder,
+      // The page's policy allows fonts of its own origin alone.
+      assetsInlineLimit: (file) => (file.endsWith('.woff2') ? false : undefined),
       // Angular's compiler is a part of its example.
       chunkSizeWarningLimit: 1_000,
       rolldownOptions: { input: PAGES.map((page) => join(ROOT, page)) },

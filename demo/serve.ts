@@ -1,13 +1,24 @@
 import type { RequestListener } from 'node:http';
-import { createServer, currentTime, type RivuletServer, searchDocs } from '@rivulet/server';
-import { isPortTaken } from '../packages/server/src/listen.js';
-import { exposePrometheus } from '../packages/server/src/observe/prometheus.js';
+import {
+  createServer,
+  currentTime,
+  type Logger,
+  type Providers,
+  type RivuletServer,
+  searchDocs,
+  type Settings,
+} from '@rivulet/server';
+import { isPortTaken, listen } from '../packages/server/src/listen.js';
+import { exposePrometheus, serveMetrics } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
 import { ConfigError } from '../packages/server/src/settings/resolve-settings.js';
+import { chooseProviders } from '../packages/server/src/upstream/choose-providers.js';
 import { openBuiltPages } from './built-pages.js';
 import { serveDocument } from './documents.js';
 import { setSecurityHeaders } from './headers.js';
 import { createHostCheck, type HostCheck, refuseHost } from './hosts.js';
+import { openLab, type StartServer } from './lab/lab.js';
+import { showcase } from './showcase.js';
 
 /** Vite's development server gives its sources to whoever reaches it. */
 const isDev = process.argv.includes('--dev');
@@ -17,42 +28,68 @@ const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 const ENV = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
 
 await runProcess(ENV, async ({ env, settings, logger }) => {
-  const { allowedOrigins, metricsEnabled, host } = settings;
+  const { allowedOrigins, metricsEnabled, host, port } = settings;
   if (isDev && !LOOPBACK.has(host)) {
     throw new ConfigError(
       `HOST is ${JSON.stringify(host)}; \`npm run dev\` is for this machine alone: unset HOST, or use \`npm start\``,
     );
   }
   const hosts = createHostCheck(allowedOrigins);
-  const server = await createServer({
-    env,
-    logger,
-    // The page asks there.
-    socketPath: '/socket.io',
-    tools: [searchDocs(), currentTime()],
-    metrics: metricsEnabled ? exposePrometheus() : undefined,
-    page: (request, response) => {
-      setSecurityHeaders(request, response);
-      if (!hosts.isAllowed(request.headers.host)) refuseHost(request, response);
-      else if (!serveDocument(request, response)) pages.serve(request, response);
-    },
-  });
-  const pages = isDev ? await developedPages(server, hosts) : { serve: await openBuiltPages() };
-  const url = await server.listen().catch((error: unknown) => {
-    if (isPortTaken(error) && !process.env['PORT']) return server.listen(0);
+  const metrics = metricsEnabled ? serveMetrics(exposePrometheus()) : undefined;
+  const providers = await providersOf(settings, logger);
+  let pages: Pages | undefined;
+
+  const start: StartServer = async ({ record, serve }) =>
+    createServer({
+      env,
+      logger,
+      providers: record(providers),
+      // The page asks there.
+      socketPath: '/socket.io',
+      tools: [searchDocs(), currentTime()],
+      metrics,
+      page: (request, response) => {
+        setSecurityHeaders(request, response);
+        if (!hosts.isAllowed(request.headers.host)) refuseHost(request, response);
+        else if (!serve(request, response) && !serveDocument(request, response)) {
+          pages?.serve(request, response);
+        }
+      },
+    });
+
+  // Who can reach the page may break it.
+  const hasLab = !isDev && LOOPBACK.has(host) && allowedOrigins === undefined;
+  const lab = hasLab ? await openLab(start) : undefined;
+  const alone = lab ? undefined : await start({ record: (all) => all, serve: () => false });
+  const server = (): RivuletServer => (lab?.server() ?? alone)!;
+  pages = isDev
+    ? await developedPages(server(), hosts)
+    : { serve: await openBuiltPages({ hasLab }) };
+
+  const listener = lab?.link.listener ?? server().http;
+  const url = await listen(listener, host, port).catch((error: unknown) => {
+    if (isPortTaken(error) && !process.env['PORT']) return listen(listener, host, 0);
     throw error;
   });
+  const names = server().providers;
   return {
     url,
-    providers: server.providers,
-    line: `\n  Rivulet is at ${url}  (answers come from: ${server.providers.join(', then ')})\n`,
-    drain: () => server.drain(),
+    providers: names,
+    line: `\n  Rivulet is at ${url}  (answers come from: ${names.join(', then ')})\n`,
+    drain: () => server().drain(),
     async close() {
-      await pages.close?.();
-      await server.close();
+      await pages?.close?.();
+      await (lab ?? server()).close();
     },
   };
 });
+
+/** The providers of the settings; the showcase where `auto` finds none. */
+async function providersOf(settings: Settings, logger: Logger): Promise<Providers> {
+  const providers = await chooseProviders(settings, logger);
+  const hasModel = providers.some(({ provider }) => provider.name !== 'docs');
+  return settings.mode === 'auto' && !hasModel ? [{ provider: showcase() }] : providers;
+}
 
 interface Pages {
   serve: RequestListener;

@@ -1,12 +1,13 @@
-import { copyFileSync, cpSync, mkdirSync } from 'node:fs';
-import { DOCUMENTS } from '../packages/server/dist/providers/docs/sections.js';
+import { copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { listDocuments, readDocument } from '../packages/server/dist/providers/docs/sections.js';
 
 // The docs provider answers from these; in a published package there is no repository to read.
 const root = new URL('../', import.meta.url);
 const target = new URL('packages/server/docs/', root);
+rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
-for (const [name, path] of Object.entries(DOCUMENTS)) {
-  copyFileSync(new URL(path, root), new URL(name, target));
+for (const name of listDocuments().keys()) {
+  writeFileSync(new URL(name, target), readDocument(name));
 }
 
 // npm packs a LICENSE only from the package's own folder.

@@ -11,6 +11,18 @@ export function ensureRedis() {
   return ensure('redis-server', 'redis-server', 'REDIS_SERVER_PATH', '/usr/bin/redis-server');
 }
 
+/** Firefox, and WebKitGTK with its driver and a virtual display, for `npm run test:browsers`. */
+export function ensureFirefoxAndWebKit() {
+  ensure('Firefox', 'firefox-esr', 'FIREFOX_PATH', '/usr/bin/firefox-esr');
+  ensure('WebKit', 'webkit2gtk-driver', 'WEBKIT_DRIVER_PATH', '/usr/bin/WebKitWebDriver');
+  ensure('xvfb-run', 'xvfb xauth', 'XVFB_RUN_PATH', '/usr/bin/xvfb-run');
+}
+
+/** The nginx that the tests of a load balancer use. */
+export function ensureNginx() {
+  return ensure('nginx', 'nginx', 'NGINX_PATH', '/usr/sbin/nginx');
+}
+
 function ensure(name, debianPackage, variable, usualPath) {
   const path = process.env[variable] ?? usualPath;
   if (existsSync(path)) return path;
@@ -23,7 +35,7 @@ function ensure(name, debianPackage, variable, usualPath) {
   }
   console.log(`rivulet: installing ${debianPackage} from Debian (once) …`);
   run('apt-get', ['update', '-qq']);
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', debianPackage]);
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...debianPackage.split(' ')]);
   return path;
 }
 

@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { register } from 'tsx/esm/api';
 
-// Writes the tables of settings in README.md from the code; with `--check`, only compares them.
+// Writes the tables of settings in docs/server-options.md from the code; with `--check`, only compares them.
 register();
-const { CORE_SETTINGS, HTTP_SETTINGS, SOCKET_SETTINGS } =
+const { CORE_SETTINGS, HTTP_SETTINGS, REDIS_SETTINGS, SOCKET_SETTINGS } =
   await import('../packages/server/src/settings/settings.ts');
 
 const BEGIN = '<!-- settings: written by `npm run docs:settings` -->';
@@ -12,6 +12,7 @@ const MIB = 1024 * 1024;
 
 const tables = [
   table('Server (`createServer`)', HTTP_SETTINGS),
+  table('Several servers (`createServer`, `createLlmService`, `attachRivulet`)', REDIS_SETTINGS),
   table('Connections and streams (`createServer`, `attachRivulet`)', SOCKET_SETTINGS),
   table('Models and answers (`createServer`, `createLlmService`)', CORE_SETTINGS),
 ];
@@ -19,7 +20,7 @@ const tables = [
 /** @param {string} title */
 function table(title, settings) {
   return [
-    `**${title}**`,
+    `## ${title}`,
     '',
     '| variable | option | default | meaning |',
     '|---|---|---|---|',
@@ -38,15 +39,16 @@ function defaultText({ default: value, defaultText: words }, unit) {
   return `\`${value}\`${inMib}`;
 }
 
-const file = new URL('../README.md', import.meta.url);
-const readme = readFileSync(file, 'utf8');
-const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-if (begin < 0 || end < begin) fail(`README.md must contain the lines ${BEGIN} and ${END}`);
-const wanted = `${readme.slice(0, begin)}${BEGIN}\n\n${tables.join('\n\n')}\n\n${readme.slice(end)}`;
+const PAGE = 'docs/server-options.md';
+const file = new URL(`../${PAGE}`, import.meta.url);
+const page = readFileSync(file, 'utf8');
+const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
+if (begin < 0 || end < begin) fail(`${PAGE} must contain the lines ${BEGIN} and ${END}`);
+const wanted = `${page.slice(0, begin)}${BEGIN}\n\n${tables.join('\n\n')}\n\n${page.slice(end)}`;
 
 if (!process.argv.includes('--check')) writeFileSync(file, wanted);
-else if (readme !== wanted) {
-  fail('the tables of settings in README.md differ from the code; run `npm run docs:settings`');
+else if (page !== wanted) {
+  fail(`the tables of settings in ${PAGE} differ from the code; run \`npm run docs:settings\``);
 }
 
 function fail(problem) {

@@ -1,29 +1,31 @@
-import hljs from 'highlight.js/lib/core';
-import bash from 'highlight.js/lib/languages/bash';
-import css from 'highlight.js/lib/languages/css';
-import javascript from 'highlight.js/lib/languages/javascript';
-import json from 'highlight.js/lib/languages/json';
-import python from 'highlight.js/lib/languages/python';
-import typescript from 'highlight.js/lib/languages/typescript';
-import xml from 'highlight.js/lib/languages/xml';
+import { lazy } from './lazy.js';
 
-const languages = { bash, css, javascript, json, python, typescript, xml };
-for (const [name, language] of Object.entries(languages)) hljs.registerLanguage(name, language);
-hljs.registerAliases(['vue', 'svelte'], { languageName: 'xml' });
-hljs.registerAliases(['env', 'dotenv'], { languageName: 'bash' });
+const languages = lazy(() => import('./languages.js'));
 
-// A closed block inside a list that still grows is drawn again with each frame of the list.
-const maxKept = 32;
+/** Longer code keeps one color: to color it would hold up the page. */
+const MAX_UNITS = 30_000;
+/** Open code is colored again with each frame. */
+const MAX_OPEN_UNITS = 8_000;
+/** A closed block inside a list that still grows is drawn again with each frame of the list. */
+const MAX_KEPT = 32;
 const kept = new Map<string, string>();
 
-/** The code as HTML, coloured; `undefined` for a language that is not carried. */
-export function highlight(code: string, language: string): string | undefined {
-  if (!hljs.getLanguage(language)) return undefined;
+/**
+ * The code as HTML with its colors. Undefined for code that is too long, for a language that is not carried,
+ * and until the languages are loaded.
+ *
+ * @param isClosed false while the code still grows.
+ */
+export function highlight(code: string, language: string, isClosed: boolean): string | undefined {
+  if (language === '' || code.length > (isClosed ? MAX_UNITS : MAX_OPEN_UNITS)) return undefined;
+  const loaded = languages.get();
+  if (loaded === undefined) return undefined;
   const key = `${language}\n${code}`;
   const known = kept.get(key);
   if (known !== undefined) return known;
-  const html = hljs.highlight(code, { language, ignoreIllegals: true }).value;
-  if (kept.size >= maxKept) kept.clear();
+  const html = loaded.highlightCode(code, language);
+  if (html === undefined || !isClosed) return html;
+  if (kept.size >= MAX_KEPT) kept.clear();
   kept.set(key, html);
   return html;
 }

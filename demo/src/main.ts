@@ -1,64 +1,95 @@
 import { createClient } from '@rivulet/client';
-import { createComposer } from './composer.js';
-import { showConnection } from './connection-badge.js';
-import { createConversation } from './conversation.js';
-import { createDocsDialog } from './docs-dialog.js';
+import { type Chat, createChat, createChatStore } from '@rivulet/client/chat';
+import { announce } from './composer/announcer.js';
+import { createComposer } from './composer/composer.js';
+import { createStatus, showStatus } from './composer/status-line.js';
+import { showConversation } from './conversation/conversation.js';
+import { download, fileName, toMarkdown } from './conversation/export.js';
+import { createBottomScroll } from './conversation/scroll.js';
+import { showSuggestions } from './conversation/welcome.js';
 import { find } from './find.js';
-import { createBottomScroll } from './scroll.js';
+import { offerLab } from './lab-offer.js';
+import { followOpenChat } from './open-chat.js';
+import { showConnection } from './shell/connection-badge.js';
+import { createDocsDialog } from './shell/docs-dialog.js';
+import { createDrawer } from './shell/drawer.js';
+import { createForget } from './shell/forget.js';
+import { createRouter } from './shell/router.js';
+import { createSidebar, showTitle } from './shell/sidebar.js';
+import { createThemeSwitch } from './shell/theme.js';
 
-const suggestions = [
-  'What is Rivulet?',
-  'How do I use the client?',
-  'What happens to an answer when the connection drops?',
-  'How do I add Gemini or Ollama?',
-];
+const byId = (id: string): HTMLElement => find(document, `#${id}`, HTMLElement);
+const buttonOf = (id: string): HTMLButtonElement => find(document, `#${id}`, HTMLButtonElement);
+const hasMouse = matchMedia('(pointer: fine)');
 
 const client = createClient({ cache: {} });
+const store = createChatStore(client);
+const router = createRouter(() => chatWith(undefined).id);
+const { chat$, state$, answer$ } = followOpenChat(client, chatWith, router.chatId$);
 
-showConnection(find(document, '.connection', HTMLElement), client.connection$);
+// The sidebar
+const sidebar = createSidebar(byId('sidebar'), { client, store, router });
+const drawer = createDrawer(byId('sidebar'), byId('page'), {
+  open: byId('open-sidebar'),
+  close: byId('close-sidebar'),
+  backdrop: byId('backdrop'),
+});
+createThemeSwitch(byId('theme'));
+createForget(buttonOf('forget'), find(document, '#forget-dialog', HTMLDialogElement), client, () =>
+  router.openNew(),
+);
+buttonOf('new-chat').addEventListener('click', () => {
+  if (chat.getSnapshot().messages.length > 0) router.openNew();
+  drawer.close();
+  composer.focus();
+});
+
+// The header
+let title = '';
+showTitle(byId('title'), sidebar.chats$, router.chatId$).subscribe((next) => (title = next));
+showConnection(byId('connection'), client.connection$);
+buttonOf('export').addEventListener('click', () =>
+  download(fileName(title), toMarkdown(title, chat.getSnapshot().messages)),
+);
+void offerLab(byId('lab'), buttonOf('lab-toggle'), { client, currentAnswer$: answer$ });
 createDocsDialog(find(document, '#docs', HTMLDialogElement));
 
-const welcome = find(document, '#welcome', HTMLElement);
-const scroll = createBottomScroll(
-  find(document, '#reading', HTMLElement),
-  find(document, '#thread', HTMLElement),
-  find(document, '#jump', HTMLButtonElement),
+// The conversation
+let chat = chatWith(router.chatId);
+chat$.subscribe((opened) => (chat = opened));
+state$.subscribe(({ messages }) => (buttonOf('export').hidden = messages.length === 0));
+const scroll = createBottomScroll(byId('reading'), byId('thread'), buttonOf('jump'));
+const conversation = showConversation(
+  { log: byId('log'), welcome: byId('welcome'), problem: byId('store-problem') },
+  chat$,
+  () => scroll.stick(),
 );
-const conversation = createConversation(client, find(document, '#log', HTMLElement), {
-  onAsk() {
-    welcome.hidden = true;
-    scroll.stick();
-  },
-  onEdit: (query) => composer.put(query),
+showSuggestions(byId('suggestions'), (question) => {
+  ask(question);
+  // On a touch screen the focus would bring up the keyboard, over the answer.
+  if (hasMouse.matches) composer.focus();
 });
-const composer = createComposer(find(document, '#composer', HTMLFormElement), (question) =>
-  conversation.ask(question),
-);
 
-conversation.goOn();
+// The composer
+const composer = createComposer(find(document, '#composer', HTMLFormElement), chat$, {
+  onAsk: ask,
+  onEditLast: () => conversation.editLast(),
+});
+const status$ = createStatus(state$, client.connection$);
+showStatus(byId('status'), status$);
+announce(byId('announcer'), chat$, status$);
+router.chatId$.subscribe(() => {
+  drawer.close();
+  if (hasMouse.matches) composer.focus();
+});
 
-find(document, '#suggestions', HTMLElement).append(...suggestions.map(createSuggestion));
-
-const clear = find(document, '#clear', HTMLButtonElement);
-const cleared = find(document, '#cleared', HTMLElement);
-clear.addEventListener('click', () => void clearAnswers());
-
-function createSuggestion(question: string): HTMLElement {
-  const item = document.createElement('li');
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.textContent = question;
-  button.addEventListener('click', () => {
-    conversation.ask(question);
-    // On a touch screen the focus would bring up the keyboard, over the answer.
-    if (matchMedia('(pointer: fine)').matches) composer.focus();
-  });
-  item.append(button);
-  return item;
+/** @returns the chat with this id, or a new one. */
+function chatWith(id: string | undefined): Chat {
+  // Thoughts are shown where the model has them.
+  return createChat(client, { id, store, options: { thoughts: true, onRateLimit: 'wait' } });
 }
 
-async function clearAnswers(): Promise<void> {
-  await client.cache.clear();
-  cleared.textContent = 'Cleared.';
-  setTimeout(() => (cleared.textContent = ''), 3000);
+function ask(question: string): void {
+  void chat.send(question);
+  scroll.stick();
 }

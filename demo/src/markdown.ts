@@ -1,18 +1,23 @@
-import { Lexer, Marked, type Token } from 'marked';
-import { highlight } from './highlight.js';
+import type { Token } from 'marked';
+import { createCopyButton } from './copy-code.js';
+import { whenLoaded } from './lazy.js';
+import { definitions, htmlOf, type Stage, tokensOf } from './markdown-html.js';
+import type { Links } from './markdown-lexer.js';
+import { typeset } from './math.js';
 import { patchChildren } from './patch.js';
 import { sanitize } from './sanitize.js';
 import { completeTableHead, drawableTail } from './tail.js';
 
 /** One Markdown text that grows, drawn into one element. */
 export interface MarkdownView {
-  /** Draws an unfinished text. A text that does not continue the last one begins again. */
+  /**
+   * Draws an unfinished text. A text that does not continue the last one begins again. A text that takes long to
+   * draw is drawn a little later, in its newest state.
+   */
   draw(text: string): void;
   /** Draws the finished text: exactly what `renderMarkdown` makes of it. */
   finish(text: string): void;
 }
-
-type Links = Lexer['tokens']['links'];
 
 interface Progress {
   text: string;
@@ -25,45 +30,101 @@ interface Progress {
 
 const beginning: Progress = { text: '', frozenChars: 0, frozenNodes: 0, links: {} };
 
+/** The end of a longer open block is drawn as it is, and not made drawable with each frame. */
+const MAX_OPEN_UNITS = 20_000;
+/** After a draw of such a block that took longer, the page has three times as long for other work. */
+const SLOW_DRAW_MS = 50;
+
 export function createMarkdownView(container: Element): MarkdownView {
   let progress = beginning;
+  let newest: { text: string; stage: Stage } = { text: '', stage: 'draft' };
+  let drawLater: number | undefined;
+  let drawAgainAt = 0;
+  let awaited: Promise<unknown> | undefined;
+
+  function drawNewest(): void {
+    clearTimeout(drawLater);
+    drawLater = undefined;
+    const began = performance.now();
+    if (newest.stage === 'draft') drawDraft(unixLines(newest.text));
+    else drawFinished();
+    const tookMs = performance.now() - began;
+    const isLong = newest.text.length - progress.frozenChars > MAX_OPEN_UNITS;
+    drawAgainAt = isLong && tookMs > SLOW_DRAW_MS ? began + 4 * tookMs : 0;
+    if (awaited === undefined) void drawOnceLoaded();
+  }
+
+  function drawDraft(text: string): void {
+    if (!text.startsWith(progress.text)) progress = beginning;
+    const { frozenChars, frozenNodes } = progress;
+    const tail = text.slice(frozenChars);
+    const tokens = tokensOf(tail, 'draft', progress.links);
+    const settled = settledTokens(tail, tokens);
+    const links = { ...progress.links, ...definitions(settled.tokens) };
+    const settledNodes = toNodes(settled.tokens, 'draft');
+    const open = tokens.slice(settled.tokens.length);
+    const openNodes = drawOpen(tail.slice(settled.chars), open, links);
+    patchChildren(container, [...settledNodes, ...openNodes], frozenNodes);
+    progress = {
+      text,
+      frozenChars: frozenChars + settled.chars,
+      frozenNodes: frozenNodes + settledNodes.length,
+      links,
+    };
+  }
+
+  function drawFinished(): void {
+    patchChildren(container, finishedNodes(newest.text));
+    progress = beginning;
+  }
+
+  /** Draws again when the formulas and colors that are being loaded are there. */
+  async function drawOnceLoaded(): Promise<void> {
+    awaited = whenLoaded();
+    if (awaited === undefined) return;
+    await awaited;
+    awaited = undefined;
+    progress = beginning;
+    drawNewest();
+  }
 
   return {
-    draw(source) {
-      const text = unixLines(source);
-      if (!text.startsWith(progress.text)) progress = beginning;
-      const { frozenChars, frozenNodes } = progress;
-      const tail = text.slice(frozenChars);
-      const tokens = lex(tail, progress.links);
-      const settled = settledTokens(tail, tokens);
-      const links = { ...progress.links, ...definitions(settled.tokens) };
-      const settledNodes = toNodes(settled.tokens, 'draft');
-      const open = tokens.slice(settled.tokens.length);
-      const openNodes = drawOpen(tail.slice(settled.chars), open, links);
-      patchChildren(container, [...settledNodes, ...openNodes], frozenNodes);
-      progress = {
-        text,
-        frozenChars: frozenChars + settled.chars,
-        frozenNodes: frozenNodes + settledNodes.length,
-        links,
-      };
+    draw(text) {
+      newest = { text, stage: 'draft' };
+      const waitMs = drawAgainAt - performance.now();
+      if (waitMs <= 0) drawNewest();
+      else drawLater ??= window.setTimeout(drawNewest, waitMs);
     },
     finish(text) {
-      patchChildren(container, finishedNodes(text));
-      progress = beginning;
+      newest = { text, stage: 'finished' };
+      drawNewest();
     },
   };
 }
 
-/** A whole text, parsed once. */
+/** A whole text, parsed once. Its formulas and colors may come later. */
 export function renderMarkdown(text: string): DocumentFragment {
   const fragment = document.createDocumentFragment();
   fragment.append(...finishedNodes(text));
+  void drawAgainOnceLoaded(text, [...fragment.querySelectorAll(LATE)]);
   return fragment;
 }
 
+async function drawAgainOnceLoaded(text: string, drawn: Element[]): Promise<void> {
+  const loading = whenLoaded();
+  if (loading === undefined) return;
+  await loading;
+  const again = document.createElement('div');
+  again.append(...finishedNodes(text));
+  const complete = [...again.querySelectorAll(LATE)];
+  drawn.forEach((element, i) => element.replaceWith(complete[i] ?? element));
+}
+
+/** What is drawn with code that is loaded when it is needed. */
+const LATE = '.code, .math';
+
 function finishedNodes(text: string): ChildNode[] {
-  return toNodes(lex(unixLines(text), {}), 'finished');
+  return toNodes(tokensOf(unixLines(text), 'finished'), 'finished');
 }
 
 /**
@@ -82,63 +143,30 @@ function settledTokens(source: string, tokens: Token[]): { tokens: Token[]; char
 }
 
 function drawOpen(source: string, tokens: Token[], links: Links): ChildNode[] {
+  const isFormula = lastBlock(tokens)?.type === 'mathBlock';
+  if (isFormula || source.length > MAX_OPEN_UNITS) return toNodes(tokens, 'draft');
   const drawable = drawableTail(source);
-  const drawn = drawable === source ? tokens : lex(drawable, links);
+  const drawn = drawable === source ? tokens : tokensOf(drawable, 'draft', links);
   const completed = lastBlock(drawn)?.type === 'paragraph' ? completeTableHead(drawable) : drawable;
-  return toNodes(completed === drawable ? drawn : lex(completed, links), 'draft');
+  return toNodes(completed === drawable ? drawn : tokensOf(completed, 'draft', links), 'draft');
 }
 
 function lastBlock(tokens: Token[]): Token | undefined {
   return tokens.findLast((token) => token.type !== 'space');
 }
 
-function definitions(tokens: Token[]): Links {
-  const links: Links = {};
-  void marked.walkTokens(tokens, (token) => {
-    if (token.type === 'def') links[token.tag] ??= { href: token.href, title: token.title };
-  });
-  return links;
-}
-
-function lex(source: string, links: Links): Token[] {
-  const lexer = new Lexer(marked.defaults);
-  Object.assign(lexer.tokens.links, links);
-  return lexer.lex(source);
-}
-
-function toNodes(tokens: Token[], stage: 'draft' | 'finished'): ChildNode[] {
-  const html = (stage === 'finished' ? finished : marked).parser(tokens);
-  const nodes = [...sanitize(html).childNodes];
+function toNodes(tokens: Token[], stage: Stage): ChildNode[] {
+  const fragment = sanitize(htmlOf(tokens, stage));
+  typeset(fragment);
+  for (const code of fragment.querySelectorAll('.code')) {
+    code.append(createCopyButton());
+  }
   // Line ends between blocks would be one node in one parse and two in another.
-  return nodes.filter((node) => !(node instanceof Text && node.data.trim() === ''));
+  return [...fragment.childNodes].filter(
+    (node) => !(node instanceof Text && node.data.trim() === ''),
+  );
 }
 
 function unixLines(text: string): string {
   return text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text;
-}
-
-function createMarked(stage: 'draft' | 'finished'): Marked {
-  return new Marked({
-    gfm: true,
-    // HTML in an answer is text: structure comes from Markdown alone. `undefined` means "no such token".
-    tokenizer: { html: () => undefined, tag: () => undefined },
-    renderer: {
-      code({ text, lang, raw }) {
-        const language = /^[\w+#.-]+/.exec(lang ?? '')?.[0]?.toLowerCase() ?? '';
-        const isClosed = stage === 'finished' || endsInFence.test(raw);
-        const html = (isClosed && highlight(text, language)) || escapeHtml(text);
-        const label = language === '' ? '' : ` data-language="${language}"`;
-        return `<pre${label}><code>${html}\n</code></pre>\n`;
-      },
-      checkbox: ({ checked }) => (checked ? '☑ ' : '☐ '),
-    },
-  });
-}
-
-const endsInFence = /\n[ \t]*(?:`{3,}|~{3,})[ \t]*\n*$/;
-const marked = createMarked('draft');
-const finished = createMarked('finished');
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -3,16 +3,11 @@ import createPurifier from 'dompurify';
 const purifier = createPurifier(window);
 
 const allowedTags = (
-  'a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i ins kbd li ' +
-  'mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead tr u ul var'
+  'a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i ins kbd li ' +
+  'mark ol p pre q s samp small span strong sub sup table tbody td tfoot th thead tr u ul var'
 ).split(' ');
 
-const ownClass = /^(?:hljs|language)-[\w+#.-]+$|^[a-z]+_$/;
-
-purifier.addHook('uponSanitizeElement', (node, { tagName }) => {
-  // A picture elsewhere would tell its owner who reads this.
-  if (tagName === 'img') node.parentNode?.replaceChild(imageText(node), node);
-});
+const ownClass = /^hljs-[\w+#.-]+$|^[a-z]+_$|^(?:code|table|task|math)$/;
 
 purifier.addHook('uponSanitizeAttribute', (_node, attribute) => {
   if (attribute.attrName !== 'class') return;
@@ -37,17 +32,22 @@ export function sanitize(html: string): DocumentFragment {
   return purifier.sanitize(html, {
     RETURN_DOM_FRAGMENT: true,
     ALLOWED_TAGS: allowedTags,
-    ALLOWED_ATTR: ['href', 'title', 'class', 'start', 'align', 'colspan', 'rowspan', 'open'],
+    ALLOWED_ATTR: [
+      'href',
+      'title',
+      'class',
+      'start',
+      'value',
+      'align',
+      'colspan',
+      'rowspan',
+      'tabindex',
+    ],
     ADD_ATTR: ['data-language'],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:(?:https?|mailto):|[^a-z]|[a-z+.-]+(?:[^a-z+.\-:]|$))/i,
   });
-}
-
-function imageText(node: Node): Text {
-  const alt = node instanceof Element ? node.getAttribute('alt') : null;
-  return document.createTextNode(alt ?? '');
 }
 
 function isPlaceOnPage(href: string): boolean {

@@ -7,7 +7,8 @@ import remend, { isWithinCodeBlock } from 'remend';
 export function drawableTail(tail: string): string {
   const certain = dropUncertainLine(tail);
   if (isWithinCodeBlock(certain, certain.length)) return certain;
-  return remend(closeCodeSpan(dropUncertainEnd(certain)), {
+  const masked = certain.replace(timesSign, (stars) => MASK.repeat(stars.length));
+  const closed = remend(closeCodeSpan(dropUncertainEnd(masked)), {
     linkMode: 'text-only',
     // These change the text itself, so the block would look different once it is complete.
     htmlTags: false,
@@ -16,24 +17,32 @@ export function drawableTail(tail: string): string {
     singleTilde: false,
     katex: false,
   });
+  return closed.replaceAll(MASK, '*');
 }
+
+/** The `*` of `2*3` opens nothing that is to be closed. */
+const timesSign = /(?<=[\da-z)\]])\*+(?=[\da-z(])/gi;
+/** A character that Unicode leaves to applications, and that no model writes. */
+const MASK = '\uf8f0';
 
 /**
  * A text that ends in a paragraph whose last line may be the first of a table, with the rule that
  * makes it one: drawn as a table at once, instead of as words with bars between. Else the text.
  */
 export function completeTableHead(text: string): string {
-  const [, before, row] = /^([^]*?)([^\n]*)\n?$/.exec(text) ?? [];
-  if (row === undefined || !/^ {0,3}\|/.test(row) || /\n *\|[^\n]*\n$/.test(`\n${before}`))
-    return text;
+  const lines = text.replace(/\n$/, '').split('\n');
+  const row = lines.at(-1) ?? '';
+  if (!/^ {0,3}\|/.test(row) || /^ *\|/.test(lines.at(-2) ?? '')) return text;
   const cells = row
     .trim()
     .slice(1)
     .split(/(?<!\\)\|/);
   if (cells.at(-1)?.trim() === '') cells.pop();
-  return cells.length === 0 ? text : `${before}${row}\n${'|---'.repeat(cells.length)}|`;
+  return cells.length === 0 ? text : `${lines.join('\n')}\n${'|---'.repeat(cells.length)}|`;
 }
 
+/** What may be a mark that is not complete is shorter. */
+const MAX_MARK_UNITS = 200;
 const onlyMarkers = /^[\s>]*(?:[-=|:+*#_~`\s]+|\d{1,9}[.)]?|[-*+] +\[[ xX]?\]?)$/;
 const openingFence = /^[\s>]*(?:[-*+] +|\d+[.)] +)?(?:`{3}[^`]*|~{3}.*)$/;
 const halfDefinition = /^ {0,3}\[[^\]]*(?:\]:?)?$/;
@@ -42,6 +51,7 @@ const halfDefinition = /^ {0,3}\[[^\]]*(?:\]:?)?$/;
 function dropUncertainLine(text: string): string {
   const lineStart = text.lastIndexOf('\n') + 1;
   const line = text.slice(lineStart);
+  if (line.length > MAX_MARK_UNITS) return text;
   const uncertain = onlyMarkers.test(line) || openingFence.test(line) || halfDefinition.test(line);
   return uncertain ? text.slice(0, lineStart) : text;
 }
@@ -53,7 +63,7 @@ function dropUncertainEnd(text: string): string {
       .replace(/!?\[([^[\]\n]*)\](?:\[[^\]\n]*)?$/, '$1')
       .replace(/!?\[$|!$/, '')
       // Closing marks come back from remend, at their full length.
-      .replace(/\\$|[*_~`]+$/, '')
+      .replace(/\\$|(?<![*_~`])[*_~`]+$/, '')
   );
 }
 

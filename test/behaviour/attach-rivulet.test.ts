@@ -10,6 +10,7 @@ import { attachedServer } from '../harness/attached.js';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { providersOf } from '../harness/providers.js';
 import { refused } from '../harness/refused.js';
+import { connected, connectionWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
 describe('Rivulet on a server that is there already', () => {
@@ -32,6 +33,36 @@ describe('Rivulet on a server that is there already', () => {
       call.finish();
     }
     expect(await ended).toMatchObject({ text: 'Where a river ends.' });
+    expect(await result).toMatchObject({ text: 'It ends.' });
+  });
+
+  it('refuses a path of `url` that is no namespace, and says what to give instead', async () => {
+    const { url } = await attachedServer(stage().provider);
+    const client = createClient({ url: `${url}/rivulet`, cache: false });
+    onTestFinished(() => client.close());
+    await expect(client.start({ query: 'q' }).result).rejects.toMatchObject({
+      code: 'bad_request',
+      retryable: false,
+      message: expect.stringMatching(/path of `url` is a Socket.IO namespace.*option `path`/),
+    });
+  });
+
+  it('is found again where the namespace is created after the server has restarted', async () => {
+    const { provider, nextCall } = stage();
+    const { url, io } = await attachedServer(provider, { namespace: '/answers' });
+    const client = createClient({ url: `${url}/answers`, cache: false });
+    onTestFinished(() => client.close());
+    await connected(client);
+    const namespaces = io['_nsps'];
+    const answers = namespaces.get('/answers')!;
+    namespaces.delete('/answers');
+    answers.disconnectSockets(true);
+    await connectionWhen(client, (state) => 'attempts' in state && state.attempts > 1);
+    namespaces.set('/answers', answers);
+    const { result } = client.start({ query: 'q' });
+    const call = await nextCall();
+    call.say('It ends.');
+    call.finish();
     expect(await result).toMatchObject({ text: 'It ends.' });
   });
 

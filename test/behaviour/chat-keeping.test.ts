@@ -268,6 +268,28 @@ describe('removing', () => {
     },
   );
 
+  it('is undone by writing the records again, also while nothing uses the chat', async () => {
+    const { client, reply } = await stagedChat();
+    const store = createSharedStore();
+    const chat = createChat(client, { id: 'c', store });
+    void chat.send('one');
+    await reply('A one');
+    await settled(chat);
+    const use = chat.state$.subscribe();
+    const kept = await vi.waitUntil(async () => {
+      const stored = await store.read('c');
+      return JSON.stringify(stored).includes('A one') && stored;
+    });
+    await removeChat(client, 'c', store);
+    await chatWhen(chat, ({ messages }) => messages.length === 0);
+    use.unsubscribe();
+    await settledTurn();
+    await store.write({ ...kept.chat, createdAt: Date.now() + 1 }, kept.messages);
+    await settledTurn();
+    await chatWhen(chat, ({ messages }) => messages.length === 2);
+    expect(textsOf(chat.getSnapshot())).toEqual(['one', 'A one']);
+  });
+
   it('forgets a chat that was not in use while the client’s cache was cleared', async () => {
     const { client, storage, reply } = await stagedChat();
     const chat = createChat(client, { id: 'c' });

@@ -29,7 +29,9 @@ const BEGUN = 'This is how it begins. ';
 const FOR_VISITORS = /^unable to [a-z ]+: [a-z ;]+$/;
 
 const NOON = new Date('2026-07-01T12:00:00Z');
-const SECTIONS = [{ id: 1, file: 'A.md', title: 'Offsets', slug: 'offsets', body: 'A place.' }];
+const SECTIONS = [
+  { id: 1, file: 'A.md', page: 'A', title: 'Offsets', slug: 'offsets', body: 'A place.' },
+];
 const TOOLS = [searchDocs({ sections: SECTIONS }), currentTime({ now: () => NOON })];
 
 const ofGoogle = (url: string) => ({ apiKey: KEY, baseURL: `${url}/v1beta` });

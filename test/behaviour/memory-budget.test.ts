@@ -149,6 +149,7 @@ describe('the count of a generation that two principals share', () => {
     const listener = {
       onGrowth() {},
       onStatusChange() {},
+      isDetached: () => false,
       onPreempt() {},
       mayRestart: () => true,
     };

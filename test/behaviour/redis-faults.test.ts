@@ -1,11 +1,11 @@
-import { createServer, connect as connectTcp, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { EVENT } from '@rivulet/protocol';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { cluster } from '../harness/cluster/servers.js';
 import { cuttableLink } from '../harness/link.js';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { startRedis } from '../harness/redis.js';
+import { redisProxy } from '../harness/redis-proxy.js';
 import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
@@ -103,50 +103,17 @@ describe('an answer is exact while', () => {
   });
 });
 
-/** A proxy before Redis that can keep what subscribers are sent. */
-async function deafProxy(target: string) {
-  const state = { isDeaf: false };
-  const open = new Set<Socket>();
-  const server = createServer((near) => {
-    const far = connectTcp(Number(new URL(target).port), '127.0.0.1');
-    let isSubscriber = false;
-    const wasDeaf = (): boolean => isSubscriber && state.isDeaf;
-    near.on('data', (data) => {
-      if (data.includes('rivulet-subscriber')) isSubscriber = true;
-      far.write(data);
-    });
-    far.on('data', (data) => {
-      if (!wasDeaf()) near.write(data);
-    });
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      open.add(one);
-      one.on('error', () => other.destroy());
-      one.on('close', () => other.destroy());
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    for (const socket of open) socket.destroy();
-    server.close();
-  });
-  const { port } = server.address() as { port: number };
-  return { url: `redis://127.0.0.1:${port}`, state };
-}
-
 describe('a connection that delivers no messages', () => {
   it('is noticed, also where the lost message is the last one', async () => {
     const redis = await startRedis();
-    const { url, state } = await deafProxy(redis.url);
-    const { a, b } = await cluster({}, redis, url);
+    const proxy = await redisProxy(redis.url);
+    const { a, b } = await cluster({}, redis, proxy.url);
     const first = sdk(a.url, ME).start({ query: 'q' });
     const call = await a.nextCall();
     call.say('Where a ');
     const second = sdk(b.url, ME).resume(first.id);
     await snapshotWhen(second, ({ text }) => text === 'Where a ');
-    state.isDeaf = true;
+    proxy.drops = ({ sent }) => sent.includes('rivulet-subscriber');
     call.say('river ends.');
     call.finish();
     expect(await second.result).toMatchObject({ status: 'done', text: 'Where a river ends.' });
@@ -241,5 +208,25 @@ describe('a process that is cut off from Redis', () => {
     const done = { status: 'done', text: 'Rivers end.', attempt: 2 };
     expect(await first.result).toMatchObject(done);
     expect(await second.result).toMatchObject(done);
+  });
+});
+
+describe('a connection to Redis that breaks for a moment', () => {
+  it('does not make a question that comes meanwhile one of its server alone', async () => {
+    const { redis, a, b } = await cluster();
+    for (let i = 0; i < 5; i++) {
+      await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      await vi.waitFor(async () => expect(await readiness(a.url)).toMatch('degraded'), {
+        interval: 5,
+      });
+      const answer = sdk(a.url, ME).start({ query: `q ${i}`, options: { cache: 'no-store' } });
+      const call = await a.nextCall();
+      call.say('Where a ');
+      await snapshotWhen(answer, ({ text }) => text !== '');
+      const reader = sdk(b.url, ME).resume(answer.id);
+      await snapshotWhen(reader, ({ text }) => text !== '');
+      call.finish();
+      expect(await reader.result).toMatchObject({ status: 'done', text: 'Where a ', attempt: 1 });
+    }
   });
 });

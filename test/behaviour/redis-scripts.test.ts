@@ -1,23 +1,68 @@
 import { describe, expect, it } from 'vitest';
-import { loadScripts, type ScriptName } from '../../packages/server/src/deliver/redis/scripts.js';
+import {
+  loadScripts,
+  type ScriptName,
+} from '../../packages/server/src/deliver/redis/connection/scripts.js';
 import { startRedis } from '../harness/redis.js';
 
 const LIVE = '60000';
 
+/** A Redis, and how its scripts run. */
+async function scripted() {
+  const redis = await startRedis();
+  const scripts = loadScripts();
+  const run = (name: ScriptName, ...args: string[]) =>
+    redis.command('EVAL', scripts[name].source, '1', 'test:{rv}', ...args);
+  const open = (node: string) =>
+    run('open', 'sid', 'me', 'fp', '', 'gid', node, '{}', '{"id":"A"}', LIVE, LIVE, '9');
+  const append = (fence: string, at: number, next: number, blob: string) =>
+    run('append', LIVE, LIVE, 'gid', fence, `${at}`, `${next}`, blob, 'streaming', '1', '-');
+  return { run, open, append };
+}
+
 describe('the fence of a log', () => {
   it('lets only the newest owner append, also where both are at its head', async () => {
-    const redis = await startRedis();
-    const scripts = loadScripts();
-    const run = (name: ScriptName, ...args: string[]) =>
-      redis.command('EVAL', scripts[name].source, '1', 'test:{rv}', ...args);
-    const append = (fence: string) =>
-      run('append', LIVE, LIVE, 'gid', fence, '0', '1', '["x"]', 'streaming', '1', '-');
-    await run('open', 'sid', 'me', 'fp', '', 'gid', 'old', '{}', '{"id":"A"}', LIVE, LIVE, '9');
+    const { run, open, append } = await scripted();
+    await open('old');
     await run('leave', 'old', LIVE);
     const claimed = (await run('claim', 'old', 'new', '8', LIVE)) as string[][];
     expect(claimed[0]?.slice(0, 3)).toEqual(['gid', '2', '0']);
-    expect(await append('1')).toEqual(['stale']);
-    expect(await append('2')).toEqual(['ok']);
-    expect(await append('2')).toEqual(['at:1']);
+    expect(await append('1', 0, 1, '["x"]')).toEqual(['stale']);
+    expect(await append('2', 0, 1, '["x"]')).toEqual(['ok']);
+    expect(await append('2', 0, 1, '["x"]')).toEqual(['at:1']);
   });
+});
+
+describe('a reply with a part of a log', () => {
+  it.each([
+    ['large', 10_000, 60],
+    ['many', 10, 600],
+  ])(
+    'is bounded where the log has %s items, so that other replies do not wait for it',
+    async (_, units, items) => {
+      const { run, open, append } = await scripted();
+      const mostBytes = 100_000;
+      await open('owner');
+      const blob = JSON.stringify([{ type: 'text', text: 'x'.repeat(units) }]);
+      for (let i = 0; i < items; i++) await append('1', i * units, (i + 1) * units, blob);
+      const head = items * units;
+      let pages = 0;
+      for (let from = 0; from < head; pages++) {
+        const reply = (await run(
+          'follow',
+          'gid',
+          'reader',
+          `${from}`,
+          `${mostBytes}`,
+        )) as unknown[];
+        const page = reply[6] as [string, string][];
+        const bytes = page.reduce((sum, [, item]) => sum + item.length, 0);
+        expect(bytes).toBeLessThanOrEqual(mostBytes + blob.length);
+        expect(page.length).toBeLessThanOrEqual(200);
+        expect(page[0]?.[0]).toBe(`${from}`);
+        from += page.length * units;
+      }
+      expect(pages).toBeGreaterThan(2);
+    },
+  );
 });

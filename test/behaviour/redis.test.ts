@@ -1,6 +1,7 @@
 import { EVENT } from '@rivulet/protocol';
 import { describe, expect, it, vi } from 'vitest';
 import { cluster } from '../harness/cluster/servers.js';
+import { cuttableLink } from '../harness/link.js';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 
@@ -87,17 +88,19 @@ describe('streams of several processes', () => {
     );
   });
 
-  it('end when their last reader has left through another process', async () => {
-    const { a, b } = await cluster({ limits: { detachTimeoutMs: 100 } });
+  it('end soon when their reader has moved and left, though its old connection is lost later', async () => {
+    const { redis, a, b } = await cluster({ limits: { detachTimeoutMs: 2_000 } });
+    const link = await cuttableLink(a.url);
     const reader = { reader_id: 'r', window: 1_000 };
-    const one = connect(a.url, AUTH);
+    const one = connect(link.url, AUTH);
     await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', ...reader });
     const call = await a.nextCall();
     const two = connect(b.url, AUTH);
     await two.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0, ...reader });
     await two.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'r' });
-    // The connection of the first process is lost after the reader has moved and left.
-    one.disconnect();
+    const [readers = ''] = (await redis.command('KEYS', '*:r:*')) as string[];
+    await vi.waitFor(async () => expect(await redis.command('HKEYS', readers)).toEqual(['']));
+    link.down();
     await expect(call.aborted).resolves.toBeUndefined();
   });
 
@@ -108,11 +111,33 @@ describe('streams of several processes', () => {
     const second = sdk(b.url, ME).resume(first.id);
     call.say('a🦊'.slice(0, 2));
     await snapshotWhen(second, ({ text }) => text === 'a');
+    // A stream that is cancelled now ends before the character.
+    const { streams } = await connect(b.url, AUTH).emitWithAck(EVENT.list, {});
+    expect(streams).toMatchObject([{ offset: 'sa'.length }]);
     call.say('🦊b'.slice(1));
     await snapshotWhen(second, ({ text }) => text === 'a🦊b');
     call.finish();
     expect(await second.result).toMatchObject({ status: 'done', text: 'a🦊b' });
     expect(await first.result).toMatchObject({ status: 'done', text: 'a🦊b' });
+  });
+
+  it('are read whole through another process where they are too long for one reply', async () => {
+    const { a, b } = await cluster();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    let text = '';
+    for (let i = 0; i < 40; i++) {
+      const piece = `${i} `.padEnd(25_000, '.');
+      text += piece;
+      call.say(piece);
+      await snapshotWhen(first, (snapshot) => snapshot.text.length === text.length);
+    }
+    const late = sdk(b.url, ME).resume(first.id);
+    await snapshotWhen(late, (snapshot) => snapshot.text.length === text.length);
+    call.finish();
+    const result = await late.result;
+    expect(result.status).toBe('done');
+    expect(result.text === text).toBe(true);
   });
 
   it('can be read from each offset while they are written', async () => {
@@ -165,7 +190,26 @@ describe('streams of several processes', () => {
     await snapshotWhen(sdk(b.url, ME).resume(two.id), ({ text }) => text !== '');
     const keys = (await redis.command('KEYS', '*')) as string[];
     expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
-      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'u', 'fl', 'n', 'o', 'due']),
+      new Set([
+        's',
+        'g',
+        'l',
+        'q',
+        'm',
+        'f',
+        'r',
+        'p',
+        'h',
+        'u',
+        'fl',
+        'n',
+        'o',
+        'due',
+        'c',
+        'ci',
+        'cb',
+        'cp',
+      ]),
     );
     for (const key of keys) expect([key, await redis.command('PTTL', key)]).not.toContain(-1);
   });

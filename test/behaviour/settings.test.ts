@@ -26,6 +26,8 @@ import { stage } from '../harness/stage.js';
 
 const HEAP_BYTES = getHeapStatistics().heap_size_limit;
 
+const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----';
+
 interface Example {
   /** A variable, and the setting that it gives. */
   variable: [text: string, value: unknown];
@@ -113,6 +115,13 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
     wrongOption: 6379,
     allowed: 'a redis or rediss URL, such as rediss://user:password@redis.example:6379/0',
     isHidden: true,
+  },
+  'redis.ca': {
+    variable: [` ${PEM}`, PEM],
+    option: PEM,
+    wrongVariable: '/etc/ca.pem',
+    wrongOption: true,
+    allowed: 'certificates in PEM form, which begin with -----BEGIN CERTIFICATE-----',
   },
   'redis.keyPrefix': {
     variable: ['chat:', 'chat:'],
@@ -376,7 +385,7 @@ describe('the settings', () => {
     expect(new Set(variables).size).toBe(variables.length);
   });
 
-  it('are described in the README as in the code', async () => {
+  it('are described in the documentation as in the code', async () => {
     const script = ['--conditions=@rivulet/source', 'scripts/settings-docs.mjs', '--check'];
     await expect(promisify(execFile)(process.execPath, script)).resolves.toBeDefined();
   });
@@ -596,7 +605,7 @@ describe('the server process', () => {
       .output()
       .split('\n')
       .filter((line) => !line.startsWith('{'));
-    expect(printed.join('\n')).toMatch(/^rivulet: http:\/\/localhost:\d+ \(docs\)\n$/);
+    expect(printed.join('\n')).toMatch(/^rivulet: http:\/\/127\.0\.0\.1:\d+ \(docs\)\n$/);
   });
 
   it('exits at once on wrong values, with a line for each', async () => {

@@ -11,10 +11,10 @@ import { connectAs, start, USERS } from '../harness/users.js';
 const ROOT = new URL('../../', import.meta.url);
 
 describe('the example of a token quota', () => {
-  it('stands in the README as it is tested', () => {
+  it('stands in the documentation as it is tested', () => {
     const example = readFileSync(new URL('test/examples/token-quota.ts', ROOT), 'utf8');
-    const readme = readFileSync(new URL('README.md', ROOT), 'utf8');
-    expect(readme.includes(example)).toBe(true);
+    const page = readFileSync(new URL('docs/hooks.md', ROOT), 'utf8');
+    expect(page).toContain(example);
   });
 
   it('refuses a user who has used the tokens of the day, and nobody else', async () => {

@@ -49,6 +49,19 @@ describe('behind a proxy that does not let WebSockets pass', () => {
   });
 });
 
+describe('a client that may use WebSockets only', () => {
+  it('never polls, and connects once WebSockets pass', async () => {
+    const { server, nextCall } = await staged();
+    const proxy = await websocketProxy(server.url, (nth) => (nth < 3 ? 'cut' : 'pass'));
+    const answer = sdk(proxy.url, { transports: ['websocket'] }).start(ASK);
+    const call = await nextCall();
+    call.say('It ends.');
+    call.finish();
+    expect(await answer.result).toMatchObject({ text: 'It ends.' });
+    expect(new Set(proxy.seen)).toEqual(new Set(['websocket']));
+  });
+});
+
 describe('a WebSocket that fails once', () => {
   it('is tried again as an upgrade, and is the first choice from then on', async () => {
     const { url, io } = await attachedServer(stage().provider);

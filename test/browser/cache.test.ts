@@ -1,5 +1,5 @@
 import { entries, keys, set, setMany } from 'idb-keyval';
-import type { KeptAnswer } from '../../packages/client/src/cache/response-cache.js';
+import type { CachedAnswer } from '../../packages/client/src/cache/response-cache.js';
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { ask, hasPrefix, idle, kept, open, ownNamespace, ownStore } from './own-user.js';
 
@@ -28,7 +28,7 @@ describe('the browser cache', () => {
       model: expect.any(String),
       finishReason: 'stop',
     });
-    const answer = (await entries<string, KeptAnswer>(ownStore())).find(([key]) =>
+    const answer = (await entries<string, CachedAnswer>(ownStore())).find(([key]) =>
       key.startsWith('b:'),
     );
     expect(Date.now() - answer![1].createdAt).toBeLessThan(30_000);
@@ -106,7 +106,7 @@ describe('the browser cache', () => {
     const client = open({ cache: { maxEntries: 2_000 } });
     await ask(client, 'Newest?');
     await kept('Newest?');
-    const [, newest] = (await entries<string, KeptAnswer>(ownStore())).find(([key]) =>
+    const [, newest] = (await entries<string, CachedAnswer>(ownStore())).find(([key]) =>
       key.startsWith('b:'),
     )!;
     const createdAt = Date.now() - 1_000;

@@ -4,7 +4,7 @@ import { createElement, Profiler, type ReactElement, StrictMode, useEffect } fro
 import { createRoot } from 'react-dom/client';
 import { interval, lastValueFrom, NEVER, startWith, take, tap, toArray } from 'rxjs';
 import { describe, expect, inject, it, onTestFinished, vi } from 'vitest';
-import { cdp } from 'vitest/browser';
+import { cdp, server } from 'vitest/browser';
 
 /** A tab that is hidden has no frames. */
 function hideTab(): void {
@@ -67,17 +67,21 @@ describe('smooth in a browser', () => {
     expect(lengths).toEqual([...new Set(lengths)].sort((a, b) => a - b));
   });
 
-  it('shows all at once to who prefers reduced motion', async () => {
-    const emulate = (value: string): Promise<unknown> =>
-      cdp().send('Emulation.setEmulatedMedia', {
-        features: [{ name: 'prefers-reduced-motion', value }],
-      });
-    await emulate('reduce');
-    onTestFinished(async () => void (await emulate('')));
-    const seen: string[] = [];
-    burst.subscribe((text) => seen.push(text)).unsubscribe();
-    expect(seen).toEqual(['', whole]);
-  });
+  // Only Chromium has the DevTools protocol.
+  it.skipIf(server.browser !== 'chromium')(
+    'shows all at once to who prefers reduced motion',
+    async () => {
+      const emulate = (value: string): Promise<unknown> =>
+        cdp().send('Emulation.setEmulatedMedia', {
+          features: [{ name: 'prefers-reduced-motion', value }],
+        });
+      await emulate('reduce');
+      onTestFinished(async () => void (await emulate('')));
+      const seen: string[] = [];
+      burst.subscribe((text) => seen.push(text)).unsubscribe();
+      expect(seen).toEqual(['', whole]);
+    },
+  );
 });
 
 describe('a component of React under StrictMode that asks when it is mounted', () => {

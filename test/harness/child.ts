@@ -21,7 +21,7 @@ export interface Child {
   stop: (signal?: NodeJS.Signals) => Promise<number | NodeJS.Signals | null>;
 }
 
-const READY_MS = 20_000;
+const READY_MS = 50_000;
 const STOP_MS = 5_000;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -34,7 +34,7 @@ process.once('exit', () => {
 
 /**
  * Starts a process in the project's root. Rejects with its output when it ends before a line
- * matches `ready`, or when none does in 20 s.
+ * matches `ready`, or when none does in 50 s.
  */
 export async function startChild(
   command: string,

@@ -1,6 +1,9 @@
+import type { ServerOptions } from '@rivulet/server';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import { type Child, startChild } from './child.js';
+import { serveDemo } from './demo-server.js';
+import { type Stage, stage } from './stage.js';
 
 /** `npm start` as a visitor runs it; Ctrl-C goes to the whole process group. */
 export function npmStart(env: Record<string, string>): Promise<Child & { url: string }> {
@@ -18,6 +21,39 @@ export async function npmRun(
     group: true,
   });
   return { ...child, url: child.match[1]! };
+}
+
+export interface StagedDemo extends Stage {
+  readonly demo: DemoPage;
+  readonly url: string;
+  /** Closes the server, and starts another one at its URL, which knows nothing. */
+  restart(): Promise<void>;
+}
+
+/** The demo page, with a model that the test plays. */
+export async function stagedDemo(
+  browser: Browser,
+  { server: options, ...context }: BrowserContextOptions & { server?: ServerOptions } = {},
+): Promise<StagedDemo> {
+  const played = stage();
+  const env = { LLM_CACHE_ENABLED: 'false' };
+  let server = await serveDemo(played.provider, { env, ...options });
+  onTestFinished(() => server.close());
+  // Engine.IO takes no notice of a network that is away where the host is called localhost.
+  const url = server.url.replace('localhost', '127.0.0.1');
+  return {
+    ...played,
+    url,
+    demo: await DemoPage.open(browser, url, context),
+    async restart() {
+      await server.close();
+      server = await serveDemo(played.provider, {
+        env,
+        ...options,
+        port: Number(new URL(url).port),
+      });
+    },
+  };
 }
 
 /** The demo page in a browser of its own. */
@@ -52,9 +88,29 @@ export class DemoPage {
     return demo;
   }
 
-  /** The article of the newest question. */
+  /** The newest answer. */
   get answer(): Locator {
     return this.page.locator('article').last();
+  }
+
+  /** The newest question. */
+  get question(): Locator {
+    return this.page.locator('.question').last();
+  }
+
+  /** Where a question is written. */
+  get field(): Locator {
+    return this.page.getByTestId('question');
+  }
+
+  /** The one button that asks or stops. */
+  get send(): Locator {
+    return this.page.getByTestId('send');
+  }
+
+  /** The line that says what the page waits for. */
+  get status(): Locator {
+    return this.page.getByTestId('status');
   }
 
   part(testId: string): Locator {
@@ -62,8 +118,36 @@ export class DemoPage {
   }
 
   async ask(question: string): Promise<void> {
-    await this.page.getByTestId('question').fill(question);
-    await this.page.keyboard.press('Enter');
+    await this.field.fill(question);
+    await this.field.press('Enter');
+  }
+
+  async stop(): Promise<void> {
+    await this.page.locator('[data-testid=send][data-mode=stop]').click();
+  }
+
+  /** Once the newest answer, finished or not, is exactly that. */
+  async shows(text: string): Promise<void> {
+    await vi.waitFor(
+      async () => {
+        const shown = await this.part('answer-text').textContent({ timeout: 1_000 });
+        if (shown !== text) throw new Error(`the answer shows ${JSON.stringify(shown)}`);
+      },
+      { timeout: 10_000 },
+    );
+  }
+
+  async newChat(): Promise<void> {
+    await this.page.getByRole('button', { name: 'New chat' }).click();
+    await this.page.locator('#welcome').waitFor();
+  }
+
+  /** Opens the same chat in another tab of the same browser. */
+  async secondTab(): Promise<DemoPage> {
+    const second = new DemoPage(await this.page.context().newPage());
+    await second.page.goto(this.page.url());
+    await second.page.locator('[data-connection=connected]').waitFor();
+    return second;
   }
 
   async reaches(status: string): Promise<void> {

@@ -49,10 +49,13 @@ export async function runRedis(...args: string[]): Promise<TestRedis & { end(): 
   const folder = mkdtempSync(join(tmpdir(), 'rivulet-redis-'));
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
+  // The client speaks TLS as well as the server, and trusts any certificate.
+  const tls = args.includes('--tls-cert-file');
   let server: ChildProcess | undefined;
 
   async function start(): Promise<void> {
-    const options = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
+    const ports = tls ? ['--port', '0', '--tls-port', `${port}`] : ['--port', `${port}`];
+    const options = [...ports, '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
     const child = spawn(EXECUTABLE, [...options, ...args], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
@@ -86,7 +89,14 @@ export async function runRedis(...args: string[]): Promise<TestRedis & { end(): 
     stop,
     signal: (name) => void server?.kill(name),
     async command(...command) {
-      const client = createClient({ url });
+      const client = createClient(
+        tls
+          ? {
+              url: url.replace('redis:', 'rediss:'),
+              socket: { tls: true, rejectUnauthorized: false },
+            }
+          : { url },
+      );
       client.on('error', () => {});
       await client.connect();
       try {

@@ -5,7 +5,7 @@ import type * as Chats from '@rivulet/client/chat';
 import type { Chat } from '@rivulet/client/chat';
 import type { chatStoreTests as chatStoreTestsHere } from '@rivulet/client/testing';
 import type { ServerOptions } from '@rivulet/server';
-import type { Browser, BrowserContext, Page } from 'playwright';
+import type { TestPage } from './browsers.js';
 import { build } from 'vite';
 import type { createMemory as createMemoryHere } from '../../packages/client/src/cache/memory.js';
 import { onTestFinished } from 'vitest';
@@ -26,8 +26,13 @@ declare global {
 const ENTRY = fileURLToPath(new URL('./sdk-entry.ts', import.meta.url));
 const HTML = '<!doctype html><meta charset="utf-8"><script type="module" src="/sdk.js"></script>';
 
-/** A page that has the SDK and shows nothing, to be served by a Rivulet server as its `page`. */
-export async function sdkPage(): Promise<NonNullable<ServerOptions['page']>> {
+/**
+ * A page that has the SDK and shows nothing, to be served by a Rivulet server as its `page`. A path that is a
+ * key of `scripts` runs that script first.
+ */
+export async function sdkPage(
+  scripts: Record<string, string> = {},
+): Promise<NonNullable<ServerOptions['page']>> {
   const built = await build({
     configFile: false,
     logLevel: 'error',
@@ -40,23 +45,30 @@ export async function sdkPage(): Promise<NonNullable<ServerOptions['page']>> {
   return (request, response) => {
     const isScript = request.url === '/sdk.js';
     response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
-    response.end(isScript ? code : HTML);
+    const first = scripts[request.url ?? ''];
+    response.end(isScript ? code : first === undefined ? HTML : `${HTML}<script>${first}</script>`);
   };
 }
 
 export type StagedOptions = Parameters<typeof startServer>[1];
 
 /** A browser that nobody has used, and a server whose provider the test plays. */
-export async function stagedBrowser(browser: Browser, options: StagedOptions) {
+export async function stagedBrowser<C extends { close(): Promise<unknown> }>(
+  browser: { newContext(): Promise<C> },
+  options: StagedOptions,
+) {
   const { provider, calls, nextCall } = stage();
   const server = await startServer(provider, options);
   const context = await browser.newContext();
-  onTestFinished(() => context.close());
+  onTestFinished(async () => void (await context.close()));
   return { server, context, calls, nextCall };
 }
 
 /** A new tab with a client of its own, `globalThis.client`. */
-export async function openTab(context: BrowserContext, url: string): Promise<Page> {
+export async function openTab<P extends Pick<TestPage, 'goto' | 'evaluate'>>(
+  context: { newPage(): Promise<P> },
+  url: string,
+): Promise<P> {
   const page = await context.newPage();
   await page.goto(url);
   await createClientIn(page);
@@ -64,14 +76,18 @@ export async function openTab(context: BrowserContext, url: string): Promise<Pag
 }
 
 /** After a reload, too. */
-export async function createClientIn(page: Page): Promise<void> {
+export async function createClientIn(page: Pick<TestPage, 'evaluate'>): Promise<void> {
   await page.evaluate(() => {
     globalThis.client = rivulet.createClient({ cache: { namespace: 'me' } });
   });
 }
 
 /** Asks, as `globalThis.answer`. */
-export function ask(page: Page, query = 'What is a delta?', cache: CacheMode = 'default') {
+export function ask(
+  page: Pick<TestPage, 'evaluate'>,
+  query = 'What is a delta?',
+  cache: CacheMode = 'default',
+) {
   return page.evaluate(
     ([asked, mode]) => {
       globalThis.answer = client.start({ query: asked, options: { cache: mode } });
@@ -81,7 +97,10 @@ export function ask(page: Page, query = 'What is a delta?', cache: CacheMode = '
 }
 
 /** What the page shows of `globalThis.answer`, once it has that status, text and number of tools. */
-export function shown(page: Page, until: Partial<Pick<AnswerSnapshot, 'status' | 'text'>>) {
+export function shown(
+  page: Pick<TestPage, 'evaluate'>,
+  until: Partial<Pick<AnswerSnapshot, 'status' | 'text'>>,
+) {
   return page.evaluate(
     ({ status, text }) =>
       new Promise<Shown>((resolve) => {
@@ -99,7 +118,7 @@ type Shown = Omit<AnswerSnapshot, 'error'> & { code: string | undefined };
 
 /** What IndexedDB has of the page's user, by the first letter of its keys. */
 export function stored(
-  page: Page,
+  page: Pick<TestPage, 'evaluate'>,
   kind: 'b' | 'm' | 'j' | 'c' | 'n',
 ): Promise<[string, unknown][]> {
   return page.evaluate(

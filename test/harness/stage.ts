@@ -1,4 +1,5 @@
 import { EventEmitter, on, once } from 'node:events';
+import type { Usage } from '@rivulet/protocol';
 import type { Delta, Prompt, Provider, RawMessage } from '@rivulet/server';
 
 /** One call of the provider, played by the test. */
@@ -10,7 +11,7 @@ export interface Call {
   think(text: string): void;
   /** Calls a tool, which runs once the turn has finished. */
   callTool(name: string, args: unknown): void;
-  finish(reason?: 'stop' | 'length' | 'other', raw?: RawMessage): void;
+  finish(reason?: 'stop' | 'length' | 'other', raw?: RawMessage, usage?: Usage): void;
   fail(error: Error): void;
 }
 
@@ -23,7 +24,7 @@ export interface Stage {
 }
 
 /** A provider whose every delta is sent by the test, so that no test waits for time. */
-export function stage(name = 'stage'): Stage {
+export function stage(name = 'stage', model = 'script'): Stage {
   const events = new EventEmitter();
   const calls: Call[] = [];
   let given = 0;
@@ -36,7 +37,7 @@ export function stage(name = 'stage'): Stage {
     },
     provider: {
       name,
-      model: 'script',
+      model,
       canContinue: true,
       hasJsonMode: true,
       async *stream(prompt, signal) {
@@ -50,8 +51,8 @@ export function stage(name = 'stage'): Stage {
           say: (text) => play({ type: 'text', text }),
           think: (text) => play({ type: 'thought', text }),
           callTool: (tool, args) => play({ type: 'tool_call', name: tool, arguments: args }),
-          finish: (reason = 'stop', raw) =>
-            play({ type: 'finish', reason, usage: {}, ...(raw && { raw }) }),
+          finish: (reason = 'stop', raw, usage = {}) =>
+            play({ type: 'finish', reason, usage, ...(raw && { raw }) }),
           fail: (error) => play({ type: 'fail', error }),
         });
         events.emit('call');

@@ -28,9 +28,11 @@ describe('the page that `npm start` serves', () => {
 
     await demo.reaches('done');
     await expect.poll(() => demo.part('badge').getAttribute('data-source')).toBe('model');
-    expect(await demo.answer.textContent()).toMatch(/first text \d+ ms · [\d.]+ s/);
+    expect(await demo.part('badge').textContent()).toBe('live');
+    expect(await demo.part('model').textContent()).toBe('docs · documentation');
+    expect(await demo.part('figures').textContent()).toMatch(/first text \d+ ms.*total [\d.]+ s/);
     expect(await demo.part('answer-text').locator('strong').count()).toBeGreaterThan(0);
-    expect(await demo.part('stop').isVisible()).toBe(false);
+    expect(await demo.send.getAttribute('data-mode')).toBe('send');
     expect(demo.starts()).toBe(1);
     expect(demo.complaints).toEqual([]);
   });
@@ -41,14 +43,15 @@ describe('the page that `npm start` serves', () => {
     await demo.reaches('done');
     const text = await demo.part('answer-text').textContent();
 
+    await demo.newChat();
     await demo.ask(QUESTION);
-    await expect.poll(() => demo.page.locator('article').count()).toBe(2);
     await demo.reaches('done');
     expect(await demo.part('badge').getAttribute('data-source')).toBe('browser-cache');
     expect(await demo.part('badge').textContent()).toBe('browser cache');
     expect(await demo.part('answer-text').textContent()).toBe(text);
     expect(demo.starts()).toBe(1);
 
+    await demo.newChat();
     await demo.page.reload();
     await demo.ask(QUESTION);
     await demo.reaches('done');
@@ -61,10 +64,11 @@ describe('the page that `npm start` serves', () => {
     const demo = await DemoPage.open(browser, rivulet.url);
     await demo.ask(QUESTION);
     await demo.reaches('done');
-    await demo.page.getByRole('button', { name: /clear/i }).click();
-    await demo.page.getByText('Cleared.').waitFor();
+    await demo.page.getByRole('button', { name: 'Clear what this browser keeps' }).click();
+    await demo.page.getByRole('button', { name: 'Clear', exact: true }).click();
+    await demo.page.locator('#welcome').waitFor();
+    expect(await demo.page.getByTestId('chat').count()).toBe(0);
     await demo.ask(QUESTION);
-    await expect.poll(() => demo.page.locator('article').count()).toBe(2);
     await demo.reaches('done');
     expect(await demo.part('badge').getAttribute('data-source')).toBe('server-cache');
     expect(demo.starts()).toBe(2);
@@ -76,12 +80,12 @@ describe('the page that `npm start` serves', () => {
     await expect
       .poll(async () => (await demo.part('answer-text').textContent())?.length)
       .toBeGreaterThan(20);
-    await demo.part('stop').click();
+    await demo.stop();
     await demo.reaches('cancelled');
     const kept = await demo.part('answer-text').textContent();
     expect(kept!.length).toBeGreaterThan(20);
     expect(kept).not.toContain('not a language model');
-    expect(await demo.part('status').textContent()).toContain('Stopped');
+    expect(await demo.part('ending').textContent()).toBe('Stopped before its end');
     expect(demo.sent.some((frame) => frame.includes('"stream_cancel"'))).toBe(true);
 
     // It stays stopped: the next answer comes, and this one has not grown.
@@ -101,7 +105,7 @@ describe('the page that `npm start` serves', () => {
     await demo.page.reload();
     await demo.reaches('done');
     expect(await demo.page.locator('article').count()).toBe(1);
-    expect(await demo.answer.textContent()).toContain('when the connection drops?');
+    expect(await demo.question.textContent()).toContain('when the connection drops?');
     expect(await demo.part('answer-text').textContent()).toContain('not a language model');
     expect(demo.starts()).toBe(1);
     expect(demo.complaints).toEqual([]);
@@ -111,8 +115,7 @@ describe('the page that `npm start` serves', () => {
     const demo = await DemoPage.open(browser, rivulet.url);
     await demo.ask('How do I add Gemini or Ollama?');
     await demo.reaches('streaming');
-    const second = new DemoPage(await demo.page.context().newPage());
-    await second.page.goto(rivulet.url);
+    const second = await demo.secondTab();
     await second.reaches('streaming');
     await demo.reaches('done');
     await second.reaches('done');
@@ -191,10 +194,11 @@ describe('a visitor who asks too often', () => {
     const demo = await DemoPage.open(browser, limited.url);
     await demo.ask(QUESTION);
     await demo.reaches('streaming');
+    await demo.newChat();
     await demo.ask('How do I use the client?');
     await expect
-      .poll(() => demo.answer.textContent())
-      .toMatch(/Too many questions .* sent by itself in \d s/);
+      .poll(() => demo.status.textContent())
+      .toMatch(/Too many questions .* sent by itself.*in \d s/);
     await demo.reaches('done');
     expect(demo.complaints).toEqual([]);
   });
@@ -220,8 +224,8 @@ describe('a model that is being loaded', () => {
       const demo = await DemoPage.open(browser, local.url);
       await demo.ask('What is a delta?');
       await demo.reaches('loading');
-      expect(await demo.part('status').textContent()).toBe('Loading llama3.2');
-      const shown = await demo.part('status').boundingBox();
+      await expect.poll(() => demo.status.textContent()).toMatch(/^Loading llama3.2 into memory/);
+      const shown = await demo.status.boundingBox();
       expect(shown!.width).toBeGreaterThan(50);
       await fake.tell('/_fake/load', { hold: false });
       await demo.reaches('done');

@@ -1,32 +1,36 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import type { Browser, Page } from 'playwright';
 import { createServer, defaultClientConditions, type Plugin, type ViteDevServer } from 'vite';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launchChromium } from '../harness/chromium.js';
 
-const languages = ['bash', 'css', 'javascript', 'json', 'python', 'typescript', 'xml'];
+const languages =
+  'bash c cpp csharp css diff dockerfile go ini java javascript json kotlin php python ruby rust sql swift typescript xml yaml';
 
 const dependencies = [
   'rxjs',
   'marked',
   'remend',
   'dompurify',
+  'katex',
   'highlight.js/lib/core',
-  ...languages.map((language) => `highlight.js/lib/languages/${language}`),
+  ...languages.split(' ').map((language) => `highlight.js/lib/languages/${language}`),
 ];
 
 /** Counts what the parser is given: the one measure of work that no busy machine distorts. */
 const bench = `
 import { Lexer } from 'marked';
+import { whenLoaded } from '/src/lazy.ts';
 import { createMarkdownView, renderMarkdown } from '/src/markdown.ts';
 const lex = Lexer.prototype.lex;
 Lexer.prototype.lex = function (source) {
   window.parsedChars += source.length;
   return lex.call(this, source);
 };
-Object.assign(window, { parsedChars: 0, createMarkdownView, renderMarkdown });
+Object.assign(window, { parsedChars: 0, createMarkdownView, renderMarkdown, whenLoaded });
 document.body.dataset.ready = '';
 `;
 
@@ -41,6 +45,7 @@ declare global {
     hostileRan: boolean;
     createMarkdownView(container: Element): MarkdownView;
     renderMarkdown(text: string): DocumentFragment;
+    whenLoaded(): Promise<unknown> | undefined;
   }
 }
 
@@ -149,6 +154,11 @@ beforeAll(async () => {
 beforeEach(async () => {
   await page.goto(url);
   await page.waitForFunction(() => 'ready' in document.body.dataset);
+  // Formulas and colours come at once when they are loaded.
+  await page.evaluate(async () => {
+    window.renderMarkdown('$x$\n\n```ts\nlet x;\n```');
+    await window.whenLoaded();
+  });
 });
 
 afterAll(async () => {
@@ -156,6 +166,27 @@ afterAll(async () => {
   await server.close();
   await rm(cacheDir, { recursive: true, force: true });
 });
+
+/** The text that a visitor sees of a finished answer. */
+function finished(source: string): Promise<string> {
+  return page.evaluate((text) => {
+    const container = document.createElement('div');
+    const view = window.createMarkdownView(container);
+    view.draw(text);
+    view.finish(text);
+    return container.textContent;
+  }, source);
+}
+
+const squeezed = (text: string): string => text.replace(/\s+/g, '');
+
+/** The words that are neither a link's target nor information on a fence. */
+function visibleWords(source: string): string[] {
+  const shown = source
+    .replace(/^[^\n\w]*(?:`{3,}|~{3,})[^\n]*$/gm, '')
+    .replace(/\]\(\s*<?[^\s)]*/g, '');
+  return shown.match(/w\d+w/g) ?? [];
+}
 
 describe('the Markdown of a growing answer', () => {
   it('ends as one full parse does, wherever the text was cut on its way', async () => {
@@ -214,7 +245,7 @@ describe('the Markdown of a growing answer', () => {
     const plain = (text: string | null) => (text ?? '').replace(markup, '').replace(/\s+/g, '');
     const expected = plain(source.replaceAll('&lt;', '<').replaceAll('&gt;', '>'));
     expect(texts.map(plain)).toEqual([expected, expected]);
-    const fromMarkdown = 'p strong ul li table thead tbody tr th td'.split(' ');
+    const fromMarkdown = 'div p strong ul li table thead tbody tr th td'.split(' ');
     expect(tags.filter((tag) => !fromMarkdown.includes(tag))).toEqual([]);
     expect(await page.evaluate(() => 'hostileRan' in window)).toBe(false);
   });
@@ -323,18 +354,20 @@ describe('the Markdown of a growing answer', () => {
     expect(html).toBe('<p>See <a href="/docs/there.md">it</a> now</p>');
   });
 
-  it('colours a code block once its fence is closed, not before', async () => {
+  it('colours a code block while it grows', async () => {
     const colours = await page.evaluate(() => {
       const container = document.createElement('div');
       const view = window.createMarkdownView(container);
-      const count = () => container.querySelectorAll('[class^=hljs]').length;
       view.draw('```ts\nconst a = 1;\n');
-      const open = count();
-      view.draw('```ts\nconst a = 1;\n```\n');
-      return { open, closed: count() };
+      const [keyword] = container.querySelectorAll('.hljs-keyword');
+      view.draw('```ts\nconst a = 1;\nlet b');
+      const keywords = [...container.querySelectorAll('.hljs-keyword')];
+      return {
+        words: keywords.map(({ textContent }) => textContent),
+        isKept: keywords[0] === keyword,
+      };
     });
-    expect(colours.open).toBe(0);
-    expect(colours.closed).toBeGreaterThan(0);
+    expect(colours).toEqual({ words: ['const', 'let'], isKept: true });
   });
 
   it('lets nothing hostile live, at no moment, and fetches no picture', async () => {
@@ -377,7 +410,7 @@ describe('the Markdown of a growing answer', () => {
   it('opens links elsewhere in a tab that knows nothing of this one, and not those to the docs', async () => {
     const links = await page.evaluate(() => {
       const fragment = window.renderMarkdown(
-        '[a](https://example.com) [b](/docs/README.md#caching)',
+        '[a](https://example.com) [b](/docs/caching.md#caching-and-privacy)',
       );
       return [...fragment.querySelectorAll('a')].map((link) => [link.target, link.rel]);
     });
@@ -385,6 +418,156 @@ describe('the Markdown of a growing answer', () => {
       ['_blank', 'noopener noreferrer'],
       ['', ''],
     ]);
+  });
+
+  it.each([
+    'List<String> and Map<K, List<V>>',
+    'cd <folder> && ls <file.txt',
+    'a<b and c>d',
+    'before <!-- never closed, and all that follows',
+    'text <script> that is never closed',
+    '<!-- first -->\n\n<div>\n\nsecond\n\n</div>',
+    '2*3*4 = 24, f(x)*g(x)*h(x), 2**8 and 2**8**2',
+    'costs ~5 to ~6 euros, ~7~',
+    '1986. What a year.',
+    'snake_case_name and __init__ed',
+    'Only $5 and $6, or $5-$10, US$5/US$6 and $HOME/$USER',
+    '[TODO]: later',
+    'x &copy= y &nosuch; z',
+  ])('keeps every character of prose: %j', async (source) => {
+    expect(squeezed(await finished(source))).toBe(squeezed(source));
+  });
+
+  it.each([
+    ['the numbers of a list', '3. three\n4. four\n9. nine\n1986. last', ['3', '4', '9', '1986']],
+    ['the numbers that a list leaves open', '1. a\n1. b\n1. c', ['1', '2', '3']],
+  ])('shows %s', async (_, source, numbers) => {
+    const shown = await page.evaluate((text) => {
+      const [list] = window.renderMarkdown(text).querySelectorAll('ol');
+      let number = (list?.start ?? 1) - 1;
+      return [...(list?.children ?? [])].map((item) => {
+        number = item.hasAttribute('value') ? (item as HTMLLIElement).value : number + 1;
+        return String(number);
+      });
+    }, source);
+    expect(shown).toEqual(numbers);
+  });
+
+  it.each([
+    ['a cell beyond the last column', '| a | b |\n|---|---|\n| 1 | 2 | three | four |', 'four'],
+    ['the title of a link', '[it](https://a.example "a title")', 'a title'],
+    ['the target of a link without text', 'See [](https://a.example/there).', 'a.example/there'],
+    ['a picture without a text', '![](https://a.example/p.png)', 'a.example/p.png'],
+    [
+      'a definition that is not used',
+      'Text.\n\n[note]: this "and that"',
+      '[note]: this "and that"',
+    ],
+    ['formatted text of a picture', '![a **bold** one](p.png)', 'a bold one'],
+  ])('shows %s', async (_, source, text) => {
+    expect(await finished(source)).toContain(text);
+  });
+
+  it('loses no word of hostile Markdown, wherever the text was cut on its way', async () => {
+    const short =
+      '< > <!-- --> <script> </script> <a <b> </div> <![CDATA[ * ** *** _ __ ` `` ~ ~~ | + = [ ] ( ) ! \\ & # " ][ ![ [x] <https://a.example/target>';
+    const long =
+      '](https://a.example/target)¦](target "¦")¦\n[¦\n\n[¦]: target\n¦\n¦\n\n¦  \n¦\n    ¦\t¦ ¦\n> ¦\n- ¦\n  - ¦\n1. ¦\n7) ¦\n1986. ¦\n# ¦\n---\n¦\n===\n¦\n```\n¦\n~~~\n¦\n```ts\n¦\n| ¦ | ¦|\n|---|---|\n¦\n\n| a | b |\n|---|---|\n| ';
+    const marks = [...short.split(' '), ...long.split('¦')];
+    const piece = fc.oneof(
+      { weight: 3, arbitrary: fc.constantFrom(...marks) },
+      { weight: 2, arbitrary: fc.constant('word') },
+    );
+    const texts = fc.array(piece, { maxLength: 40 }).map((pieces) => {
+      let words = 0;
+      return pieces.map((each) => (each === 'word' ? `w${(words += 1)}w` : each)).join('');
+    });
+    await fc.assert(
+      fc.asyncProperty(texts, fc.integer({ min: 1, max: 9 }), async (source, step) => {
+        const { text, full } = await page.evaluate(
+          ([whole, units]) => {
+            const container = document.createElement('div');
+            const view = window.createMarkdownView(container);
+            for (let end = units; end < whole.length; end += units) view.draw(whole.slice(0, end));
+            view.finish(whole);
+            const parsed = document.createElement('div');
+            parsed.append(window.renderMarkdown(whole));
+            return { text: container.textContent, full: parsed.innerHTML === container.innerHTML };
+          },
+          [source, step] as const,
+        );
+        expect(full).toBe(true);
+        const missing = visibleWords(source).filter((word) => !text.includes(word));
+        expect(missing).toEqual([]);
+      }),
+      { numRuns: 400, examples: [['> <!-- w1w\n\nw2w', 3]] },
+    );
+  });
+
+  it('loses no character of prose with any kind of HTML in it', async () => {
+    const pieces =
+      'word < > </ <! <!-- --> <script> </script> <style> <b> <div class="x"> </p> <br/> <? ?> <![CDATA[ ]]> & ; " \' = / a<b c>d'.split(
+        ' ',
+      );
+    const texts = fc
+      .array(fc.constantFrom(...pieces, '\n', '\n\n'), { maxLength: 30 })
+      .map((words) => words.join(' ').replace(/^/gm, 'word '));
+    await fc.assert(
+      fc.asyncProperty(texts, async (source) => {
+        expect(squeezed(await finished(source))).toBe(squeezed(source));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it.each([
+    ['>', 100_000],
+    ['[', 100_000],
+    ['*', 100_000],
+    ['*a ', 50_000],
+    ['**a _b ', 20_000],
+    ['` ', 50_000],
+    ['a`', 50_000],
+    ['![', 50_000],
+    ['[a](', 30_000],
+    ['<', 100_000],
+    ['$', 100_000],
+    ['$a', 50_000],
+    ['\\(', 50_000],
+    ['\\*', 50_000],
+    ['~~a', 30_000],
+    ['- ', 30_000],
+    ['> - ', 20_000],
+    ['|', 100_000],
+    ['_a_', 30_000],
+    ['word ', 200_000],
+    ['&', 100_000],
+    [' ', 100_000],
+    ['\n> a\nb', 3_000],
+    ['a\n- b\n\n', 2_000],
+    ['- \n', 3_000],
+    ['1. a\n', 3_000],
+    ['[a]: b\n', 5_000],
+    ['#', 100_000],
+    ['www.', 30_000],
+    ['a@b.', 30_000],
+    ['https://', 20_000],
+  ])('takes a text that repeats %j in its stride, and shows it', async (part, times) => {
+    const text = await page.evaluate(
+      ([repeated, count]) => {
+        const whole = `Before\n\n${repeated.repeat(count)} after`;
+        const container = document.createElement('div');
+        const view = window.createMarkdownView(container);
+        for (let share = 1; share <= 10; share += 1) {
+          view.draw(whole.slice(0, (whole.length * share) / 10));
+        }
+        view.finish(whole);
+        const shown = container.textContent.trim();
+        return { start: shown.slice(0, 6), end: shown.slice(-5) };
+      },
+      [part, times] as const,
+    );
+    expect(text).toEqual({ start: 'Before', end: 'after' });
   });
 
   it('parses the tail of a long reply for each frame, not the whole', async () => {

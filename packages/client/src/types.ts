@@ -454,6 +454,11 @@ export interface ClientOptions {
    * `active$`. The next question opens it again. It stays open unless given.
    */
   idleCloseMs?: number | undefined;
+  /**
+   * `['websocket']` never uses long polling, which works with several servers only behind a load balancer with
+   * sticky sessions. Unless given, polling is used where a network lets no WebSockets pass.
+   */
+  transports?: readonly ['websocket'] | readonly ['websocket', 'polling'] | undefined;
   /** `false` keeps nothing in this browser. */
   cache?: CacheOptions | false | undefined;
 }

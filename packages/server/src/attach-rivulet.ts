@@ -1,4 +1,5 @@
 import type { Generate } from './deliver/generation.js';
+import { RedisStreamDirectory } from './deliver/redis/directory.js';
 import type { StreamDirectory } from './deliver/stream-directory.js';
 import {
   type StreamLimits,
@@ -11,9 +12,16 @@ import type { LlmService } from './generate/service.js';
 import type { OnEnd, Prepare } from './hooks.js';
 import { createDeliveryMetrics, type DeliveryMetrics } from './observe/delivery-metrics.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
+import { importRedis } from './redis/import-redis.js';
 import { userId } from './request.js';
 import { ConfigError, resolve } from './settings/resolve-settings.js';
-import { type Options, SOCKET_SETTINGS, type SocketSettings } from './settings/settings.js';
+import {
+  type Options,
+  REDIS_SETTINGS,
+  type RedisSettings,
+  SOCKET_SETTINGS,
+  type SocketSettings,
+} from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
 import type { Connection } from './socket/connection.js';
@@ -25,7 +33,7 @@ import { createRateLimits } from './socket/rate-limits.js';
 import { Refusals } from './socket/refusals.js';
 import type { SocketServer } from './socket/socket-server.js';
 
-export interface AttachOptions extends Options<SocketSettings> {
+export interface AttachOptions extends Options<SocketSettings & RedisSettings> {
   /** `/` unless given. Other namespaces of the server are left alone. */
   namespace?: string | undefined;
   /** Identifies the user of a connection; without it, each browser is a principal of its own. */
@@ -40,7 +48,7 @@ export interface AttachOptions extends Options<SocketSettings> {
 }
 
 /** The options that are not settings. */
-type SocketOptions = Omit<AttachOptions, keyof SocketSettings>;
+type SocketOptions = Omit<AttachOptions, keyof (SocketSettings & RedisSettings)>;
 
 export interface AttachedRivulet {
   /**
@@ -61,9 +69,15 @@ export interface AttachedRivulet {
    * @throws {TypeError} a cache of the application's own has no `forget`; all else is removed.
    */
   forget(principal: string): Promise<void>;
-  /** Ends every stream. The connections belong to the Socket.IO server. */
+  /**
+   * Ends every stream; with Redis, other processes go on with those that run. The connections belong to the
+   * Socket.IO server.
+   */
   close(): void;
 }
+
+/** It is told if Redis cannot be reached within this time. */
+export const REDIS_START_MS = 3_000;
 
 const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
   namespace: true,
@@ -94,7 +108,8 @@ export function attachRivulet(
   options: AttachOptions = {},
 ): AttachedRivulet {
   const caller = { name: 'attachRivulet', otherOptions: Object.keys(OTHER_OPTIONS) };
-  const settings = resolve(SOCKET_SETTINGS, options, {}, caller);
+  const table = { ...SOCKET_SETTINGS, ...REDIS_SETTINGS };
+  const settings = resolve<SocketSettings & RedisSettings>(table, options, {}, caller);
   if (io['_opts'].connectionStateRecovery !== undefined) {
     throw new ConfigError(
       'unable to attach: the Socket.IO server has connectionStateRecovery, which replays messages that ' +
@@ -108,7 +123,40 @@ export function attachRivulet(
   const { refusals } = delivery;
   const ledger = createLedger({ limits: settings.limits, addressOf, namespace, refusals });
   watchConnections(io, namespace, ledger);
-  return attach(io, llm, settings, { ...options, namespace, logger }, { ...delivery, ledger });
+  const redis = shareStreams(settings.redis, logger, options.meterProvider);
+  const createStreams = redis && { createStreams: redis.createStreams };
+  const shared = { ...delivery, ledger, ...createStreams };
+  const rivulet = attach(io, llm, settings, { ...options, namespace, logger }, shared);
+  void redis?.streams?.reached(REDIS_START_MS);
+  return rivulet;
+}
+
+export interface StreamsInRedis {
+  readonly createStreams: CreateStreams;
+  /** Present once `createStreams` was called. */
+  streams?: RedisStreamDirectory;
+}
+
+/** @returns undefined if streams are those of this process. */
+export function shareStreams(
+  { url, ...rest }: RedisSettings['redis'],
+  logger: Logger,
+  meterProvider: MeterProvider | undefined,
+): StreamsInRedis | undefined {
+  if (url === undefined) return undefined;
+  const createClient = importRedis();
+  const redis: StreamsInRedis = {
+    createStreams: (generate, limits, options) =>
+      (redis.streams = new RedisStreamDirectory(
+        generate,
+        limits,
+        { url, ...rest },
+        createClient,
+        logger,
+        { ...options, meterProvider },
+      )),
+  };
+  return redis;
 }
 
 /** Counts packets from the first one of a connection on. */

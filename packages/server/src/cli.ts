@@ -1,11 +1,34 @@
 #!/usr/bin/env node
-import { exposePrometheus } from './observe/prometheus.js';
-import { runProcess } from './run-process.js';
+import cluster from 'node:cluster';
+import { parseArgs } from 'node:util';
+import { exposePrometheus, type ReadMetrics, serveMetrics } from './observe/prometheus.js';
+import { type ProcessContext, runProcess, type Started } from './run-process.js';
 import { createServer } from './server.js';
+import { ConfigError } from './settings/resolve-settings.js';
+import { WORKER_ENV } from './workers/messages.js';
+import { startWorkers } from './workers/primary.js';
+import { joinPrimary } from './workers/worker.js';
 
-await runProcess(process.env, async ({ env, settings, logger }) => {
-  const metrics = settings.metricsEnabled ? exposePrometheus() : undefined;
-  const server = await createServer({ env, logger, metrics });
+type ShareMetrics = (read: ReadMetrics | undefined) => ReadMetrics | undefined;
+
+const MAX_WORKERS = 256;
+
+if (cluster.isWorker && process.env[WORKER_ENV] !== undefined) {
+  const { role, shareMetrics } = joinPrimary();
+  await runProcess(process.env, (context) => serve(context, shareMetrics), role);
+} else {
+  await runProcess(process.env, (context) => {
+    const workers = parseWorkers(process.argv.slice(2));
+    return workers === undefined ? serve(context, (read) => read) : startWorkers(workers, context);
+  });
+}
+
+async function serve(
+  { env, settings, logger }: ProcessContext,
+  shareMetrics: ShareMetrics,
+): Promise<Started> {
+  const read = settings.metricsEnabled ? shareMetrics(exposePrometheus()) : undefined;
+  const server = await createServer({ env, logger, metrics: serveMetrics(read) });
   const url = await server.listen();
   const { providers } = server;
   return {
@@ -15,4 +38,19 @@ await runProcess(process.env, async ({ env, settings, logger }) => {
     drain: () => server.drain(),
     close: () => server.close(),
   };
-});
+}
+
+/** @throws {ConfigError} an argument is unknown, or the number of workers is none. */
+function parseWorkers(args: string[]): number | undefined {
+  let workers: string | undefined;
+  try {
+    ({ workers } = parseArgs({ args, options: { workers: { type: 'string' } } }).values);
+  } catch (cause) {
+    throw new ConfigError((cause as Error).message, { cause });
+  }
+  if (workers === undefined) return undefined;
+  if (/^[1-9]\d*$/.test(workers) && Number(workers) <= MAX_WORKERS) return Number(workers);
+  throw new ConfigError(
+    `--workers is ${JSON.stringify(workers)}; it must be a whole number from 1 to ${MAX_WORKERS}`,
+  );
+}

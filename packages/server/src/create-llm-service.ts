@@ -1,15 +1,23 @@
 import type { MeterProvider } from '@opentelemetry/api';
-import { createResponseCache } from './generate/cache.js';
+import { createResponseCache, type ResponseCache } from './generate/cache.js';
 import { chooseProviders } from './upstream/choose-providers.js';
 import type { Providers } from './upstream/failover.js';
 import { LlmService } from './generate/service.js';
 import type { Tool } from './generate/tools/tool.js';
 import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
+import { importRedis } from './redis/import-redis.js';
+import type { SharedState } from './redis/shared-state.js';
 import { createMetrics } from './observe/metrics.js';
 import { type Environment, resolve } from './settings/resolve-settings.js';
-import { CORE_SETTINGS, type CoreSettings, type Options } from './settings/settings.js';
+import {
+  CORE_SETTINGS,
+  type CoreSettings,
+  type Options,
+  REDIS_SETTINGS,
+  type RedisSettings,
+} from './settings/settings.js';
 
-export interface CreateLlmServiceOptions extends Options<CoreSettings> {
+export interface CreateLlmServiceOptions extends Options<CoreSettings & RedisSettings> {
   /** The providers, in the order in which they are asked; those of `mode` unless given. */
   providers?: Providers | undefined;
   /** Functions that the model may call. */
@@ -22,7 +30,10 @@ export interface CreateLlmServiceOptions extends Options<CoreSettings> {
 }
 
 /** The options that are not settings. */
-export type CoreOptions = Omit<CreateLlmServiceOptions, keyof CoreSettings>;
+export type CoreOptions = Omit<CreateLlmServiceOptions, keyof (CoreSettings & RedisSettings)>;
+
+/** A process starts without Redis if it cannot be reached within this time. */
+const REDIS_START_MS = 3_000;
 
 const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
   providers: true,
@@ -33,32 +44,70 @@ const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
 };
 
 /**
- * Creates the streaming core, without sockets.
+ * Creates the streaming core, without sockets. With `redis.url`, processes share cached answers and the slots of
+ * providers; call `close()` at the end.
  *
- * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown.
+ * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown; or
+ * Redis refuses the password, or has a certificate that is not trusted.
  */
 export async function createLlmService(options: CreateLlmServiceOptions = {}): Promise<LlmService> {
   const caller = { name: 'createLlmService', otherOptions: Object.keys(OTHER_OPTIONS) };
-  const settings = resolve(CORE_SETTINGS, options, options.env ?? process.env, caller);
-  return llmServiceOf(settings, options);
+  const table = { ...CORE_SETTINGS, ...REDIS_SETTINGS };
+  const settings = resolve<CoreSettings & RedisSettings>(
+    table,
+    options,
+    options.env ?? process.env,
+    caller,
+  );
+  const { llm } = await llmServiceOf(settings, options);
+  return llm;
 }
 
 /** Creates the streaming core from settings that were checked. */
 export async function llmServiceOf(
-  settings: CoreSettings,
+  settings: CoreSettings & RedisSettings,
   options: CoreOptions,
-): Promise<LlmService> {
+): Promise<{ llm: LlmService; shared: SharedState | undefined }> {
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
   const { systemPrompt, temperature, topP, topK, maxTokens, cache, limits } = settings;
-  return new LlmService({
-    providers: options.providers ?? (await chooseProviders(settings, logger)),
+  const providers = options.providers ?? (await chooseProviders(settings, logger));
+  const shared = await shareOverRedis(settings, logger);
+  const createCache = (cacheOptions: CoreSettings['cache']): ResponseCache =>
+    shared === undefined ? createResponseCache(cacheOptions) : shared.createCache(cacheOptions);
+  const llm = new LlmService({
+    providers,
     onMidstreamFailure: settings.onMidstreamFailure,
     prompt: { systemPrompt, temperature, topP, topK, maxTokens },
-    cache: cache.enabled ? createResponseCache(cache) : undefined,
+    cache: cache.enabled ? createCache(cache) : undefined,
+    ...(shared && {
+      createQueue: (queue) => shared.createQueue(queue),
+      onClose: () => shared.close(),
+    }),
     cacheScope: cache.scope,
     tools: options.tools ?? [],
     limits,
     logger,
     metrics: createMetrics(options.meterProvider),
   });
+  return { llm, shared };
+}
+
+/** Imports what Redis needs, if it is to be used. */
+async function shareOverRedis(
+  { redis: { url, ca, keyPrefix } }: RedisSettings,
+  logger: Logger,
+): Promise<SharedState | undefined> {
+  if (url === undefined) return undefined;
+  const [createClient, { SharedState: Shared }] = await Promise.all([
+    importRedis(),
+    import('./redis/shared-state.js'),
+  ]);
+  const shared = new Shared({ url, ca, keyPrefix }, createClient, logger);
+  try {
+    await shared.reached(REDIS_START_MS);
+  } catch (error) {
+    shared.close();
+    throw error;
+  }
+  return shared;
 }

@@ -1,24 +1,27 @@
-import type { Server } from 'node:http';
+import type { Server } from 'node:net';
 import { ConfigError } from './settings/resolve-settings.js';
 
 /**
  * @returns the URL, once connections are accepted.
  * @throws {ConfigError} the port is in use or not permitted, or the host is no address of this machine.
  */
-export function listen(http: Server, host: string, port: number): Promise<string> {
+export function listen(server: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException): void => reject(explain(error, host, port));
-    http.once('error', fail);
-    http.listen(port, host, () => {
-      http.off('error', fail);
-      const address = http.address();
+    server.once('error', fail);
+    server.listen(port, host, () => {
+      server.off('error', fail);
+      const address = server.address();
       const bound = typeof address === 'object' && address !== null ? address.port : port;
-      const everywhere = host === '0.0.0.0' || host === '::' || host === '127.0.0.1';
-      resolve(
-        `http://${everywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${bound}`,
-      );
+      resolve(`http://${hostOfUrl(host)}:${bound}`);
     });
   });
+}
+
+/** A server on every address is reached as `localhost` from this machine. */
+function hostOfUrl(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {

@@ -1,5 +1,5 @@
-import { type EndReason, onEndSignal } from './end-signals.js';
-import { createLogger, type Logger } from './observe/logger.js';
+import { type EndListener, type EndReason, onEndSignal } from './end-signals.js';
+import { createLogger, FieldsLogger, type Logger } from './observe/logger.js';
 import { ConfigError, type Environment, resolveSettings } from './settings/resolve-settings.js';
 import type { Settings } from './settings/settings.js';
 
@@ -22,8 +22,23 @@ export interface ProcessContext {
   logger: Logger;
 }
 
+/** How a process is told to end, and tells that it is ready. */
+export interface ProcessRole {
+  /** Each line of the log has them. */
+  fields: Readonly<Record<string, unknown>>;
+  /** Called once connections are accepted. */
+  ready(started: Started): void;
+  onEnd(listener: EndListener): void;
+}
+
+const STANDALONE: ProcessRole = {
+  fields: {},
+  ready: ({ line }) => console.log(line),
+  onEnd: onEndSignal,
+};
+
 /** EX_CONFIG of `sysexits.h`. A restart does not help. */
-const CONFIG_EXIT_CODE = 78;
+export const CONFIG_EXIT_CODE = 78;
 const SLOW_DRAIN_MS = 300;
 
 /**
@@ -31,10 +46,13 @@ const SLOW_DRAIN_MS = 300;
  * that started the process drain and close it, with exit code 0; a second signal exits at once, with 1. A setting that is wrong
  * is printed, with exit code 78, and another error at the start with exit code 1. Of an uncaught exception
  * only its class and place are logged, since its message may quote a prompt.
+ *
+ * @param role that of a process of its own unless given.
  */
 export async function runProcess(
   env: Environment,
   start: (context: ProcessContext) => Promise<Started>,
+  role: ProcessRole = STANDALONE,
 ): Promise<void> {
   let logger: Logger | undefined;
 
@@ -47,11 +65,11 @@ export async function runProcess(
   process.on('uncaughtException', (error) => exit(1, 'fault', { err: error }));
   try {
     const settings = resolveSettings({ env });
-    logger = createLogger(settings.logLevel);
+    logger = new FieldsLogger(createLogger(settings.logLevel), role.fields);
     logger.info({ event: 'SERVER_STARTING', pid: process.pid, node: process.version });
     const started = await start({ env, settings, logger });
     const { drainSeconds } = settings;
-    onEndSignal({
+    role.onEnd({
       end(reason: EndReason) {
         logger?.info({ event: 'SERVER_DRAINING', signal: reason, drainSeconds });
         if (reason === 'SIGINT') setTimeout(sayThatItDrains, SLOW_DRAIN_MS).unref();
@@ -63,8 +81,8 @@ export async function runProcess(
       endNow: (reason) => exit(1, `a second signal, ${reason}`),
     });
     // Who reads this may send a signal at once.
-    const { line, url, providers } = started;
-    console.log(line);
+    role.ready(started);
+    const { url, providers } = started;
     logger.info({ event: 'SERVER_READY', url, providers });
   } catch (error) {
     console.error(`rivulet: unable to start:${explain(error)}`);

@@ -9,16 +9,15 @@ import {
   attach,
   type AttachOptions,
   createDelivery,
-  type CreateStreams,
+  REDIS_START_MS,
+  shareStreams,
 } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
-import type { CreateClient } from './deliver/redis/link.js';
-import type { RedisStreams } from './deliver/redis/redis-streams.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
-import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
-import { ConfigError, resolve } from './settings/resolve-settings.js';
+import { createLogger, logErrorFacts } from './observe/logger.js';
+import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
 import { createLedger } from './socket/ledger.js';
@@ -26,7 +25,7 @@ import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 import type { ProviderStatus } from './upstream/failover.js';
 
-/** Every setting of the README's tables, and the options that no variable can give. */
+/** Every setting of `docs/server-options.md`, and the options that no variable can give. */
 export interface ServerOptions
   extends
     Options<Settings>,
@@ -64,10 +63,10 @@ export interface RivuletServer {
 
 /** The time that the last messages of each stream have to leave. */
 const LAST_MESSAGES_MS = 20;
-/** The server starts without Redis if it cannot be reached within this time. */
-const REDIS_START_MS = 3_000;
 /** The time that clients have to answer the end of their connection. */
 const CLOSING_MS = 500;
+/** The server starts without Redis if it cannot be reached within this time after it was waited for before. */
+const AFTER_WAIT_MS = 200;
 
 const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> = {
   providers: true,
@@ -91,9 +90,9 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const caller = { name: 'createServer', otherOptions: Object.keys(OTHER_OPTIONS) };
   const settings = resolve(SETTINGS, options, options.env ?? process.env, caller);
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
-  const llm = await llmServiceOf(settings, { ...options, logger });
+  const { llm, shared: sharedState } = await llmServiceOf(settings, { ...options, logger });
 
-  const redis = await openRedis(settings.redis, logger);
+  const redis = shareStreams(settings.redis, logger, options.meterProvider);
 
   let closing = false;
   const readiness = (): Readiness => {
@@ -120,7 +119,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const createStreams = redis && { createStreams: redis.createStreams };
   const shared = { ...delivery, ledger, ...createStreams };
   const rivulet = attach(io, llm, settings, socketOptions, shared);
-  await redis?.streams?.reached(REDIS_START_MS);
+  await redis?.streams?.reached(sharedState?.isUp === true ? REDIS_START_MS : AFTER_WAIT_MS);
 
   return {
     http,
@@ -135,6 +134,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
     async close() {
       closing = true;
       rivulet.close();
+      llm.close();
       await wait(LAST_MESSAGES_MS);
       // Also closes the HTTP server, which waits for the connections that pages keep open.
       const closed = io.close();
@@ -145,41 +145,6 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       clearTimeout(late);
     },
   };
-}
-
-interface Redis {
-  readonly createStreams: CreateStreams;
-  /** Present once `createStreams` was called. */
-  streams?: RedisStreams;
-}
-
-/** Imports what Redis needs, if it is to be used. */
-async function openRedis(
-  { url, ...rest }: Settings['redis'],
-  logger: Logger,
-): Promise<Redis | undefined> {
-  if (url === undefined) return undefined;
-  const [{ createClient }, { RedisStreams }] = await Promise.all([
-    importRedis(),
-    import('./deliver/redis/redis-streams.js'),
-  ]);
-  const redis: Redis = {
-    createStreams: (generate, limits, options) => {
-      const settings = { url, ...rest };
-      redis.streams = new RedisStreams(generate, limits, settings, createClient, logger, options);
-      return redis.streams;
-    },
-  };
-  return redis;
-}
-
-async function importRedis(): Promise<{ createClient: CreateClient }> {
-  try {
-    return await import('redis');
-  } catch (cause) {
-    const message = 'REDIS_URL needs the package redis; install it: npm install redis';
-    throw new ConfigError(message, { cause });
-  }
 }
 
 /** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */

@@ -32,7 +32,7 @@ const server = await createServer({
   port: 0,
   env: process.env,
   logger: createLogger('silent'),
-  providers: [{ provider }],
+  providers: [{ provider, concurrency: Number(process.env['CONCURRENCY'] ?? Infinity) }],
   tools: [
     {
       name: 'charge',

@@ -1,3 +1,4 @@
+import { providerConfigOf } from '../providers.js';
 import { startRedis, type TestRedis } from '../redis.js';
 import { startServer, type TestServer } from '../rivulet.js';
 import { type Stage, stage } from '../stage.js';
@@ -8,9 +9,9 @@ export interface StagedNode extends Stage {
   readonly url: string;
 }
 
-/** Two servers of this process that share a Redis. */
+/** Two servers of this process that share a Redis, and the slots of a provider if it has a `concurrency`. */
 export async function cluster(
-  options: Parameters<typeof startServer>[1] = {},
+  { concurrency, ...options }: Parameters<typeof startServer>[1] & { concurrency?: number } = {},
   given?: TestRedis,
   url?: string,
 ): Promise<{ redis: TestRedis; a: StagedNode; b: StagedNode }> {
@@ -18,9 +19,12 @@ export async function cluster(
   const start = async (): Promise<StagedNode> => {
     const played = stage();
     const shared = { url: url ?? redis.url, ...options.redis };
-    const server = await startServer(played.provider, { ...options, redis: shared });
+    const providers = [providerConfigOf(played.provider, { concurrency })] as const;
+    const server = await startServer(played.provider, { providers, ...options, redis: shared });
     return { ...played, server, url: server.url };
   };
-  const [a, b] = await Promise.all([start(), start()]);
+  // The first heartbeat of `a` finds `b`.
+  const b = await start();
+  const a = await start();
   return { redis, a, b };
 }

@@ -1,8 +1,8 @@
 import { NOTHING, type Received } from './receive.js';
-import type { KeptAnswer } from '../cache/response-cache.js';
+import type { CachedAnswer } from '../cache/response-cache.js';
 
 /** What may be kept of an answer that is whole: only a clean one that depends on its question alone. */
-export function keepable({ attempt, terminal, text, tools }: Received): KeptAnswer | undefined {
+export function keepable({ attempt, terminal, text, tools }: Received): CachedAnswer | undefined {
   if (attempt === undefined || terminal?.type !== 'end') return undefined;
   const { finishReason, usage } = terminal;
   // What a tool found may be another thing tomorrow, and what it did was done for this request.
@@ -20,7 +20,7 @@ export function receivedOf({
   finishReason,
   usage,
   omittedMessages = 0,
-}: KeptAnswer): Received {
+}: CachedAnswer): Received {
   const timing = { total_ms: 0 };
   return {
     ...NOTHING,

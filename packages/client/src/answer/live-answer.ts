@@ -1,7 +1,7 @@
 import { EVENT, StreamError } from '@rivulet/protocol';
 import type { JournalEntry } from '../cache/journal.js';
 import type { Memory } from '../cache/memory.js';
-import type { KeptAnswer, Keeping } from '../cache/response-cache.js';
+import type { CachedAnswer, CacheTarget } from '../cache/response-cache.js';
 import type { Connection } from '../connection/link.js';
 import type { End } from '../connection/frame.js';
 import { randomId } from '../random-id.js';
@@ -59,8 +59,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #knowsRequest: boolean;
   #stopwatch = createStopwatch();
   /** Undefined if nothing of it is to be kept, or as long as that is not known. */
-  #keeping: Keeping | undefined;
-  #kept: KeptAnswer | undefined;
+  #keeping: CacheTarget | undefined;
+  #kept: CachedAnswer | undefined;
   #isListed = false;
   /** The number of requests ahead, or the loading, that was told last. */
   #toldNews: number | 'loading' = 0;
@@ -209,7 +209,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   /** Keeps the answer unless its request has an output that it is not. */
-  async #keep(keeping: Keeping, answer: KeptAnswer): Promise<void> {
+  async #keep(keeping: CacheTarget, answer: CachedAnswer): Promise<void> {
     const { output } = this.#request;
     if (output !== undefined) {
       const { parseOutput } = await import('../output/parse-output.js');
@@ -266,7 +266,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     return true;
   }
 
-  #showKept(answer: KeptAnswer): void {
+  #showKept(answer: CachedAnswer): void {
     if (this.#shared.isFinal) return;
     this.#kept = answer;
     this.#stopwatch.noteText();

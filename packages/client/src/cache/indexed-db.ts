@@ -14,7 +14,7 @@ export function createIndexedDbDisk(name: string): Disk {
       return await (opened ?? open())(mode, use);
     } catch (error) {
       if (nameOf(error) === 'QuotaExceededError') throw error;
-      // Safari loses connections, and does not always say so.
+      // Safari may close the connection to the database without an event.
       return open()(mode, use);
     }
   }
@@ -46,7 +46,7 @@ export function createIndexedDbDisk(name: string): Disk {
         else write();
       }),
     async clear(entry) {
-      // Where there is no IndexedDB, or the page may not use it, it has nothing.
+      // Without IndexedDB, or without access to it, there is nothing to remove.
       const isDenied = await run('readonly', () => false).catch((error: unknown) =>
         /^(Reference|Type|Security)Error$/.test(nameOf(error)),
       );

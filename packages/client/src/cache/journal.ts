@@ -3,14 +3,14 @@ import { randomId } from '../random-id.js';
 import { jsonSchemaOf } from '../schema.js';
 import type { AnswerRequest, Schema, ToolUse } from '../types.js';
 import type { Entry, LocalStore } from './local-store.js';
-import type { Keeping } from './response-cache.js';
+import type { CacheTarget } from './response-cache.js';
 
-/** What has been received of an answer. */
+/** The part of an answer that this browser has received. */
 export interface StoredText {
-  /** Everything below it is here, in the log's units. */
+  /** The position in the log up to which everything was received, in UTF-16 units. */
   readonly offset: number;
   readonly text: string;
-  /** Absent in what an earlier version wrote. */
+  /** Absent in entries that an earlier version wrote. */
   readonly thoughts?: string;
   readonly tools: readonly ToolUse[];
   readonly attempt:
@@ -25,66 +25,67 @@ export interface StoredText {
     | undefined;
 }
 
-/** An answer under way, as far as this browser has it. */
+/** A running answer, with the part that this browser has received. */
 export interface JournalEntry {
   id: string;
-  /** Without its signal. */
+  /** The request without its signal. */
   request: AnswerRequest;
-  keeping: Keeping;
+  keeping: CacheTarget;
   /** `asking` until the server has accepted the question. */
   phase: 'asking' | 'reading';
-  /** When a question that was asked too often may be asked again; milliseconds since 1970. */
+  /** When a question that exceeded the rate limit may be asked again; milliseconds since 1970. */
   retryAt: number | undefined;
-  /** The id of the log that `received` is from, where it is known. */
+  /** The id of the log that `received` comes from; undefined until the server has sent it. */
   epoch: string | undefined;
-  /** Milliseconds from the ask to the first text, once there was one. */
+  /** Milliseconds from the question to the first text; undefined before the first text. */
   firstChunkMs: number | undefined;
   received: StoredText;
 }
 
 /**
- * The answers of one user that are under way, so that a page that was reloaded goes on with them. Each
- * client that reads an answer writes an entry of its own, so that no other can remove it.
+ * The running answers of one user, from which a reloaded page continues. Each client that reads an answer
+ * writes an entry of its own, which no other client removes.
  */
 export interface Journal {
-  /** The newest entry of the answer, by whichever client. */
+  /** @returns the newest entry of the answer from any client. */
   read(id: string): Promise<JournalEntry | undefined>;
-  /** The newest entry of each answer, in the order in which they were asked. */
+  /** @returns the newest entry of each answer, in the order of the questions. */
   all(): Promise<JournalEntry[]>;
   /**
-   * Writes the answer down as it grows, until the returned function is called, which removes the entry;
-   * with `isOver` also those that `read` found, since no client needs them any more. An entry that was
-   * left by a page that ended is replaced at once.
+   * Stores the answer as it grows. The first write replaces entries that pages left when they were unloaded.
+   *
+   * @returns a function that stops and removes the entry; with `isOver` it also removes the entries that
+   * `read` found, which no client needs any more.
    */
   follow(
     id: string,
     changes: (listener: (isUrgent: boolean) => void) => () => void,
     entry: () => JournalEntry | undefined,
   ): (isOver: boolean) => void;
-  /** Removes what has expired and what cannot be read. */
+  /** Removes expired and unreadable entries. */
   sweep(): Promise<void>;
 }
 
 interface StoredEntry extends JournalEntry {
   /** Milliseconds since 1970. */
   writtenAt: number;
-  /** Whether the page was going away. */
+  /** True if the page wrote the entry while it was being unloaded. */
   isLeft: boolean;
 }
 
 const PREFIX = 'j:';
 const WRITE_EVERY_MS = 500;
-/** For an answer that does not change, such as one that is queued. */
+/** Renews the entry of an answer that does not change, such as a queued one. */
 const RENEW_EVERY_MS = 60_000;
 // A server keeps generating for a minute without a reader, and keeps a finished log for five more.
 const MAX_AGE_MS = 360_000;
 const MAX_TOTAL_MS = 86_400_000;
 const MAX_UNITS = 16_777_216;
-// WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`.
+// WebKit loses writes made in the other two events, and a page that is killed fires only `visibilitychange`.
 const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
 
 export function createJournal(store: LocalStore): Journal {
-  /** The entries that `read` found, until their answer is over. */
+  /** The entries that `read` found, until `follow` is called for their answer. */
   const found = new Map<string, (readonly [key: string, value: StoredEntry])[]>();
   let writer: string | undefined;
 
@@ -98,7 +99,7 @@ export function createJournal(store: LocalStore): Journal {
   function isUsable(value: unknown): value is StoredEntry {
     if (!isStoredEntry(value)) return false;
     const { writtenAt, retryAt = 0, keeping } = value;
-    // A question that has to wait does not age until it may be asked.
+    // A question that waits for the rate limit does not age until it may be asked.
     const newest = Math.max(writtenAt, Math.min(retryAt, Date.now()));
     return store.isFresh(newest, MAX_AGE_MS) && store.isFresh(keeping.askedAt, MAX_TOTAL_MS);
   }
@@ -115,8 +116,8 @@ export function createJournal(store: LocalStore): Journal {
       return [...newest.values()].sort((a, b) => a.keeping.askedAt - b.keeping.askedAt);
     },
     async sweep() {
-      const gone = (await store.list(PREFIX)).filter(([, value]) => !isUsable(value));
-      if (gone.length > 0) await store.remove(gone.map(([key]) => key));
+      const unusable = (await store.list(PREFIX)).filter(([, value]) => !isUsable(value));
+      if (unusable.length > 0) await store.remove(unusable.map(([key]) => key));
     },
     follow(id, changes, entryNow) {
       const key = `${PREFIX}${id}:${(writer ??= randomId())}`;
@@ -182,13 +183,13 @@ function plain<T>(value: T): T | undefined {
   }
 }
 
-/** What views are given does not change. */
+/** Snapshots share these objects with views, so they must not change. */
 function frozen({ received, ...entry }: StoredEntry): JournalEntry {
   const tools = Object.freeze(received.tools.map((use) => Object.freeze(use)));
   return { ...entry, received: { ...received, tools } };
 }
 
-/** The disk may hold what another version wrote, or another script. */
+/** Another version of this package, or another script, may have written the entry. */
 function isStoredEntry(value: unknown): value is StoredEntry {
   try {
     const {

@@ -5,14 +5,14 @@ import { createStorageDisk } from './storage.js';
 /** An entry that is written with the value `undefined` is removed. */
 export type Entry = readonly [key: string, value?: unknown];
 
-/** Where entries outlive the page. Each method rejects as the browser or the storage does. */
+/** Storage that outlives the page. Each method rejects if the browser's storage does. */
 export interface Disk {
   get(key: string): Promise<unknown>;
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
   /**
-   * Writes all that `change` makes of the present values of `keys`. No other update comes between. Without
-   * keys it writes at once, so that it works while the page goes away.
+   * Passes the present values of `keys` to `change` and writes the entries that it returns, as one
+   * transaction. With no keys it writes at once, which also works while the page is being unloaded.
    */
   update(keys: string[], change: (present: unknown[]) => readonly Entry[]): Promise<void>;
   /** Removes everything, then writes `entry` if there is room for it. */
@@ -20,49 +20,50 @@ export interface Disk {
 }
 
 /**
- * What this browser keeps for one user of one server: on disk, and in memory what the disk does not
- * take. Reading never fails and never hangs: what cannot be read is not there.
+ * The storage of one user of one server in this browser: on disk, and in memory for entries that the disk
+ * refused. A read neither rejects nor hangs: an entry that cannot be read counts as missing.
  */
 export interface LocalStore {
-  /** Names the server and the namespace. */
+  /** Unique for the server and the namespace. */
   readonly name: string;
   get(key: string): Promise<unknown>;
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
   /**
-   * Writes what `change` makes of the present values of `keys`, all of it or none: none if a `clear`, in
-   * any tab, came after `askedAt` (milliseconds since 1970). Rejects as the disk does.
+   * Passes the present values of `keys` to `change` and writes the entries that it returns, as one
+   * transaction. Writes nothing if any tab called `clear` after `askedAt` (milliseconds since 1970).
+   * Rejects if the disk does.
    */
   write(
     keys: readonly string[],
     askedAt: number,
     change: (present: unknown[]) => readonly Entry[],
   ): Promise<void>;
-  /** Writes while the page goes away, when nothing can be read first. */
+  /** Writes while the page is being unloaded, when nothing can be read first. */
   writeLast(entry: Entry, askedAt: number): Promise<void>;
-  /** Keeps in memory what the disk did not take. */
+  /** Keeps entries in memory that the disk refused. */
   remember(entries: Entry[], askedAt: number): void;
   remove(keys: string[]): Promise<void>;
   /**
-   * @returns true if `at` (milliseconds since 1970) is at most `maxAgeMs` ago, was not followed by a
-   * `clear`, and is not in the future: then a clock was wrong, and nothing is known of the age.
+   * @returns true if `at` (milliseconds since 1970) is at most `maxAgeMs` ago, is not followed by a
+   * `clear`, and is not in the future. A time in the future comes from a wrong clock, so the age is unknown.
    */
   isFresh(at: number, maxAgeMs: number): boolean;
-  /** Calls `listener` after each `clear`, in any tab. @returns a function that ends it. */
+  /** Calls `listener` after each `clear` in any tab. @returns a function that removes the listener. */
   onClear(listener: () => void): () => void;
-  /** Forgets everything, in every tab, within 5 s. Rejects if the disk may still have it. */
+  /** Removes everything, in every tab, within 5 s. Rejects if entries may still be on disk. */
   clear(): Promise<void>;
   close(): void;
 }
 
 const CLEARED = 'cleared';
-// Safari's IndexedDB at times never answers, and a page in the background may hold it up.
+// Safari's IndexedDB sometimes never responds, and a page in the background may block it.
 const READ_TIMEOUT_MS = 1_000;
 const CLEAR_TIMEOUT_MS = 4_500;
-/** Clocks of one browser do not differ; a clock that is corrected moves by seconds. */
+/** All tabs of a browser share one clock; a correction of the clock moves it by seconds. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
-/** `onFirstUse` is called once, so that nothing happens at import or on a server. */
+/** `onFirstUse` is called once, at the first read or write: nothing happens at import or on a server. */
 export function createLocalStore(
   name: string,
   storage: KeyValueStorage | undefined,
@@ -78,21 +79,21 @@ export function createLocalStore(
   function use(): Disk {
     if (!isUsed) {
       isUsed = true;
-      hearOtherTabs();
+      listenToOtherTabs();
       onFirstUse();
     }
     return disk;
   }
 
-  function hearOtherTabs(): void {
+  function listenToOtherTabs(): void {
     try {
       if (tabs !== undefined) return;
       tabs = new BroadcastChannel(name);
       tabs.addEventListener('message', ({ data }) => forget(Number(data)));
-      // Node has them too, and would not end.
+      // In Node.js an open channel would keep the process running.
       (tabs as { unref?: () => void }).unref?.();
     } catch {
-      // There is none, or Firefox blocks it together with cookies.
+      // The platform has no BroadcastChannel, or Firefox blocks it together with cookies.
     }
   }
 
@@ -112,9 +113,9 @@ export function createLocalStore(
 
   return {
     name,
-    get: async (key) => memory.get(key) ?? orNothing(use().get(key)),
+    get: async (key) => memory.get(key) ?? orUndefined(use().get(key)),
     async list(prefix) {
-      const stored = (await orNothing(use().list(prefix))) ?? [];
+      const stored = (await orUndefined(use().list(prefix))) ?? [];
       const remembered = [...memory].filter(([key]) => key.startsWith(prefix));
       return [
         ...new Map<string, unknown>([...stored.map(([k, v]) => [k, v] as const), ...remembered]),
@@ -145,7 +146,7 @@ export function createLocalStore(
       return () => clearListeners.delete(listener);
     },
     async clear() {
-      hearOtherTabs();
+      listenToOtherTabs();
       const at = Date.now();
       forget(at);
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none
@@ -160,12 +161,12 @@ export function createLocalStore(
   };
 }
 
-/** @returns true if what was asked at `askedAt` is not kept. A `clear` in the future is none. */
+/** @returns true if a `clear` came after `askedAt`. A `clear` in the future comes from a wrong clock and is ignored. */
 function isCleared(askedAt: number, clearedAt: number): boolean {
   return askedAt <= clearedAt && clearedAt <= Date.now() + CLOCK_TOLERANCE_MS;
 }
 
-function orNothing<T>(reading: Promise<T>): Promise<T | undefined> {
+function orUndefined<T>(reading: Promise<T>): Promise<T | undefined> {
   return within(READ_TIMEOUT_MS, reading).catch(() => undefined);
 }
 

@@ -3,12 +3,12 @@ import { createJournal, type Journal } from './journal.js';
 import { createLocalStore, type LocalStore } from './local-store.js';
 import { createResponseCache, type ResponseCache } from './response-cache.js';
 
-/** What this browser keeps for one user of one server. */
+/** The response cache and the journal of one user of one server, in one store. */
 export interface Memory {
   readonly store: LocalStore;
   readonly answers: ResponseCache;
   readonly journal: Journal;
-  /** Forgets everything, in every tab; what was asked before is not kept after. */
+  /** Removes everything, in every tab. Answers to earlier questions are not stored afterwards. */
   clear(): Promise<void>;
   close(): void;
 }
@@ -16,7 +16,7 @@ export interface Memory {
 const SWEEP_EVERY_MS = 3_600_000;
 const IDLE_TIMEOUT_MS = 5_000;
 
-/** What has expired is removed when the page is idle after the first use and after each write, and hourly. */
+/** Expired entries are removed when the page is idle after the first use and after each write, and hourly. */
 export function createMemory(url: string | undefined, options: CacheOptions): Memory {
   let timer: ReturnType<typeof setInterval> | undefined;
   let isSweepDue = false;
@@ -52,7 +52,7 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
   };
 }
 
-/** Ends in a way that no other name goes on from. */
+/** The name ends with `]`, so that no name is the beginning of another one. */
 function nameOf(url: string | undefined, { namespace = 'default' }: CacheOptions): string {
   const server = url?.replace(/\/+$/, '') || globalThis.location?.origin;
   return `rivulet:${JSON.stringify([server, namespace])}`;

@@ -4,39 +4,39 @@ import { sha256 } from '../digest.js';
 import type { CacheOptions } from '../types.js';
 import type { LocalStore } from './local-store.js';
 
-/** A complete answer as it is kept, with who gave it. */
-export interface KeptAnswer {
+/** A complete answer as the cache stores it, with the provider and model that gave it. */
+export interface CachedAnswer {
   text: string;
   provider: string;
   model: string;
   finishReason: FinishReason;
   usage: Usage;
-  /** The oldest messages that the model was not given; absent for none. */
+  /** The number of oldest messages that the model did not receive; absent for 0. */
   omittedMessages?: number;
   /** Milliseconds since 1970. */
   createdAt: number;
 }
 
-/** How an answer is to be kept. */
-export interface Keeping {
+/** The cache entry that an answer becomes when it is complete. */
+export interface CacheTarget {
   key: string;
-  /** Milliseconds since 1970: what was asked before a `clear` is not kept after it. */
+  /** Milliseconds since 1970. An answer that was asked for before a `clear` is not stored after it. */
   askedAt: number;
-  /** Whether it takes the place of one that came since. */
+  /** True if the answer replaces an entry that was stored after `askedAt`. */
   replaces: boolean;
 }
 
-/** Complete answers of one user. Whatever fails is a miss, or an answer that is not kept. */
+/** Complete answers of one user. A read that fails is a miss; an answer whose write fails is not stored. */
 export interface ResponseCache {
-  /** @returns the key under which the answer to `request` is kept. */
+  /** @returns the key of the entry for `request`. */
   keyOf(request: StreamStartRequest): Promise<string>;
-  get(key: string): Promise<KeptAnswer | undefined>;
-  put(keeping: Keeping, answer: KeptAnswer): Promise<void>;
-  /** Removes what has expired, and the least recently used where there is too much. */
+  get(key: string): Promise<CachedAnswer | undefined>;
+  put(target: CacheTarget, answer: CachedAnswer): Promise<void>;
+  /** Removes expired entries, and the least recently used ones beyond the limits. */
   sweep(): Promise<void>;
 }
 
-/** Kept beside each answer, so that who is to leave is found without reading the answers. */
+/** Stored beside each answer, so that eviction does not have to read the answers. */
 interface Meta {
   /** Bytes of the answer. */
   size: number;
@@ -68,47 +68,47 @@ export function createResponseCache(
     store.write([META + key], usedAt, change).catch(() => {});
   }
 
-  /** The least recently used first, and before them what cannot be read or is too old. */
-  async function inOrderOfLeaving(): Promise<{ key: string; size: number; isGone: boolean }[]> {
+  /** @returns unreadable and expired entries first, then the others from the least recently used on. */
+  async function inEvictionOrder(): Promise<{ key: string; size: number; isExpired: boolean }[]> {
     const metas = (await store.list(META)).map(([key, value]) => {
       const meta =
         isMeta(value) && isFresh(value) && store.isFresh(value.usedAt, Infinity)
           ? value
           : undefined;
       const { size = 0, usedAt = 0 } = meta ?? {};
-      return { key: key.slice(META.length), size, usedAt, isGone: meta === undefined };
+      return { key: key.slice(META.length), size, usedAt, isExpired: meta === undefined };
     });
     return metas.sort((a, b) => a.usedAt - b.usedAt);
   }
 
   async function sweep(): Promise<void> {
-    const metas = await inOrderOfLeaving();
+    const metas = await inEvictionOrder();
     let count = metas.length;
     let bytes = metas.reduce((sum, { size }) => sum + size, 0);
-    const leaving = metas.filter(({ size, isGone }) => {
-      if (!isGone && count <= maxEntries && bytes <= maxBytes) return false;
+    const evicted = metas.filter(({ size, isExpired }) => {
+      if (!isExpired && count <= maxEntries && bytes <= maxBytes) return false;
       count -= 1;
       bytes -= size;
       return true;
     });
-    if (leaving.length > 0) await remove(leaving.map(({ key }) => key));
+    if (evicted.length > 0) await remove(evicted.map(({ key }) => key));
   }
 
   async function makeRoom(): Promise<void> {
-    const metas = await inOrderOfLeaving();
+    const metas = await inEvictionOrder();
     await remove(metas.slice(0, Math.ceil(metas.length / 4)).map(({ key }) => key));
   }
 
   return {
     keyOf: cacheKey,
     async get(key) {
-      const kept = await store.get(BODY + key);
-      if (kept === undefined) return undefined;
-      if (isKeptAnswer(kept) && isFresh(kept)) {
+      const cached = await store.get(BODY + key);
+      if (cached === undefined) return undefined;
+      if (isCachedAnswer(cached) && isFresh(cached)) {
         touch(key);
-        return kept;
+        return cached;
       }
-      // Not awaited: a question must not wait for a disk that does not answer.
+      // Not awaited: a question does not wait for a disk that does not respond.
       remove([key]).catch(() => {});
       return undefined;
     },
@@ -120,11 +120,11 @@ export function createResponseCache(
         [META + key, meta],
         [BODY + key, answer],
       ];
-      // Another tab that read the same generation may have been first.
-      const isThere = (present: unknown): boolean =>
+      // Another tab that read the same generation may already have stored the answer.
+      const isStored = (present: unknown): boolean =>
         !replaces && isMeta(present) && isFresh(present) && present.createdAt >= askedAt;
       const write = (): Promise<void> =>
-        store.write([META + key], askedAt, ([present]) => (isThere(present) ? [] : entries));
+        store.write([META + key], askedAt, ([present]) => (isStored(present) ? [] : entries));
       await write()
         .catch((error: unknown) => {
           if (!(error instanceof Error) || error.name !== 'QuotaExceededError') throw error;
@@ -138,8 +138,9 @@ export function createResponseCache(
 }
 
 /**
- * The key covers all that decides an answer: the question, its history and intent, the text that it continues, the
- * generation options. Thoughts are not kept. Where there is no SHA-256 the canonical text itself is the key.
+ * The key covers everything that determines an answer: the question, its history and intent, the text that
+ * it continues, and the generation options. The cache does not store thoughts. In an insecure context, where
+ * SHA-256 is missing, the canonical text itself is the key.
  */
 async function cacheKey({
   query,
@@ -149,20 +150,20 @@ async function cacheKey({
   continue_text,
 }: StreamStartRequest): Promise<string> {
   const parameters = Object.entries(intent?.parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
-  // The fields of the others are always in the same order.
+  // The other objects always have their fields in the same order.
   const rest = { ...options, cache: undefined, thoughts: undefined, continue_text };
   const parts = [query, context ?? [], intent?.name, parameters, rest];
   const canonical = JSON.stringify(parts);
   return (await sha256(canonical)) ?? canonical;
 }
 
-function sizeOf(answer: KeptAnswer): number {
+function sizeOf(answer: CachedAnswer): number {
   return byteLength(JSON.stringify(answer));
 }
 
-/** The disk may hold what another version wrote, or another script. */
-function isKeptAnswer(value: unknown): value is KeptAnswer {
-  const { text, provider, model, createdAt } = Object(value) as Partial<KeptAnswer>;
+/** Another version of this package, or another script, may have written the entry. */
+function isCachedAnswer(value: unknown): value is CachedAnswer {
+  const { text, provider, model, createdAt } = Object(value) as Partial<CachedAnswer>;
   const isText = [text, provider, model].every((part) => typeof part === 'string');
   return isText && typeof createdAt === 'number';
 }

@@ -116,7 +116,8 @@ export class ChatRecords {
       forgetHub();
       for (const type of LAST_EVENTS) page.removeEventListener?.(type, leave);
     };
-    if (this.#isLoaded && !this.#isStored) return;
+    const isUnused = this.#isLoaded && !this.#isStored && this.#removals === 0;
+    if (isUnused) return;
     this.#isLoaded = false;
     void this.read();
   }

@@ -38,7 +38,7 @@ export function requestFor(
  * The newest messages that a request may carry beside `texts`. From the first message on that does not fit, all
  * older ones are left out, so that there is no gap.
  */
-function fittingContext(
+export function fittingContext(
   messages: readonly ContextMessage[],
   texts: readonly string[],
 ): Pick<AnswerRequest, 'context' | 'omittedMessages'> {

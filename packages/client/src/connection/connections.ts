@@ -8,7 +8,7 @@ import type { Connection, Link } from './link.js';
 /** What a client may choose of its connections. */
 export type ConnectionOptions = Pick<
   ClientOptions,
-  'url' | 'path' | 'auth' | 'browserId' | 'idleCloseMs'
+  'url' | 'path' | 'auth' | 'browserId' | 'idleCloseMs' | 'transports'
 >;
 
 const BROWSER_ID_KEY = 'rivulet:browser-id';

@@ -12,6 +12,7 @@ import {
   type Socket,
   type SocketFailure,
   type Transport,
+  UNKNOWN_NAMESPACE,
 } from './socket.js';
 import { onWake } from './wake.js';
 import { createWatchdog, type Watchdog } from './watchdog.js';
@@ -104,7 +105,7 @@ const CLOSE_MS = 1_000;
 const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
 
 export function createReconnectingSocket(
-  { url, path, auth, idleCloseMs }: ClientOptions,
+  { url, path, auth, idleCloseMs, transports }: ClientOptions,
   browserId: () => Promise<string>,
   owner: SocketOwner,
 ): ReconnectingSocket {
@@ -112,6 +113,7 @@ export function createReconnectingSocket(
   show({ status: 'idle' });
   let state: State = { status: 'idle' };
   const backoff = createBackoff();
+  let hasConnected = false;
   /** Tokens refused in a row. */
   let refusals = 0;
   /** True if the last connection was dead before any part of an answer came. */
@@ -208,6 +210,7 @@ export function createReconnectingSocket(
       isFirst: !wasDead,
     });
     enter({ status: 'connected', socket, since: Date.now(), watchdog, timer: undefined });
+    hasConnected = true;
     refusals = 0;
     backoff.endOutage();
     show({ status: 'connected' });
@@ -216,12 +219,16 @@ export function createReconnectingSocket(
   }
 
   /** The connection broke, or the attempt failed. */
-  function lost({ refusal, isClientError = false }: SocketFailure): void {
+  function lost({ refusal, isNamespaceUnknown, isClientError = false }: SocketFailure): void {
     if (state.status === 'closing') return enter({ status: 'closed' });
-    if (state.status === 'trying' && state.transport === 'websocket' && refusal === undefined) {
+    // A server that restarts may create its namespace a moment after it listens.
+    if (isNamespaceUnknown && !hasConnected) return refused(UNKNOWN_NAMESPACE);
+    const isAnswered = refusal !== undefined || isNamespaceUnknown === true || isClientError;
+    const hasTriedWebSocket = state.status === 'trying' && state.transport === 'websocket';
+    if (hasTriedWebSocket && !isAnswered && transports?.length !== 1) {
       return attempt('polling');
     }
-    failed(refusal, refusal !== undefined || isClientError);
+    failed(refusal, isAnswered);
   }
 
   /** @param isAnswered true if trying again at once is of no use, though the line is there. */

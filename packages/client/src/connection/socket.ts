@@ -16,6 +16,8 @@ export interface SocketOptions {
 export interface SocketFailure {
   /** The server refused the handshake. */
   refusal?: WireError | undefined;
+  /** True if the server has no namespace with the path of `url`. */
+  isNamespaceUnknown?: boolean;
   /** Polling received an HTTP status of 4xx: a proxy whose server is away answers with 5xx. */
   isClientError?: boolean;
 }
@@ -93,7 +95,10 @@ export function openSocket(
     } else if (type === PacketType.CONNECT) {
       isConnected = true;
       listener.connected();
-    } else lost({ refusal: (data as { data?: WireError } | undefined)?.data });
+    } else {
+      const { message, data: refusal } = (data ?? {}) as { message?: unknown; data?: WireError };
+      lost({ refusal, isNamespaceUnknown: message === 'Invalid namespace' });
+    }
   }
 
   engine.on('open', () => {
@@ -134,6 +139,14 @@ export function openSocket(
     close,
   };
 }
+
+export const UNKNOWN_NAMESPACE: WireError = {
+  code: 'bad_request',
+  message:
+    'unable to connect: the path of `url` is a Socket.IO namespace, and the server has none of that name; ' +
+    'give the path of a proxy as the option `path`',
+  retryable: false,
+};
 
 export const NO_URL: WireError = {
   code: 'bad_request',

@@ -1,9 +1,9 @@
 import { animationFrames, asyncScheduler, Subscription } from 'rxjs';
 
-// A hidden tab has no frames, and neither has a server.
+// Hidden tabs and servers have no animation frames.
 const FRAMELESS_MS = 100;
 
-/** Runs `draw` at the next animation frame, or in 100 ms where there is none, unless unsubscribed. */
+/** Calls `draw` at the next animation frame, or after 100 ms if there is none before. Unsubscribing cancels it. */
 export function nextFrame(draw: () => void): Subscription {
   const waiting = new Subscription();
   const drawOnce = (): void => {
@@ -11,7 +11,7 @@ export function nextFrame(draw: () => void): Subscription {
     draw();
   };
   waiting.add(asyncScheduler.schedule(drawOnce, FRAMELESS_MS));
-  // Where the function is missing this is an error, and the timer does it.
+  // Without `requestAnimationFrame` this errors, and the timer calls `draw`.
   waiting.add(animationFrames().subscribe({ next: drawOnce, error() {} }));
   return waiting;
 }

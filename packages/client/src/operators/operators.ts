@@ -16,10 +16,10 @@ export function text(): OperatorFunction<ResponseEvent, string> {
     );
 }
 
-/** What the events of a stream tell of an answer; a failure comes as the stream's error. */
+/** An answer as `snapshots()` derives it from a stream's events. A failure is the stream's error. */
 export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query' | 'requestId'>;
 
-interface Told {
+interface SnapshotState {
   received: Received;
   kept: boolean;
   phase: Phase;
@@ -30,7 +30,7 @@ export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
   return (events) =>
     events.pipe(
       scan(
-        ({ received, kept }: Told, event): Told => ({
+        ({ received, kept }: SnapshotState, event): SnapshotState => ({
           received: receiveEvent(received, event),
           kept: event.type === 'start' ? event.source === 'browser-cache' : kept,
           phase: phaseOf(event),

@@ -2,8 +2,8 @@ import { type MonoTypeOperatorFunction, Observable } from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
 /**
- * At most one value for each animation frame, the newest; every 100 ms in a tab that is hidden. The
- * first comes at once, and so does the end: what is held back goes out before it.
+ * Emits at most one value for each animation frame, the newest; in a hidden tab, one every 100 ms. The first
+ * value and the end are not delayed. A value that is still held back is emitted before the end.
  */
 export function perFrame<T>(): MonoTypeOperatorFunction<T> {
   return (source) =>
@@ -13,7 +13,7 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
 
       function emit(value: T): void {
         isWaiting = true;
-        // Before the value is out: who takes it may cause the next one.
+        // Scheduled before `next`, because the subscriber may cause the next value synchronously.
         subscriber.add(nextFrame(release));
         subscriber.next(value);
       }

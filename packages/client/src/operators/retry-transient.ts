@@ -1,17 +1,17 @@
 import { StreamError } from '@rivulet/protocol';
 import { type MonoTypeOperatorFunction, retry, throwError, timer } from 'rxjs';
 
-/** How `retryTransient` retries. */
+/** Options of `retryTransient`. */
 export interface RetryTransientOptions {
-  /** Attempts after the first; 3 unless given. */
+  /** The number of attempts after the first one; 3 by default. */
   count?: number | undefined;
 }
 
 const FIRST_WAIT_MS = 1_000;
 
 /**
- * Subscribes again after a `StreamError` that is `retryable`: after its `retryAfterMs`, or after 1, 2, 4, …
- * seconds where it has none. Any other error ends the stream at once, `cancelled` among them.
+ * Subscribes again after a `StreamError` that is `retryable`: after its `retryAfterMs` if it has one, else
+ * after 1, 2, 4, … seconds. Any other error, including `cancelled`, ends the stream at once.
  */
 export function retryTransient<T>({
   count = 3,

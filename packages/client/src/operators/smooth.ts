@@ -1,35 +1,35 @@
 import { asyncScheduler, type MonoTypeOperatorFunction, Observable } from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
-// What has come is shown this much later at most: the pace of a model's words hides in it.
+// The greatest delay of a text. It hides the uneven pace at which the model sends text.
 const BEHIND_MS = 400;
 const SLOWEST_UNITS_PER_MS = 0.06;
 
 /** The first combining character. */
 const COMBINING = 0x300;
-/** The longest character that is kept whole, in UTF-16 units. */
+/** The length of the longest character that is never split, in UTF-16 units. */
 const CHARACTER_UNITS = 64;
 
-/** A text on its way to the screen. */
+/** A text of which a growing part is shown. */
 interface Typing {
   readonly whole: string;
-  /** UTF-16 units of it that are shown; a fraction is on its way. */
+  /** The number of UTF-16 units that are shown; it may have a fraction. */
   readonly shown: number;
   readonly unitsPerMs: number;
 }
 
 /**
- * A growing text, such as `text()` and `text$` give, at an even typing speed: what has come is shown
- * within 0.4 s. The first value and the end come at once and whole, as everything does under
- * `prefers-reduced-motion`. A text that begins again is typed again. No character that a reader sees as one
- * is split, such as an emoji of several code points.
+ * Emits a growing text, such as that of `text()` and `text$`, at an even typing speed, at most 0.4 s after it
+ * arrived. The first value and the end are emitted whole and at once; under `prefers-reduced-motion` every
+ * value is. A text that starts again is typed again. Grapheme clusters, such as an emoji of several code
+ * points, are never split.
  */
 export function smooth(): MonoTypeOperatorFunction<string> {
   return (source) =>
     new Observable((subscriber) => {
       let typing: Typing | undefined;
-      /** The newest text, if no frame has looked at it yet. */
-      let heard: string | undefined;
+      /** The newest text, until the next frame processes it. */
+      let received: string | undefined;
       let emitted: string | undefined;
       let tickedAt: number | undefined;
 
@@ -49,28 +49,28 @@ export function smooth(): MonoTypeOperatorFunction<string> {
       function type(): void {
         const elapsedMs = Math.max(0, asyncScheduler.now() - (tickedAt ?? 0));
         tickedAt = undefined;
-        takeHeard();
+        processReceived();
         if (typing === undefined) return;
         show(advance(typing, elapsedMs));
         if (isBehind(typing)) tick();
       }
 
-      /** Looks at what has come. It costs as much as the text is long, so it is done once a frame. */
-      function takeHeard(): void {
-        if (heard === undefined || typing === undefined) return;
-        typing = hear(typing, heard);
-        heard = undefined;
+      /** Runs once a frame, because its cost grows with the length of the text. */
+      function processReceived(): void {
+        if (received === undefined || typing === undefined) return;
+        typing = extend(typing, received);
+        received = undefined;
       }
 
       function showWhole(): void {
-        takeHeard();
+        processReceived();
         if (typing !== undefined) show(complete(typing));
       }
 
       subscriber.add(
         source.subscribe({
           next(whole) {
-            heard = whole;
+            received = whole;
             if (typing === undefined) show(begin(whole));
             else if (prefersStillness()) showWhole();
             else if (tickedAt === undefined) tick();
@@ -92,12 +92,12 @@ function begin(whole: string): Typing {
   return { whole, shown: whole.length, unitsPerMs: 0 };
 }
 
-function hear(typing: Typing, whole: string): Typing {
-  const goesOn = whole.startsWith(typing.whole);
-  const shown = goesOn ? typing.shown : 0;
+function extend(typing: Typing, whole: string): Typing {
+  const isContinued = whole.startsWith(typing.whole);
+  const shown = isContinued ? typing.shown : 0;
   const needed = Math.max(SLOWEST_UNITS_PER_MS, (whole.length - shown) / BEHIND_MS);
-  // What came earlier is not to be later for what has come since.
-  const unitsPerMs = goesOn && isBehind(typing) ? Math.max(typing.unitsPerMs, needed) : needed;
+  // New text does not delay the text before it.
+  const unitsPerMs = isContinued && isBehind(typing) ? Math.max(typing.unitsPerMs, needed) : needed;
   return { whole, shown, unitsPerMs };
 }
 
@@ -117,7 +117,7 @@ function isBehind({ whole, shown }: Typing): boolean {
 /** The text that is shown, with the whole of its last character: an emoji may be many units. */
 function visible({ whole, shown }: Typing): string {
   const end = Math.floor(shown);
-  // What begins below here is a character of its own.
+  // A code unit below `COMBINING` always starts a new character.
   if (end >= whole.length || whole.charCodeAt(end) < COMBINING) return whole.slice(0, end);
   const from = Math.max(0, end - CHARACTER_UNITS);
   const near = whole.slice(from, end + CHARACTER_UNITS);

@@ -184,11 +184,12 @@ export class Generation implements EntrySink, Preemption {
     for (const stream of this.streams) this.#listener.onPreempt(stream);
   }
 
-  /** To be called when a stream was added or removed, or when the `isDetached` of one has changed. */
+  /** To be called when a stream was added or removed, or when one was detached or is read again. */
   updatePreemption(): void {
     const wasPreemptible = this.#isPreemptible;
     const { streams } = this;
-    this.#isPreemptible = streams.size > 0 && [...streams].every((stream) => stream.isDetached);
+    this.#isPreemptible =
+      streams.size > 0 && [...streams].every((stream) => this.#listener.isDetached(stream));
     if (this.#isPreemptible === wasPreemptible) return;
     for (const listener of this.#preemptionListeners ?? []) listener();
   }
@@ -206,6 +207,8 @@ export interface GenerationListener {
   onGrowth(generation: Generation): void;
   /** The text of the stream has begun. */
   onStatusChange(stream: Stream): void;
+  /** @returns true while every reader of the stream has said that it left. */
+  isDetached(stream: Stream): boolean;
   /** The stream is to be cancelled, and the generation aborted when it was the last one. */
   onPreempt(stream: Stream): void;
   /** The log has another content from `offset` on. */

@@ -13,6 +13,18 @@ export interface LogStore {
     generation: Generation,
     prepared: PreparedRequest | undefined,
   ): LogWriter | undefined;
+  /**
+   * Called once the request of a stream was prepared.
+   *
+   * @returns the generation of any process that the stream shares from now on; undefined if it has its own.
+   */
+  findFlight(
+    stream: Stream,
+    generation: Generation,
+    fingerprint: string,
+  ): Promise<Generation | undefined>;
+  /** @returns true while every reader, of any process, has said that it left. */
+  isDetached(stream: Stream): boolean;
   /** Called when a stream was ended here with an entry of its own. */
   onEnd(stream: Stream, entry: ErrorEntry): void;
   /**

@@ -9,13 +9,13 @@ export class SingleFlight {
 
   /** @returns the running generation that the request shares; undefined if it needs its own. */
   find(request: GenerateRequest, fingerprint: string): Generation | undefined {
-    const generation = isShared(request) ? this.#generations.get(fingerprint) : undefined;
+    const generation = canShare(request) ? this.#generations.get(fingerprint) : undefined;
     return generation?.log.done === true ? undefined : generation;
   }
 
   /** Identical requests share `generation` from now on. */
   add(request: GenerateRequest, fingerprint: string, generation: Generation): void {
-    if (!isShared(request)) return;
+    if (!canShare(request)) return;
     generation.fingerprint = fingerprint;
     this.#generations.set(fingerprint, generation);
   }
@@ -33,7 +33,11 @@ export function fingerprintOf(body: string): string {
   return createHash('sha256').update(body).digest('base64');
 }
 
-/** The tools of a client are its own, so a request with tools is answered alone. */
-export function isShared({ options, clientTools = [] }: GenerateRequest): boolean {
+/**
+ * The tools of a client are its own, so a request with tools is answered alone.
+ *
+ * @returns true if the request may share the generation of an identical one.
+ */
+export function canShare({ options, clientTools = [] }: GenerateRequest): boolean {
   return clientTools.length === 0 && (options?.cache ?? 'default') === 'default';
 }

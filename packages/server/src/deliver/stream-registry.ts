@@ -11,7 +11,7 @@ import type { LogStore } from './log-store.js';
 import { createLogView } from './log-view.js';
 import { Pace } from './pace.js';
 import { callPrepare, refusalEntry, type StreamHooks } from './prepare.js';
-import { fingerprintOf, SingleFlight } from './single-flight.js';
+import { canShare, fingerprintOf, SingleFlight } from './single-flight.js';
 import {
   type ListedStream,
   type StreamIdentity,
@@ -94,6 +94,7 @@ export class StreamRegistry implements StreamDirectory {
   readonly #generationListener: GenerationListener = {
     onGrowth: (generation) => this.#eviction.makeRoomFor(generation),
     onStatusChange: (stream) => this.#table.notify(stream),
+    isDetached: (stream) => this.#store?.isDetached(stream) ?? stream.isDetached,
     onPreempt: (stream) => this.cancel(stream),
     onRewind: (generation, offset) => {
       for (const stream of generation.streams) {
@@ -324,21 +325,26 @@ export class StreamRegistry implements StreamDirectory {
     if (stream.log.done) return;
     const changes = JSON.stringify(prepared);
     const fingerprint = fingerprintOf(`${body}\n${changes}`);
-    // A store finds identical requests by what the client sent.
-    const hasFlights = this.#store === undefined;
-    const running = hasFlights ? this.#singleFlight.find(request, fingerprint) : undefined;
-    // A plain reader has been told that the stream begins with the first attempt.
-    if (running !== undefined && (running.log.start?.attempt ?? 1) === 1) {
-      this.#leave(owned);
-      owned.generation = running;
-      owned.view.follow(running.log);
-      return this.#join(owned, running);
-    }
+    const found = this.#findFlight(owned, request, fingerprint);
+    // Without a store nothing may happen before the generation is added.
+    const running = found instanceof Promise ? await found : found;
+    if (stream.log.done) return;
+    if (running !== undefined) return this.move(owned, running);
     generation.requestBytes += 2 * changes.length;
     this.#eviction.makeRoomFor(generation);
     if (stream.log.done) return;
     this.#singleFlight.add(request, fingerprint, generation);
     await this.run(generation, request, prepared, connectionId, resumed);
+  }
+
+  /** Lets a stream that has nothing in its log yet share `generation`. */
+  move(owned: Owned, generation: Generation): void {
+    const { stream, view } = owned;
+    this.#leave(owned);
+    owned.generation = generation;
+    view.follow(generation.log);
+    this.#join(owned, generation);
+    if (stream.log.done) this.finish(stream);
   }
 
   /** Generates until the log of `generation` has its end, or another process writes it. */
@@ -362,6 +368,21 @@ export class StreamRegistry implements StreamDirectory {
     this.#singleFlight.remove(generation);
     for (const stream of generation.streams) this.finish(stream);
     generation.request = undefined;
+  }
+
+  /** @returns the running generation that a prepared request shares. */
+  #findFlight(
+    { stream, generation }: Owned,
+    request: GenerateRequest,
+    fingerprint: string,
+  ): Promise<Generation | undefined> | Generation | undefined {
+    if (this.#store !== undefined) {
+      if (!canShare(request)) return undefined;
+      return this.#store.findFlight(stream, generation, fingerprint);
+    }
+    const running = this.#singleFlight.find(request, fingerprint);
+    // A plain reader has been told that the stream begins with the first attempt.
+    return (running?.log.start?.attempt ?? 1) === 1 ? running : undefined;
   }
 
   #join({ stream }: Owned, generation: Generation): void {

@@ -61,7 +61,8 @@ const HASHED_UNITS = 256;
  */
 export class Answer implements AnswerSink {
   /** Gives the answer that the cache has of a provider; nothing until it is set. */
-  lookUp: (provider: ModelName) => CachedAnswer | undefined = () => undefined;
+  lookUp: (provider: ModelName) => CachedAnswer | undefined | Promise<CachedAnswer | undefined> =
+    () => undefined;
   /** The context of the answer's span. */
   readonly context: Context;
   /** Its lines have the ids of the answer. */
@@ -260,8 +261,23 @@ export class Answer implements AnswerSink {
     return this.#options.sink.write(entry);
   }
 
-  beginFromCache(provider: ModelName, failure: StreamError | undefined): boolean {
+  beginFromCache(
+    provider: ModelName,
+    failure: StreamError | undefined,
+  ): boolean | Promise<boolean> {
     const hit = this.lookUp(provider);
+    if (!(hit instanceof Promise)) return this.#writeCached(hit, provider, failure);
+    return hit.then((answer) => {
+      this.#options.signal?.throwIfAborted();
+      return this.#writeCached(answer, provider, failure);
+    });
+  }
+
+  #writeCached(
+    hit: CachedAnswer | undefined,
+    provider: ModelName,
+    failure: StreamError | undefined,
+  ): boolean {
     if (hit === undefined || hit.text.length > this.#options.maxUnits) return false;
     this.#omittedMessages = hit.omittedMessages ?? 0;
     this.#beginAttempt('cache', provider, failure);

@@ -18,11 +18,17 @@ export interface CachedAnswer {
 export interface ResponseCache {
   /** UTF-16 units of the longest answer that is given to `set`; no bound unless given. */
   readonly maxAnswerUnits?: number;
-  get(key: string): CachedAnswer | undefined;
+  /** A promise is for a cache that other processes share. One that rejects is a miss. */
+  get(key: string): CachedAnswer | undefined | Promise<CachedAnswer | undefined>;
   /** `principal` is whose request the answer was generated for, by which `forget` finds it; it may be absent. */
   set(key: string, answer: CachedAnswer, principal?: string): void;
   /** Removes all answers that were set for the principal. Without it, `LlmService.forget` rejects. */
   forget?(principal: string): void | Promise<void>;
+  /**
+   * Calls `listener` when another process has removed the answers of a principal; without one, if it may
+   * have done so for any. Answers that are being generated for the principal are not kept then.
+   */
+  onForget?(listener: (principal: string | undefined) => void): void;
 }
 
 export interface ResponseCacheOptions {
@@ -30,7 +36,21 @@ export interface ResponseCacheOptions {
   maxBytes: number;
 }
 
-export function createResponseCache({ ttlSeconds, maxBytes }: ResponseCacheOptions): ResponseCache {
+export function createResponseCache(options: ResponseCacheOptions): ResponseCache {
+  return createLocalCache(options);
+}
+
+/** Answers in the memory of this process. */
+export interface LocalCache extends ResponseCache {
+  readonly maxAnswerUnits: number;
+  get(key: string): CachedAnswer | undefined;
+  /** @param ttlMs the cache's own unless given. */
+  set(key: string, answer: CachedAnswer, principal?: string, ttlMs?: number): void;
+  forget(principal: string): void;
+  clear(): void;
+}
+
+export function createLocalCache({ ttlSeconds, maxBytes }: ResponseCacheOptions): LocalCache {
   const answers = new LRUCache<string, CacheEntry>({
     maxSize: maxBytes,
     sizeCalculation: ({ answer: { text }, principal = '' }, key) =>
@@ -40,13 +60,16 @@ export function createResponseCache({ ttlSeconds, maxBytes }: ResponseCacheOptio
   return {
     maxAnswerUnits: Math.floor((maxBytes * LARGEST_SHARE) / BYTES_PER_UNIT),
     get: (key) => answers.get(key)?.answer,
-    set: (key, answer, principal) => void answers.set(key, { answer, principal }),
+    set(key, answer, principal, ttlMs) {
+      answers.set(key, { answer, principal }, ttlMs === undefined ? {} : { ttl: ttlMs });
+    },
     forget(principal) {
       // An index by principal would cost memory for each answer. Forgetting is rare.
       for (const [key, entry] of answers.entries()) {
         if (entry.principal === principal) answers.delete(key);
       }
     },
+    clear: () => answers.clear(),
   };
 }
 

@@ -55,6 +55,10 @@ export interface LlmServiceOptions {
   onMidstreamFailure?: FailoverOptions['onMidstreamFailure'] | undefined;
   /** The defaults of the settings unless given. */
   limits?: { readonly [Name in keyof CoreLimits]?: CoreLimits[Name] | undefined } | undefined;
+  /** Creates the queue of each provider; that of this process unless given. */
+  createQueue?: FailoverOptions['createQueue'];
+  /** Called by `close`. */
+  onClose?: (() => void) | undefined;
   logger: Logger;
   metrics: StreamMetrics;
 }
@@ -110,9 +114,10 @@ export class LlmService {
     this.#options = { ...options, logger };
     this.#limits = withDefaults(resolveSettings({ env: {} }).limits, options.limits);
     this.#toolbox = createToolbox(tools, this.#limits);
+    options.cache?.onForget?.((principal) => this.#markForgotten(principal));
     this.#failover = createFailover(
       providers,
-      { onMidstreamFailure, maxQueued: this.#limits.maxQueued },
+      { onMidstreamFailure, maxQueued: this.#limits.maxQueued, createQueue: options.createQueue },
       {
         onBreakerChange: ({ name }, state) =>
           logger.warn({ event: 'LLM_PROVIDER_BREAKER', provider: name, state }),
@@ -305,15 +310,25 @@ export class LlmService {
    * @throws {TypeError} the cache has no `forget`.
    */
   async forget(principal: string): Promise<void> {
-    for (const running of this.#running) {
-      if (running.principal === principal) running.isForgotten = true;
-    }
+    this.#markForgotten(principal);
     const { cache } = this.#options;
     if (cache === undefined) return;
     if (cache.forget === undefined) {
       throw new TypeError('unable to remove cached answers: the cache has no `forget`');
     }
     await cache.forget(principal);
+  }
+
+  /** Keeps no answer that is being generated for the principal; for any, if it is undefined. */
+  #markForgotten(principal: string | undefined): void {
+    for (const running of this.#running) {
+      if (principal === undefined || running.principal === principal) running.isForgotten = true;
+    }
+  }
+
+  /** Closes the connections to Redis, where there are any. Answers are generated all the same. */
+  close(): void {
+    this.#options.onClose?.();
   }
 
   /** UTF-16 units of the longest answer to this request that the cache is given. */
@@ -323,14 +338,17 @@ export class LlmService {
     return cache.maxAnswerUnits ?? Infinity;
   }
 
-  #lookUp(keyOf: () => string, logger: Logger): CachedAnswer | undefined {
+  #lookUp(keyOf: () => string, logger: Logger): ReturnType<ResponseCache['get']> {
     const { cache } = this.#options;
     if (cache === undefined) return undefined;
-    try {
-      return cache.get(keyOf());
-    } catch (error) {
+    const miss = (error: unknown): undefined => {
       logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'get', err: error });
-      return undefined;
+    };
+    try {
+      const found = cache.get(keyOf());
+      return found instanceof Promise ? found.catch(miss) : found;
+    } catch (error) {
+      return miss(error);
     }
   }
 

@@ -1,19 +1,43 @@
 import type { RequestListener } from 'node:http';
 import { metrics } from '@opentelemetry/api';
-import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
+import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 
+/** Reads metrics in Prometheus' text format. */
+export type ReadMetrics = () => Promise<string>;
+
 /**
- * Makes this process's metrics readable by Prometheus, and gives what answers its requests. To be called
- * by a process, before `createServer`, and never by a library. Undefined, with nothing changed, where
- * the process has a meter provider already, as with `node --import ./telemetry.js`: metrics go there.
+ * Makes this process's metrics readable by Prometheus. To be called by a process, before `createServer`, and
+ * never by a library.
+ *
+ * @returns undefined, with nothing changed, where the process has a meter provider already, as with
+ * `node --import ./telemetry.js`: metrics go there.
  */
-export function exposePrometheus(): RequestListener | undefined {
-  const exporter = new PrometheusExporter({
-    preventServerStart: true,
-    withoutScopeInfo: true,
-    withoutTargetInfo: true,
-  });
+export function exposePrometheus(): ReadMetrics | undefined {
+  const exporter = new PrometheusExporter({ preventServerStart: true });
   const isOurs = metrics.setGlobalMeterProvider(new MeterProvider({ readers: [exporter] }));
-  return isOurs ? exporter.getMetricsRequestHandler.bind(exporter) : undefined;
+  if (!isOurs) return undefined;
+  const [withoutTargetInfo, withoutScopeInfo] = [true, true];
+  const serializer = new PrometheusSerializer(
+    undefined,
+    false,
+    undefined,
+    withoutTargetInfo,
+    withoutScopeInfo,
+  );
+  return async () => serializer.serialize((await exporter.collect()).resourceMetrics);
+}
+
+/** @returns what answers the requests for `/metrics`. */
+export function serveMetrics(read: ReadMetrics | undefined): RequestListener | undefined {
+  if (read === undefined) return undefined;
+  return (_, response) => {
+    read().then(
+      (text) =>
+        response
+          .writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
+          .end(text),
+      () => response.writeHead(500).end(),
+    );
+  };
 }

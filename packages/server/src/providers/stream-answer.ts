@@ -8,7 +8,7 @@ import { type Delta, type Prompt, ProviderError } from './provider.js';
 
 /** Reads the body of one answer. Both methods add the deltas that came to `deltas`, then may throw. */
 export interface AnswerParser {
-  /** True if a part of the provider's protocol was recognised. */
+  /** True if a part of the provider's protocol was recognized. */
   readonly hasBegun: boolean;
   read(text: string, deltas: Delta[]): void;
   /** The body has ended. */
@@ -101,7 +101,7 @@ interface Progress {
   hasReceived: boolean;
 }
 
-/** Before anything was recognised, a failure is one of the connection or of the address. */
+/** Before anything was recognized, a failure is one of the connection or of the address. */
 function asProviderError(
   error: unknown,
   { name, advice }: ProviderApi,

@@ -1,6 +1,7 @@
 import { getHeapStatistics } from 'node:v8';
 import {
   boolean,
+  certificates,
   decimal,
   freeText,
   duration,
@@ -28,9 +29,15 @@ export interface HttpSettings {
   /** The time that active streams have to finish after SIGTERM or SIGINT. */
   drainSeconds: number;
   metricsEnabled: boolean;
+}
+
+/** What several processes share. */
+export interface RedisSettings {
   redis: {
-    /** If undefined, streams are those of one process. */
+    /** If undefined, each process has streams, a cache and slots of its own. */
     url: string | undefined;
+    /** Certificates in PEM form. */
+    ca: string | undefined;
     keyPrefix: string;
     /** What becomes of the answers of a process that went away. */
     onNodeLoss: 'restart' | 'fail';
@@ -136,9 +143,13 @@ export interface CoreLimits {
 
 export interface Limits extends SocketLimits, CoreLimits {}
 
-/** Every setting of `createServer`. The README describes each, from the tables below. */
+/** Every setting of `createServer`. `docs/server-options.md` describes each, from the tables below. */
 export interface Settings
-  extends HttpSettings, Omit<SocketSettings, 'limits'>, Omit<CoreSettings, 'limits'> {
+  extends
+    HttpSettings,
+    RedisSettings,
+    Omit<SocketSettings, 'limits'>,
+    Omit<CoreSettings, 'limits'> {
   limits: Limits;
 }
 
@@ -239,14 +250,25 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     description:
       'Serves metrics for Prometheus at `/metrics`. `npm start` and the `rivulet-server` command do; `createServer` needs the option `metrics`.',
   },
+};
+
+export const REDIS_SETTINGS: SettingTable<RedisSettings> = {
   'redis.url': {
     env: 'REDIS_URL',
     fileEnv: 'REDIS_URL_FILE',
     type: redisUrl,
     defaultText: 'none: streams are those of one process',
     description:
-      'The Redis that all processes share, as `redis://` or, with TLS, `rediss://`. Streams can then be read, continued and cancelled through each process. See [docs/scaling.md](docs/scaling.md).',
+      'The Redis that all processes share, as `redis://` or, with TLS, `rediss://`. Streams can then be read, continued and cancelled through each process. See [More than one process](scaling.md).',
     secret: true,
+  },
+  'redis.ca': {
+    env: 'REDIS_CA',
+    fileEnv: 'REDIS_CA_FILE',
+    type: certificates,
+    defaultText: 'the well-known authorities',
+    description:
+      'The certificates of the authorities that Redis’s own is signed by, for `rediss://`. `REDIS_CA_FILE` names a file with them, instead.',
   },
   'redis.keyPrefix': {
     env: 'REDIS_KEY_PREFIX',
@@ -259,7 +281,7 @@ export const HTTP_SETTINGS: SettingTable<HttpSettings> = {
     type: oneOf('restart', 'fail'),
     default: 'restart',
     description:
-      'What another process does with an answer when the process that generates it went away: `restart` begins the text again, as a further attempt; `fail` ends it as `interrupted`, with the text so far.',
+      'The action of another process when the process that generates an answer went away: `restart` begins the text again, as a further attempt; `fail` ends the answer as `interrupted`, with the text so far.',
   },
 };
 
@@ -403,7 +425,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('auto', 'api', 'local', 'hybrid', 'docs'),
     default: 'auto',
     description:
-      'The providers that answer. `api` is Gemini or an OpenAI-compatible server, as `LLM_API` says; `local` is Ollama; `hybrid` is the one of `api`, then Ollama; `docs` is the built-in documentation search; `auto` is the one of `api` if there is any, then Ollama if it is running and has a model that can chat, or else `docs`.',
+      'The providers that answer. `api` is Gemini or an OpenAI-compatible server, as `LLM_API` says. `local` is Ollama. `hybrid` is the one of `api`, then Ollama. `docs` is the built-in documentation search. `auto` is the one of `api` if there is any, then Ollama if it is running and has a model that can chat, or else `docs`.',
   },
   api: {
     env: 'LLM_API',
@@ -536,7 +558,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('restart', 'fail'),
     default: 'restart',
     description:
-      'What follows when a provider fails after its first text: `restart` lets the next provider begin the answer again; `fail` ends the answer with its text so far.',
+      'The action when a provider fails after its first text: `restart` lets the next provider begin the answer again; `fail` ends the answer with its text so far.',
   },
   systemPrompt: {
     env: 'LLM_SYSTEM_PROMPT',
@@ -580,7 +602,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: oneOf('shared', 'principal'),
     defaultText: '`principal` with `authenticate`, else `shared`',
     description:
-      'Who gets a cached answer, or joins an answer that is being generated: `shared` means every user who asks exactly the same, with the same context and options; `principal` means the same user only.',
+      'The users who share cached answers and answers that are being generated: with `shared`, every user who asks exactly the same, with the same context and options; with `principal`, each user alone.',
   },
   'cache.ttlSeconds': {
     env: 'LLM_CACHE_TTL',
@@ -653,6 +675,7 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
 
 export const SETTINGS: SettingTable<Settings> = {
   ...HTTP_SETTINGS,
+  ...REDIS_SETTINGS,
   ...SOCKET_SETTINGS,
   ...CORE_SETTINGS,
 };

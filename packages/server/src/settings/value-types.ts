@@ -148,6 +148,12 @@ function isRedisUrl(text: string): boolean {
   return /^rediss?:$/.test(protocol) && hostname !== '';
 }
 
+/** Certificates in PEM form. */
+export const certificates: ValueType<string> = string(
+  'certificates in PEM form, which begin with -----BEGIN CERTIFICATE-----',
+  (text) => (text.includes('-----BEGIN CERTIFICATE-----') ? text.trim() : undefined),
+);
+
 /** The beginning of the keys in Redis. Braces would choose the slot of a cluster. */
 export const keyPrefix: ValueType<string> = string(
   'at most 64 printable ASCII characters without spaces and braces',

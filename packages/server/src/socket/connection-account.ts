@@ -50,7 +50,7 @@ export interface SocketAccount {
   checkReads(): boolean;
 }
 
-/** A connection that used less of its own budget is not closed for what its neighbours send. */
+/** A connection that used less of its own budget is not closed for what its neighbors send. */
 const HEAVY_SHARE = 0.1;
 const MAX_WAITING_REQUESTS = 256;
 const MAX_UNREAD_MESSAGES = 256;

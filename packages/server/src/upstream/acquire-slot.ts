@@ -64,8 +64,14 @@ export function acquireSlot(
     signal.addEventListener('abort', leave);
 
     onMove = () => {
+      const { refusal } = slot;
+      if (refusal !== undefined) {
+        settle(undefined);
+        return reject(refusal);
+      }
       const ahead = Math.min(...candidates.map(({ slot: { ahead: n = Infinity } }) => n));
-      if (ahead !== told) {
+      // A request that gets its slot before it was told a place has not waited.
+      if (ahead !== told && (ahead > 0 || told < Infinity)) {
         told = ahead;
         onQueued(ahead);
       }

@@ -11,7 +11,12 @@ import { withDefaults } from '../with-defaults.js';
 import { acquireSlot } from './acquire-slot.js';
 import { type Breaker, createBreaker } from './breaker.js';
 import { callProvider, type Deadlines, type Turn, type TurnSink } from './provider-call.js';
-import { createQueue, type Queue, type Requester } from './queue.js';
+import {
+  createQueue as createOwnQueue,
+  type CreateQueue,
+  type Queue,
+  type Requester,
+} from './queue.js';
 
 /** A provider, and how it is to be used. */
 export interface ProviderConfig {
@@ -25,6 +30,11 @@ export interface ProviderConfig {
   concurrency?: number | undefined;
   /** True if a failure before the first text may be worth one more try. */
   retries?: boolean | undefined;
+  /**
+   * What `concurrency` belongs to: processes that share a Redis share it between providers of the same
+   * pool. The provider's name unless given.
+   */
+  pool?: string | undefined;
 }
 
 /** The providers in the order in which they are asked: the first that can answers. */
@@ -56,6 +66,8 @@ export interface FailoverOptions {
   onMidstreamFailure: 'restart' | 'fail';
   /** Requests that may wait for each provider. */
   maxQueued: number;
+  /** Creates the queue of each provider; that of this process unless given. */
+  createQueue?: CreateQueue | undefined;
 }
 
 /** Receives an answer of one provider or, after a failure, of the next. */
@@ -73,7 +85,7 @@ export interface AnswerSink extends TurnSink {
    *
    * @returns true if the sink has written the whole answer.
    */
-  beginFromCache(provider: ModelName, failure: StreamError | undefined): boolean;
+  beginFromCache(provider: ModelName, failure: StreamError | undefined): boolean | Promise<boolean>;
   /** `from` failed, and `to` is asked. */
   fallback(from: ModelName, to: ModelName, error: StreamError): void;
 }
@@ -142,13 +154,14 @@ const DEFAULT_DEADLINES: Deadlines = {
 
 export function createFailover(
   [preferred, ...others]: Providers,
-  { onMidstreamFailure, maxQueued }: FailoverOptions,
+  { onMidstreamFailure, maxQueued, createQueue = createOwnQueue }: FailoverOptions,
   events: UpstreamEvents,
 ): Failover {
   const upstreamOf = (config: ProviderConfig, sharedQueue?: Queue): Upstream => {
     const { provider, deadlines, concurrency = Infinity, retries = false } = config;
     const { name } = provider;
-    const queue = sharedQueue ?? createQueue({ name, concurrency, maxQueued });
+    const { pool } = config;
+    const queue = sharedQueue ?? createQueue({ name, concurrency, maxQueued, pool });
     const otherModels = new LRUCache<string, Upstream>({ max: MAX_MODELS });
     const upstream: Upstream = {
       provider,
@@ -208,8 +221,10 @@ export function createFailover(
       let asked = rest[0];
       const preparing = asked.provider.prepare?.();
       if (preparing !== undefined) await orAborted(preparing, signal);
-      if (after === undefined && sink.beginFromCache(asked.provider, failures.at(-1)))
-        return undefined;
+      if (after === undefined) {
+        const cached = sink.beginFromCache(asked.provider, failures.at(-1));
+        if (cached === true || (cached !== false && (await cached))) return undefined;
+      }
       try {
         const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.queued(ahead));
         const { upstream, slot } = 'then' in acquired ? await acquired : acquired;

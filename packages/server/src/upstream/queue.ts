@@ -1,6 +1,7 @@
 import { StreamError } from '@rivulet/protocol';
 import type { Preemption } from '../preemption.js';
 import { fairOrder } from './fair-order.js';
+import { QueueRefusals } from './queue-refusals.js';
 
 /** One answer, which may need a slot several times. */
 export interface Requester {
@@ -21,6 +22,8 @@ export interface Slot {
   readonly isAcquired: boolean;
   /** Requests that go before this one; 0 when the slot is acquired, undefined until they are counted. */
   readonly ahead: number | undefined;
+  /** Why the request may not wait, where that is known only after `join` has returned. */
+  readonly refusal?: StreamError | undefined;
   /** Gives the slot up, also while the request waits for it. The second call does nothing. */
   release(): void;
 }
@@ -60,7 +63,11 @@ export interface QueueOptions {
   concurrency: number;
   /** Requests that may wait. */
   maxQueued: number;
+  /** What the slots belong to, where processes share them; the name unless given. */
+  pool?: string | undefined;
 }
+
+export type CreateQueue = (options: QueueOptions) => Queue;
 
 class Ticket implements Slot {
   readonly principal: string | symbol;
@@ -95,16 +102,13 @@ class Ticket implements Slot {
   }
 }
 
-const FIRST_GUESS_MS = 10_000;
-const RETRY_AFTER_MS = { least: 1_000, most: 60_000 };
-/** How much the newest answer counts for in the average. */
-const NEWEST_WEIGHT = 0.2;
-
 /**
  * p-queue does not fit: a slot here lasts as long as an iterator, not as a promise, and p-queue does not
  * tell how many requests are ahead of one.
  */
-export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Queue {
+export function createQueue(options: QueueOptions): Queue {
+  const { concurrency, maxQueued } = options;
+  const refusals = new QueueRefusals(options);
   // Sets keep the order of arrival and let a request leave from the middle at no cost.
   const running = new Set<Ticket>();
   /** Requests that were ended in favour of others and have not released their slot yet. */
@@ -116,7 +120,6 @@ export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Que
   /** Preemptible requests, in the order in which they became so. Waiting ones are also in `underWay` or `fresh`. */
   const preemptible = { running: new Set<Ticket>(), waiting: new Set<Ticket>() };
   let waiting = 0;
-  let averageMs = FIRST_GUESS_MS;
   let isRenumbering = false;
 
   function isWanted(ticket: Ticket): boolean {
@@ -259,7 +262,7 @@ export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Que
       preempted.delete(ticket);
       preemptible.running.delete(ticket);
       changeHeld(ticket.principal, -1);
-      averageMs += NEWEST_WEIGHT * (performance.now() - ticket.acquiredAtMs - averageMs);
+      refusals.note(performance.now() - ticket.acquiredAtMs);
     }
     ticket.status = 'released';
     acquireNext();
@@ -276,25 +279,13 @@ export function createQueue({ name, concurrency, maxQueued }: QueueOptions): Que
     const own = [...(fresh.get(principal) ?? [])];
     const ownWanted = own.filter(isWanted).length;
     const couldBeFree = maxQueued - countWanted();
-    if (couldBeFree <= 0) throw refusal(`${maxQueued} requests wait for it already`);
-    if (ownWanted >= couldBeFree) {
-      throw refusal(
-        `${ownWanted} of your requests wait for it already; the other places are for other users`,
-      );
-    }
+    if (couldBeFree <= 0) throw refusals.full();
+    if (ownWanted >= couldBeFree) throw refusals.tooMany(ownWanted);
     const others = [...preemptible.waiting].filter((ticket) => ticket.principal !== principal);
     for (const ticket of [...own, ...others]) {
       if (fits(principal)) return;
       if (!isWanted(ticket)) ticket.preemption?.preempt();
     }
-  }
-
-  function refusal(reason: string): StreamError {
-    const { least, most } = RETRY_AFTER_MS;
-    return new StreamError('overloaded', `unable to get an answer from ${name}: ${reason}`, {
-      // By then one slot should have become free.
-      retryAfterMs: Math.round(Math.min(most, Math.max(least, averageMs / concurrency))),
-    });
   }
 
   return {

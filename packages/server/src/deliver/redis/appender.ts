@@ -1,7 +1,7 @@
 import { type Entry, isTerminal } from '../../entry.js';
-import type { RedisConnection } from './connection.js';
-import { isFull } from './connection.js';
-import type { Reply } from './link.js';
+import { isFull } from './connection/connection.js';
+import type { Reply } from './connection/link.js';
+import type { RedisStore } from './connection/store.js';
 import type { AppendResult, Batch, RedisLogWriter } from './log-writer.js';
 
 /** What the appender needs to know of a writer's log. */
@@ -14,8 +14,6 @@ export interface AppendTarget {
 export interface AppenderListener {
   /** The log is not to be written by this process as it is. */
   onRefused(target: AppendTarget, result: AppendResult): void;
-  /** Redis takes no writes, because its memory is used up. */
-  onFull(): void;
   /** An append was answered after `ms`. */
   onRoundTrip(ms: number): void;
 }
@@ -29,6 +27,8 @@ export interface AppenderOptions {
 const MAX_CALLS = 2;
 const MAX_TARGETS = 64;
 const MAX_CALL_UNITS = 262_144;
+/** A command has a high fixed cost, so at most one is sent in this time. */
+const INTERVAL_MS = 5;
 /** Beyond it, appends are made less often, and each has more text. */
 const SLOW_MS = 5;
 const MAX_STRETCH_MS = 160;
@@ -36,11 +36,12 @@ const WEIGHT = 0.2;
 const RETRY_MS = 200;
 
 /**
- * Sends what writers have. What they get in one turn of the event loop, or while two commands are under way,
- * leaves in one command. A writer has one batch under way; what comes meanwhile goes into its next one.
+ * Sends what writers have. A command has the text of many writers: all that comes within a few milliseconds of
+ * the command before, or while two commands are under way. Text after a pause is sent at once. A writer has one
+ * batch under way; what comes meanwhile goes into its next one.
  */
 export class Appender {
-  readonly #connection: RedisConnection;
+  readonly #store: RedisStore;
   readonly #options: AppenderOptions;
   readonly #targetOf: (writer: RedisLogWriter) => AppendTarget | undefined;
   readonly #listener: AppenderListener;
@@ -51,15 +52,17 @@ export class Appender {
   /** Commands without a reply. */
   #calls = 0;
   #roundTripMs = 0;
+  /** When a command was sent last. */
+  #sentAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
 
   constructor(
-    connection: RedisConnection,
+    store: RedisStore,
     options: AppenderOptions,
     targetOf: (writer: RedisLogWriter) => AppendTarget | undefined,
     listener: AppenderListener,
   ) {
-    this.#connection = connection;
+    this.#store = store;
     this.#options = options;
     this.#targetOf = targetOf;
     this.#listener = listener;
@@ -77,8 +80,11 @@ export class Appender {
       this.#isScheduled = false;
       this.#sendWaiting();
     };
-    if (this.#roundTripMs <= SLOW_MS) setImmediate(send);
-    else setTimeout(send, Math.min(MAX_STRETCH_MS, this.#roundTripMs));
+    const pauseMs = this.#roundTripMs <= SLOW_MS ? INTERVAL_MS : this.#roundTripMs;
+    const restMs = this.#sentAt + Math.min(MAX_STRETCH_MS, pauseMs) - performance.now();
+    // What comes in one turn of the event loop leaves together.
+    if (restMs <= 0) setImmediate(send);
+    else setTimeout(send, restMs);
   }
 
   /** Sends again what was not answered. */
@@ -86,11 +92,6 @@ export class Appender {
     const unanswered = [...this.#unanswered];
     this.#unanswered.clear();
     this.#send(unanswered.flatMap((writer) => this.#pairOf(writer, writer.unansweredBatch)));
-  }
-
-  forget(writer: RedisLogWriter): void {
-    this.#waiting.delete(writer);
-    this.#unanswered.delete(writer);
   }
 
   close(): void {
@@ -139,13 +140,14 @@ export class Appender {
       ...stateAfter(batch, writer),
     ]);
     const sentAt = performance.now();
+    this.#sentAt = sentAt;
     let results: readonly Reply[];
     this.#calls += 1;
     try {
-      results = (await this.#connection.write('append', [liveMs, retentionMs, ...args])) as Reply[];
+      results = (await this.#store.write('append', [liveMs, retentionMs, ...args])) as Reply[];
     } catch (cause) {
       for (const [{ writer }] of pairs) this.#unanswered.add(writer);
-      if (isFull(cause)) this.#listener.onFull();
+      if (isFull(cause)) this.#store.noteFull();
       this.#retryTimer ??= setTimeout(() => {
         this.#retryTimer = undefined;
         this.retry();
@@ -167,10 +169,17 @@ export class Appender {
 }
 
 /** @returns the status of the log after a batch, its attempt, and the code of its end (`-` if it has none). */
-function stateAfter({ entries }: Batch, writer: RedisLogWriter): [string, number, string] {
-  const starts = entries.filter((entry) => entry.type === 'start');
-  const attempt = starts.at(-1)?.attempt ?? writer.generation.log.start?.attempt ?? 0;
+function stateAfter({ entries }: Batch, { generation }: RedisLogWriter): [string, number, string] {
+  let attempt = generation.log.start?.attempt ?? 0;
+  let hasText = generation.log.textLength > 0;
+  for (const entry of entries) {
+    if (entry.type === 'text') hasText = true;
+    if (entry.type !== 'start') continue;
+    attempt = entry.attempt;
+    hasText = false;
+  }
   const last: Entry | undefined = entries.at(-1);
-  if (last === undefined || !isTerminal(last)) return ['streaming', attempt, '-'];
+  if (last === undefined || !isTerminal(last))
+    return [hasText ? 'streaming' : 'waiting', attempt, '-'];
   return ['ended', attempt, last.type === 'error' ? last.code : ''];
 }

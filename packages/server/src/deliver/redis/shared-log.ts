@@ -1,8 +1,15 @@
-import type { Entry, ErrorEntry, NewsEntry, ResumedAnswer } from '../../entry.js';
+import type { Entry, ErrorEntry, NewsEntry } from '../../entry.js';
 import type { Generation } from '../generation.js';
-import type { Log } from '../log.js';
 import type { Stream } from '../stream.js';
+import type { StreamRegistry } from '../stream-registry.js';
 import type { RedisLogWriter } from './log-writer.js';
+import { identityOf, type StreamRecord } from './records.js';
+
+export const STREAM_LOST: ErrorEntry = {
+  type: 'error',
+  code: 'interrupted',
+  message: 'unable to finish the answer: the server that generated it went away; ask again',
+};
 
 /** A log that several processes read, and one writes. */
 export class SharedLog {
@@ -17,6 +24,8 @@ export class SharedLog {
   fence = '0';
   /** Present while this process writes the log. */
   writer: RedisLogWriter | undefined;
+  /** Keys of the streams whose readers have all said that they left, if this process owns the log. */
+  readonly detached: Set<string> = new Set();
   /** Ends that Redis has not taken, by the streams' keys. */
   readonly endsToSend: Map<string, ErrorEntry> = new Map();
   /** When something was last heard of it, by `performance.now()`. */
@@ -69,25 +78,81 @@ export class SharedLog {
     this.heardAt = performance.now();
     if (!this.generation.log.done) this.generation.setNews(news);
   }
-}
 
-/** @returns what the process that takes over needs of the log. */
-export function resumedFrom(log: Log): ResumedAnswer {
-  const rounds: { calls: CallEntry[]; results: ResultEntry[] }[] = [];
-  let isCalling = false;
-  for (let offset = 0; ;) {
-    const frame = log.read(offset, Infinity);
-    if (frame === undefined) break;
-    offset += frame.size;
-    const { entry } = frame;
-    if (entry.type === 'tool_call') {
-      if (!isCalling) rounds.push({ calls: [], results: [] });
-      rounds.at(-1)?.calls.push(entry);
-    } else if (entry.type === 'tool_result') rounds.at(-1)?.results.push(entry);
-    isCalling = entry.type === 'tool_call';
+  /** This process writes the log no more. */
+  endWriter(): void {
+    const { writer } = this;
+    this.writer = undefined;
+    writer?.end();
   }
-  return { attempt: log.start?.attempt ?? 0, rounds };
 }
 
-type CallEntry = Extract<Entry, { type: 'tool_call' }>;
-type ResultEntry = Extract<Entry, { type: 'tool_result' }>;
+/** The logs of the streams of this process. */
+export class SharedLogs implements Iterable<SharedLog> {
+  readonly #registry: StreamRegistry;
+  readonly #byGid = new Map<string, SharedLog>();
+  readonly #byGeneration = new WeakMap<Generation, SharedLog>();
+
+  constructor(registry: StreamRegistry) {
+    this.#registry = registry;
+  }
+
+  [Symbol.iterator](): Iterator<SharedLog> {
+    return this.#byGid.values();
+  }
+
+  add(gid: string, generation: Generation): SharedLog {
+    const log = new SharedLog(gid, generation);
+    this.#byGid.set(gid, log);
+    this.#byGeneration.set(generation, log);
+    return log;
+  }
+
+  get(gid: string): SharedLog | undefined {
+    return this.#byGid.get(gid);
+  }
+
+  of(generation: Generation): SharedLog | undefined {
+    return this.#byGeneration.get(generation);
+  }
+
+  /** @returns undefined if the stream was dropped. */
+  ofStream(stream: Stream): SharedLog | undefined {
+    const owned = this.#registry.find(stream.principal, stream.id);
+    return owned?.stream === stream ? this.of(owned.generation) : undefined;
+  }
+
+  /** Logs that this process writes. */
+  own(): SharedLog[] {
+    return [...this].filter((log) => log.isOwn);
+  }
+
+  /** The stream shares the log `to` from now on. @returns that log. */
+  move(sid: string, from: SharedLog, to: string): SharedLog {
+    const registry = this.#registry;
+    const log = this.get(to) ?? this.add(to, registry.createGeneration(undefined, 0, to));
+    const stream = from.streams.get(sid);
+    from.streams.delete(sid);
+    if (from.streams.size === 0) this.delete(from);
+    if (stream !== undefined) log.streams.set(sid, stream);
+    return log;
+  }
+
+  delete(log: SharedLog): void {
+    this.#byGid.delete(log.gid);
+  }
+
+  /** Adds a stream that reads the log `gid`. @returns the one that is there, if there is one. */
+  join(sid: string, gid: string, record: StreamRecord, fingerprint: string): Stream {
+    const registry = this.#registry;
+    const known = registry.find(record.principal, record.id);
+    if (known !== undefined) return known.stream;
+    const log = this.get(gid) ?? this.add(gid, registry.createGeneration(undefined, 0, gid));
+    const { requestId, epoch } = record;
+    const names = { requestId, answerId: gid, epoch };
+    const { stream } = registry.join(log.generation, identityOf(record), names, fingerprint);
+    log.streams.set(sid, stream);
+    if (log.generation.log.done) registry.finish(stream);
+    return stream;
+  }
+}

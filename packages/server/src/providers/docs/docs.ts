@@ -1,7 +1,7 @@
+import { pause } from '../mock.js';
+import { type Delta, type Provider, questionOf } from '../provider.js';
 import { createDocsSearch } from './search.js';
 import { type DocsSection, readSections } from './sections.js';
-import { type Delta, type Provider, questionOf } from '../provider.js';
-import { pause } from '../mock.js';
 
 export interface DocsOptions {
   /** Milliseconds between words; as a model would, unless given. */
@@ -9,6 +9,9 @@ export interface DocsOptions {
   /** What is searched; Rivulet's own documentation unless given. */
   sections?: readonly DocsSection[] | undefined;
 }
+
+/** The number of pages that an answer names if nothing was found. */
+const PAGES_NAMED = 5;
 
 const NO_MODEL =
   'This is the built-in search over the documentation, not a language model. ' +
@@ -39,10 +42,11 @@ function quote({ file, title, slug, body }: DocsSection): string {
 }
 
 function nothingFound(sections: readonly DocsSection[]): string {
-  const titles = sections.slice(0, 5).map(({ title }) => `- ${title}`);
+  const pages = new Map(sections.map(({ file, page }) => [file, page]));
+  const links = [...pages].slice(0, PAGES_NAMED).map(([file, page]) => `[${page}](/docs/${file})`);
   return [
-    'I found nothing about that in the documentation.',
-    `It has, among others:\n\n${titles.join('\n')}`,
+    'I found nothing about that in the documentation of Rivulet, and it is all that I can search.',
     NO_MODEL,
+    `Pages of the documentation: ${links.join(', ')} and others.`,
   ].join('\n\n');
 }

@@ -1,12 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** A section of the documentation: what stands under one heading, up to the next. */
+/** A section of the documentation: the text under one heading, up to the next heading. */
 export interface DocsSection {
   id: number;
-  /** Such as `README.md`. */
+  /** The name of the document, such as `client.md`. */
   file: string;
+  /** The title of the document. */
+  page: string;
   title: string;
   /** The heading as the end of a link names it. */
   slug: string;
@@ -14,54 +16,82 @@ export interface DocsSection {
   body: string;
 }
 
-/** The documents by the name under which they are linked: `/docs/README.md`. */
-export const DOCUMENTS: Readonly<Record<string, string>> = {
-  'README.md': 'README.md',
-  'providers.md': 'docs/providers.md',
-  'PROTOCOL.md': 'packages/protocol/PROTOCOL.md',
-  'CONTRIBUTING.md': 'CONTRIBUTING.md',
-  'CHANGELOG.md': 'CHANGELOG.md',
-};
+/** The documents outside of `docs/`, by name. */
+const OTHER_DOCUMENTS: readonly (readonly [name: string, path: string])[] = [
+  ['PROTOCOL.md', 'packages/protocol/PROTOCOL.md'],
+  ['CONTRIBUTING.md', 'CONTRIBUTING.md'],
+  // Some file systems cannot tell its own name from that of the page security.md.
+  ['SECURITY-POLICY.md', 'SECURITY.md'],
+  ['README.md', 'README.md'],
+  ['CHANGELOG.md', 'CHANGELOG.md'],
+];
+
+/** These are linked to, but repeat other documents, so no answer quotes them. */
+const NOT_SEARCHED = new Set(['README.md', 'CHANGELOG.md']);
 
 const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
+const REPOSITORY = join(PACKAGE, '../..');
+/** False in a published package, which has copies of the documents in its own folder `docs/`. */
+const isInRepository = existsSync(join(REPOSITORY, 'packages/protocol/PROTOCOL.md'));
 
-/** The file of a document: in the repository where there is one, else the copy in the package. */
-export function documentPath(name: string): string | undefined {
-  const inRepository = Object.hasOwn(DOCUMENTS, name) ? DOCUMENTS[name] : undefined;
-  if (inRepository === undefined) return undefined;
-  const repository = join(PACKAGE, '../..');
-  const root = existsSync(join(repository, DOCUMENTS['PROTOCOL.md']!)) ? repository : undefined;
-  const path = root === undefined ? join(PACKAGE, 'docs', name) : join(root, inRepository);
-  return existsSync(path) ? path : undefined;
+/** @returns the path of each document relative to the repository, or to the package, by its name. */
+export function listDocuments(): ReadonlyMap<string, string> {
+  const root = isInRepository ? REPOSITORY : PACKAGE;
+  const pages = markdownFiles(join(root, 'docs')).map((name) => [name, `docs/${name}`] as const);
+  return new Map(isInRepository ? [...pages, ...OTHER_DOCUMENTS] : pages);
 }
+
+function markdownFiles(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.md'))
+    .sort();
+}
+
+/**
+ * @returns the Markdown of a document, in which a link to another document is the name of that document;
+ * undefined if there is no such document.
+ */
+export function readDocument(name: string): string | undefined {
+  const documents = listDocuments();
+  const path = documents.get(name);
+  if (path === undefined) return undefined;
+  const file = join(isInRepository ? REPOSITORY : PACKAGE, path);
+  if (!existsSync(file)) return undefined;
+  const names = new Map([...documents].map(([other, otherPath]) => [otherPath, other]));
+  return readFileSync(file, 'utf8').replaceAll(LINK, (link, target: string, hash: string = '') => {
+    const linked = names.get(posix.join(dirname(path), target));
+    return linked === undefined ? link : `](${linked}${hash})`;
+  });
+}
+
+/** The end of a Markdown link to a file: its path, and perhaps a heading. */
+const LINK = /\]\(([^()#\s:]+)(#[^()\s]*)?\)/g;
 
 export function readSections(): DocsSection[] {
   const sections: DocsSection[] = [];
-  for (const file of Object.keys(DOCUMENTS)) {
-    const path = documentPath(file);
-    if (path === undefined) continue;
-    for (const section of splitSections(withDocsLinks(readFileSync(path, 'utf8')))) {
-      sections.push({ id: sections.length, file, ...section });
+  for (const file of listDocuments().keys()) {
+    const markdown = NOT_SEARCHED.has(file) ? undefined : readDocument(file);
+    if (markdown === undefined) continue;
+    const [, page = file] = /^# (.+)$/m.exec(markdown) ?? [];
+    const linked = markdown.replaceAll(/\]\((?=[\w-]+\.md[)#])/g, '](/docs/');
+    for (const section of splitSections(linked)) {
+      sections.push({ id: sections.length, file, page, ...section });
     }
   }
   return sections;
 }
 
-/** Links between the documents, as the page can follow them. */
-function withDocsLinks(markdown: string): string {
-  return Object.entries(DOCUMENTS).reduce(
-    (text, [name, path]) => text.replaceAll(`](${path}`, `](/docs/${name}`),
-    markdown,
-  );
-}
-
-/** What stands before the first heading under the title is left out; headings in fenced code are none. */
-export function splitSections(markdown: string): Omit<DocsSection, 'id' | 'file'>[] {
+/**
+ * Leaves out front matter. The text between the title and the next heading is a section with the title, if
+ * the document begins with one. Headings in fenced code do not count.
+ */
+export function splitSections(markdown: string): Omit<DocsSection, 'id' | 'file' | 'page'>[] {
   const sections: { title: string; lines: string[] }[] = [];
-  let fenced = false;
+  let isFenced = false;
   for (const line of markdown.split('\n')) {
-    if (line.startsWith('```')) fenced = !fenced;
-    const heading = fenced ? null : /^#{2,4} (.+)$/.exec(line);
+    if (line.startsWith('```')) isFenced = !isFenced;
+    const heading = isFenced ? null : /^#{1,4} (.+)$/.exec(line);
     if (heading) sections.push({ title: heading[1]!.replaceAll('`', ''), lines: [] });
     else sections.at(-1)?.lines.push(line);
   }
@@ -71,7 +101,7 @@ export function splitSections(markdown: string): Omit<DocsSection, 'id' | 'file'
 }
 
 /** As GitHub makes them. */
-function slugOf(title: string): string {
+export function slugOf(title: string): string {
   return title
     .toLowerCase()
     .replaceAll(/[^\p{Letter}\p{Number}\s_-]/gu, '')

@@ -17,9 +17,9 @@ for _, gid in ipairs(redis.call('SRANDMEMBER', key('o', dead), most)) do
     redis.call('SREM', key('f', gid), node)
     local streams = {}
     for _, sid in ipairs(redis.call('SMEMBERS', key('m', gid))) do
-      local stream = redis.call('HMGET', key('s', sid), 'record', 'fp')
+      local stream = redis.call('HMGET', key('s', sid), 'record', 'fp', 'detached')
       if stream[1] then
-        streams[#streams + 1] = { sid, stream[1], stream[2] }
+        streams[#streams + 1] = { sid, stream[1], stream[2], stream[3] or '' }
       end
     end
     claimed[#claimed + 1] = { gid, tostring(log[1] + 1), log[2], log[3], request, streams }

@@ -100,10 +100,12 @@ local function cancel(sid, entry, code, retention)
   return { 'ended', head }
 end
 
--- The time until which a stream is waited for: that of its last reader. Ends streams whose time is over.
-local function set_due(sid, at)
+-- The time until which a stream is waited for: that of its last reader. The field '' of its readers is there while
+-- one has said that it left. Tells the owner when all have, and when one reads again.
+local function set_due(sid, gid, was_detached, at)
   local r = key('r', sid)
   local latest = 0
+  local has_left, has_others = false, false
   local fields = redis.call('HGETALL', r)
   for i = 1, #fields, 2 do
     local untilMs = tonumber(string.match(fields[i + 1], '^(%d+)'))
@@ -112,6 +114,18 @@ local function set_due(sid, at)
     end
     if untilMs <= at then
       redis.call('HDEL', r, fields[i])
+    elseif fields[i] == '' then
+      has_left = true
+    else
+      has_others = true
+    end
+  end
+  local is_detached = has_left and not has_others
+  if is_detached ~= was_detached then
+    redis.call('HSET', key('s', sid), 'detached', is_detached and '1' or '0')
+    local owner = redis.call('HGET', key('g', gid), 'node')
+    if owner then
+      tell(owner, '"detached","' .. gid .. '","' .. sid .. '",' .. tostring(is_detached))
     end
   end
   redis.call('ZADD', base .. ':due', latest, sid)
@@ -124,4 +138,13 @@ local function reap(entry, code, retention, at)
       redis.call('ZREM', base .. ':due', sid)
     end
   end
+end
+
+-- Removes a cached answer; `member` of the index is `size:key`.
+local function drop_cached(member)
+  local size, name = string.match(member, '^(%d+):(.*)$')
+  if redis.call('ZREM', base .. ':ci', member) == 1 then
+    redis.call('DECRBY', base .. ':cb', size)
+  end
+  redis.call('DEL', key('c', name))
 end

@@ -4,7 +4,8 @@ local log = redis.call('HMGET', key('g', gid), 'head', 'fence', 'node', 'done', 
 if not log[1] then
   return {}
 end
-if not log[4] and log[3] ~= node then
+-- A node that has left follows its own logs, which others claim.
+if not log[4] and (log[3] ~= node or redis.call('ZSCORE', base .. ':n', node) == '0') then
   redis.call('SADD', key('f', gid), node)
   redis.call('PEXPIRE', key('f', gid), math.max(1, redis.call('PTTL', key('g', gid))))
 end

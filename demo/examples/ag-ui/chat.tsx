@@ -1,0 +1,72 @@
+import type { Message } from '@ag-ui/client';
+import { createClient } from '@rivulet/client';
+import { RivuletAgent } from '@rivulet/client/ag-ui';
+import { type ReactElement, useEffect, useReducer } from 'react';
+import { Question } from '../question.js';
+
+const threadId = new URLSearchParams(location.search).get('chat') ?? 'example';
+const key = `ag-ui:${threadId}`;
+const agent = new RivuletAgent({
+  client: createClient(),
+  options: { thoughts: true },
+  threadId,
+  initialMessages: JSON.parse(localStorage.getItem(key) ?? '[]') as Message[],
+});
+
+let isRunning = false;
+let error = '';
+let show = (): void => {};
+
+agent.subscribe({
+  onMessagesChanged({ messages }): void {
+    localStorage.setItem(key, JSON.stringify(messages));
+    show();
+  },
+  onRunStartedEvent(): void {
+    isRunning = true;
+    show();
+  },
+  onRunErrorEvent({ event }): void {
+    error = event.message;
+  },
+  onRunFinalized(): void {
+    isRunning = false;
+    show();
+  },
+});
+void agent.connectAgent();
+
+function ask(content: string): void {
+  error = '';
+  agent.addMessage({ id: crypto.randomUUID(), role: 'user', content });
+  void agent.runAgent();
+}
+
+export function Chat(): ReactElement {
+  const [, render] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => {
+    show = render;
+    return () => void (show = () => {});
+  }, []);
+  return (
+    <section aria-busy={isRunning}>
+      {agent.messages.map((message) => (
+        <article key={message.id} data-role={message.role}>
+          {message.role === 'reasoning' && <small>{textOf(message)}</small>}
+          {message.role === 'tool' && <code>{textOf(message)}</code>}
+          {message.role === 'assistant' &&
+            message.toolCalls?.map((call) => (
+              <code key={call.id}>{`${call.function.name} ${call.function.arguments}`}</code>
+            ))}
+          {(message.role === 'assistant' || message.role === 'user') && <p>{textOf(message)}</p>}
+        </article>
+      ))}
+      {error && <p role="alert">{error}</p>}
+      <Question ask={ask} stop={() => agent.abortRun()} />
+    </section>
+  );
+}
+
+function textOf({ content }: Message): string {
+  return typeof content === 'string' ? content : '';
+}

@@ -1,0 +1,66 @@
+import { useChat } from '@ai-sdk/react';
+import {
+  AssistantRuntimeProvider,
+  ComposerPrimitive,
+  MessagePrimitive,
+  ThreadPrimitive,
+} from '@assistant-ui/react';
+import { useAISDKRuntime } from '@assistant-ui/react-ai-sdk';
+import { createClient } from '@rivulet/client';
+import { type AnswerMetadata, createChatTransport } from '@rivulet/client/ai-sdk';
+import type { UIMessage } from 'ai';
+import { type ReactElement, useEffect } from 'react';
+
+type Message = UIMessage<AnswerMetadata>;
+
+const transport = createChatTransport<Message>(createClient(), { options: { thoughts: true } });
+const id = new URLSearchParams(location.search).get('chat') ?? 'example';
+const key = `assistant-ui:${id}`;
+
+export function Chat(): ReactElement {
+  const chat = useChat<Message>({
+    id,
+    transport,
+    resume: true,
+    messages: JSON.parse(localStorage.getItem(key) ?? '[]') as Message[],
+  });
+  const { messages, status, error } = chat;
+  const runtime = useAISDKRuntime(chat);
+  useEffect(() => localStorage.setItem(key, JSON.stringify(messages)), [messages]);
+  return (
+    <AssistantRuntimeProvider runtime={runtime}>
+      <ThreadPrimitive.Root aria-busy={status === 'submitted' || status === 'streaming'}>
+        <ThreadPrimitive.Messages components={{ UserMessage, AssistantMessage }} />
+        {error && <p role="alert">{error.message}</p>}
+        <ComposerPrimitive.Root>
+          <ComposerPrimitive.Input aria-label="Question" />
+          <ComposerPrimitive.Send>Ask</ComposerPrimitive.Send>
+          <ComposerPrimitive.Cancel>Stop</ComposerPrimitive.Cancel>
+        </ComposerPrimitive.Root>
+      </ThreadPrimitive.Root>
+    </AssistantRuntimeProvider>
+  );
+}
+
+function UserMessage(): ReactElement {
+  return (
+    <MessagePrimitive.Root data-role="user">
+      <MessagePrimitive.Parts components={{ Text }} />
+    </MessagePrimitive.Root>
+  );
+}
+
+function AssistantMessage(): ReactElement {
+  return (
+    <MessagePrimitive.Root data-role="assistant">
+      <MessagePrimitive.Parts components={{ Text, Reasoning, tools: { Fallback: Tool } }} />
+    </MessagePrimitive.Root>
+  );
+}
+
+const Text = ({ text }: { text: string }): ReactElement => <p>{text}</p>;
+const Reasoning = ({ text }: { text: string }): ReactElement => <small>{text}</small>;
+
+function Tool(call: { toolName: string; argsText: string; result?: unknown }): ReactElement {
+  return <code>{`${call.toolName} ${call.argsText}: ${JSON.stringify(call.result)}`}</code>;
+}

@@ -1,0 +1,151 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Providers, RivuletServer } from '@rivulet/server';
+import { createLink, type Link } from './link.js';
+import { createPageCheck } from './page-check.js';
+import { createPlainServer } from './plain.js';
+import { createRecorder } from './recorder.js';
+
+/** What starts a server of the demo; it is called again for each restart. */
+export type StartServer = (parts: {
+  record: (providers: Providers) => Providers;
+  /** @returns false if the request is for something else. */
+  serve: (request: IncomingMessage, response: ServerResponse) => boolean;
+}) => Promise<RivuletServer>;
+
+/** The server behind "Try to break it": a link that fails on demand, and a server behind it that restarts. */
+export interface Lab {
+  readonly link: Link;
+  server(): RivuletServer;
+  close(): Promise<void>;
+}
+
+const PREFIX = '/lab/';
+const MAX_BODY_BYTES = 200_000;
+const MAX_FAULT_MS = 60_000;
+const SLOW_BYTES_PER_SECOND = 1_024;
+/** The answer to the request that asks for a fault has this long to arrive. */
+const REPLY_MS = 50;
+/** A process takes about as long to start. */
+const RESTART_MS = 1_000;
+
+interface Body {
+  ms?: unknown;
+  query?: unknown;
+  units?: unknown;
+}
+
+export async function openLab(start: StartServer): Promise<Lab> {
+  const check = createPageCheck();
+  const link = createLink();
+  const plain = createPlainServer(check);
+  const recorder = createRecorder(plain.listener);
+  let latestFault = 0;
+  let restarting: Promise<void> | undefined;
+  let server = await open();
+
+  async function open(): Promise<RivuletServer> {
+    const opened = await start({ record: recorder.record, serve });
+    plain.attach(opened.http);
+    await opened.listen(0);
+    link.leadTo(opened.http.address() as AddressInfo);
+    return opened;
+  }
+
+  /** Undoes a fault, unless a later fault took its place. */
+  async function forSomeTime(ms: unknown, undo: () => void): Promise<void> {
+    latestFault += 1;
+    const fault = latestFault;
+    await wait(Math.min(Number(ms) || 0, MAX_FAULT_MS), undefined, { ref: false });
+    if (fault === latestFault) undo();
+  }
+
+  async function restart(): Promise<void> {
+    link.down();
+    plain.detach();
+    await Promise.all([server.close(), wait(RESTART_MS)]);
+    server = await open();
+    link.up();
+  }
+
+  const faults: Record<string, (body: Body) => void> = {
+    cut: () => link.cut(),
+    offline({ ms }) {
+      link.down();
+      void forSomeTime(ms, link.up);
+    },
+    slow({ ms }) {
+      link.limit(SLOW_BYTES_PER_SECOND);
+      void forSomeTime(ms, () => link.limit(undefined));
+    },
+    'fail-now': () => recorder.failNow(),
+    'fail-later': () => recorder.failLater(),
+    restart() {
+      restarting ??= restart().finally(() => void (restarting = undefined));
+    },
+  };
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? '').slice(PREFIX.length);
+    if (path === 'session' && request.method === 'GET') {
+      return check.isLocal(request)
+        ? sendJson(response, 200, { token: check.token })
+        : sendJson(response, 403, {});
+    }
+    const token = request.headers['x-lab-token'];
+    if (request.method !== 'POST' || !check.isOwnPage(request, String(token))) {
+      return sendJson(response, 403, {});
+    }
+    const body = await readBody(request);
+    if (path === 'generated') {
+      const found = recorder.find(String(body.query), Number(body.units));
+      return sendJson(response, found === undefined ? 404 : 200, found ?? {});
+    }
+    const fault = Object.hasOwn(faults, path) ? faults[path] : undefined;
+    sendJson(response, fault === undefined ? 404 : 202, {});
+    if (fault !== undefined) setTimeout(() => fault(body), REPLY_MS);
+  }
+
+  function serve(request: IncomingMessage, response: ServerResponse): boolean {
+    if (!request.url?.startsWith(PREFIX)) return false;
+    void answer(request, response);
+    return true;
+  }
+
+  return {
+    link,
+    server: () => server,
+    async close() {
+      await restarting;
+      plain.detach();
+      link.close();
+      await server.close();
+    },
+  };
+}
+
+/** @returns an empty body for what is too long or no JSON object. */
+async function readBody(request: IncomingMessage): Promise<Body> {
+  let text = '';
+  try {
+    for await (const chunk of request.setEncoding('utf8')) {
+      text += String(chunk);
+      if (text.length > MAX_BODY_BYTES) return {};
+    }
+    const body: unknown = JSON.parse(text || '{}');
+    return typeof body === 'object' && body !== null ? body : {};
+  } catch {
+    return {};
+  }
+}
+
+function sendJson(response: ServerResponse, status: number, body: object): void {
+  response
+    .writeHead(status, {
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+      connection: 'close',
+    })
+    .end(JSON.stringify(body));
+}

@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto';
+import {
+  type Delta,
+  type Prompt,
+  type Provider,
+  ProviderError,
+  type Providers,
+  questionOf,
+} from '@rivulet/server';
+
+/** What a provider has generated, heard as it comes. */
+export interface CallListener {
+  begin(call: number, question: string): void;
+  text(call: number, text: string): void;
+  /** @param failure why the call broke off; undefined for a complete answer. */
+  end(call: number, failure: string | undefined): void;
+}
+
+export interface Generated {
+  /** UTF-16 units. */
+  length: number;
+  /** SHA-256 of its first units in UTF-8, in hexadecimal. */
+  digest: string;
+  isRunning: boolean;
+}
+
+/** Keeps what the providers generate, and makes them fail. */
+export interface Recorder {
+  record(providers: Providers): Providers;
+  /** @returns what was generated for a question last; `digest` is that of its first `units`. */
+  find(question: string, units: number): Generated | undefined;
+  /** The running calls fail, or if there are none the next one before its first text. */
+  failNow(): void;
+  /** The running calls, or if there are none the next one, fail after some more text. */
+  failLater(): void;
+}
+
+interface Call {
+  id: number;
+  question: string;
+  text: string;
+  isRunning: boolean;
+  controller: AbortController;
+  /** Units of the text after which the call fails. */
+  failAt: number | undefined;
+}
+
+const MAX_KEPT = 50;
+const UNITS_BEFORE_FAILURE = 300;
+
+export function createRecorder(listener: CallListener): Recorder {
+  const calls: Call[] = [];
+  let next: 'now' | 'later' | undefined;
+  let lastId = 0;
+
+  const running = (): Call[] => calls.filter(({ isRunning }) => isRunning);
+
+  async function* play(
+    provider: Provider,
+    prompt: Prompt,
+    signal: AbortSignal,
+  ): AsyncGenerator<Delta> {
+    const question = questionOf(prompt);
+    const controller = new AbortController();
+    const failAt = next === 'later' ? UNITS_BEFORE_FAILURE : undefined;
+    const id = (lastId += 1);
+    const call: Call = { id, question, text: '', isRunning: true, controller, failAt };
+    if (next === 'now') controller.abort(failure());
+    next = undefined;
+    calls.push(call);
+    if (calls.length > MAX_KEPT) calls.shift();
+    listener.begin(id, question);
+    let reason: string | undefined = 'the call was ended';
+    try {
+      const either = AbortSignal.any([signal, controller.signal]);
+      for await (const delta of provider.stream(prompt, either)) {
+        if (delta.type === 'text') {
+          call.text += delta.text;
+          listener.text(id, delta.text);
+        }
+        yield delta;
+        if (call.failAt !== undefined && call.text.length >= call.failAt) throw failure();
+      }
+      reason = undefined;
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+      throw error;
+    } finally {
+      call.isRunning = false;
+      listener.end(id, reason);
+    }
+  }
+
+  function recorded(provider: Provider): Provider {
+    const { withModel, prepare } = provider;
+    return {
+      get name() {
+        return provider.name;
+      },
+      get model() {
+        return provider.model;
+      },
+      get problem() {
+        return provider.problem;
+      },
+      get canContinue() {
+        return provider.canContinue;
+      },
+      ...(prepare && { prepare: () => prepare.call(provider) }),
+      ...(withModel && { withModel: (model) => recorded(withModel.call(provider, model)) }),
+      stream: (prompt, signal) => play(provider, prompt, signal),
+    };
+  }
+
+  return {
+    record([first, ...rest]) {
+      return [
+        { ...first, provider: recorded(first.provider) },
+        ...rest.map((config) => ({ ...config, provider: recorded(config.provider) })),
+      ];
+    },
+    find(question, units) {
+      const call = calls.findLast((each) => each.question === question);
+      if (call === undefined) return undefined;
+      const { text, isRunning } = call;
+      const digest = createHash('sha256').update(text.slice(0, units)).digest('hex');
+      return { length: text.length, digest, isRunning };
+    },
+    failNow() {
+      const affected = running();
+      if (affected.length === 0) next = 'now';
+      for (const { controller } of affected) controller.abort(failure());
+    },
+    failLater() {
+      const affected = running();
+      if (affected.length === 0) next = 'later';
+      for (const call of affected) call.failAt = call.text.length + UNITS_BEFORE_FAILURE;
+    },
+  };
+}
+
+function failure(): ProviderError {
+  return new ProviderError(
+    'unavailable',
+    'unable to go on: "Try to break it" made the provider fail',
+  );
+}

@@ -1,0 +1,48 @@
+import type { Chat, ChatSnapshot } from '@rivulet/client/chat';
+import { distinctUntilChanged, map, merge, type Observable, scan, switchMap } from 'rxjs';
+import { endingWords } from '../conversation/ending.js';
+import { type Status } from './status.js';
+
+/** Announces to screen readers what happens, in sentences. The text of an answer is not announced. */
+export function announce(
+  region: HTMLElement,
+  chat$: Observable<Chat>,
+  status$: Observable<Status | undefined>,
+): void {
+  const endings$ = chat$.pipe(switchMap((chat) => chat.state$.pipe(scan(findEnded, noneEnded))));
+  const ended$ = endings$.pipe(
+    map(({ words }) => words),
+    distinctUntilChanged(),
+  );
+  const statuses$ = status$.pipe(
+    map((status) => (status === undefined ? '' : `${status.words}.`)),
+    distinctUntilChanged(),
+  );
+  merge(ended$, statuses$).subscribe((words) => {
+    if (words !== '') region.textContent = words;
+  });
+}
+
+interface Ended {
+  /** The ids of the answers under way. */
+  readonly running: ReadonlySet<string>;
+  /** What the newest ending was; different for each, so that it is announced each time. */
+  readonly words: string;
+}
+
+const noneEnded: Ended = { running: new Set(), words: '' };
+
+function findEnded(before: Ended, { messages }: ChatSnapshot): Ended {
+  const running = new Set<string>();
+  let { words } = before;
+  for (const message of messages) {
+    if (message.role !== 'assistant') continue;
+    if (message.ending === undefined) {
+      running.add(message.id);
+      words = '';
+    } else if (before.running.has(message.id)) {
+      words = message.ending === 'complete' ? 'Response complete.' : `${endingWords(message)}.`;
+    }
+  }
+  return { running, words };
+}

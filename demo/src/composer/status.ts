@@ -1,0 +1,128 @@
+import type { AnswerSnapshot, ConnectionState } from '@rivulet/client';
+import type { AssistantMessage, ChatSnapshot } from '@rivulet/client/chat';
+import { toolWords } from '../conversation/tools-view.js';
+
+/** What the page waits for, or what it does. */
+export interface Status {
+  /** `busy`: it goes on; `slow`: it takes longer than usual; `lost`: there is no connection. */
+  readonly tone: 'busy' | 'slow' | 'lost';
+  /** The same as long as the same is true, so that it is announced once. */
+  readonly words: string;
+  /** What changes with time, such as the seconds so far. */
+  readonly detail: string;
+}
+
+export interface Situation {
+  readonly chat: ChatSnapshot;
+  readonly connection: ConnectionState;
+  /** The running answer was cut off from the server, and is complete up to here again. */
+  readonly isCaughtUp: boolean;
+  /** When the running answer was asked, or seen first, in milliseconds since 1970. */
+  readonly runningSince: number;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+const SILENT_MS = 8_000;
+/** Seconds are shown only after this time. */
+const BRIEF_MS = 2_000;
+
+/** @returns the answer under way that the chat shows. */
+export function runningAnswer({ messages }: ChatSnapshot): AssistantMessage | undefined {
+  const found = messages.findLast(
+    (message) => message.role === 'assistant' && message.ending === undefined,
+  );
+  return found?.role === 'assistant' ? found : undefined;
+}
+
+/** @returns undefined if the page waits for nothing. */
+export function statusOf(situation: Situation): Status | undefined {
+  const running = runningAnswer(situation.chat);
+  const isWaiting = situation.chat.messages.some(
+    (message) => message.role === 'user' && message.status === 'queued',
+  );
+  const lost = lostConnection(situation.connection, running !== undefined, isWaiting);
+  if (lost !== undefined) return lost;
+  if (running !== undefined) return runningStatus(running, situation);
+  if (situation.chat.status === 'loading') return busy('Opening the chat');
+  if (situation.connection.status === 'connecting') return busy('Connecting');
+  return undefined;
+}
+
+function lostConnection(
+  connection: ConnectionState,
+  isRunning: boolean,
+  isWaiting: boolean,
+): Status | undefined {
+  const then = isRunning
+    ? 'The text so far stays, and the answer goes on from here.'
+    : isWaiting
+      ? 'Your question waits and is sent by itself.'
+      : 'What this browser keeps can still be read.';
+  if (connection.status === 'refused') {
+    const reason = connection.error.message;
+    return { tone: 'lost', words: `The server refuses this page: ${reason}`, detail: '' };
+  }
+  if (connection.status !== 'reconnecting') return undefined;
+  if (connection.reason === 'offline') {
+    return { tone: 'lost', words: `You are offline. ${then}`, detail: '' };
+  }
+  const detail = connection.attempts > 1 ? `attempt ${connection.attempts}` : '';
+  return { tone: 'lost', words: `Connection lost, reconnecting. ${then}`, detail };
+}
+
+function runningStatus(message: AssistantMessage, situation: Situation): Status {
+  const { answer } = message;
+  const { now, runningSince, isCaughtUp } = situation;
+  const detail = elapsed(now - runningSince);
+  switch (answer.status) {
+    case 'reconnecting':
+      return busy('Catching up with the answer', detail);
+    case 'queued': {
+      const ahead = answer.ahead ?? 1;
+      const before = ahead === 1 ? '1 question is' : `${ahead} questions are`;
+      return busy(`In the queue: ${before} before yours`, detail);
+    }
+    case 'loading':
+      return busy(`Loading ${answer.loading?.model ?? 'the model'} into memory`, detail);
+    case 'waiting':
+      return waitingStatus(answer, message.text, situation, detail);
+    default: {
+      const silentMs = now - (message.lastTextAt ?? runningSince);
+      if (silentMs >= SILENT_MS) return silent(silentMs);
+      return busy(isCaughtUp ? 'Caught up after a cut; generating' : 'Generating', detail);
+    }
+  }
+}
+
+function waitingStatus(
+  answer: AnswerSnapshot,
+  text: string,
+  { now, runningSince, isCaughtUp }: Situation,
+  detail: string,
+): Status {
+  if (answer.retryAt !== undefined) {
+    const seconds = Math.max(0, Math.ceil((answer.retryAt - now) / 1000));
+    const words = 'Too many questions in a short time. This one is sent by itself';
+    return { tone: 'slow', words, detail: `in ${seconds} s` };
+  }
+  const tool = answer.tools.findLast(({ status }) => status === 'running');
+  if (tool !== undefined) return busy(toolWords(tool), detail);
+  if (answer.thoughts !== '') return busy('Thinking', detail);
+  if (now - runningSince >= SILENT_MS) return silent(now - runningSince);
+  if (isCaughtUp) return busy('Caught up after a cut; waiting for text', detail);
+  return busy(text === '' ? 'Waiting for the first words' : 'Continuing the answer', detail);
+}
+
+function busy(words: string, detail = ''): Status {
+  return { tone: 'busy', words, detail };
+}
+
+function silent(ms: number): Status {
+  const words = 'No text for a while. The connection works, the model is silent';
+  return { tone: 'slow', words, detail: `no text for ${Math.floor(ms / 1000)} s` };
+}
+
+function elapsed(ms: number): string {
+  return ms < BRIEF_MS ? '' : `${Math.floor(ms / 1000)} s`;
+}

@@ -1,0 +1,60 @@
+import type { AssistantMessage, Ending } from '@rivulet/client/chat';
+
+/** What a visitor can do after an answer ended. */
+export interface NextSteps {
+  readonly canContinue: boolean;
+  readonly canRetry: boolean;
+  /** Asking the same again would end the same way. */
+  readonly canRephrase: boolean;
+}
+
+/** Codes with which the same question fails again. */
+const HOPELESS: ReadonlySet<string> = new Set([
+  'bad_request',
+  'content_filter',
+  'too_large',
+  'tool_limit',
+]);
+
+/** How an answer ended, in words. */
+export function endingWords({ ending, text, answer }: AssistantMessage): string {
+  return ending === undefined ? '' : words(ending, text !== '', answer.usage?.output_tokens);
+}
+
+function words(ending: Ending, hasText: boolean, tokens: number | undefined): string {
+  switch (ending) {
+    case 'complete':
+      return 'Complete';
+    case 'stopped':
+      return hasText ? 'Stopped before its end' : 'Stopped before its first word';
+    case 'length': {
+      const limit = tokens === undefined ? '' : ` of ${tokens.toLocaleString('en')} tokens`;
+      return `Cut off: it reached the length limit${limit}`;
+    }
+    case 'filtered':
+      return 'Ended by the provider because of its content';
+    case 'interrupted':
+      return hasText ? 'Interrupted: the server went away' : 'Lost: the server went away';
+    case 'failed':
+      return hasText ? 'Broke off with an error' : 'Failed before its first word';
+    case 'empty':
+      return 'The model ended without a word';
+    case 'other':
+      return 'Ended early; the provider does not say why';
+    default:
+      return 'Ended';
+  }
+}
+
+export function nextSteps({ ending, text, canContinue, answer }: AssistantMessage): NextSteps {
+  const isHopeless = HOPELESS.has(answer.error?.code ?? '');
+  const isUnfinished = ending !== undefined && ending !== 'complete';
+  return {
+    canContinue,
+    canRetry:
+      isUnfinished &&
+      !isHopeless &&
+      (text === '' || ending === 'failed' || ending === 'interrupted' || !canContinue),
+    canRephrase: isUnfinished && (isHopeless || ending === 'filtered'),
+  };
+}

@@ -1,0 +1,22 @@
+import type { LabSurroundings } from './lab/lab.js';
+
+/**
+ * Mounts "Try to break it" into `host`, and shows the button that opens it, where the server of the page offers
+ * that: under `npm start` on this machine. Other builds of the page do not have its code.
+ */
+export async function offerLab(
+  host: HTMLElement,
+  toggle: HTMLButtonElement,
+  around: LabSurroundings,
+): Promise<void> {
+  if (!import.meta.env.HAS_LAB) return;
+  const response = await fetch('/lab/session').catch(() => undefined);
+  if (!response?.ok) return;
+  const { mountLab } = await import('./lab/lab.js');
+  mountLab(host, around);
+  toggle.hidden = false;
+  toggle.addEventListener('click', () => {
+    host.hidden = !host.hidden;
+    toggle.ariaExpanded = String(!host.hidden);
+  });
+}

@@ -1,0 +1,37 @@
+import type { Usage } from '@rivulet/protocol';
+import type { Answer, AnswerSource, AnswerTiming } from '../types.js';
+
+/** What a message of an assistant is told of its answer. */
+export interface AnswerMetadata {
+  provider: string;
+  model: string;
+  source: AnswerSource;
+  /** 1 for the first; each further one began the text again. */
+  attempt: number;
+  /** The oldest messages that the model was not given; absent for none. */
+  omittedMessages?: number | undefined;
+  /** The next three are there once the answer has ended. */
+  timing?: AnswerTiming | undefined;
+  usage?: Usage | undefined;
+  requestId?: string | undefined;
+}
+
+/** Of the newest attempt, as far as it is known. */
+export function metadataOf(answer: Answer): AnswerMetadata {
+  const {
+    provider = '',
+    model = '',
+    source = 'model',
+    attempt,
+    ...snapshot
+  } = answer.getSnapshot();
+  const { omittedMessages, timing, usage, requestId } = snapshot;
+  return {
+    provider,
+    model,
+    source,
+    attempt,
+    ...(omittedMessages > 0 && { omittedMessages }),
+    ...(timing !== undefined && { timing, usage, requestId }),
+  };
+}

@@ -1,0 +1,196 @@
+import { StreamError } from '@rivulet/protocol';
+import type { Logger } from '../../../observe/logger.js';
+import { type CreateClient, Link, LinkError, type Reply } from './link.js';
+import { loadScripts, type ScriptName } from './scripts.js';
+
+export interface ConnectionListener {
+  /** All connections are ready. */
+  onUp(): void;
+  /** One of them broke. */
+  onDown(): void;
+  /** A message for this node. */
+  onMessage(message: string): void;
+}
+
+export interface RedisConnectionOptions {
+  url: string;
+  ca: string | undefined;
+  prefix: string;
+  node: string;
+  logger: Logger;
+}
+
+/**
+ * The version of the keys, messages and scripts. Processes of another version have other keys: neither reads or
+ * writes what the other has.
+ */
+const SCHEMA_VERSION = 1;
+
+const VERSION_LEASE_MS = 60_000;
+
+interface Channel {
+  readonly name: string;
+  readonly listener: (message: string) => void;
+}
+
+/**
+ * The connections to Redis: one for writes, one for reads, whose replies may be large, and one that receives
+ * what is published.
+ */
+export class RedisConnection {
+  readonly #scripts = loadScripts();
+  readonly #base: string;
+  readonly #versionsKey: string;
+  readonly #channels = new Map<string, Channel>();
+  readonly #writes: Link;
+  readonly #reads: Link;
+  readonly #subscriber: Link;
+  readonly #listener: ConnectionListener;
+  readonly #logger: Logger;
+  #isUp = false;
+  #problem: unknown;
+
+  constructor(
+    options: RedisConnectionOptions,
+    createClient: CreateClient | Promise<CreateClient>,
+    listener: ConnectionListener,
+  ) {
+    // A hash tag, so that all keys are in one slot of a cluster.
+    this.#base = `${options.prefix}v${SCHEMA_VERSION}{rv}`;
+    this.#versionsKey = `${options.prefix}{rv}:versions`;
+    this.#listener = listener;
+    this.#logger = options.logger;
+    this.#channels.set('in', {
+      name: `${this.#base}:in:${options.node}`,
+      listener: (message) => listener.onMessage(message),
+    });
+    const link = (role: string, prepare?: (link: Link) => Promise<void>): Link =>
+      new Link({
+        url: options.url,
+        ca: options.ca,
+        name: `rivulet-${role}-${options.node}`,
+        createClient,
+        ...(prepare && { prepare }),
+        onReady: () => this.#update(),
+        onLost: (cause) => this.#update(cause),
+        onProblem: (cause) => {
+          this.#problem = cause;
+        },
+      });
+    this.#writes = link('writes');
+    this.#reads = link('reads');
+    this.#subscriber = link('subscriber', async (ready) => {
+      for (const { name, listener: heard } of this.#channels.values())
+        await ready.subscribe(name, heard);
+    });
+  }
+
+  /** True if the last commands were answered. */
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** The newest fault. */
+  get problem(): unknown {
+    return this.#problem;
+  }
+
+  /** Runs a script that writes. @throws {LinkError} there was no reply: it may have run. */
+  write(name: ScriptName, args: readonly (string | number)[]): Promise<Reply> {
+    return this.#run(this.#writes, name, args);
+  }
+
+  /** Runs a script whose reply may be large. */
+  read(name: ScriptName, args: readonly (string | number)[]): Promise<Reply> {
+    return this.#run(this.#reads, name, args);
+  }
+
+  /** Sends a command of Redis, such as `INFO`. */
+  command(...args: string[]): Promise<Reply> {
+    return this.#reads.send(args);
+  }
+
+  /** @returns the key of a kind and a name. */
+  key(kind: string, name: string): string {
+    return `${this.#base}:${kind}:${name}`;
+  }
+
+  /** Calls `listener` with each message of a channel, also after the connection was opened again. */
+  async subscribe(name: string, listener: (message: string) => void): Promise<void> {
+    const channel = { name: `${this.#base}:${name}`, listener };
+    this.#channels.set(name, channel);
+    if (this.#subscriber.isReady) await this.#subscriber.subscribe(channel.name, listener);
+  }
+
+  async unsubscribe(name: string): Promise<void> {
+    const channel = this.#channels.get(name);
+    if (channel === undefined) return;
+    this.#channels.delete(name);
+    await this.#subscriber.unsubscribe(channel.name);
+  }
+
+  /**
+   * Tells processes of other versions that this one is there.
+   *
+   * @returns the other versions that are.
+   */
+  async announceVersion(): Promise<readonly string[]> {
+    const args = [this.#versionsKey, SCHEMA_VERSION, VERSION_LEASE_MS];
+    return (await this.write('versions', args)) as readonly string[];
+  }
+
+  /** Opens the connection for messages again, because none came. */
+  reopenSubscriber(): void {
+    this.#subscriber.reopen(new LinkError('it delivers no messages'));
+  }
+
+  close(): void {
+    for (const link of [this.#writes, this.#reads, this.#subscriber]) link.close();
+  }
+
+  async #run(link: Link, name: ScriptName, args: readonly (string | number)[]): Promise<Reply> {
+    const { sha1, source } = this.#scripts[name];
+    const rest = ['1', this.#base, ...args.map(String)];
+    try {
+      return await link.send(['EVALSHA', sha1, ...rest]);
+    } catch (cause) {
+      if (cause instanceof Error && cause.message.startsWith('NOSCRIPT'))
+        return link.send(['EVAL', source, ...rest]);
+      // The primary has become a replica: another one answers at the same address now, or soon.
+      if (
+        cause instanceof Error &&
+        /^(READONLY|MASTERDOWN|LOADING|CLUSTERDOWN|ASK|TRYAGAIN)\b/.test(cause.message)
+      ) {
+        link.reopen(cause);
+        throw new LinkError('Redis takes no writes', { cause });
+      }
+      throw cause;
+    }
+  }
+
+  #update(cause?: unknown): void {
+    const isUp = [this.#writes, this.#reads, this.#subscriber].every((link) => link?.isReady);
+    if (isUp === this.#isUp) return;
+    this.#isUp = isUp;
+    if (isUp) this.#listener.onUp();
+    else {
+      this.#logger.debug({ event: 'REDIS_CONNECTION_LOST', err: cause });
+      this.#listener.onDown();
+    }
+  }
+}
+
+/** True if Redis has no memory left for a write. */
+export function isFull(cause: unknown): boolean {
+  return cause instanceof Error && cause.message.startsWith('OOM');
+}
+
+export function unreachable(action: string): StreamError {
+  return new StreamError(
+    'overloaded',
+    `unable to ${action}: the server cannot reach its store; try again soon`,
+    {
+      retryAfterMs: 1_000,
+    },
+  );
+}

@@ -1,0 +1,24 @@
+import { ConfigError } from '../../../settings/resolve-settings.js';
+
+/**
+ * @returns what to do about a fault that only an operator can end; undefined for other faults. It has neither
+ * the URL nor the password.
+ */
+export function explainFault(fault: unknown): string | undefined {
+  for (let cause = fault; cause instanceof Error; cause = cause.cause) {
+    const { message } = cause;
+    if (cause instanceof ConfigError) return message;
+    const code = 'code' in cause ? String(cause.code) : '';
+    if (/^(WRONGPASS|NOAUTH|ERR AUTH)/.test(message))
+      return 'Redis refuses the user or the password of REDIS_URL; check both (`redis-cli --user NAME ACL WHOAMI`)';
+    if (message.startsWith('NOPERM'))
+      return 'the user of REDIS_URL may not do what is needed; allow it all commands but @dangerous, INFO, and the keys and channels with REDIS_KEY_PREFIX (`ACL SETUSER`)';
+    if (/^(SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|CERT_UNTRUSTED)/.test(code))
+      return 'the certificate of Redis is signed by an authority that is not known here; give that of the authority as REDIS_CA_FILE';
+    if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID')
+      return 'the certificate of Redis is not valid now; renew it, or check the clocks';
+    if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+      return 'the certificate of Redis is for another host; use the host of the certificate in REDIS_URL';
+  }
+  return undefined;
+}

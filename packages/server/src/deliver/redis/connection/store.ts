@@ -1,0 +1,206 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Logger } from '../../../observe/logger.js';
+import { isFull, RedisConnection, type RedisConnectionOptions } from './connection.js';
+import { explainFault } from './explain.js';
+import { type CreateClient, LinkError, type Reply } from './link.js';
+import type { ScriptName } from './scripts.js';
+
+export interface StoreListener {
+  /** All connections are ready, for the first time or again. */
+  onConnected(): void;
+  /** A message for this process. */
+  onMessage(message: string): void;
+}
+
+type Args = readonly (string | number)[];
+
+const REACHED_CHECK_MS = 20;
+const VERSION_MS = 20_000;
+const FULL_MS = 5_000;
+const MAX_USED_SHARE = 0.9;
+
+/** Redis, and whether it can be used: it may be away, out of memory, or configured to drop streams. */
+export class RedisStore {
+  readonly #connection: RedisConnection;
+  readonly #logger: Logger;
+  /** When Redis answered again after a fault, or for the first time; undefined while it does not. */
+  #steadySince: number | undefined;
+  #isDegraded = true;
+  #lostAt = performance.now();
+  #fullUntil = 0;
+  #policy: string | undefined;
+  #isClosed = false;
+  #otherVersions = '';
+  readonly #versionTimer: NodeJS.Timeout;
+
+  constructor(
+    options: RedisConnectionOptions,
+    createClient: CreateClient | Promise<CreateClient>,
+    listener: StoreListener,
+  ) {
+    this.#logger = options.logger;
+    this.#versionTimer = setInterval(() => void this.#announceVersion(), VERSION_MS).unref();
+    this.#connection = new RedisConnection(options, createClient, {
+      onUp: () => {
+        listener.onConnected();
+        void this.#announceVersion();
+      },
+      onDown: () => this.#noteLost(),
+      onMessage: (message) => listener.onMessage(message),
+    });
+  }
+
+  /** True if commands can be sent. */
+  get isConnected(): boolean {
+    return this.#connection.isUp;
+  }
+
+  /** True from a fault until `noteReached()`. */
+  get isDegraded(): boolean {
+    return this.#isDegraded;
+  }
+
+  /** True if streams are those of all processes. */
+  get isUp(): boolean {
+    return !this.#isDegraded && this.#connection.isUp;
+  }
+
+  /** True if Redis has had no memory for a write within the last seconds. */
+  get isFull(): boolean {
+    return performance.now() < this.#fullUntil;
+  }
+
+  /** Milliseconds since the last fault; 0 while there is one. */
+  get steadyMs(): number {
+    return this.#steadySince === undefined ? 0 : performance.now() - this.#steadySince;
+  }
+
+  /** Why streams are not those of all processes at the moment; undefined if they are. */
+  get problem(): string | undefined {
+    if (this.#policy !== undefined && this.#policy !== 'noeviction') {
+      return `redis: maxmemory-policy is ${this.#policy}, which drops streams; set it to noeviction`;
+    }
+    if (this.#isDegraded) return 'redis: not reached. The log says why';
+    if (this.isFull) return 'redis: its memory is used up. Raise maxmemory';
+    return undefined;
+  }
+
+  /** Resolves when Redis can be used, after `timeoutMs` at the latest. */
+  async reached(timeoutMs: number): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    while (this.#isDegraded && performance.now() < until) await wait(REACHED_CHECK_MS);
+    if (!this.#isDegraded) return;
+    const { problem } = this.#connection;
+    const hint = explainFault(problem);
+    this.#logger.error({ event: 'REDIS_NOT_REACHED', ...(hint && { hint }), err: problem });
+  }
+
+  /** Resolves when Redis can be used, or when it has been away for `graceMs`. */
+  async recovered(graceMs: number): Promise<void> {
+    const until = this.#lostAt + graceMs;
+    while (!this.isUp && performance.now() < until) await wait(REACHED_CHECK_MS);
+  }
+
+  /** Ends the degraded state. */
+  noteReached(): void {
+    this.#isDegraded = false;
+    this.#steadySince = performance.now();
+    const lostMs = Math.round(performance.now() - this.#lostAt);
+    this.#logger.info({ event: 'REDIS_REACHED', lostMs });
+  }
+
+  /** Redis refused a write because its memory is used up. */
+  noteFull(): void {
+    if (!this.isFull) this.#logger.error({ event: 'REDIS_FULL' });
+    this.#fullUntil = performance.now() + FULL_MS;
+  }
+
+  /** Runs a script that writes. @throws {LinkError} there was no reply: it may have run. */
+  write(name: ScriptName, args: Args): Promise<Reply> {
+    return this.#connection.write(name, args);
+  }
+
+  /** Runs a script whose reply may be large. @throws {LinkError} there was no reply. */
+  read(name: ScriptName, args: Args): Promise<Reply> {
+    return this.#connection.read(name, args);
+  }
+
+  /** Runs a script that writes. @returns undefined if Redis did not answer, or refused. */
+  tryWrite(name: ScriptName, args: Args): Promise<Reply | undefined> {
+    return this.#try(this.#connection.write(name, args));
+  }
+
+  /** Runs a script whose reply may be large. @returns undefined if Redis did not answer, or refused. */
+  tryRead(name: ScriptName, args: Args): Promise<Reply | undefined> {
+    return this.#try(this.#connection.read(name, args));
+  }
+
+  /** Calls `listener` with each message of a channel, also after the connection was opened again. */
+  subscribe(name: string, listener: (message: string) => void): Promise<void> {
+    return this.#connection.subscribe(name, listener);
+  }
+
+  unsubscribe(name: string): Promise<void> {
+    return this.#connection.unsubscribe(name);
+  }
+
+  /** Opens the connection for messages again, because none came. */
+  reopenSubscriber(): void {
+    this.#connection.reopenSubscriber();
+  }
+
+  /** Reads how much memory Redis has left, and whether it would drop streams. */
+  async checkMemory(): Promise<void> {
+    try {
+      const info = String(await this.#connection.command('INFO', 'memory'));
+      const read = (name: string): string | undefined =>
+        new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
+      const most = Number(read('maxmemory'));
+      const policy = most > 0 ? read('maxmemory_policy') : 'noeviction';
+      if (policy !== this.#policy && policy !== 'noeviction') {
+        this.#logger.error({ event: 'REDIS_EVICTS', policy });
+      }
+      this.#policy = policy;
+      if (most > 0 && Number(read('used_memory')) > most * MAX_USED_SHARE) this.noteFull();
+    } catch {
+      // The next heartbeat reads it again.
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearInterval(this.#versionTimer);
+    this.#connection.close();
+  }
+
+  async #announceVersion(): Promise<void> {
+    try {
+      const others = await this.#connection.announceVersion();
+      const listed = others.join(', ');
+      if (listed !== this.#otherVersions && listed !== '')
+        this.#logger.warn({ event: 'REDIS_OTHER_VERSION', others });
+      this.#otherVersions = listed;
+    } catch {
+      // It is told again.
+    }
+  }
+
+  #noteLost(): void {
+    this.#steadySince = undefined;
+    if (this.#isDegraded || this.#isClosed) return;
+    this.#isDegraded = true;
+    this.#lostAt = performance.now();
+    this.#logger.warn({ event: 'REDIS_LOST' });
+  }
+
+  async #try(reply: Promise<Reply>): Promise<Reply | undefined> {
+    try {
+      return await reply;
+    } catch (cause) {
+      if (isFull(cause)) this.noteFull();
+      else if (!(cause instanceof LinkError))
+        this.#logger.error({ event: 'REDIS_FAILED', err: cause });
+      return undefined;
+    }
+  }
+}

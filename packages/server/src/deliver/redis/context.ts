@@ -1,0 +1,36 @@
+import type { Logger } from '../../observe/logger.js';
+import type { RedisMetrics } from '../../observe/redis-metrics.js';
+import type { StreamLimits, StreamRegistry } from '../stream-registry.js';
+import type { RedisStore } from './connection/store.js';
+import type { SharedLogs } from './shared-log.js';
+
+export interface RedisSettings {
+  url: string;
+  /** Certificates that are trusted instead of the well-known ones, in PEM form. */
+  ca: string | undefined;
+  /** All keys begin with it. */
+  keyPrefix: string;
+  /** What becomes of the answers of a process that went away. */
+  onNodeLoss: 'restart' | 'fail';
+}
+
+/** What the parts of the directory share. */
+export interface RedisContext {
+  /** Names this process among those that share the Redis. It is random for each start. */
+  readonly node: string;
+  readonly settings: RedisSettings;
+  readonly limits: StreamLimits;
+  readonly logger: Logger;
+  readonly metrics: RedisMetrics;
+  readonly store: RedisStore;
+  /** The streams of this process. */
+  readonly registry: StreamRegistry;
+  readonly logs: SharedLogs;
+}
+
+/** The time to live of what belongs to a running stream. Its owner renews it. */
+export const LIVE_MS = 300_000;
+/** A stream is awaited for so long until its first reader has come. */
+export const FIRST_READER_MS = 80_000;
+/** Streams are served without Redis once it has not answered for so long. */
+export const LOCAL_AFTER_MS = 1_000;

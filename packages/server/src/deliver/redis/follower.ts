@@ -1,0 +1,143 @@
+import type { Entry, NewsEntry } from '../../entry.js';
+import type { RedisContext } from './context.js';
+import { unitsOf } from './log-writer.js';
+import type { LogMessage } from './records.js';
+import { type SharedLog, STREAM_LOST } from './shared-log.js';
+import type { StreamEnds } from './stream-ends.js';
+
+const PAGE_BYTES = 262_144;
+/** A log of another process that was silent for so long is looked up. */
+const SILENT_MS = 2_000;
+/** A log that Redis does not know is given up after so many looks. */
+const MAX_MISSES = 4;
+/** Logs that one command looks up. */
+export const MAX_HEADS = 100;
+
+/** Reads the logs that other processes write. */
+export class Follower {
+  readonly #context: RedisContext;
+  readonly #ends: StreamEnds;
+
+  constructor(context: RedisContext, ends: StreamEnds) {
+    this.#context = context;
+    this.#ends = ends;
+  }
+
+  /** Reads what is missing of a log that another process writes. @returns false if Redis does not have it. */
+  catchUp(log: SharedLog): Promise<boolean> {
+    log.catchingUp ??= this.#readMissing(log).finally(() => {
+      log.catchingUp = undefined;
+    });
+    return log.catchingUp;
+  }
+
+  receive(message: LogMessage): void {
+    const log = this.#context.logs.get(message[1]);
+    if (log === undefined) return;
+    switch (message[0]) {
+      case 'append': {
+        if (log.isOwn) return;
+        const [, , at, , entries] = message;
+        if (!log.add(at, entries)) void this.catchUp(log);
+        return this.#finishIfDone(log);
+      }
+      case 'join': {
+        const [, gid, sid, fingerprint, record] = message;
+        this.#context.logs.join(sid, gid, record, fingerprint);
+        return;
+      }
+      case 'end': {
+        const [, , sid, head, entry] = message;
+        if (log.isOwn || log.generation.log.head >= head)
+          return this.#ends.endHere(log, sid, head, entry);
+        void this.catchUp(log).then(() => this.#ends.endHere(log, sid, head, entry));
+        return;
+      }
+      case 'move': {
+        const [, , sid, to] = message;
+        const stream = log.streams.get(sid);
+        const owned = stream && this.#context.registry.find(stream.principal, stream.id);
+        if (log.isOwn || owned === undefined) return;
+        const shared = this.#context.logs.move(sid, log, to);
+        this.#context.registry.move(owned, shared.generation);
+        void this.catchUp(shared);
+        return;
+      }
+      case 'detached': {
+        const [, , sid, isDetached] = message;
+        if (isDetached) log.detached.add(sid);
+        else log.detached.delete(sid);
+        return log.generation.updatePreemption();
+      }
+      case 'stop':
+        return this.#ends.stop(log, message[2]);
+      case 'news':
+        if (!log.isOwn) log.setNews(message[2]);
+    }
+  }
+
+  /** Looks at the logs of other processes that were silent: a message may be lost. */
+  async checkSilent(): Promise<void> {
+    const { logs, store } = this.#context;
+    const before = performance.now() - SILENT_MS;
+    const silent = [...logs].filter(
+      ({ isOwn, generation, heardAt }) => !isOwn && !generation.log.done && heardAt < before,
+    );
+    for (let i = 0; i < silent.length; i += MAX_HEADS) {
+      const part = silent.slice(i, i + MAX_HEADS);
+      const gids = part.map(({ gid }) => gid);
+      const reply = await store.tryRead('heads', gids);
+      if (!Array.isArray(reply)) return;
+      for (const [j, log] of part.entries()) {
+        const [head = '-1', , done] = reply[j] as string[];
+        const known = log.generation.log.head;
+        log.heardAt = performance.now();
+        if (head === '-1') log.misses += 1;
+        if (log.misses >= MAX_MISSES) this.#lose(log);
+        else if (Number(head) > known) await this.catchUp(log);
+        else if (done === '1' && Number(head) < known) this.#lose(log);
+      }
+    }
+  }
+
+  async #readMissing(log: SharedLog): Promise<boolean> {
+    const { store, node } = this.#context;
+    let from = log.generation.log.head;
+    let isWhole = from === 0;
+    for (;;) {
+      const reply = await store.tryRead('follow', [log.gid, node, from, PAGE_BYTES]);
+      if (!Array.isArray(reply) || reply.length === 0) return false;
+      log.misses = 0;
+      type Page = [string, string, string, string, string, string, [string, string][]];
+      const [headText, , , , attempt, news, pages] = reply as Page;
+      const head = Number(headText);
+      const { log: known } = log.generation;
+      // A newer attempt may begin before what this process has.
+      if (!isWhole && (head < from || Number(attempt) > (known.start?.attempt ?? 0))) {
+        from = 0;
+        isWhole = true;
+        continue;
+      }
+      if (news !== '') log.setNews(JSON.parse(news) as NewsEntry);
+      for (const [at, blob] of pages) {
+        const entries = JSON.parse(blob) as Entry[];
+        log.add(Number(at), entries);
+        from = Number(at) + unitsOf(entries);
+      }
+      if (log.isOwn) return true;
+      this.#finishIfDone(log);
+      if (from >= head) return true;
+      // Redis has lost a part of it.
+      if (pages.length === 0) return false;
+    }
+  }
+
+  #finishIfDone(log: SharedLog): void {
+    if (!log.isOwn && log.generation.log.done) this.#context.registry.finishAll(log.generation);
+  }
+
+  /** The rest of a log cannot be read any more. */
+  #lose(log: SharedLog): void {
+    for (const stream of log.streams.values()) this.#context.registry.end(stream, STREAM_LOST);
+  }
+}

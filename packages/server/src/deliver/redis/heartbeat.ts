@@ -1,0 +1,83 @@
+import { CANCELLED } from '../stream-registry.js';
+import { LinkError } from './connection/link.js';
+import { LIVE_MS, type RedisContext } from './context.js';
+import { endArgs } from './records.js';
+
+export interface HeartbeatListener {
+  /** Called after each heartbeat, while Redis can be used. */
+  onBeat(): Promise<void>;
+  /** Nodes whose lease is over, and that have left logs. */
+  onDead(nodes: readonly string[]): void;
+}
+
+const LEASE_MS = 3_000;
+/** The connection for messages is opened again after so many heartbeats that it did not deliver. */
+const MAX_UNHEARD = 2;
+
+/** Renews the lease of this process, finds processes that are dead, and a connection that delivers nothing. */
+export class Heartbeat {
+  readonly #context: RedisContext;
+  readonly #listener: HeartbeatListener;
+  #sent = 0;
+  #sentAt = 0;
+  #heard = 0;
+  #isBeating = false;
+  #isStopped = false;
+  #hasOthers = false;
+
+  constructor(context: RedisContext, listener: HeartbeatListener) {
+    this.#context = context;
+    this.#listener = listener;
+  }
+
+  /** True if other processes could take over the logs of this one. */
+  get hasOthers(): boolean {
+    return this.#hasOthers;
+  }
+
+  /** The connection for messages has delivered the heartbeat with this number. */
+  hear(count: number): void {
+    this.#heard = Math.max(this.#heard, count);
+    if (count !== this.#sent) return;
+    const seconds = (performance.now() - this.#sentAt) / 1000;
+    this.#context.metrics.followerLagSeconds.record(seconds);
+  }
+
+  /** Counts heartbeats that are not delivered from now on. */
+  restart(): void {
+    this.#heard = this.#sent;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** @returns false if Redis did not answer, or a heartbeat is under way. */
+  async beat(): Promise<boolean> {
+    const { node, store, limits, logger } = this.#context;
+    if (this.#isStopped || this.#isBeating || !store.isConnected) return false;
+    this.#isBeating = true;
+    try {
+      const sent = ++this.#sent;
+      this.#sentAt = performance.now();
+      const ends = endArgs(CANCELLED, limits);
+      const reply = await store.write('beat', [node, LEASE_MS, LIVE_MS, ...ends, sent]);
+      const [others, dead] = reply as [number, string[]];
+      this.#hasOthers = others > 0;
+      if (store.isDegraded) return true;
+      if (sent - this.#heard > MAX_UNHEARD) {
+        this.#heard = sent;
+        store.reopenSubscriber();
+      }
+      await store.checkMemory();
+      await this.#listener.onBeat();
+      if (dead.length > 0) this.#listener.onDead(dead);
+      return true;
+    } catch (cause) {
+      if (!(cause instanceof LinkError)) logger.error({ event: 'REDIS_FAILED', err: cause });
+      return false;
+    } finally {
+      this.#isBeating = false;
+    }
+  }
+}

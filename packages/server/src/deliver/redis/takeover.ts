@@ -1,0 +1,149 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Entry, ResumedAnswer } from '../../entry.js';
+import type { Log } from '../log.js';
+import { SHUT_DOWN } from '../stream-registry.js';
+import { LIVE_MS, type RedisContext } from './context.js';
+import type { Follower } from './follower.js';
+import type { Heartbeat } from './heartbeat.js';
+import type { Owner } from './owner.js';
+import type { RequestRecord, StreamRecord } from './records.js';
+import { type SharedLog, STREAM_LOST } from './shared-log.js';
+
+/** A log that this process has claimed, as the script says it. */
+type Claimed = [
+  gid: string,
+  fence: string,
+  head: string,
+  attempt: string,
+  request: string,
+  streams: [sid: string, record: string, fingerprint: string, detached: string][],
+];
+
+/** Claims begin after so long a time without a fault: owners come first after an outage of Redis. */
+const STEADY_MS = 3_000;
+const CLAIM_JITTER_MS = 300;
+const MAX_CLAIMED = 8;
+/** An answer that ends so many processes ends. */
+const MAX_ATTEMPTS = 8;
+
+/** Goes on with the logs of processes that are dead, and leaves those of this process to others. */
+export class Takeover {
+  readonly #context: RedisContext;
+  readonly #follower: Follower;
+  readonly #owner: Owner;
+  readonly #hasPrepare: boolean;
+  #isStopped = false;
+  /** True once this process has left its logs to the others. */
+  #hasLeft = false;
+
+  constructor(context: RedisContext, follower: Follower, owner: Owner, hasPrepare: boolean) {
+    this.#context = context;
+    this.#follower = follower;
+    this.#owner = owner;
+    this.#hasPrepare = hasPrepare;
+  }
+
+  /** Takes over nothing from now on. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Takes over the logs of dead nodes, as far as no other process does. */
+  async claimFrom(dead: readonly string[]): Promise<void> {
+    if (this.#isStopped) return;
+    await wait(Math.random() * CLAIM_JITTER_MS, undefined, { ref: false });
+    const { store, node: self } = this.#context;
+    for (const node of dead) {
+      for (;;) {
+        if (store.steadyMs <= STEADY_MS || this.#isStopped || !store.isUp) return;
+        const reply = await store.tryWrite('claim', [node, self, MAX_CLAIMED, LIVE_MS]);
+        if (!Array.isArray(reply) || reply.length === 0) break;
+        for (const claimed of reply as Claimed[]) await this.#takeOver(claimed);
+      }
+    }
+  }
+
+  /**
+   * Leaves the logs of this process to the others. Unless the process is closing, its readers read on.
+   * @returns false if there is no other process, or Redis is away.
+   */
+  handOver(heartbeat: Heartbeat, isClosing: boolean): boolean {
+    if (this.#hasLeft) return true;
+    const { store, logs } = this.#context;
+    if (!heartbeat.hasOthers || !store.isUp) return false;
+    this.#hasLeft = true;
+    heartbeat.stop();
+    const running = logs.own().filter((log) => !log.generation.log.done);
+    for (const log of running) {
+      log.endWriter();
+      // The other process calls `onEnd`.
+      log.generation.request = undefined;
+      log.generation.stopRun(SHUT_DOWN);
+    }
+    void this.#leave(isClosing ? [] : running);
+    return true;
+  }
+
+  async #leave(followed: readonly SharedLog[]): Promise<void> {
+    const { store, node } = this.#context;
+    await store.tryWrite('leave', [node, LIVE_MS]);
+    for (const log of followed) await this.#follower.catchUp(log);
+  }
+
+  async #takeOver([gid, fence, , , request, streams]: Claimed): Promise<void> {
+    const { logs, logger, metrics, registry, settings } = this.#context;
+    for (const [sid, record, fingerprint] of streams) {
+      logs.join(sid, gid, JSON.parse(record) as StreamRecord, fingerprint);
+    }
+    const log = logs.get(gid);
+    if (log === undefined) return;
+    for (const [sid, , , detached] of streams) if (detached === '1') log.detached.add(sid);
+    await log.catchingUp;
+    if (!(await this.#follower.catchUp(log)) || log.generation.log.done) return;
+    const { request: asked, prepared, connectionId } = JSON.parse(request) as RequestRecord;
+    const { generation } = log;
+    log.fence = fence;
+    log.request = request;
+    generation.request = asked;
+    generation.requestBytes = 2 * request.length;
+    generation.updatePreemption();
+    const resumed = resumedFrom(generation.log);
+    const attempt = resumed.attempt + 1;
+    logger.warn({ event: 'STREAM_RESUMED_AFTER_LOSS', requestId: gid, attempt });
+    const isEnded = settings.onNodeLoss === 'fail' || resumed.attempt >= MAX_ATTEMPTS;
+    metrics.takeovers.add(1, { outcome: isEnded ? 'ended' : 'restarted' });
+    if (isEnded) {
+      const writer = this.#owner.createWriter(generation, undefined);
+      void writer?.write(STREAM_LOST);
+      if ((await writer?.settle()) === true) registry.finishAll(generation);
+      return;
+    }
+    const [stream] = log.streams.values();
+    const owned = stream && registry.find(stream.principal, stream.id);
+    if (this.#hasPrepare && prepared === undefined && owned !== undefined) {
+      const { body } = registry.identify(asked);
+      void registry.prepareAndRun(owned, asked, body, connectionId, resumed);
+    } else void registry.run(generation, asked, prepared, connectionId, resumed);
+  }
+}
+
+/** @returns what the process that takes over needs of the log. */
+export function resumedFrom(log: Log): ResumedAnswer {
+  const rounds: { calls: CallEntry[]; results: ResultEntry[] }[] = [];
+  let isCalling = false;
+  for (let offset = 0; ;) {
+    const frame = log.read(offset, Infinity);
+    if (frame === undefined) break;
+    offset += frame.size;
+    const { entry } = frame;
+    if (entry.type === 'tool_call') {
+      if (!isCalling) rounds.push({ calls: [], results: [] });
+      rounds.at(-1)?.calls.push(entry);
+    } else if (entry.type === 'tool_result') rounds.at(-1)?.results.push(entry);
+    isCalling = entry.type === 'tool_call';
+  }
+  return { attempt: log.start?.attempt ?? 0, rounds };
+}
+
+type CallEntry = Extract<Entry, { type: 'tool_call' }>;
+type ResultEntry = Extract<Entry, { type: 'tool_result' }>;

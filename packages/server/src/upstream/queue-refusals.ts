@@ -1,0 +1,42 @@
+import { StreamError } from '@rivulet/protocol';
+import type { QueueOptions } from './queue.js';
+
+const FIRST_GUESS_MS = 10_000;
+const RETRY_AFTER_MS = { least: 1_000, most: 60_000 };
+/** How much the newest answer counts for in the average. */
+const NEWEST_WEIGHT = 0.2;
+
+/** The errors of requests that may not wait. They say when to try again. */
+export class QueueRefusals {
+  readonly #options: QueueOptions;
+  #averageMs = FIRST_GUESS_MS;
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+  }
+
+  /** A slot was held for `ms`. */
+  note(ms: number): void {
+    this.#averageMs += NEWEST_WEIGHT * (ms - this.#averageMs);
+  }
+
+  full(): StreamError {
+    return this.#refusal(`${this.#options.maxQueued} requests wait for it already`);
+  }
+
+  /** @param own requests of the principal that wait. */
+  tooMany(own: number): StreamError {
+    return this.#refusal(
+      `${own} of your requests wait for it already; the other places are for other users`,
+    );
+  }
+
+  #refusal(reason: string): StreamError {
+    const { name, concurrency } = this.#options;
+    const { least, most } = RETRY_AFTER_MS;
+    return new StreamError('overloaded', `unable to get an answer from ${name}: ${reason}`, {
+      // By then one slot should have become free.
+      retryAfterMs: Math.round(Math.min(most, Math.max(least, this.#averageMs / concurrency))),
+    });
+  }
+}

@@ -1,0 +1,185 @@
+import cluster, { type Worker } from 'node:cluster';
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Logger } from '../observe/logger.js';
+import { CONFIG_EXIT_CODE, type ProcessContext, type Started } from '../run-process.js';
+import { ConfigError } from '../settings/resolve-settings.js';
+import { mergeMetrics } from './merge-metrics.js';
+import { type ToPrimary, type ToWorker, WORKER_ENV } from './messages.js';
+
+/** A worker that ends by itself is replaced after so long, and after twice as long each further time. */
+const FIRST_RESTART_MS = 100;
+const MAX_RESTART_MS = 30_000;
+/** A worker that has run for so long counts as one that works. */
+const STEADY_MS = 60_000;
+/** A worker that does not end is killed so long after its streams should have ended. */
+const END_MS = 5_000;
+/** A worker that does not answer within this time is missing in the metrics. */
+const COLLECT_MS = 1_000;
+
+/**
+ * Serves one port by `count` processes, to which connections go in turn. Replaces workers that end by
+ * themselves. `drain()` resolves when all workers have drained and exited.
+ *
+ * @throws {ConfigError} there is no Redis, or a setting is wrong for the workers.
+ */
+export async function startWorkers(
+  count: number,
+  { settings, logger }: ProcessContext,
+): Promise<Started> {
+  if (settings.redis.url === undefined) {
+    throw new ConfigError(
+      '--workers needs REDIS_URL: each worker is a process of its own, and finds the streams of the others in Redis',
+    );
+  }
+  cluster.schedulingPolicy = cluster.SCHED_RR;
+  const slots = Array.from({ length: count }, (_, i) => new WorkerSlot(i + 1, logger, readAll));
+  process.on('exit', () => slots.forEach((slot) => slot.kill()));
+  let reading: Promise<string> | undefined;
+
+  /** Reads the metrics of all workers; once for all that ask meanwhile. */
+  function readAll(): Promise<string> {
+    reading ??= collect().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  }
+
+  async function collect(): Promise<string> {
+    const texts = await Promise.all(slots.map((slot) => slot.collect()));
+    const read = texts.map((text, i) => [i + 1, text ?? ''] as const);
+    return mergeMetrics(new Map(read));
+  }
+
+  const [first, ...others] = slots;
+  // What is wrong for one is wrong for all, and is said once.
+  const { url, providers } = await first!.start();
+  await Promise.all(others.map((slot) => slot.start()));
+  const { drainSeconds } = settings;
+  return {
+    line: `rivulet: ${url} (${providers.join(', then ')}; ${count} workers)`,
+    url,
+    providers,
+    async drain() {
+      const late = setTimeout(
+        () => slots.forEach((slot) => slot.kill()),
+        drainSeconds * 1000 + END_MS,
+      );
+      await Promise.all(slots.map((slot) => slot.end()));
+      clearTimeout(late);
+    },
+    async close() {},
+  };
+}
+
+type Ready = Extract<ToPrimary, { type: 'ready' }>;
+
+/** One of the workers, and those that replace it. */
+class WorkerSlot {
+  readonly #number: number;
+  readonly #logger: Logger;
+  readonly #readAll: () => Promise<string>;
+  #worker: Worker | undefined;
+  #isReady = false;
+  #startedAt = 0;
+  /** Consecutive workers that did not run for long. */
+  #failures = 0;
+  #restartTimer: NodeJS.Timeout | undefined;
+  #isEnding = false;
+  #onReady: ((ready: Ready) => void) | undefined;
+  #onCollected: ((text: string | undefined) => void) | undefined;
+
+  constructor(number: number, logger: Logger, readAll: () => Promise<string>) {
+    this.#number = number;
+    this.#logger = logger;
+    this.#readAll = readAll;
+  }
+
+  /** @throws {ConfigError} the worker found a setting that is wrong. */
+  start(): Promise<Ready> {
+    return new Promise((resolve, reject) => {
+      const worker = this.#fork();
+      const fail = (exitCode: number | null): void => {
+        this.#isEnding = true;
+        const message = 'a worker could not start; its reason is above';
+        reject(exitCode === CONFIG_EXIT_CODE ? new ConfigError(message) : new Error(message));
+      };
+      worker.prependOnceListener('exit', fail);
+      this.#onReady = (ready) => {
+        worker.off('exit', fail);
+        resolve(ready);
+      };
+    });
+  }
+
+  /** @returns the metrics of the worker; undefined if it does not answer. */
+  async collect(): Promise<string | undefined> {
+    const worker = this.#worker;
+    if (worker === undefined) return undefined;
+    const collected = new Promise<string | undefined>((resolve) => {
+      this.#onCollected = resolve;
+    });
+    tell(worker, { type: 'collect' });
+    return Promise.race([collected, wait(COLLECT_MS, undefined, { ref: false })]);
+  }
+
+  /** Resolves when the worker has drained and exited. */
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    clearTimeout(this.#restartTimer);
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    const exited = once(worker, 'exit');
+    if (this.#isReady) tell(worker, { type: 'end' });
+    else this.kill();
+    await exited;
+  }
+
+  kill(): void {
+    this.#worker?.process.kill('SIGKILL');
+  }
+
+  #fork(): Worker {
+    const worker = cluster.fork({ [WORKER_ENV]: String(this.#number) });
+    this.#worker = worker;
+    this.#isReady = false;
+    this.#startedAt = performance.now();
+    worker.on('message', (message: ToPrimary) => this.#receive(worker, message));
+    worker.on('exit', (exitCode, signal) => this.#exited(worker, exitCode, signal));
+    return worker;
+  }
+
+  #receive(worker: Worker, message: ToPrimary): void {
+    switch (message.type) {
+      case 'ready':
+        this.#isReady = true;
+        this.#logger.info({
+          event: 'WORKER_READY',
+          worker: this.#number,
+          pid: worker.process.pid,
+        });
+        return this.#onReady?.(message);
+      case 'readMetrics':
+        return void this.#readAll().then((text) => tell(worker, { type: 'metrics', text }));
+      case 'collected':
+        this.#onCollected?.(message.text);
+    }
+  }
+
+  #exited({ process: { pid } }: Worker, exitCode: number | null, signal: string | null): void {
+    this.#worker = undefined;
+    this.#onCollected?.(undefined);
+    const fields = { event: 'WORKER_EXIT', worker: this.#number, pid, exitCode, signal };
+    if (this.#isEnding) return this.#logger.info(fields);
+    if (performance.now() - this.#startedAt > STEADY_MS) this.#failures = 0;
+    const restartMs = Math.min(MAX_RESTART_MS, FIRST_RESTART_MS * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#logger[exitCode === 0 ? 'info' : 'error']({ ...fields, restartMs });
+    this.#restartTimer = setTimeout(() => this.#fork(), restartMs);
+  }
+}
+
+function tell(worker: Worker, message: ToWorker): void {
+  // A worker that has just exited gets nothing.
+  worker.send(message, () => {});
+}

@@ -1,0 +1,141 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
+import { startRedis } from '../harness/redis.js';
+import { redisProxy } from '../harness/redis-proxy.js';
+import { startServer } from '../harness/rivulet.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { type Stage, stage } from '../harness/stage.js';
+
+const ME = { browserId: 'the-browser-of-the-first-visitor' };
+
+async function readiness(url: string): Promise<string> {
+  return (await fetch(`${url}/readyz`)).text();
+}
+
+/** Two servers that share a Redis; `a` reaches it through the proxy. */
+async function behindProxy(...redisArgs: string[]) {
+  const redis = await startRedis(...redisArgs);
+  const proxy = await redisProxy(redis.url);
+  const start = async (url: string): Promise<Stage & { url: string }> => {
+    const played = stage();
+    const server = await startServer(played.provider, { redis: { url } });
+    return { ...played, url: server.url };
+  };
+  const b = await start(redis.url);
+  return { redis, proxy, a: await start(proxy.url), b };
+}
+
+describe('connections to Redis', () => {
+  it('that are accepted and never answered are replaced, until one is answered', async () => {
+    const { proxy, a, b } = await behindProxy();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    await snapshotWhen(first, ({ text }) => text === 'Where a ');
+    const before = proxy.accepted;
+    const silent = new WeakSet<object>();
+    let isSilent = true;
+    // A connection that was silent once stays so.
+    proxy.drops = (connection) => {
+      if (isSilent) silent.add(connection);
+      return silent.has(connection);
+    };
+    call.say('river ');
+    await snapshotWhen(first, ({ text }) => text === 'Where a river ');
+    // Each of the three was opened again twice.
+    await vi.waitFor(() => expect(proxy.accepted - before).toBeGreaterThan(6), 20_000);
+    isSilent = false;
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'), 10_000);
+    const second = await b.nextCall();
+    second.say('All of it.');
+    second.finish();
+    expect(await first.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 2 });
+  });
+
+  it('that come back later than those of others, after an outage that outlives all leases, cost no attempt', async () => {
+    const kept = ['--appendonly', 'yes', '--appendfsync', 'always'];
+    const { redis, proxy, a, b } = await behindProxy(...kept);
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    const second = sdk(b.url, ME).resume(first.id);
+    await snapshotWhen(second, ({ text }) => text === 'Where a ');
+    await redis.stop();
+    // A lease lasts 3 s.
+    await wait(3_200);
+    proxy.refuses = true;
+    await redis.start();
+    await vi.waitFor(async () => expect(await readiness(b.url)).toBe('ready\n'), 10_000);
+    // The other server has looked for dead ones by then.
+    await wait(1_500);
+    proxy.refuses = false;
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'), 10_000);
+    call.say('river ends.');
+    call.finish();
+    const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
+    expect(await second.result).toMatchObject(done);
+    expect(await first.result).toMatchObject(done);
+    expect(b.calls).toHaveLength(0);
+  });
+
+  it('that break between a start and its reply leave one stream, which all servers can read', async () => {
+    const { proxy, a, b } = await behindProxy();
+    // Redis knows the script from then on.
+    sdk(a.url, ME).start({ query: 'q' });
+    await a.nextCall();
+    const lost = (sent: string): boolean => sent.includes('the question that gets no reply');
+    proxy.drops = ({ sent }) => lost(sent);
+    const first = sdk(a.url, ME).start({ query: 'the question that gets no reply' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    await snapshotWhen(first, ({ text }) => text === 'Where a ');
+    proxy.drops = () => false;
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'), 10_000);
+    const second = sdk(b.url, ME).resume(first.id);
+    await snapshotWhen(second, ({ text }) => text === 'Where a ');
+    call.say('river ends.');
+    call.finish();
+    const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
+    expect(await first.result).toMatchObject(done);
+    expect(await second.result).toMatchObject(done);
+    expect(b.calls).toHaveLength(0);
+  });
+
+  it('that Redis cuts because a server does not read its messages cost no text', async () => {
+    const limit = ['--client-output-buffer-limit', 'pubsub', '64kb', '32kb', '1'];
+    const { redis, proxy, a, b } = await behindProxy(...limit);
+    const isSubscriber = ({ sent }: { sent: string }): boolean => sent.includes('-subscriber-');
+    const owner = sdk(b.url, ME).start({ query: 'q' });
+    const call = await b.nextCall();
+    call.say('Where a ');
+    const follower = sdk(a.url, ME).resume(owner.id);
+    await snapshotWhen(follower, ({ text }) => text === 'Where a ');
+    const subscribers = async (): Promise<string[]> =>
+      String(await redis.command('CLIENT', 'LIST', 'TYPE', 'pubsub'))
+        .split('\n')
+        .filter(Boolean);
+    const before = (await subscribers()).map((line) => line.split(' ')[0]!);
+    const paused = new Set<object>();
+    proxy.pauses = (connection) => {
+      if (isSubscriber(connection) && paused.size === 0) paused.add(connection);
+      return paused.has(connection);
+    };
+    const isCut = async (): Promise<boolean> => {
+      const now = await subscribers();
+      return before.some((id) => !now.some((line) => line.startsWith(`${id} `)));
+    };
+    call.say('river ');
+    await snapshotWhen(owner, ({ text }) => text === 'Where a river ');
+    // As many messages about other streams do.
+    const channels = (await redis.command('PUBSUB', 'CHANNELS', '*:in:*')) as string[];
+    const filler = `[${' '.repeat(1_000_000)}]`;
+    for (let i = 0; i < 100 && !(await isCut()); i++)
+      for (const channel of channels) await redis.command('PUBLISH', channel, filler);
+    expect(await isCut()).toBe(true);
+    call.say('ends.');
+    call.finish();
+    const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
+    expect(await follower.result).toMatchObject(done);
+    expect(await owner.result).toMatchObject(done);
+  });
+});

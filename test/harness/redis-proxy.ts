@@ -1,0 +1,69 @@
+import { connect, createServer, type Socket } from 'node:net';
+import { onTestFinished } from 'vitest';
+
+/** A connection of a server to Redis. */
+export interface ProxiedConnection {
+  /** What the server has sent so far; the name of the connection is in it. */
+  readonly sent: string;
+}
+
+export interface RedisProxy {
+  readonly url: string;
+  /** Connections that were accepted so far. */
+  readonly accepted: number;
+  /** Breaks new connections while it is true. */
+  refuses: boolean;
+  /** Drops what Redis sends to a connection for which it returns true. */
+  drops: (connection: ProxiedConnection) => boolean;
+  /** Leaves what Redis sends to a connection unread while it returns true. */
+  pauses: (connection: ProxiedConnection) => boolean;
+}
+
+const MAX_KEPT = 100_000;
+
+/** A proxy before Redis at which the test breaks connections. It ends with the test. */
+export async function redisProxy(target: string): Promise<RedisProxy> {
+  const open = new Set<Socket>();
+  let accepted = 0;
+  const server = createServer((near) => {
+    if (proxy.refuses) return void near.destroy();
+    accepted += 1;
+    const connection = { sent: '' };
+    const far = connect(Number(new URL(target).port), '127.0.0.1');
+    near.on('data', (data) => {
+      if (connection.sent.length < MAX_KEPT) connection.sent += data.toString();
+      far.write(data);
+    });
+    far.on('data', (data) => {
+      if (!proxy.drops(connection)) near.write(data);
+      if (proxy.pauses(connection)) far.pause();
+    });
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      open.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => {
+        open.delete(one);
+        other.destroy();
+      });
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  const { port } = server.address() as { port: number };
+  const proxy = {
+    url: `redis://127.0.0.1:${port}`,
+    get accepted() {
+      return accepted;
+    },
+    refuses: false,
+    drops: (_: ProxiedConnection): boolean => false,
+    pauses: (_: ProxiedConnection): boolean => false,
+  };
+  return proxy;
+}

@@ -1,0 +1,156 @@
+import { ProviderError, questionOf } from '@rivulet/server';
+import type { RequestListener } from 'node:http';
+import type { Browser } from 'playwright';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildBridges, openBridge } from '../harness/bridge.js';
+import { launchChromium } from '../harness/chromium.js';
+
+/** The newest versions are those of the examples; the pages are built with the older ones once more. */
+const OLDER = { '@ai-sdk/react': 'ai-sdk-react-3', ai: 'ai-6', '@ag-ui/client': 'ag-ui-client-0' };
+
+const BRIDGES = [
+  ['ai-sdk', 'newest'],
+  ['ai-sdk', 'older'],
+  ['tanstack-ai', 'newest'],
+  ['ag-ui', 'newest'],
+  ['ag-ui', 'older'],
+  ['assistant-ui', 'newest'],
+] as const;
+
+let browser: Browser;
+let pages: Record<'newest' | 'older', RequestListener>;
+
+beforeAll(async () => {
+  browser = await launchChromium();
+  pages = {
+    newest: await buildBridges(['ai-sdk', 'tanstack-ai', 'ag-ui', 'assistant-ui']),
+    older: await buildBridges(['ai-sdk', 'ag-ui'], OLDER),
+  };
+});
+afterAll(() => browser.close());
+
+describe.each(BRIDGES)('%s with the %s packages', (name, versions) => {
+  const open = () => openBridge(browser, pages[versions], name);
+
+  it('text', async () => {
+    const { tab, nextCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    expect(questionOf(call.prompt)).toBe('What is a delta?');
+    call.say('Where a river');
+    await tab.shows('p', 'Where a river');
+    await tab.isBusy();
+    call.say(' ends.');
+    call.finish();
+    await tab.shows('p', 'Where a river ends.');
+    await tab.isReady();
+
+    await tab.ask('And an estuary?');
+    const next = await nextCall();
+    expect(next.prompt.messages).toMatchObject([
+      { role: 'user', text: 'What is a delta?' },
+      { role: 'assistant', text: 'Where a river ends.' },
+      { role: 'user', text: 'And an estuary?' },
+    ]);
+    next.say('A mouth.');
+    next.finish();
+    await tab.shows('p', 'Where a river ends.', 'A mouth.');
+    await tab.isReady();
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it('reasoning', async () => {
+    const { tab, nextCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.think('A river');
+    await tab.shows('small', 'A river');
+    call.think(' then.');
+    call.say('It ends.');
+    await tab.shows('small', 'A river then.');
+    await tab.shows('p', 'It ends.');
+    call.finish();
+    await tab.isReady();
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it('tools', async () => {
+    const { tab, nextCall } = await open();
+    await tab.ask('How high?');
+    const call = await nextCall();
+    call.say('I look it up.');
+    call.callTool('height', { of: 'Mont Blanc' });
+    call.callTool('height', { of: 'nothing' });
+    call.finish();
+    const last = await nextCall();
+    last.say('4810 m.');
+    await tab.shows('p', 'I look it up.', '4810 m.');
+    const shown = await tab.page.locator('code').allTextContents();
+    expect(shown.join()).toMatch(/height.*Mont Blanc/);
+    expect(shown.join()).toMatch(/height.*nothing/);
+    expect(shown.join()).toMatch(/4810/);
+    expect(shown.join()).toMatch(/failed/);
+    last.finish();
+    await tab.isReady();
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it('stop', async () => {
+    const { tab, nextCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    await tab.stop();
+    await call.aborted;
+    await tab.isReady();
+    await tab.shows('p', 'Where a');
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it('reload', async () => {
+    const { tab, calls, nextCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    await tab.reload();
+    await tab.isBusy();
+    call.say(' river ends');
+    await tab.shows('p', 'Where a river ends');
+    await tab.stop();
+    await call.aborted;
+    await tab.isReady();
+    await tab.shows('p', 'Where a river ends');
+    expect(calls).toHaveLength(1);
+  });
+
+  it('second tab', async () => {
+    const { tab, open: openTab, calls, nextCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    const second = await openTab();
+    await second.shows('p', 'Where a');
+    call.say(' river ends');
+    await second.shows('p', 'Where a river ends');
+    await second.stop();
+    await call.aborted;
+    await tab.isReady();
+    await tab.shows('p', 'Where a river ends');
+    expect(calls).toHaveLength(1);
+  });
+
+  it('error', async () => {
+    const { tab, nextCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    call.fail(new ProviderError('unavailable', 'unable to go on: cut'));
+    expect(await tab.alert()).toContain('cut');
+    await tab.shows('p', 'Where a');
+    await tab.isReady();
+  });
+});

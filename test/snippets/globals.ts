@@ -1,0 +1,27 @@
+import type { Answer, AnswerRequest, Client } from '@rivulet/client';
+import type { AnswerState } from '@rivulet/client/react';
+
+// The names that snippets of the documentation use without declaring them.
+declare global {
+  const client: Client;
+  const answer: Answer;
+  const ask: AnswerRequest;
+  const userId: string;
+  const token: string;
+
+  const output: HTMLOutputElement;
+  const input: HTMLInputElement;
+  const form: HTMLFormElement;
+  const stopButton: HTMLButtonElement;
+  const list: HTMLElement;
+
+  function render(state: AnswerState): void;
+
+  /** The application's own sessions, as a server has them. */
+  const sessions: {
+    userOf(
+      token: string | undefined,
+      options?: { signal: AbortSignal },
+    ): Promise<{ id: string; expiresAt: Date } | undefined>;
+  };
+}

@@ -148,6 +148,7 @@ function pieceOf({ units, marks }: Truth, offset: number, size: number): Receive
       throw new Error('no log here has one');
     case 'thought':
     case 'tool_call':
+    case 'tool_decision':
       return { offset, size: 1, entry: mark };
   }
 }

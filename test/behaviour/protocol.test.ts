@@ -69,7 +69,6 @@ const NO_TESTS: Readonly<Record<string, string>> = {
   Intent: 'with Shapes',
   ContextMessage: 'with Shapes',
   GenerateOptions: 'with Shapes',
-  ClientTool: 'with Drafts of requests',
   Usage: 'with StreamEndMessage',
   Timing: 'with StreamEndMessage',
   WireError: 'with every refusal',

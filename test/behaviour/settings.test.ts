@@ -224,6 +224,7 @@ const EXAMPLES: Record<keyof SettingTable<Settings>, Example> = {
   'limits.maxToolRounds': whole(1000),
   'limits.maxToolCallsPerRound': whole(1000),
   'limits.toolTimeoutMs': whole(DAY_MS, 1, 'milliseconds'),
+  'limits.toolReplyTimeoutMs': whole(DAY_MS, 1, 'milliseconds'),
   'limits.maxToolResultUnits': whole(100_000_000, 1, 'UTF-16 units'),
   logLevel: oneOf('warn', 'error', 'trace, debug, info, warn, error, fatal, silent'),
 };
@@ -319,6 +320,7 @@ describe('the settings', () => {
         maxToolRounds: 8,
         maxToolCallsPerRound: 16,
         toolTimeoutMs: 15_000,
+        toolReplyTimeoutMs: 300_000,
         maxToolResultUnits: 16_384,
       },
       mode: 'auto',

@@ -39,6 +39,7 @@ export function stage(name = 'stage', model = 'script'): Stage {
       name,
       model,
       canContinue: true,
+      hasJsonMode: true,
       async *stream(prompt, signal) {
         signal.throwIfAborted();
         const script = new EventEmitter();

@@ -5,7 +5,7 @@ import { type ReactElement, useState } from 'react';
 const client = createClient();
 
 export function Answer(): ReactElement {
-  const { state, ask, stop, retry } = useAnswer(client);
+  const { state, ask, stop, retry, reply } = useAnswer(client);
   const [question, setQuestion] = useState('');
   return (
     <>
@@ -29,6 +29,17 @@ export function Answer(): ReactElement {
         </button>
       </form>
       <output data-status={state.status}>{state.text}</output>
+      {state.tools.map(
+        ({ callId, name, status, awaits }) =>
+          status === 'awaiting' &&
+          awaits === 'approval' && (
+            <p key={callId}>
+              May the model run {name}?
+              <button onClick={() => void reply(callId, { approved: true })}>Allow</button>
+              <button onClick={() => void reply(callId, { approved: false })}>Refuse</button>
+            </p>
+          ),
+      )}
       {state.error && <p role="alert">{state.error.message}</p>}
     </>
   );

@@ -51,6 +51,69 @@ export interface AnswerOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A schema of a library with Standard Schema and Standard JSON Schema, such as zod from 4.2 on. */
+export interface StandardSchema<T = unknown> {
+  readonly '~standard': {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => StandardResult<T> | Promise<StandardResult<T>>;
+    readonly jsonSchema?: {
+      readonly input: (options: { readonly target: 'draft-2020-12' }) => Record<string, unknown>;
+    };
+  };
+}
+
+export type StandardResult<T> =
+  | { readonly value: T; readonly issues?: undefined }
+  | {
+      readonly issues: readonly {
+        readonly message: string;
+        readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+      }[];
+    };
+
+/** A JSON Schema of draft 2020-12. */
+export interface PlainSchema<T = unknown> {
+  readonly jsonSchema: Record<string, unknown>;
+  /** Returns the value, or throws an `Error` that says what is wrong with it. Every JSON is valid unless given. */
+  readonly validate?: (value: unknown) => T | Promise<T>;
+}
+
+export type Schema<T = unknown> = StandardSchema<T> | PlainSchema<T>;
+
+/** A value of which parts may not have come yet. The last string, and the last number, may be cut. */
+export type DeepPartial<T> = T extends readonly (infer Item)[]
+  ? readonly DeepPartial<Item>[]
+  : T extends object
+    ? { readonly [Name in keyof T]?: DeepPartial<T[Name]> | undefined }
+    : T;
+
+/** A tool that the page runs. */
+export interface ClientTool {
+  /** Letters, digits, `_` and `-`, at most 64, the first a letter or `_`. */
+  name: string;
+  /** What it does and when it is of use, for the model; at most 1,024 UTF-16 units. */
+  description: string;
+  /** Of an object. */
+  parameters: Schema;
+  /**
+   * Called with the arguments of each call, validated by `parameters`, in the page that asked; after a
+   * reload in a page that gives the tool to `client.resume()`, where it may be called again for a call that
+   * waits. Its result goes to the server as JSON. The model is told the message of what it throws. Without it,
+   * the page answers the calls by `answer.reply()`.
+   */
+  execute?(args: never, context: { signal: AbortSignal }): unknown;
+}
+
+/** What a page says of a call that waits: its result, why it failed, or whether the user approves it. */
+export type ToolReply =
+  | { readonly result: unknown }
+  | { readonly error: string }
+  | { readonly approved: boolean };
+
+/** What `client.resume()` cannot know of a question that was asked before a reload. */
+export type ResumeOptions = Pick<AnswerRequest, 'tools'>;
+
 export interface AnswerRequest {
   query: string;
   /** How many earlier messages `context` lacks because the page left them out; the snapshot adds the server's. */
@@ -64,6 +127,14 @@ export interface AnswerRequest {
    */
   continueText?: string | undefined;
   intent?: Intent | undefined;
+  /**
+   * The answer is JSON of this schema, and is validated here. `client.start()` gives it as `output`, and while
+   * it comes as `partial$`. No tools are offered then. A server whose models cannot do that fails the answer
+   * with `unsupported`.
+   */
+  output?: Schema | undefined;
+  /** Tools that this page runs. The answer is neither kept nor shared. */
+  tools?: readonly ClientTool[] | undefined;
   /** The caller's own name for the conversation; it comes back in every message. */
   sessionId?: string | undefined;
   options?: AnswerOptions | undefined;
@@ -93,6 +164,7 @@ export type ResponseEvent =
   /** The model is being loaded, which can take a minute; over with the next event. */
   | ({ type: 'loading' } & LoadingModel)
   | ToolCallEvent
+  | ToolDecisionEvent
   | ToolResultEvent
   | { type: 'end'; finishReason: FinishReason; usage: Usage; timing: AnswerTiming };
 
@@ -102,12 +174,24 @@ export interface LoadingModel {
   readonly model: string;
 }
 
-/** The model called a tool, which now runs at the server. Arguments are what the model said. */
+/** The model called a tool, which now runs at the server or waits. Arguments are what the model said. */
 export interface ToolCallEvent {
   type: 'tool_call';
   callId: string;
   name: string;
   arguments: unknown;
+  /** What the call waits for; absent if it runs at the server. */
+  awaits?: 'result' | 'approval';
+  /** Milliseconds that it waits from now on; then it fails, and the model goes on. */
+  timeoutMs?: number;
+}
+
+/** A call that waited for approval was approved, or refused. */
+export interface ToolDecisionEvent {
+  type: 'tool_decision';
+  callId: string;
+  name: string;
+  approved: boolean;
 }
 
 /** A call has ended: `error` is there if it failed, else `result`. */
@@ -125,7 +209,14 @@ export interface ToolUse {
   readonly name: string;
   /** What the model said, as JSON; nobody but the tool has checked it. */
   readonly arguments: unknown;
-  readonly status: 'running' | 'done' | 'failed';
+  /** `awaiting`: it waits for `answer.reply()`, as long as the answer is under way. */
+  readonly status: 'awaiting' | 'running' | 'done' | 'failed';
+  /** What it waits for, or waited for: a result of the page, or a user's approval; absent for nothing. */
+  readonly awaits?: 'result' | 'approval';
+  /** Milliseconds that it waits from the call on. */
+  readonly timeoutMs?: number;
+  /** What a user decided; absent if nobody had to, or has. */
+  readonly approved?: boolean;
   /** As JSON; there when `status` is `done`. */
   readonly result?: unknown;
   /** In plain words; there when `status` is `failed`. */
@@ -236,10 +327,36 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
    */
   release(): void;
   /**
+   * Answers a call with the status `awaiting`: from any handle, tab or device of this user. The first answer
+   * counts. Resolves when the server has it; it is sent again after a cut.
+   *
+   * @throws {StreamError} by its promise: `conflict`, if the call has another answer or has ended;
+   * `not_found`, if no such call waits; `bad_request`, if it waits for something else or the result has more
+   * than 131,072 UTF-16 units of JSON.
+   */
+  reply(callId: string, reply: ToolReply): Promise<void>;
+  /**
    * Resolves with the final snapshot when the answer is done or cancelled, or the handle was released;
    * rejects with a `StreamError` when it failed. Never unhandled: ignoring it is fine.
    */
   readonly result: Promise<AnswerSnapshot>;
+}
+
+/**
+ * An answer with an output. If the text does not validate, it is asked once more, past both caches: as a
+ * stream with another `id`, whose text begins again. An invalid answer is not kept in this browser.
+ */
+export interface OutputAnswer<T> extends Answer {
+  /**
+   * The validated value. Rejects with a `StreamError`: `invalid_output`, if the second text does not
+   * validate either, with the text as `partialText`; `cancelled`; or why the answer failed. Never unhandled.
+   */
+  readonly output: Promise<T>;
+  /**
+   * What has come of the value, each time it grows; not validated. A text that begins again begins it again.
+   * Completes with the answer; never errors. What is complete stays the same object.
+   */
+  readonly partial$: Observable<DeepPartial<T>>;
 }
 
 /**
@@ -364,14 +481,16 @@ export interface Client {
    */
   stream(ask: AnswerRequest): Observable<ResponseEvent>;
   /** Asks at once. @returns a handle, which is to be released if nobody reads it any more. */
+  start<T>(ask: AnswerRequest & { output: Schema<T> }): OutputAnswer<T>;
   start(ask: AnswerRequest): Answer;
   /**
    * Reads on an answer that is under way or ended up to five minutes ago: after a reload, in another
    * tab, on another device. It begins with the text that this browser has of it. A question of this
    * browser that the server has not accepted yet, or of which it lost the answer before any text, is asked.
    * Else what the server does not know fails with `interrupted` if it was known here, or with `not_found`.
+   * `options.tools` run the calls that wait for this page.
    */
-  resume(id: string): Answer;
+  resume(id: string, options?: ResumeOptions): Answer;
   /**
    * What is still being generated for this user, oldest first: at first what this browser knows, once
    * connected what the server says, then also each change by this client. Connects; never errors;

@@ -18,6 +18,7 @@ export const ERRORS = {
   truncated: { retryable: true },
   too_large: { retryable: false },
   tool_limit: { retryable: false },
+  invalid_output: { retryable: true },
   all_providers_failed: { retryable: true },
   interrupted: { retryable: true },
   cancelled: { retryable: false },

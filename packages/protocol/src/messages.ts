@@ -174,7 +174,7 @@ export interface StreamSummary {
  * - `loading`: the model is being loaded
  * - `waiting`: for the first text
  * - `streaming`: text is coming
- * - `paused`: a tool call waits for the client (draft)
+ * - `paused`: a tool call waits for a client
  * - `ended`: the log is complete
  */
 export type StreamStatus = 'queued' | 'loading' | 'waiting' | 'streaming' | 'paused' | 'ended';
@@ -375,6 +375,7 @@ export type LogMessage =
   | StreamChunkMessage
   | StreamThoughtMessage
   | StreamToolCallMessage
+  | StreamToolDecisionMessage
   | StreamToolResultMessage
   | StreamEndMessage
   | StreamErrorMessage;

@@ -77,20 +77,52 @@ const context = z
     error: `at most ${LIMITS.contextUnits} UTF-16 units in all`,
   });
 
-/** A JSON object whose JSON has at most `maxUnits` UTF-16 units. */
-const jsonObject = (maxUnits: number): z.ZodType<Record<string, unknown>> =>
-  z.record(z.string(), z.unknown()).refine((value) => JSON.stringify(value).length <= maxUnits, {
-    error: `at most ${maxUnits} UTF-16 units of JSON`,
+/** Levels of objects and lists inside each other, in schemas and in the results of a client's tools. */
+const JSON_LEVELS = 64;
+
+/** Refuses JSON of too many levels first: `JSON.stringify` and the SDKs of providers are recursive. */
+function limitJson(maxUnits: number): z.core.$ZodCheck<unknown> {
+  return z.check(({ value, issues }) => {
+    const refuse = (message: string): void =>
+      void issues.push({ code: 'custom', message, input: value });
+    if (!isFlat(value)) refuse(`at most ${JSON_LEVELS} levels of JSON`);
+    else if ((JSON.stringify(value) ?? '').length > maxUnits)
+      refuse(`at most ${maxUnits} UTF-16 units of JSON`);
   });
+}
+
+/** @returns true if the value has at most `JSON_LEVELS` levels. */
+function isFlat(value: unknown): boolean {
+  let level = [value];
+  for (let depth = 0; depth <= JSON_LEVELS; depth++) {
+    level = level.flatMap((each) =>
+      typeof each === 'object' && each !== null ? (Object.values(each) as unknown[]) : [],
+    );
+    if (level.length === 0) return true;
+  }
+  return false;
+}
+
+const jsonObject = (maxUnits: number): z.ZodType<Record<string, unknown>> =>
+  z.record(z.string(), z.unknown()).check(limitJson(maxUnits));
 
 const clientTool: z.ZodType<ClientTool> = z.object({
   name: z
     .string()
     .max(LIMITS.toolNameUnits)
-    .regex(/^[\w-]+$/),
+    .regex(/^[a-z_][\w-]*$/i),
   description: z.string().max(LIMITS.toolDescriptionUnits),
-  parameters: jsonObject(LIMITS.toolSchemaUnits),
+  parameters: jsonObject(LIMITS.toolSchemaUnits).refine(({ type }) => type === 'object', {
+    error: 'must be the schema of an object',
+  }),
 });
+
+const clientTools = z
+  .array(clientTool)
+  .max(LIMITS.clientTools)
+  .refine((tools) => new Set(tools.map(({ name }) => name)).size === tools.length, {
+    error: 'two tools have the same name',
+  });
 
 const options: z.ZodType<GenerateOptions> = z.object({
   temperature: z.number().min(0).max(2).exactOptional(),
@@ -117,7 +149,7 @@ export const startSchema: z.ZodType<StreamStartRequest> = z.object({
   context: context.exactOptional(),
   omitted_messages: z.int().nonnegative().max(1_000_000).exactOptional(),
   continue_text: z.string().max(LIMITS.contextUnits).exactOptional(),
-  client_tools: z.array(clientTool).max(LIMITS.clientTools).exactOptional(),
+  client_tools: clientTools.exactOptional(),
   options: options.exactOptional(),
   window: window.exactOptional(),
 });
@@ -160,12 +192,7 @@ export const toolReplySchema: z.ZodType<StreamToolReplyRequest> = z
     stream_id: id,
     call_id: id,
     approved: z.boolean().exactOptional(),
-    result: z
-      .unknown()
-      .refine((value) => (JSON.stringify(value) ?? '').length <= LIMITS.toolResultUnits, {
-        error: `at most ${LIMITS.toolResultUnits} UTF-16 units of JSON`,
-      })
-      .optional(),
+    result: z.unknown().check(limitJson(LIMITS.toolResultUnits)).optional(),
     error: z.string().max(LIMITS.toolErrorUnits).exactOptional(),
   })
   .refine(

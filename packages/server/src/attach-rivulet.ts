@@ -269,13 +269,14 @@ function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generat
   if (writeResponse !== undefined) {
     // V8 gives each copy by spreading a hidden class of its own.
     return (request, sink, options) => {
-      const { signal, preemption, mayRestart, prepared, resumed, requestId, connectionId } =
-        options;
+      const { signal, preemption, mayRestart, prepared, replies, resumed } = options;
+      const { requestId, connectionId } = options;
       const passed = {
         signal,
         preemption,
         mayRestart,
         prepared,
+        replies,
         resumed,
         requestId,
         connectionId,

@@ -1,4 +1,5 @@
 import type { ErrorCode, FinishReason, Source, Timing, Usage } from '@rivulet/protocol';
+import type { Awaits } from './tool-replies.js';
 
 /** An attempt begins; what text there was before it no longer counts. */
 export interface StartEntry {
@@ -30,7 +31,7 @@ export interface ThoughtEntry {
   text: string;
 }
 
-/** The model called a tool, which now runs. */
+/** The model called a tool, which now runs, or waits for a client. */
 export interface ToolCallEntry {
   type: 'tool_call';
   /** No other call of the answer has it. */
@@ -39,6 +40,18 @@ export interface ToolCallEntry {
   name: string;
   /** As the model said them: JSON, checked by nobody yet. */
   arguments: unknown;
+  /** What a client has to send before the call goes on; absent for nothing. */
+  awaits?: Awaits;
+  /** Milliseconds that it waits; present with `awaits`. */
+  timeoutMs?: number;
+}
+
+/** A call that waited for approval was approved, or refused. */
+export interface ToolDecisionEntry {
+  type: 'tool_decision';
+  callId: string;
+  name: string;
+  approved: boolean;
 }
 
 /** A call has ended: with a result, as JSON, or with an error in plain words. */
@@ -82,6 +95,7 @@ export type Entry =
   | TextEntry
   | ThoughtEntry
   | ToolCallEntry
+  | ToolDecisionEntry
   | ToolResultEntry
   | EndEntry
   | ErrorEntry;

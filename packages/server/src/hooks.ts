@@ -45,7 +45,10 @@ export interface PreparedRequest {
    * oldest messages, so these go first; what must stay belongs in `system`.
    */
   context?: readonly ContextMessage[] | undefined;
-  /** The names of the tools that the model may call; false for none. Unknown names are ignored. */
+  /**
+   * The names of the server's tools that the model may call. Unknown names are ignored, and tools of the client
+   * are not affected. False for no tool, also none of the client.
+   */
   tools?: readonly string[] | false | undefined;
   /**
    * These options are used instead of the client's. `max_tokens` is a limit instead: the lowest of this
@@ -74,7 +77,10 @@ type Awaitable<T> = T | Promise<T>;
 export type Prepare = (context: PrepareContext) => Awaitable<PreparedRequest | undefined | void>;
 
 /** A call of a tool in an answer: with its result or its error, or with neither if it was not finished. */
-export type UsedTool = Omit<ToolCallEntry, 'type'> & { result?: unknown; error?: string };
+export type UsedTool = Omit<ToolCallEntry, 'type' | 'awaits' | 'timeoutMs'> & {
+  result?: unknown;
+  error?: string;
+};
 
 /** A stream that has ended. */
 export interface EndedStream extends StreamQuestion {

@@ -1,4 +1,4 @@
-import type { GenerateOptions, Intent, ContextMessage } from '@rivulet/protocol';
+import type { ClientTool, ContextMessage, GenerateOptions, Intent } from '@rivulet/protocol';
 
 /** A question, as the streaming core takes it. */
 export interface GenerateRequest {
@@ -9,6 +9,8 @@ export interface GenerateRequest {
   /** The answer continues this text of the model, and is only what comes after it. Empty is absent. */
   continueText?: string | undefined;
   options?: GenerateOptions | undefined;
+  /** Tools that the client runs. The answer is neither cached nor shared. */
+  clientTools?: readonly ClientTool[] | undefined;
   /** Earlier messages that the caller left out of `context`. They are only told, logged and counted. */
   omittedMessages?: number | undefined;
   /** Who asks. Absent is a principal of its own. */

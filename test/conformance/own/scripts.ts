@@ -21,6 +21,7 @@ export function scripts(name: string, otherwise: Provider, perform: Perform): Pr
     name,
     model: 'script',
     canContinue: true,
+    hasJsonMode: true,
     async *stream(prompt, signal) {
       const query = questionOf(prompt);
       if (!query.startsWith(SCRIPT_PREFIX)) return yield* otherwise.stream(prompt, signal);
@@ -83,5 +84,12 @@ export const SCRIPT_TOOLS: readonly Tool[] = [
       if (gate !== undefined) await gates.passed(gate, signal);
       return rest;
     },
+  }),
+  defineTool({
+    name: 'guarded_echo',
+    description: 'Gives back its arguments, once a user has approved it.',
+    parameters: z.looseObject({}),
+    needsApproval: true,
+    execute: (args) => args,
   }),
 ];

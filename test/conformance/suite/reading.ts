@@ -182,6 +182,10 @@ export class Reading {
     }
     // A reader that came later has not seen the calls of the first results.
     if (!this.#callsSeen.has(callId) && this.place.offset > 0) return;
+    if (message.phase === 'decision') {
+      rule(this.#calls.includes(callId), 'a decision comes before the result');
+      return;
+    }
     rule(this.#calls.shift() === callId, 'results come in the order of the calls');
   }
 

@@ -108,8 +108,7 @@ const toolCall = z.strictObject({
   awaits: z.enum(['result', 'approval']).exactOptional(),
   timeout_ms: z.int().positive().exactOptional(),
 });
-/** A draft, which no server sends yet. */
-export const toolDecision = z.strictObject({
+const toolDecision = z.strictObject({
   ...tool,
   phase: z.literal('decision'),
   approved: z.boolean(),
@@ -165,7 +164,7 @@ export const messages = {
   stream_start: z.union([start, accepted]),
   stream_chunk: chunk,
   stream_thought: thought,
-  stream_tool: z.union([toolCall, toolResult]),
+  stream_tool: z.union([toolCall, toolDecision, toolResult]),
   stream_end: z.union([end, incomplete]),
   stream_error: z.union([error, refusal]),
   stream_changed: z.strictObject({
@@ -177,7 +176,10 @@ export const messages = {
 /** A message of a stream's log; a chunk of either form is a `Chunk`. */
 export type Start = z.infer<typeof start>;
 export type Chunk = z.infer<typeof chunk>;
-export type Tool = z.infer<typeof toolCall> | z.infer<typeof toolResult>;
+export type Tool =
+  | z.infer<typeof toolCall>
+  | z.infer<typeof toolDecision>
+  | z.infer<typeof toolResult>;
 export type Terminal = z.infer<typeof end> | z.infer<typeof error>;
 export type Accepted = z.infer<typeof accepted>;
 export type Thought = z.infer<typeof thought>;

@@ -1,13 +1,15 @@
 import { Observable } from 'rxjs';
 import { iterate } from './iterate.js';
 import { eventsOf, failureOf, isFinal, isSame } from './snapshot.js';
-import type { Answer, AnswerRequest, AnswerSnapshot, ResponseEvent } from '../types.js';
+import type { Answer, AnswerRequest, AnswerSnapshot, ResponseEvent, ToolReply } from '../types.js';
 
 /** The handles of an answer call their owner. */
 export interface AnswerOwner {
   /** The question, with everything that was asked with it; undefined if only the id is known. */
   readonly request: AnswerRequest | undefined;
   cancel(): void;
+  /** See `reply` of an `Answer`. */
+  reply(callId: string, reply: ToolReply): Promise<void>;
   /** The last handle was released before the answer was final. */
   onReleased(): void;
   /** There is a handle again. */
@@ -105,6 +107,20 @@ function tellAll(
   for (const handle of handles) handle.tell(snapshot, events);
 }
 
+/** @returns the texts of snapshots, each time they differ. */
+export function textsOf(state$: Observable<AnswerSnapshot>): Observable<string> {
+  return new Observable((subscriber) => {
+    let before: string | undefined;
+    return state$.subscribe({
+      next({ text }) {
+        if (text !== before) subscriber.next(text);
+        before = text;
+      },
+      complete: () => subscriber.complete(),
+    });
+  });
+}
+
 /** One reader's view of an answer. */
 class Handle implements Answer {
   readonly id: string;
@@ -134,14 +150,7 @@ class Handle implements Answer {
         complete: () => subscriber.complete(),
       }),
     );
-    this.text$ = new Observable((subscriber) => {
-      let before: string | undefined;
-      const show = ({ text }: AnswerSnapshot): void => {
-        if (text !== before) subscriber.next(text);
-        before = text;
-      };
-      return this.#listen({ replay: show, next: show, complete: () => subscriber.complete() });
-    });
+    this.text$ = textsOf(this.state$);
     this.events$ = new Observable((subscriber) =>
       this.#listen({
         replay(snapshot) {
@@ -170,6 +179,10 @@ class Handle implements Answer {
 
   cancel(): void {
     if (this.#released === undefined) this.#shared.owner.cancel();
+  }
+
+  reply(callId: string, reply: ToolReply): Promise<void> {
+    return this.#shared.owner.reply(callId, reply);
   }
 
   release(): void {

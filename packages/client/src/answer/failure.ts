@@ -30,8 +30,7 @@ export function phaseOfFailure(
   now: number = Date.now(),
 ): Phase {
   if (code === 'cancelled') return { status: 'cancelled', timing };
-  const known = retryable !== undefined && { retryable };
-  const error = new StreamError(code, message, { retryAfterMs, partialText, cause, ...known });
+  const error = new StreamError(code, message, { retryAfterMs, partialText, cause, retryable });
   const retryAt = retryAfterMs === undefined ? undefined : now + retryAfterMs;
   return { status: 'failed', timing, error, retryAt };
 }

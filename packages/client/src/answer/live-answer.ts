@@ -1,10 +1,20 @@
+import { EVENT, StreamError } from '@rivulet/protocol';
 import type { JournalEntry } from '../cache/journal.js';
 import type { Memory } from '../cache/memory.js';
 import type { CachedAnswer, CacheTarget } from '../cache/response-cache.js';
 import type { Connection } from '../connection/link.js';
 import type { End } from '../connection/frame.js';
 import { randomId } from '../random-id.js';
-import type { Answer, AnswerRequest, AnswerSnapshot, CacheMode, ResponseEvent } from '../types.js';
+import type {
+  Answer,
+  AnswerRequest,
+  AnswerSnapshot,
+  CacheMode,
+  ClientTool,
+  ResponseEvent,
+  ToolReply,
+  ToolUse,
+} from '../types.js';
 import type { ActiveAnswers } from './active-answers.js';
 import { type AnswerOwner, SharedAnswer } from './answer.js';
 import {
@@ -59,6 +69,14 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #stopJournal: ((isOver: boolean) => void) | undefined;
   #releasedTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #signal: AbortSignal | undefined;
+  /** The tools that this page runs. */
+  #tools: readonly ClientTool[];
+  /** The newest tools whose waiting calls are run. */
+  #seenTools: readonly ToolUse[] | undefined;
+  /** The calls that were run. */
+  readonly #runs = new Set<string>();
+  /** Aborts when the answer is final. */
+  readonly #ended = new AbortController();
   #forgetSignal = (): void => {};
 
   /** `asks` is false for an answer that is under way, of which `request` has what is known. */
@@ -68,6 +86,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#asks = asks;
     this.#start = startRequest(id, randomId(), request);
     this.#request = copyOf(request);
+    this.#tools = request.tools ?? [];
     this.#knowsRequest = asks;
     this.#cacheMode = request.options?.cache ?? 'default';
     this.#reader = new StreamReader(around.connection, this.#start, this, {
@@ -118,6 +137,27 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#show({ status: 'cancelled', timing: this.#stopwatch.timing() });
   }
 
+  async reply(callId: string, reply: ToolReply): Promise<void> {
+    const { sendReply } = await import('./send-reply.js');
+    const { connection } = this.#around;
+    const failure = await sendReply(
+      (message, replied) => connection.tell(EVENT.toolReply, message, replied),
+      this.id,
+      callId,
+      reply,
+    );
+    if (failure === undefined) return;
+    const { code, message, retryable } = failure;
+    throw new StreamError(code, message, { retryable });
+  }
+
+  /** Runs the waiting calls of these tools in this page. */
+  runTools(tools: readonly ClientTool[] | undefined): void {
+    if (tools === undefined) return;
+    this.#tools = tools;
+    this.#runWaiting();
+  }
+
   /** The client is closed: the server is told, and ends the answer unless another client reads it. */
   close(): void {
     this.#reader.detach();
@@ -157,6 +197,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   moved(phase: Moved, events?: readonly ResponseEvent[]): void {
     if (this.#reader.received.text !== '') this.#stopwatch.noteText();
     this.#show(phase, events);
+    if (phase.status === 'open') this.#runWaiting();
   }
 
   finished({ timing: server, finishReason, usage }: End): void {
@@ -164,7 +205,28 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#show({ status: 'done', timing }, [{ type: 'end', finishReason, usage, timing }]);
     const answer = keepable(this.#reader.received);
     if (answer === undefined || this.#keeping === undefined) return;
-    void this.#around.memory?.answers.put(this.#keeping, answer);
+    void this.#keep(this.#keeping, answer);
+  }
+
+  /** Keeps the answer unless its request has an output that it is not. */
+  async #keep(keeping: CacheTarget, answer: CachedAnswer): Promise<void> {
+    const { output } = this.#request;
+    if (output !== undefined) {
+      const { parseOutput } = await import('../output/parse-output.js');
+      if ('message' in (await parseOutput(output, answer.text))) return;
+    }
+    await this.#around.memory?.answers.put(keeping, answer);
+  }
+
+  #runWaiting(): void {
+    const { tools } = this.snapshot;
+    if (this.#tools.length === 0 || tools === this.#seenTools || this.#shared.isFinal) return;
+    this.#seenTools = tools;
+    void import('./run-tools.js').then(({ runTools }) =>
+      runTools(tools, this.#tools, this.#runs, this.#ended.signal, (callId, reply) =>
+        this.reply(callId, reply),
+      ),
+    );
   }
 
   failed(failure: Failure): void {
@@ -184,7 +246,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const { memory } = this.#around;
     const mode = this.#cacheMode;
     const askedAt = Date.now();
-    if (memory !== undefined && mode !== 'no-store') {
+    // Tools of a page act for it alone.
+    if (memory !== undefined && mode !== 'no-store' && !this.#request.tools?.length) {
       const key = await memory.answers.keyOf(this.#start);
       const kept = mode === 'reload' ? undefined : await memory.answers.get(key);
       if (kept !== undefined) {
@@ -296,6 +359,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   /** It is final: nothing is read any more, and later readers get it from the server's log. */
   #end(): void {
     this.#reader.stop();
+    this.#ended.abort();
     this.#forget(true);
   }
 

@@ -35,6 +35,7 @@ function entryOf(
     case 'text':
     case 'thought':
     case 'tool_call':
+    case 'tool_decision':
     case 'tool_result':
       return event;
   }

@@ -85,6 +85,11 @@ export function receive(state: Received, { offset, size, entry }: Frame): Step |
       return { received: { ...next, thoughts: state.thoughts + entry.text }, events: [entry] };
     case 'tool_call':
       return { received: { ...next, tools: withCall(state, entry) }, events: [entry] };
+    case 'tool_decision': {
+      const { callId, approved } = entry;
+      const tools = withChange(state.tools, callId, { status: 'running', approved });
+      return { received: { ...next, tools }, events: [entry] };
+    }
     case 'tool_result':
       return { received: { ...next, tools: withResult(state.tools, entry) }, events: [entry] };
     case 'end':
@@ -114,15 +119,10 @@ function atTheStart(tools: readonly ToolUse[]): readonly ToolUse[] {
 
 function withCall(
   { tools, text }: Received,
-  { callId, name, arguments: args }: ToolCallEvent,
+  { type: _, ...call }: ToolCallEvent,
 ): readonly ToolUse[] {
-  const use = {
-    callId,
-    name,
-    arguments: args,
-    status: 'running',
-    textBefore: text.length,
-  } as const;
+  const status = call.awaits === undefined ? 'running' : 'awaiting';
+  const use = { ...call, status, textBefore: text.length } as const;
   return Object.freeze([...tools, Object.freeze(use)]);
 }
 
@@ -130,12 +130,20 @@ function withResult(
   tools: readonly ToolUse[],
   { callId, result, error }: ToolResultEvent,
 ): readonly ToolUse[] {
-  const outcome =
-    error === undefined
-      ? ({ status: 'done', result } as const)
-      : ({ status: 'failed', error } as const);
+  return withChange(
+    tools,
+    callId,
+    error === undefined ? { status: 'done', result } : { status: 'failed', error },
+  );
+}
+
+function withChange(
+  tools: readonly ToolUse[],
+  callId: string,
+  change: Partial<ToolUse>,
+): readonly ToolUse[] {
   return Object.freeze(
-    tools.map((use) => (use.callId === callId ? Object.freeze({ ...use, ...outcome }) : use)),
+    tools.map((use) => (use.callId === callId ? Object.freeze({ ...use, ...change }) : use)),
   );
 }
 

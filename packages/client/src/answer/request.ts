@@ -1,4 +1,5 @@
 import {
+  type ClientTool as WireTool,
   EVENT,
   type GenerateOptions,
   type Intent,
@@ -8,7 +9,8 @@ import {
   type ContextMessage,
 } from '@rivulet/protocol';
 import { byteLength } from '../byte-length.js';
-import type { AnswerRequest, AnswerOptions } from '../types.js';
+import { jsonSchemaOf } from '../schema.js';
+import type { AnswerRequest, ClientTool } from '../types.js';
 
 /** Offset units that the server may send beyond what was acknowledged. */
 export const WINDOW_UNITS = 16_384;
@@ -28,7 +30,7 @@ export function copyOf({ options, ...request }: AnswerRequest): AnswerRequest {
 
 /** A question as it goes on the wire: a copy, since a framework's proxies cannot be cloned. */
 export function startRequest(id: string, readerId: string, ask: AnswerRequest): StartRequest {
-  const options = wireOptions(ask.options ?? {});
+  const options = wireOptions(ask);
   return {
     type: EVENT.start,
     stream_id: id,
@@ -38,6 +40,7 @@ export function startRequest(id: string, readerId: string, ask: AnswerRequest): 
     ...(ask.intent !== undefined && { intent: copyIntent(ask.intent) }),
     ...(ask.context !== undefined && { context: ask.context.map(copyTurn) }),
     ...(ask.continueText && { continue_text: ask.continueText }),
+    ...(ask.tools?.length && { client_tools: ask.tools.map(wireTool) }),
     ...(Object.keys(options).length > 0 && { options }),
     ...(ask.omittedMessages && { omitted_messages: ask.omittedMessages }),
     window: WINDOW_UNITS,
@@ -52,16 +55,12 @@ function copyIntent({ name, parameters }: Intent): Intent {
   return { name, ...(parameters !== undefined && { parameters: { ...parameters } }) };
 }
 
-function wireOptions({
-  temperature,
-  topP,
-  topK,
-  maxTokens,
-  stop,
-  seed,
-  thoughts,
-  cache,
-}: AnswerOptions): GenerateOptions {
+function wireTool({ name, description, parameters }: ClientTool): WireTool {
+  return { name, description, parameters: jsonSchemaOf(parameters) };
+}
+
+function wireOptions({ options = {}, output }: AnswerRequest): GenerateOptions {
+  const { temperature, topP, topK, maxTokens, stop, seed, thoughts, cache } = options;
   const toServer = cache === 'reload' || cache === 'no-store' ? cache : undefined;
   return {
     ...(temperature !== undefined && { temperature }),
@@ -71,6 +70,7 @@ function wireOptions({
     ...(stop !== undefined && { stop: [...stop] }),
     ...(seed !== undefined && { seed }),
     ...(thoughts && { thoughts }),
+    ...(output && { response_schema: jsonSchemaOf(output) }),
     ...(toServer !== undefined && { cache: toServer }),
   };
 }

@@ -109,15 +109,18 @@ function toolsInText(text: string, tools: readonly ToolUse[]): ResponseEvent[] {
   };
   for (const use of tools) {
     tellText(use.textBefore);
-    const { callId, name, arguments: args } = use;
-    events.push({ type: 'tool_call', callId, name, arguments: args }, ...resultOf(use));
+    const { status: _, result: __, error: ___, textBefore: ____, approved, ...call } = use;
+    const { callId, name } = call;
+    events.push({ type: 'tool_call', ...call });
+    if (approved !== undefined) events.push({ type: 'tool_decision', callId, name, approved });
+    events.push(...resultOf(use));
   }
   tellText(text.length);
   return events;
 }
 
 function resultOf({ callId, name, status, result, error }: ToolUse): ToolResultEvent[] {
-  if (status === 'running') return [];
+  if (status === 'running' || status === 'awaiting') return [];
   return [{ type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) }];
 }
 

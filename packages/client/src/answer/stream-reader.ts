@@ -43,7 +43,6 @@ export interface StreamReaderOptions {
 }
 
 const OPEN: Moved = { status: 'open' };
-
 /** This page's place on a stream: it asks, reads, and after a cut reads on from there. */
 export class StreamReader implements Link {
   readonly id: string;

@@ -1,7 +1,7 @@
 import { StreamError } from '@rivulet/protocol';
 import { BehaviorSubject, Observable, Subscription, timer } from 'rxjs';
 import { perFrame } from '../operators/per-frame.js';
-import type { Answer, AnswerRequest, AnswerSnapshot, Client } from '../types.js';
+import type { Answer, AnswerRequest, AnswerSnapshot, Client, ToolReply } from '../types.js';
 
 /** What a view shows: the answer as it stands, or `idle` while nothing was asked. */
 export type AnswerState = AnswerSnapshot | Idle;
@@ -38,6 +38,12 @@ export interface AnswerActions {
   resume(id: string): Answer | undefined;
   /** Shows an answer whose handle is somebody else's, and releases the one before. */
   show(answer: Answer): void;
+  /**
+   * Answers a call with the status `awaiting` of the answer that is shown, as `reply` of an `Answer` does.
+   *
+   * @throws {StreamError} by its promise: not_found, if no answer is shown; else as `Answer.reply`.
+   */
+  reply(callId: string, reply: ToolReply): Promise<void>;
   /** Ends the answer; its text stays. */
   stop(): void;
   /**
@@ -155,6 +161,10 @@ export function createAnswerController(
       ask: (next) => put({ request: typeof next === 'string' ? { query: next } : next }),
       resume: (id) => put({ id }),
       show: (next) => void put({ answer: next }),
+      reply: async (callId, reply) => {
+        if (answer !== undefined) return answer.reply(callId, reply);
+        throw new StreamError('not_found', 'unable to answer the call: no answer is shown');
+      },
       stop() {
         if (answer === undefined) put(undefined);
         else answer.cancel();

@@ -22,6 +22,7 @@ export type ChatActions = Pick<
   | 'selectVersion'
   | 'remove'
   | 'setDraft'
+  | 'reply'
   | 'clear'
 >;
 
@@ -121,6 +122,7 @@ export function createChatController(client: Client, options: ChatOptions = {}):
         act((target) => target.selectVersion(messageId, version)),
       remove: (messageId) => act((target) => target.remove(messageId)),
       setDraft: (text) => act((target) => target.setDraft(text)),
+      reply: (messageId, callId, reply) => act((target) => target.reply(messageId, callId, reply)),
       clear: () => act((target) => target.clear()),
     },
   };

@@ -1,6 +1,7 @@
 import type { Source } from '@rivulet/protocol';
 import { randomId } from '../random-id.js';
-import type { AnswerRequest, ToolUse } from '../types.js';
+import { jsonSchemaOf } from '../schema.js';
+import type { AnswerRequest, Schema, ToolUse } from '../types.js';
 import type { Entry, LocalStore } from './local-store.js';
 import type { CacheTarget } from './response-cache.js';
 
@@ -165,10 +166,18 @@ export function createJournal(store: LocalStore): Journal {
   };
 }
 
-/** @returns a copy without a framework's proxies, which cannot be stored; undefined if the value is not JSON. */
+function withoutSchemas(_: string, value: unknown): unknown {
+  const isSchema = '~standard' in Object(value);
+  return isSchema ? { jsonSchema: jsonSchemaOf(value as Schema) } : value;
+}
+
+/**
+ * A copy that can be stored, which a framework's proxies and the schemas of libraries cannot; undefined if
+ * there is none.
+ */
 function plain<T>(value: T): T | undefined {
   try {
-    return JSON.parse(JSON.stringify(value)) as T;
+    return JSON.parse(JSON.stringify(value, withoutSchemas)) as T;
   } catch {
     return undefined;
   }

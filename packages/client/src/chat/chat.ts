@@ -3,7 +3,14 @@ import { distinctUntilChanged, map, Observable, Subscription } from 'rxjs';
 import { isFinal } from '../answer/snapshot.js';
 import { createLatest } from '../latest.js';
 import { randomId } from '../random-id.js';
-import type { Answer, AnswerOptions, AnswerSnapshot, Client } from '../types.js';
+import type {
+  Answer,
+  AnswerOptions,
+  AnswerSnapshot,
+  Client,
+  ClientTool,
+  ToolReply,
+} from '../types.js';
 import { type ChatHub, chatHubOf } from './chat-hub.js';
 import { ChatQueue } from './chat-queue.js';
 import { ChatRecords } from './chat-records.js';
@@ -57,6 +64,7 @@ class ChatSession implements Chat {
   readonly #hub: ChatHub;
   readonly #onBusy: 'queue' | 'replace' | 'reject';
   readonly #options: AnswerOptions | undefined;
+  readonly #tools: readonly ClientTool[] | undefined;
   readonly #states = createLatest<ChatSnapshot>();
   readonly #records: ChatRecords;
   readonly #live: LiveParts;
@@ -72,12 +80,13 @@ class ChatSession implements Chat {
   #followTimer: ReturnType<typeof setTimeout> | undefined;
   #close = (): void => {};
 
-  constructor(client: Client, hub: ChatHub, { id, onBusy = 'queue', options }: ChatOptions) {
+  constructor(client: Client, hub: ChatHub, { id, onBusy = 'queue', options, tools }: ChatOptions) {
     this.id = id ?? randomId();
     this.#client = client;
     this.#hub = hub;
     this.#onBusy = onBusy;
     this.#options = options;
+    this.#tools = tools;
     hub.add(this.id, this);
     this.#live = new LiveParts((messageId, part) => this.#onPart(messageId, part));
     this.#records = new ChatRecords(hub, this.id, id === undefined, {
@@ -241,6 +250,10 @@ class ChatSession implements Chat {
     this.#changed();
   }
 
+  reply(messageId: string, callId: string, reply: ToolReply): Promise<void> {
+    return this.#live.reply(messageId, callId, reply);
+  }
+
   clear(): Promise<void> {
     const promise = this.#records.remove();
     promise.catch(() => {}).finally(() => this.#closeIfUnused());
@@ -325,7 +338,7 @@ class ChatSession implements Chat {
         // Before the server has the answer it cannot be read.
         const isKnown = part?.answer.requestId !== undefined;
         if (answer.parentId !== messageId || part === undefined || !isKnown) continue;
-        this.#queue.resolve(messageId, this.#client.resume(part.answer.id));
+        this.#queue.resolve(messageId, this.#client.resume(part.answer.id, { tools: this.#tools }));
       }
     }
   }
@@ -344,7 +357,8 @@ class ChatSession implements Chat {
     const ageMs = Date.now() - part.updatedAt;
     if (ageMs > MAX_RESUME_AGE_MS) {
       this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
-    } else this.#live.read(record.id, this.#client.resume(part.answer.id), part);
+    } else
+      this.#live.read(record.id, this.#client.resume(part.answer.id, { tools: this.#tools }), part);
   }
 
   #followLater(): void {
@@ -392,9 +406,10 @@ class ChatSession implements Chat {
   }
 
   #generate(question: UserRecord, options: AnswerOptions = {}): Answer {
-    const answer = this.#client.start(
-      requestFor(question, this.#view.branch, [this.#options, options]),
-    );
+    const answer = this.#client.start({
+      ...requestFor(question, this.#view.branch, [this.#options, options]),
+      tools: this.#tools,
+    });
     const record: AssistantRecord = {
       ...this.#newRecord(question.id),
       role: 'assistant',

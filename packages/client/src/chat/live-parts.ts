@@ -1,6 +1,7 @@
+import { StreamError } from '@rivulet/protocol';
 import type { Subscription } from 'rxjs';
 import { isFinal } from '../answer/snapshot.js';
-import type { Answer, AnswerSnapshot } from '../types.js';
+import type { Answer, AnswerSnapshot, ToolReply } from '../types.js';
 import { type LivePart, resumedAnswer } from './message.js';
 import type { PartRecord } from './records.js';
 
@@ -39,6 +40,13 @@ export class LiveParts {
     const subscription = answer.state$.subscribe((next) => this.#next(messageId, next, kept));
     const now = this.#readings.get(messageId);
     if (now?.answer === answer) this.#readings.set(messageId, { ...now, subscription });
+  }
+
+  /** Answers a call of the answer of a message. */
+  async reply(messageId: string, callId: string, reply: ToolReply): Promise<void> {
+    const reading = this.#readings.get(messageId);
+    if (reading !== undefined) return reading.answer.reply(callId, reply);
+    throw new StreamError('not_found', 'unable to answer the call: its answer is not under way');
   }
 
   /** Cancels the answer of a message; of all messages unless given. */

@@ -1,5 +1,12 @@
 import type { Observable } from 'rxjs';
-import type { Answer, AnswerOptions, AnswerRequest, AnswerSnapshot } from '../types.js';
+import type {
+  Answer,
+  AnswerOptions,
+  AnswerRequest,
+  AnswerSnapshot,
+  ClientTool,
+  ToolReply,
+} from '../types.js';
 import type { ChatStore } from './chat-store.js';
 
 /**
@@ -106,6 +113,8 @@ export interface ChatOptions {
   onBusy?: 'queue' | 'replace' | 'reject' | undefined;
   /** Options of every question; those of a question win. */
   options?: AnswerOptions | undefined;
+  /** Tools that the page runs, for every question; also for calls that wait after a reload. */
+  tools?: readonly ClientTool[] | undefined;
 }
 
 /**
@@ -152,6 +161,13 @@ export interface Chat {
    * `unsupported` where the provider cannot do that; the text so far stays.
    */
   continue(messageId?: string): Promise<Answer>;
+  /**
+   * Answers a call with the status `awaiting` of an answer under way, as `reply` of an `Answer` does.
+   * `messageId` is that of the answer.
+   *
+   * @throws {StreamError} by its promise: `not_found`, if the answer is not under way here; else as `Answer.reply`.
+   */
+  reply(messageId: string, callId: string, reply: ToolReply): Promise<void>;
   /**
    * Shows another version of a message, and what followed it. `version` counts from 0.
    *

@@ -1,4 +1,5 @@
 import {
+  type DoneReply,
   type ErrorReply,
   EVENT,
   LIMITS,
@@ -11,6 +12,7 @@ import {
   type StreamReplyMessage,
   type StreamSummary,
 } from '@rivulet/protocol';
+import { CLIENT_CLOSED } from '../answer/failure.js';
 import { byteLength } from '../byte-length.js';
 import type { ConnectionOptions } from './connections.js';
 import { decode, type Frame } from './frame.js';
@@ -61,6 +63,7 @@ const MOVE_ON_MS = 500;
  */
 const CARRIED_UNITS = 8_192;
 const NEW_STREAMS = { new_streams: true };
+const CLOSED: ErrorReply = { ok: false, error: { ...CLIENT_CLOSED, retryable: false } };
 
 export function createConnection(
   options: ConnectionOptions,
@@ -206,8 +209,9 @@ export function createConnection(
   }
 
   function deliver(pending: ServerMessage): void {
-    ask(pending.event, pending.message, () => {
+    ask(pending.event, pending.message, (reply: DoneReply | ErrorReply) => {
       messages.delete(pending);
+      pending.replied?.(reply);
       socket.needsChanged();
       moveOn();
       if (socket.isClosed && messages.size === 0) socket.close(false);
@@ -278,9 +282,9 @@ export function createConnection(
     acknowledge(streamId, offset) {
       socket.current?.emit(EVENT.ack, { stream_id: streamId, offset });
     },
-    tell(request, message) {
-      if (socket.isClosed) return;
-      const pending = { event: request, message };
+    tell(request, message, onReply) {
+      if (socket.isClosed) return onReply?.(CLOSED);
+      const pending = { event: request, message, replied: onReply };
       messages.add(pending);
       socket.connect();
       deliver(pending);

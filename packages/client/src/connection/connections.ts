@@ -88,7 +88,8 @@ export function createConnections(options: ConnectionOptions): Connection {
     },
     reopen: (link) => connectionOf(link.id).reopen(link),
     acknowledge: (streamId, offset) => connectionOf(streamId).acknowledge(streamId, offset),
-    tell: (event, message) => connectionOf(message.stream_id).tell(event, message),
+    tell: (event, message, replied) =>
+      connectionOf(message.stream_id).tell(event, message, replied),
     list: (reply, changed) => current.list(reply, changed),
     close() {
       for (const connection of [...retired, current]) connection.close();

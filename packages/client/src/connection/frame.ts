@@ -3,13 +3,14 @@ import type {
   LogMessage,
   Source,
   StreamToolCallMessage,
+  StreamToolDecisionMessage,
   StreamToolResultMessage,
   Timing,
   Usage,
   WireError,
 } from '@rivulet/protocol';
 import { ERRORS, EVENT } from '@rivulet/protocol';
-import type { ToolCallEvent, ToolResultEvent } from '../types.js';
+import type { ToolCallEvent, ToolDecisionEvent, ToolResultEvent } from '../types.js';
 
 /** What one message adds to a log; see PROTOCOL.md, "Offsets". */
 export interface Frame {
@@ -21,6 +22,7 @@ export interface Frame {
     | { type: 'text'; text: string }
     | { type: 'thought'; text: string }
     | ToolCallEvent
+    | ToolDecisionEvent
     | ToolResultEvent
     | ({ type: 'end' } & End)
     | { type: 'error'; error: WireError };
@@ -95,12 +97,31 @@ export function knownError(error: WireError): WireError {
 }
 
 function toolEntry(
-  message: StreamToolCallMessage | StreamToolResultMessage,
-): ToolCallEvent | ToolResultEvent {
+  message: StreamToolCallMessage | StreamToolDecisionMessage | StreamToolResultMessage,
+): ToolCallEvent | ToolDecisionEvent | ToolResultEvent {
   const { call_id: callId, name } = message;
-  if (message.phase === 'call') {
-    return { type: 'tool_call', callId, name, arguments: message.arguments };
+  switch (message.phase) {
+    case 'call': {
+      const { arguments: args, awaits, timeout_ms: timeoutMs } = message;
+      return {
+        type: 'tool_call',
+        callId,
+        name,
+        arguments: args,
+        ...(awaits && { awaits }),
+        ...(timeoutMs && { timeoutMs }),
+      };
+    }
+    case 'decision':
+      return { type: 'tool_decision', callId, name, approved: message.approved };
+    case 'result': {
+      const { result, error } = message;
+      return {
+        type: 'tool_result',
+        callId,
+        name,
+        ...(error === undefined ? { result } : { error }),
+      };
+    }
   }
-  const { result, error } = message;
-  return { type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) };
 }

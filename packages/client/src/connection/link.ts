@@ -1,11 +1,14 @@
 import type {
+  DoneReply,
   ErrorReply,
   EVENT,
+  StreamDetachRequest,
   StreamListReply,
   StreamReply,
   StreamResumeRequest,
   StreamStartRequest,
   StreamSummary,
+  StreamToolReplyRequest,
   WireError,
 } from '@rivulet/protocol';
 import type { Observable } from 'rxjs';
@@ -41,8 +44,10 @@ export interface Link {
 
 /** A message that a server has to get, even if the connection breaks before. */
 export interface ServerMessage {
-  event: typeof EVENT.cancel | typeof EVENT.detach;
-  message: { stream_id: string; reader_id?: string };
+  event: typeof EVENT.cancel | typeof EVENT.detach | typeof EVENT.toolReply;
+  message: StreamDetachRequest | StreamToolReplyRequest;
+  /** Called with the reply of the server. */
+  replied?: ((reply: DoneReply | ErrorReply) => void) | undefined;
 }
 
 /** One socket for all streams of a client. It is opened when it is first needed. */
@@ -57,7 +62,11 @@ export interface Connection {
   reopen(link: Link): void;
   acknowledge(streamId: string, offset: number): void;
   /** Sends the message on each new connection until the server has replied to it. */
-  tell(event: ServerMessage['event'], message: ServerMessage['message']): void;
+  tell(
+    event: ServerMessage['event'],
+    message: ServerMessage['message'],
+    replied?: ServerMessage['replied'],
+  ): void;
   /**
    * Asks which streams of this user are running. No reply comes if the connection breaks first. `changed` is
    * called with each later change, until the connection ends.

@@ -1,4 +1,15 @@
-import { asyncScheduler, concatMap, from, map, Subscription, timer } from 'rxjs';
+import { type ErrorCode, StreamError } from '@rivulet/protocol';
+import {
+  asyncScheduler,
+  BehaviorSubject,
+  concatMap,
+  first,
+  from,
+  map,
+  type Observable,
+  Subscription,
+  timer,
+} from 'rxjs';
 import { type AnswerOwner, SharedAnswer } from '../answer/answer.js';
 import type { ColdSource } from '../answer/cold-stream.js';
 import { phaseOfFailure } from '../answer/failure.js';
@@ -12,6 +23,7 @@ import type {
   AnswerSnapshot,
   AnswerTiming,
   ResponseEvent,
+  ToolReply,
 } from '../types.js';
 import type { Script, Step } from './script.js';
 
@@ -29,6 +41,7 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
   readonly #shared: SharedAnswer;
   readonly #playing: Subscription;
   readonly #onChange: () => void;
+  readonly #paused$ = new BehaviorSubject(false);
   #received = NOTHING;
   #kept = false;
   #firstChunkMs: number | undefined;
@@ -45,7 +58,9 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
     this.#onChange = onChange;
     this.#shared = new SharedAnswer(this.#snapshot(), this);
     this.#playing = from(script)
-      .pipe(concatMap((step) => timer(this.#waitMs(step)).pipe(map(() => step))))
+      .pipe(
+        concatMap((step) => this.#unpaused(() => timer(this.#waitMs(step))).pipe(map(() => step))),
+      )
       .subscribe((step) => this.#play(step));
     const { signal } = asked.options ?? {};
     signal?.addEventListener('abort', this.#onAbort);
@@ -70,6 +85,36 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
 
   cancel(): void {
     if (!this.#shared.isFinal) this.#end({ status: 'cancelled', timing: this.#timing() });
+  }
+
+  reply(callId: string, reply: ToolReply): Promise<void> {
+    const call = this.#received.tools.find((use) => use.callId === callId);
+    const refuse = (code: ErrorCode, reason: string): Promise<never> =>
+      Promise.reject(new StreamError(code, `unable to answer the call: ${reason}`));
+    if (call?.awaits === undefined) return refuse('not_found', 'no such call waits');
+    if (call.status !== 'awaiting' || this.#shared.isFinal)
+      return refuse('conflict', 'it has another answer, or has ended');
+    if ('approved' in reply !== (call.awaits === 'approval'))
+      return refuse('bad_request', 'it waits for something else');
+    const { name } = call;
+    if ('approved' in reply) {
+      const { approved } = reply;
+      this.#show(this.#hear({ type: 'tool_decision', callId, name, approved }));
+      if (!approved) {
+        const error = 'the user refused the call';
+        this.#show(this.#hear({ type: 'tool_result', callId, name, error }));
+      }
+    } else this.#show(this.#hear({ type: 'tool_result', callId, name, ...reply }));
+    this.#paused$.next(false);
+    return Promise.resolve();
+  }
+
+  /** Gives `next` once no call waits. */
+  #unpaused<T>(next: () => Observable<T>): Observable<T> {
+    return this.#paused$.pipe(
+      first((isPaused) => !isPaused),
+      concatMap(next),
+    );
   }
 
   onReleased(): void {
@@ -121,7 +166,10 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
     } else if (step.type === 'reconnecting') {
       this.#phase = { status: 'reconnecting' };
       this.#show([]);
-    } else this.#show(this.#hear(step));
+    } else {
+      if (step.type === 'tool_call' && step.awaits !== undefined) this.#paused$.next(true);
+      this.#show(this.#hear(step));
+    }
   }
 
   #hear(step: EventStep): ResponseEvent[] {

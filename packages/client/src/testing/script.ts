@@ -14,7 +14,9 @@ export type Step = {
   | Readonly<
       | (Pick<Said<'start'>, 'type'> & Partial<Said<'start'>>)
       | (Pick<Said<'end'>, 'type'> & Partial<Said<'end'>>)
-      | Said<'text' | 'thought' | 'queued' | 'loading' | 'tool_call' | 'tool_result'>
+      | Said<'text' | 'thought' | 'queued' | 'loading' | 'tool_decision' | 'tool_result'>
+      /** A call with `awaits` stops the script until `reply` has answered it. */
+      | Said<'tool_call'>
     >
   /** The answer fails; with the code `cancelled` it was cancelled by someone else. */
   | {

@@ -94,10 +94,11 @@ export function describeEnd(question: StreamQuestion, log: Log, totalMs: number)
         text += entry.text;
         break;
       case 'thought':
+      case 'tool_decision':
         break;
       case 'tool_call': {
-        const { type: _, ...call } = entry;
-        tools.set(call.callId, call);
+        const { callId, name, arguments: args } = entry;
+        tools.set(callId, { callId, name, arguments: args });
         break;
       }
       case 'tool_result': {

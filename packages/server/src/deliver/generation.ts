@@ -4,7 +4,9 @@ import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { copyLog, createLog, type Log } from './log.js';
+import { PendingCalls } from './pending-calls.js';
 import type { Stream } from './stream.js';
+import type { ToolReplies } from '../tool-replies.js';
 
 /** Writes the entries of one response to `sink`. It ends with a terminal entry and does not reject. */
 export type Generate = (
@@ -19,6 +21,8 @@ export type Generate = (
     requestId: string;
     /** Names the connection that asked. */
     connectionId: string | undefined;
+    /** Receives the replies of clients to the calls of the answer. */
+    replies: ToolReplies;
     /** The changes of `prepare`; undefined if there is no such hook. */
     prepared: PreparedRequest | undefined;
     /** What another process has generated of the answer; undefined if the answer begins. */
@@ -55,6 +59,10 @@ export class Generation implements EntrySink, Preemption {
   fingerprint: string | undefined;
   /** Names the answer in the log: the id of the first stream. */
   readonly requestId: string;
+  /** The calls of the answer that wait for a client. The answer is paused meanwhile. */
+  readonly calls: PendingCalls = new PendingCalls((isPaused) => {
+    for (const stream of this.streams) stream.setPaused(isPaused);
+  });
   readonly #listener: GenerationListener;
   #controller = new AbortController();
   #writer: LogWriter | undefined;
@@ -117,6 +125,7 @@ export class Generation implements EntrySink, Preemption {
         resumed,
         signal,
         preemption: this,
+        replies: this.calls,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),
         requestId: this.requestId,
         connectionId,

@@ -33,7 +33,11 @@ export function fingerprintOf(body: string): string {
   return createHash('sha256').update(body).digest('base64');
 }
 
-/** @returns true if the request may share the generation of an identical one. */
-export function canShare({ options }: GenerateRequest): boolean {
-  return (options?.cache ?? 'default') === 'default';
+/**
+ * The tools of a client are its own, so a request with tools is answered alone.
+ *
+ * @returns true if the request may share the generation of an identical one.
+ */
+export function canShare({ options, clientTools = [] }: GenerateRequest): boolean {
+  return clientTools.length === 0 && (options?.cache ?? 'default') === 'default';
 }

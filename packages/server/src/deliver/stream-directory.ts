@@ -1,4 +1,5 @@
 import type { GenerateRequest } from '../request.js';
+import type { ToolReply } from '../tool-replies.js';
 import type { ListedStream, Stream, StreamIdentity } from './stream.js';
 
 type Awaitable<T> = T | Promise<T>;
@@ -56,6 +57,14 @@ export interface StreamDirectory {
    * it; the text stays.
    */
   cancel(stream: Stream): Awaitable<void>;
+  /**
+   * Answers a call of a tool that waits for a client. The same answer again does nothing.
+   *
+   * @throws {StreamError} not_found, if no such call has waited; conflict, if it has another answer or has
+   * ended without one; bad_request, if it waits for something else; unsupported, if another process generates
+   * the answer.
+   */
+  reply(stream: Stream, callId: string, reply: ToolReply): void;
   /**
    * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
    * it has ended. @returns a function that ends this.

@@ -22,6 +22,7 @@ import {
 } from './stream.js';
 import type { RegistrySize, StreamDirectory } from './stream-directory.js';
 import { type Owned, StreamTable } from './stream-table.js';
+import type { ToolReply } from '../tool-replies.js';
 
 export interface StreamLimits extends StreamTimeouts {
   /** A finished stream can be read for this long. */
@@ -255,6 +256,12 @@ export class StreamRegistry implements StreamDirectory {
     this.end(stream, CANCELLED);
   }
 
+  reply({ principal, id }: Stream, callId: string, reply: ToolReply): void {
+    const owned = this.#table.find(principal, id);
+    if (owned === undefined) throw notFound();
+    owned.generation.calls.reply(callId, reply);
+  }
+
   watch(principal: string, listener: (stream: ListedStream) => void): () => void {
     return this.#table.watch(principal, listener);
   }
@@ -382,6 +389,7 @@ export class StreamRegistry implements StreamDirectory {
     generation.streams.add(stream);
     generation.updatePreemption();
     stream.setNews(generation.news);
+    stream.setPaused(generation.calls.isPaused);
     this.#table.budget.hold(generation, stream.principal);
   }
 

@@ -94,6 +94,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
   #lostUntil: Map<string | symbol, number> | undefined;
   #detachedUntil = 0;
   #isDetached = false;
+  #isPaused = false;
   #news: NewsEntry | undefined;
   #timer: NodeJS.Timeout | undefined;
   #detaching: NodeJS.Immediate | undefined;
@@ -123,6 +124,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
 
   get status(): StreamStatus {
     if (this.log.done) return 'ended';
+    if (this.#isPaused) return 'paused';
     if (this.#news?.type === 'loading') return 'loading';
     if (this.#news !== undefined && this.#news.ahead > 0) return 'queued';
     return this.log.textLength === 0 ? 'waiting' : 'streaming';
@@ -166,6 +168,17 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     if (news === this.#news) return;
     this.#news = news;
     for (const { reader } of this.#subscriptions) reader.onNewsChange();
+    this.#listener.onStatusChange(this);
+  }
+
+  /** A paused stream waits for a client to answer a call. It is not abandoned until that has an end. */
+  setPaused(isPaused: boolean): void {
+    if (isPaused === this.#isPaused) return;
+    this.#isPaused = isPaused;
+    const now = performance.now();
+    // Whoever answered the call has as much time to read on as after a cut.
+    if (!isPaused) this.#detachedUntil = now + this.#timeouts.disconnectTimeoutMs;
+    this.#abandonInTime();
     this.#listener.onStatusChange(this);
   }
 
@@ -229,7 +242,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
   #abandonInTime(): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#detaching);
-    if (this.hasReaders || this.log.done) return this.#setDetached(false);
+    if (this.hasReaders || this.#isPaused || this.log.done) return this.#setDetached(false);
     const now = performance.now();
     let until = Math.max(now, this.#detachedUntil);
     const lostUntil = this.#lostUntil ?? new Map<string, number>();

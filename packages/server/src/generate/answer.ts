@@ -6,6 +6,7 @@ import type {
   ResumedAnswer,
   StartEntry,
   ToolCallEntry,
+  ToolDecisionEntry,
   ToolResultEntry,
 } from '../entry.js';
 import { FieldsLogger, type Logger } from '../observe/logger.js';
@@ -251,8 +252,8 @@ export class Answer implements AnswerSink {
     return full;
   }
 
-  /** Writes the call of a tool, or what came of it. */
-  tool(entry: ToolCallEntry | ToolResultEntry): Promise<void> | undefined {
+  /** Writes the call of a tool, what a user decided of it, or what came of it. */
+  tool(entry: ToolCallEntry | ToolDecisionEntry | ToolResultEntry): Promise<void> | undefined {
     const toolUnits = this.#toolUnits + JSON.stringify(entry).length;
     this.#checkSize(this.#length + toolUnits);
     this.#toolUnits = toolUnits;

@@ -1,7 +1,7 @@
 import type { Intent } from '@rivulet/protocol';
 import type { PreparedRequest } from '../hooks.js';
 import type { GenerateRequest } from '../request.js';
-import type { Prompt, ToolDeclaration } from '../providers/provider.js';
+import type { JsonSchema, Prompt, ToolDeclaration } from '../providers/provider.js';
 
 /** What the operator set for every answer; undefined leaves a value to the model. */
 export interface PromptDefaults {
@@ -38,6 +38,7 @@ export function buildPrompt(
       ...(continueText === '' ? [] : [{ role: 'assistant' as const, text: continueText }]),
     ],
     ...(continueText !== '' && { continues: true }),
+    ...(options.response_schema && { responseSchema: withoutDialect(options.response_schema) }),
     ...(tools.length > 0 && { tools: tools.map(declarationOf) }),
     temperature: own.temperature ?? options.temperature ?? defaults.temperature,
     topP: own.top_p ?? options.top_p ?? defaults.topP,
@@ -48,9 +49,15 @@ export function buildPrompt(
   };
 }
 
+/** Some providers refuse a `$schema`. */
+function withoutDialect({ $schema: _, ...schema }: JsonSchema): JsonSchema {
+  return schema;
+}
+
 /** Of a tool only what the model is told, which is also what decides whether an answer is the same. */
-function declarationOf({ name, description, parameters }: ToolDeclaration): ToolDeclaration {
-  return { name, description, parameters };
+function declarationOf(tool: ToolDeclaration): ToolDeclaration {
+  const { name, description, parameters, isClientTool } = tool;
+  return { name, description, parameters, ...(isClientTool && { isClientTool }) };
 }
 
 /** JSON escapes line feeds, but not the other characters that end a line. */

@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { addAbortListener } from 'node:events';
 import { type Context, context } from '@opentelemetry/api';
-import { type FinishReason, type Source, StreamError, type Usage } from '@rivulet/protocol';
+import {
+  type ClientTool,
+  type FinishReason,
+  type Source,
+  StreamError,
+  type Usage,
+} from '@rivulet/protocol';
 import type {
   EndEntry,
   EntrySink,
@@ -33,8 +39,9 @@ import { withDefaults } from '../with-defaults.js';
 import { FlatText } from './flat-text.js';
 import { buildPrompt, type PromptDefaults } from './prompt.js';
 import { answerWithTools } from './tool-loop.js';
-import type { Tool } from './tools/tool.js';
+import { clientTool, type Tool } from './tools/tool.js';
 import { createToolbox, type Toolbox } from './tools/toolbox.js';
+import type { ToolReplies } from '../tool-replies.js';
 
 export interface LlmServiceOptions {
   providers: Providers;
@@ -73,6 +80,8 @@ export interface GenerateCallOptions {
   connectionId?: string | undefined;
   /** The changes of a `prepare` hook; none unless given. */
   prepared?: PreparedRequest | undefined;
+  /** Receives the replies of clients to calls that wait for them; unless given, such calls fail. */
+  replies?: ToolReplies | undefined;
   /** What another process has generated of the answer; it goes on with a further attempt. */
   resumed?: ResumedAnswer | undefined;
   /** The scope of the cache where the service has none of its own; `principal` unless given. */
@@ -159,7 +168,9 @@ export class LlmService {
     const link = signal && addAbortListener(signal, () => controller.abort(signal.reason));
     if (signal?.aborted) controller.abort(signal.reason);
     const entries = new EntryQueue(
-      this.#toolbox.tools.length > 0 ? Infinity : this.#maxKeptUnits(request),
+      this.#toolbox.tools.length > 0 || request.clientTools !== undefined
+        ? Infinity
+        : this.#maxKeptUnits(request),
     );
     const written = context.with(parent, () =>
       this.writeResponse(request, entries, { ...options, signal: controller.signal }),
@@ -191,12 +202,15 @@ export class LlmService {
       requestId = randomUUID(),
       connectionId,
       prepared = {},
+      replies,
       resumed,
       defaultCacheScope = 'principal',
     }: GenerateCallOptions = {},
   ): Promise<void> {
     const { logger, metrics } = this.#options;
-    const { cache: mode = 'default' } = request.options ?? {};
+    const { clientTools = [] } = request;
+    const hasClientTools = clientTools.length > 0;
+    const mode = hasClientTools ? 'no-store' : (request.options?.cache ?? 'default');
     const scope = this.cacheScope ?? defaultCacheScope;
     const maxUnits = this.#limits.maxResponseUnits;
     const { omittedMessages: omittedByCaller = 0 } = request;
@@ -218,9 +232,15 @@ export class LlmService {
     const running: RunningAnswer = { principal: request.principal, isForgotten: false };
     this.#running.add(running);
     try {
-      // A model that continues a text writes it to its end.
-      const toolNames = request.continueText ? false : prepared.tools;
-      const toolbox = allowedTools(this.#toolbox, toolNames);
+      // A model that continues a text, or writes JSON, writes it to its end.
+      const isBare =
+        Boolean(request.continueText) || request.options?.response_schema !== undefined;
+      const allowed = allowedTools(this.#toolbox, isBare ? false : prepared.tools);
+      const toolbox = withClientTools(
+        allowed,
+        this.#toolbox,
+        isBare || prepared.tools === false ? [] : clientTools,
+      );
       const built = buildPrompt(request, this.#options.prompt, toolbox.tools, prepared);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
       // Thoughts are not kept, and the text is the same without them.
@@ -236,12 +256,20 @@ export class LlmService {
         models: prepared.models,
       };
       const turn = await context.with(answer.context, () =>
-        answerWithTools(this.#failover, prompt, toolbox, requester, answer, resumed?.rounds),
+        answerWithTools(
+          this.#failover,
+          prompt,
+          toolbox,
+          requester,
+          answer,
+          replies,
+          resumed?.rounds,
+        ),
       );
       if (turn === undefined) return;
       // A tool may find something else tomorrow, and what it did was done for this request.
       const isWhole = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
-      const isKept = isWhole && !running.isForgotten;
+      const isKept = isWhole && !running.isForgotten && !hasClientTools;
       if (isKept && answer.length <= this.#maxKeptUnits(request))
         this.#keep(
           keyOf({ name: turn.provider.name, model: turn.model }),
@@ -343,6 +371,23 @@ function allowedTools(toolbox: Toolbox, names: PreparedRequest['tools']): Toolbo
   if (names === undefined) return toolbox;
   const tools = names === false ? [] : toolbox.tools.filter(({ name }) => names.includes(name));
   return { ...toolbox, tools };
+}
+
+/** @throws {StreamError} bad_request, if a client's tool has the name of a tool of the server. */
+function withClientTools(
+  allowed: Toolbox,
+  { tools: own }: Toolbox,
+  clientTools: readonly ClientTool[],
+): Toolbox {
+  if (clientTools.length === 0) return allowed;
+  const taken = clientTools.find(({ name }) => own.some((tool) => tool.name === name));
+  if (taken !== undefined) {
+    throw new StreamError(
+      'bad_request',
+      `unable to offer the tool ${JSON.stringify(taken.name)}: the server has one of this name`,
+    );
+  }
+  return { ...allowed, tools: [...allowed.tools, ...clientTools.map(clientTool)] };
 }
 
 /** Keeps an answer until it is whole. */

@@ -6,15 +6,17 @@ import { principalName } from '../request.js';
 import type { AnsweredTurn, Failover } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
 import type { Answer } from './answer.js';
-import { runCall } from './tools/run-call.js';
-import type { ToolContext } from './tools/tool.js';
-import type { Toolbox } from './tools/toolbox.js';
+import type { Awaits, ToolReplies, ToolReply } from '../tool-replies.js';
+import { type OnToolFailure, runCall, toResult } from './tools/run-call.js';
+import { type Tool, type ToolContext, ToolError } from './tools/tool.js';
+import type { Toolbox, ToolLimits } from './tools/toolbox.js';
 
 /**
  * Asks, runs the tools that the model calls, gives it the results and asks again, until it answers
  * without a call. Tools run once: if a provider fails after them, the next one goes on from their
  * results. Calls in a turn that was cut off are not run.
  *
+ * @param replies receives what clients say of the calls that wait for them; those fail at once without it.
  * @param earlier the rounds of tools that another process has run. They are not run again.
  * @returns the last turn, with the usage of all turns; undefined if the answer came from the cache.
  * @throws as `Failover.ask` does, and `tool_limit` when the model calls tools in every turn.
@@ -25,6 +27,7 @@ export async function answerWithTools(
   toolbox: Toolbox,
   requester: Requester,
   answer: Answer,
+  replies: ToolReplies | undefined,
   earlier: ResumedAnswer['rounds'] = [],
 ): Promise<AnsweredTurn | undefined> {
   const { tools, limits } = toolbox;
@@ -52,7 +55,7 @@ export async function answerWithTools(
     }));
     const { raw } = turn;
     const said = { text: answer.readTurn(), toolCalls: calls, ...(raw && { raw }) };
-    const results = await runTogether(calls, toolbox, answer, requester);
+    const results = await runTogether(calls, toolbox, answer, requester, replies);
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
     // The provider that called the tools goes on: calls may be signed, and mean nothing to those before it.
     caller = turn.provider;
@@ -81,15 +84,17 @@ function messagesOf({ calls, results }: ResumedAnswer['rounds'][number]): Prompt
   ];
 }
 
-/** Runs the calls of a turn at the same time; their results come in the order of the calls. */
+/**
+ * Runs the calls of a turn at the same time; their results come in the order of the calls. All calls are
+ * written before the first result. A call that waits for a client runs once its reply has come.
+ */
 async function runTogether(
   calls: readonly ToolCall[],
   { tools, limits }: Toolbox,
   answer: Answer,
   { signal, principal }: Requester,
+  replies: ToolReplies | undefined,
 ): Promise<ToolResult[]> {
-  for (const { callId, name, arguments: args } of calls)
-    await answer.tool({ type: 'tool_call', callId, name, arguments: args });
   const controller = new AbortController();
   const link = addAbortListener(signal, () => controller.abort(signal.reason));
   const context: ToolContext = {
@@ -98,11 +103,34 @@ async function runTogether(
   };
   try {
     signal.throwIfAborted();
-    const running = calls.map((call, i) =>
-      i < limits.maxToolCallsPerRound
-        ? runCall(call, tools, limits, context, (...failure) => answer.toolFailed(...failure))
-        : tooMany(limits.maxToolCallsPerRound),
-    );
+    const onFailure: OnToolFailure = (...failure) => answer.toolFailed(...failure);
+    const run = (call: ToolCall): Promise<ToolOutcome> =>
+      runCall(call, tools, limits, context, onFailure);
+    const begin: (() => Promise<ToolOutcome>)[] = [];
+    for (const [i, call] of calls.entries()) {
+      const { callId, name, arguments: args } = call;
+      const entry = { type: 'tool_call', callId, name, arguments: args } as const;
+      if (i >= limits.maxToolCallsPerRound) {
+        begin.push(() => tooMany(limits.maxToolCallsPerRound));
+        await answer.tool(entry);
+        continue;
+      }
+      const tool = tools.find((candidate) => candidate.name === name);
+      const waiting = await waitingOf(tool, args, replies, onFailure);
+      if (waiting === undefined || 'error' in waiting) {
+        begin.push(async () => waiting ?? run(call));
+        await answer.tool(entry);
+        continue;
+      }
+      const { awaits } = waiting;
+      // A client may reply as soon as it reads the entry.
+      const replied = expectReply(callId, waiting, limits, controller.signal);
+      replied.catch(() => {});
+      begin.push(() => afterReply(call, replied, answer, run, onFailure, limits));
+      await answer.tool({ ...entry, awaits, timeoutMs: limits.toolReplyTimeoutMs });
+    }
+    signal.throwIfAborted();
+    const running = begin.map((each) => each());
     // The loop reports the first that rejects; nothing would handle the others.
     for (const outcome of running) outcome.catch(() => {});
     const results: ToolResult[] = [];
@@ -117,6 +145,78 @@ async function runTogether(
     link[Symbol.dispose]();
     controller.abort();
   }
+}
+
+/** A call that waits for a client. */
+interface Waiting {
+  awaits: Awaits;
+  replies: ToolReplies;
+}
+
+/**
+ * Checks the arguments before a user is asked.
+ *
+ * @returns what the call waits for; the error of one that cannot wait; undefined for one that runs at once.
+ */
+async function waitingOf(
+  tool: Tool | undefined,
+  args: unknown,
+  replies: ToolReplies | undefined,
+  onFailure: OnToolFailure,
+): Promise<Waiting | { error: string } | undefined> {
+  if (tool?.awaits === undefined) return undefined;
+  const { name, awaits } = tool;
+  try {
+    await tool.check?.(structuredClone(args));
+  } catch (error) {
+    const isRefused = error instanceof ToolError;
+    onFailure(name, isRefused ? 'refused' : 'failed', error);
+    return { error: isRefused ? error.message : 'the tool failed' };
+  }
+  if (replies !== undefined) return { awaits, replies };
+  onFailure(name, 'no_reply');
+  return { error: 'not run: no client can answer the call' };
+}
+
+/** Waits for a reply to a call. @returns undefined if none has come in time. */
+async function expectReply(
+  callId: string,
+  { awaits, replies }: Waiting,
+  { toolReplyTimeoutMs }: ToolLimits,
+  signal: AbortSignal,
+): Promise<ToolReply | undefined> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), toolReplyTimeoutMs);
+  try {
+    return await replies.expect(callId, awaits, AbortSignal.any([signal, late.signal]));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (late.signal.aborted) return undefined;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Gives the reply of a client as the result of the call, or runs the call once it is approved. */
+async function afterReply(
+  call: ToolCall,
+  replied: Promise<ToolReply | undefined>,
+  answer: Answer,
+  run: (call: ToolCall) => Promise<ToolOutcome>,
+  onFailure: OnToolFailure,
+  { toolReplyTimeoutMs, maxToolResultUnits }: ToolLimits,
+): Promise<ToolOutcome> {
+  const { callId, name } = call;
+  const reply = await replied;
+  if (reply === undefined) {
+    onFailure(name, 'no_reply');
+    return { error: `nobody answered the call within ${toolReplyTimeoutMs} ms` };
+  }
+  if ('error' in reply) return { error: reply.error };
+  if ('result' in reply) return toResult(reply.result, maxToolResultUnits);
+  await answer.tool({ type: 'tool_decision', callId, name, approved: reply.approved });
+  return reply.approved ? run(call) : { error: 'the user refused the call' };
 }
 
 async function tooMany(most: number): Promise<ToolOutcome> {

@@ -13,9 +13,20 @@ export function withoutReferences(root: JsonSchema): JsonSchema {
 
 const OF_THE_DOCUMENT: ReadonlySet<string> = new Set(['$schema', '$id', '$defs', 'definitions']);
 /** What stands under these is data, not a schema. */
-const DATA: ReadonlySet<string> = new Set(['enum', 'const', 'default', 'examples', 'required']);
+export const DATA: ReadonlySet<string> = new Set([
+  'enum',
+  'const',
+  'default',
+  'examples',
+  'required',
+]);
 /** The keys under these are names, which may be those of keywords. */
-const NAMED: ReadonlySet<string> = new Set(['properties', 'patternProperties']);
+export const NAMED: ReadonlySet<string> = new Set([
+  'properties',
+  'patternProperties',
+  '$defs',
+  'definitions',
+]);
 
 function inline(schema: JsonSchema, root: JsonSchema, path: readonly string[]): JsonSchema {
   const { $ref: reference, allOf, ...rest } = schema;

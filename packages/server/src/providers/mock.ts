@@ -19,17 +19,21 @@ export function mockProvider(
     name = 'scripted',
     model = 'script',
     canContinue = false,
+    hasJsonMode = true,
   }: {
     name?: string | undefined;
     model?: string | undefined;
     canContinue?: boolean | undefined;
+    /** True unless given: the script has the JSON. */
+    hasJsonMode?: boolean | undefined;
   } = {},
 ): Provider {
   return {
     name,
     model,
     canContinue,
-    withModel: (other) => mockProvider(script, { name, model: other, canContinue }),
+    hasJsonMode,
+    withModel: (other) => mockProvider(script, { name, model: other, canContinue, hasJsonMode }),
     async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
       signal.throwIfAborted();
       for await (const step of script(prompt)) {

@@ -60,8 +60,10 @@ export interface RawMessage {
 export interface ToolDeclaration {
   name: string;
   description: string;
-  /** Of an object, and without references. */
+  /** Of an object, and without references unless a client declared it. */
   parameters: JsonSchema;
+  /** True if a client declared it: the schema is not to be converted, which could take long. */
+  isClientTool?: true;
 }
 
 /** A JSON Schema of draft 2020-12. */
@@ -82,6 +84,8 @@ export interface Prompt {
    * text. Only a provider with `canContinue` is asked.
    */
   continues?: true;
+  /** The answer is to be JSON of this schema. Only a provider with `hasJsonMode` is asked. */
+  responseSchema?: JsonSchema;
   /** What the model may call; absent is nothing. A provider without tools ignores it. */
   tools?: readonly ToolDeclaration[];
   /** `none`: the tools explain the messages, but are not to be called any more. */
@@ -201,6 +205,11 @@ export interface Provider extends ModelName {
    * say so is not asked to.
    */
   readonly canContinue?: boolean | undefined;
+  /**
+   * True if the model answers with JSON where the prompt has a `responseSchema`. A provider that does not
+   * say so is not asked to.
+   */
+  readonly hasJsonMode?: boolean | undefined;
   /**
    * Brings `model` and `problem` up to date if they may have changed. To be called before each `stream`.
    * Does not reject, and takes a few seconds at most.

@@ -136,6 +136,8 @@ export interface CoreLimits {
   maxToolRounds: number;
   maxToolCallsPerRound: number;
   toolTimeoutMs: number;
+  /** The time that a call may wait for the result or the approval of a client. */
+  toolReplyTimeoutMs: number;
   maxToolResultUnits: number;
 }
 
@@ -648,6 +650,13 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     type: wholeNumber(1, DAY_MS, 'milliseconds'),
     default: 15_000,
     description: 'The time that one tool call may take.',
+  },
+  'limits.toolReplyTimeoutMs': {
+    env: 'TOOL_REPLY_TIMEOUT_MS',
+    type: wholeNumber(1, DAY_MS, 'milliseconds'),
+    default: 300_000,
+    description:
+      'The time that a tool call may wait for the approval of a user, or for the result of a client. After it, the model gets an error.',
   },
   'limits.maxToolResultUnits': {
     env: 'MAX_TOOL_RESULT_UNITS',

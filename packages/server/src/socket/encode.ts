@@ -42,8 +42,20 @@ export function encode({ offset, entry }: Frame, envelope: Envelope, omittedByCl
     case 'thought':
       return [EVENT.thought, { type: EVENT.thought, data: entry.text, ...envelope, offset }];
     case 'tool_call': {
-      const { callId: call_id, name, arguments: args } = entry;
-      const message = { phase: 'call', call_id, name, arguments: args } as const;
+      const { callId: call_id, name, arguments: args, awaits, timeoutMs } = entry;
+      const message = {
+        phase: 'call',
+        call_id,
+        name,
+        arguments: args,
+        ...(awaits !== undefined && { awaits }),
+        ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
+      } as const;
+      return [EVENT.tool, { type: EVENT.tool, ...envelope, offset, ...message }];
+    }
+    case 'tool_decision': {
+      const { callId: call_id, name, approved } = entry;
+      const message = { phase: 'decision', call_id, name, approved } as const;
       return [EVENT.tool, { type: EVENT.tool, ...envelope, offset, ...message }];
     }
     case 'tool_result': {

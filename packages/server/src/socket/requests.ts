@@ -51,7 +51,7 @@ export class Requests {
   async start(raw: unknown): Promise<StreamReply> {
     refuseParts(raw);
     const message = parse(startSchema, raw);
-    refuseDrafts(message);
+    refuseCombinations(message);
     const { principal } = this.#requester;
     const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
     const {
@@ -59,6 +59,7 @@ export class Requests {
       intent,
       context,
       options,
+      client_tools: clientTools = [],
       omitted_messages: omittedMessages = 0,
       continue_text: continueText = '',
       window,
@@ -68,6 +69,7 @@ export class Requests {
       ...(intent && { intent }),
       ...(context && { context }),
       ...(options && { options }),
+      ...(clientTools.length > 0 && { clientTools }),
       ...(continueText !== '' && { continueText }),
       ...(omittedMessages > 0 && { omittedMessages }),
       principal,
@@ -130,8 +132,12 @@ export class Requests {
   }
 
   async toolReply(raw: unknown): Promise<DoneReply> {
-    await this.#find(parse(toolReplySchema, raw).stream_id);
-    throw unsupported('this server has no tools that wait for a client');
+    const { stream_id, call_id, approved, error, result } = parse(toolReplySchema, raw);
+    const stream = await this.#find(stream_id);
+    const reply =
+      approved !== undefined ? { approved } : error !== undefined ? { error } : { result };
+    this.#streams.reply(stream, call_id, reply);
+    return { ok: true };
   }
 
   async list(raw: unknown): Promise<StreamListReply> {
@@ -177,17 +183,14 @@ function flatSlice(text: string, units: number): string {
   return Buffer.from(text.slice(0, units), 'utf16le').toString('utf16le');
 }
 
-/** Features of PROTOCOL.md that are still drafts, and change what the answer is. */
-function refuseDrafts({ client_tools, options = {} }: StreamStartRequest): void {
-  const drafts = {
-    client_tools,
-    'options.response_schema': options.response_schema,
-  };
-  for (const [name, value] of Object.entries(drafts)) {
-    const isEmpty = Array.isArray(value) && value.length === 0;
-    if (value !== undefined && !isEmpty)
-      throw unsupported(`this server does not support \`${name}\` yet`);
-  }
+/** A text that continues another one, or is JSON of a schema, is written without tools, and not both. */
+function refuseCombinations({ client_tools, continue_text, options }: StreamStartRequest): void {
+  const given = Object.entries({
+    client_tools: client_tools?.length,
+    continue_text,
+    'options.response_schema': options?.response_schema,
+  }).flatMap(([name, value]) => (value ? [`\`${name}\``] : []));
+  if (given.length > 1) throw unsupported(`${given.join(' and ')} cannot be combined`);
 }
 
 /** Refuses lists of parts, such as images, with a code of their own: a client may fall back to text. */

@@ -125,7 +125,8 @@ export interface Failover {
    * provider.
    *
    * @returns undefined if the sink had the answer.
-   * @throws {StreamError} no provider answered; unsupported, if none of them can continue a text.
+   * @throws {StreamError} no provider answered; unsupported, if none of them can continue a text, or answer
+   * with JSON, where the prompt asks for it.
    * @throws `signal.reason` when the requester's signal aborts.
    */
   ask(
@@ -201,8 +202,8 @@ export function createFailover(
   ): Promise<AnsweredTurn | undefined> {
     const { signal, models } = requester;
     const all = models === undefined ? configured : upstreamsFor(models);
-    const upstreams = prompt.continues ? all.filter(({ provider }) => provider.canContinue) : all;
-    if (upstreams.length === 0) throw cannotContinue();
+    const upstreams = all.filter(({ provider }) => canAnswer(provider, prompt));
+    if (upstreams.length === 0) throw prompt.continues ? cannotContinue() : noJsonMode();
     const failures: StreamError[] = [];
     let isShown = after !== undefined;
 
@@ -318,6 +319,18 @@ function isFinal({ code }: StreamError): boolean {
     code === 'bad_request' ||
     code === 'too_large' ||
     code === 'cancelled'
+  );
+}
+
+function canAnswer({ canContinue, hasJsonMode }: Provider, prompt: Prompt): boolean {
+  if (prompt.continues) return canContinue === true;
+  return prompt.responseSchema === undefined || hasJsonMode === true;
+}
+
+function noJsonMode(): StreamError {
+  return new StreamError(
+    'unsupported',
+    'unable to answer with JSON: no model of this server can; ask without `response_schema`',
   );
 }
 

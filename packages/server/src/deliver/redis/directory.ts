@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setInterval as every } from 'node:timers';
-import type { StreamStatus } from '@rivulet/protocol';
+import { StreamError, type StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
 import type { MeterProvider } from '@opentelemetry/api';
 import type { Logger } from '../../observe/logger.js';
 import { createRedisMetrics } from '../../observe/redis-metrics.js';
 import type { GenerateRequest } from '../../request.js';
+import type { ToolReply } from '../../tool-replies.js';
 import type { Generate, Generation, LogWriter } from '../generation.js';
 import type { LogStore } from '../log-store.js';
 import type { ListedStream, ReaderChange, Stream, StreamIdentity } from '../stream.js';
@@ -47,6 +48,7 @@ export interface RedisStreamDirectoryOptions extends StreamRegistryOptions {
 export class RedisStreamDirectory implements StreamDirectory, LogStore {
   readonly #context: RedisContext;
   readonly #registry: StreamRegistry;
+  readonly #logs: SharedLogs;
   readonly #store: RedisStore;
   readonly #subscriptions: Subscriptions;
   readonly #ends: StreamEnds;
@@ -86,6 +88,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     const context: RedisContext = { node, settings, limits, logger, metrics, ...own };
     this.#context = context;
     this.#registry = registry;
+    this.#logs = logs;
     this.#store = store;
     this.#subscriptions = new Subscriptions(node, limits, (args) => {
       if (store.isUp) void store.tryWrite('readers', args);
@@ -162,6 +165,17 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   hasAny(principal: string): boolean {
     return this.#registry.hasAny(principal);
+  }
+
+  reply(stream: Stream, callId: string, reply: ToolReply): void {
+    const log = this.#logs.ofStream(stream);
+    if (log !== undefined && !log.isOwn && !stream.log.done) {
+      throw new StreamError(
+        'unsupported',
+        'unable to answer the call: another server process generates the answer; connect to that one',
+      );
+    }
+    this.#registry.reply(stream, callId, reply);
   }
 
   cancel(stream: Stream): Promise<void> {

@@ -1,3 +1,4 @@
+import { canShare } from '../single-flight.js';
 import { randomUUID } from 'node:crypto';
 import type { ErrorEntry } from '../../entry.js';
 import { overloaded } from '../eviction.js';
@@ -121,7 +122,7 @@ export class Opener {
     const record = recordOf(identity, randomUUID(), randomUUID());
     const requestRecord: RequestRecord = { request, ...(connectionId && { connectionId }) };
     const requestJson = JSON.stringify(requestRecord);
-    const isShared = !this.#hasPrepare && (request.options?.cache ?? 'default') === 'default';
+    const isShared = !this.#hasPrepare && canShare(request);
     const begin = (fence: string): Stream =>
       registry.begin(identity, identified, connectionId, record, (stream, generation) => {
         const log = logs.add(record.requestId, generation);

@@ -12,7 +12,7 @@ export interface ToolCallLimits {
 /** Told of each call that failed, and why; `error` is what the tool threw, if it did. */
 export type OnToolFailure = (
   tool: string | undefined,
-  reason: 'unknown_tool' | 'refused' | 'failed' | 'timeout',
+  reason: 'unknown_tool' | 'refused' | 'failed' | 'timeout' | 'no_reply',
   error?: unknown,
 ) => void;
 
@@ -71,8 +71,8 @@ function whenAborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** As plain JSON, so that nothing of the tool's own is shared and any wire can carry it. */
-function toResult(value: unknown, maxUnits: number): ToolOutcome {
+/** The result as plain JSON, so that nothing of the tool's own is shared and any wire can carry it. */
+export function toResult(value: unknown, maxUnits: number): ToolOutcome {
   const json = JSON.stringify(value ?? null) ?? 'null';
   if (json.length <= maxUnits) return { result: JSON.parse(json) as unknown };
   return { result: cut(typeof value === 'string' ? value : json, maxUnits) };

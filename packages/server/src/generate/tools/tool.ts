@@ -1,6 +1,8 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from '@standard-schema/spec';
+import type { ClientTool } from '@rivulet/protocol';
 import type { ToolDeclaration } from '../../providers/provider.js';
 import { isSchema, withoutReferences } from '../../providers/json-schema.js';
+import type { Awaits } from '../../tool-replies.js';
 
 /**
  * A schema of any library that speaks Standard Schema and Standard JSON Schema, such as zod from 4.2
@@ -28,16 +30,26 @@ export interface ToolDefinition<Schema extends ToolSchema> {
   description: string;
   /** Of an object. */
   parameters: Schema;
+  /** True if a user has to approve each call before it runs; false unless given. */
+  needsApproval?: boolean | undefined;
   /**
    * Runs the tool with arguments that were checked. What it returns goes to the model and to the
    * readers of the answer, as JSON. The message of a `ToolError` goes to both, too; of any other
-   * error they hear only that there was one.
+   * error they hear only that there was one. Without `execute`, a client runs the tool and sends the result.
    */
-  execute(args: StandardSchemaV1.InferOutput<Schema>, context: ToolContext): unknown;
+  execute?(args: StandardSchemaV1.InferOutput<Schema>, context: ToolContext): unknown;
 }
 
 /** What a model may call. `defineTool` makes it. */
 export interface Tool extends ToolDeclaration {
+  /** What a client has to send before a call goes on; it runs at once unless given. */
+  readonly awaits?: Awaits | undefined;
+  /**
+   * Checks the arguments of a call that has to wait. Without it, the call waits whatever they are.
+   *
+   * @throws {ToolError} by its promise, with words that the model can act on.
+   */
+  check?(args: unknown): Promise<unknown>;
   /** Checks the arguments, then runs. Throws a `ToolError` with words that the model can act on. */
   call(args: unknown, context: ToolContext): Promise<unknown>;
 }
@@ -56,6 +68,7 @@ export function defineTool<Schema extends ToolSchema>({
   name,
   description,
   parameters,
+  needsApproval = false,
   execute,
 }: ToolDefinition<Schema>): Tool {
   const unable = (reason: string): TypeError =>
@@ -64,13 +77,29 @@ export function defineTool<Schema extends ToolSchema>({
     throw unable('a name has at most 64 letters, digits, "_" and "-", the first a letter or "_"');
   }
   if (description.trim() === '') throw unable('it has no description, by which a model chooses it');
+  const awaits = execute === undefined ? 'result' : needsApproval ? 'approval' : undefined;
+  if (needsApproval && execute === undefined)
+    throw unable('a client runs it, and asks its user by itself; remove `needsApproval`');
   return {
     name,
     description,
     parameters: declare(parameters, unable),
+    ...(awaits !== undefined && { awaits, check: (args: unknown) => check(parameters, args) }),
     async call(args, context) {
-      return execute(await check(parameters, args), context);
+      return execute?.(await check(parameters, args), context);
     },
+  };
+}
+
+/** A tool that a client declared. The model is given its schema as it is, and the client checks the arguments. */
+export function clientTool({ name, description, parameters }: ClientTool): Tool {
+  return {
+    name,
+    description,
+    parameters,
+    isClientTool: true,
+    awaits: 'result',
+    call: () => Promise.reject(new ToolError('only a client can run it')),
   };
 }
 

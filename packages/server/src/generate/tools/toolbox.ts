@@ -6,6 +6,8 @@ export interface ToolLimits extends ToolCallLimits {
   maxToolRounds: number;
   /** Calls that run in one round; the others fail. */
   maxToolCallsPerRound: number;
+  /** The time that a call may wait for a client. */
+  toolReplyTimeoutMs: number;
 }
 
 /** The tools that a model is offered, and how far it may go with them. */

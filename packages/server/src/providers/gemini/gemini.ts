@@ -78,6 +78,7 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
     model,
     problem,
     canContinue: true,
+    hasJsonMode: true,
     withModel: (other) => gemini({ apiKey, model: other, baseUrl }),
     stream: (prompt, signal) => streamAnswer(api, prompt, signal),
   };

@@ -32,14 +32,23 @@ export function toRequest(
       ...(prompt.topK !== undefined && { topK: prompt.topK }),
       ...(prompt.maxTokens !== undefined && { maxOutputTokens: prompt.maxTokens }),
       ...(stop.length > 0 && { stopSequences: stop.slice(0, MAX_STOP_TEXTS) }),
-      // The SDK's types are older than these two; it passes on what it does not know.
+      // The SDK's types are older than these; it passes on what it does not know.
       ...(prompt.seed !== undefined && { seed: prompt.seed }),
+      ...(prompt.responseSchema !== undefined && {
+        responseMimeType: 'application/json',
+        responseJsonSchema: prompt.responseSchema,
+      }),
       ...(wantsThoughts && { thinkingConfig: { includeThoughts: true } }),
     },
   };
 }
 
-function toDeclaration({ name, description, parameters }: ToolDeclaration): FunctionDeclaration {
+function toDeclaration(tool: ToolDeclaration): FunctionDeclaration {
+  const { name, description, parameters, isClientTool } = tool;
+  if (isClientTool) {
+    const declaration = { name, description, parametersJsonSchema: parameters };
+    return declaration;
+  }
   const schema = toGeminiSchema(parameters);
   return {
     name,

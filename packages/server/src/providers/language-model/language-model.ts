@@ -115,7 +115,7 @@ export function languageModel(
     }
   }
 
-  return { name, model: model.modelId, stream };
+  return { name, model: model.modelId, hasJsonMode: true, stream };
 }
 
 /** `google.generative-ai` is `google`. */

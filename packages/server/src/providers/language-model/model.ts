@@ -60,6 +60,7 @@ export interface CallOptions {
   seed?: number;
   tools?: { type: 'function'; name: string; description: string; inputSchema: unknown }[];
   toolChoice?: { type: 'auto' | 'none' };
+  responseFormat?: { type: 'json'; schema: unknown };
   providerOptions?: Metadata;
   abortSignal: AbortSignal;
 }

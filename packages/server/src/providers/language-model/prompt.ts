@@ -43,6 +43,9 @@ export function toCallOptions(
       })),
       toolChoice: { type: toolChoice },
     }),
+    ...(prompt.responseSchema !== undefined && {
+      responseFormat: { type: 'json', schema: prompt.responseSchema },
+    }),
     ...(providerOptions !== undefined && { providerOptions }),
     abortSignal,
   };

@@ -131,6 +131,7 @@ export function ollama(options: OllamaOptions): Provider {
   return {
     name: 'ollama',
     canContinue: true,
+    hasJsonMode: true,
     get model() {
       return installation.model;
     },
@@ -159,6 +160,7 @@ function toRequest(
     ...(keepAlive !== undefined && { keep_alive: keepAlive }),
     ...(prompt.thoughts && !without.has('thinking') && { think: true }),
     messages: toMessages(prompt),
+    ...(prompt.responseSchema !== undefined && { format: prompt.responseSchema }),
     ...(offersTools && { tools: toTools(tools) }),
     options: {
       ...(prompt.temperature !== undefined && { temperature: prompt.temperature }),

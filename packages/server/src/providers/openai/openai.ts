@@ -137,6 +137,7 @@ export function openai(options: OpenAiOptions): Provider {
 
   const provider: Provider = {
     name: 'openai',
+    hasJsonMode: true,
     get model() {
       return model ?? UNKNOWN_MODEL;
     },

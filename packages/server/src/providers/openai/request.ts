@@ -1,7 +1,8 @@
 import type { ChatCompletionCreateParamsStreaming } from 'openai/resources/chat/completions';
-import { isSchema } from '../json-schema.js';
+import { DATA, isSchema, NAMED } from '../json-schema.js';
 import {
   type AssistantMessage,
+  type JsonSchema,
   type Prompt,
   type PromptMessage,
   type ToolCall,
@@ -55,6 +56,9 @@ export function toRequest(
     // The types of the client have OpenAI's own parameters only.
     messages: toMessages(prompt, model, without) as ChatCompletionCreateParamsStreaming['messages'],
     ...Object.fromEntries(taken),
+    ...(prompt.responseSchema !== undefined && {
+      response_format: toResponseFormat(prompt.responseSchema),
+    }),
     ...(toolChoice === 'none' &&
       tools.length > 0 &&
       !without.has('tools') && { tool_choice: 'none' }),
@@ -62,6 +66,50 @@ export function toRequest(
     ...(maxTokens !== undefined &&
       without.has('max_tokens') && { max_completion_tokens: maxTokens }),
   };
+}
+
+/** OpenAI enforces a schema only if it is strict, and refuses a strict one in which a property is optional. */
+function toResponseFormat(
+  schema: JsonSchema,
+): NonNullable<ChatCompletionCreateParamsStreaming['response_format']> {
+  const strict = toStrict(schema);
+  return {
+    type: 'json_schema',
+    json_schema: {
+      name: 'answer',
+      schema: { ...(strict ?? schema) },
+      strict: strict !== undefined,
+    },
+  };
+}
+
+/** OpenAI refuses these in a strict schema. */
+const UNENFORCED = ['allOf', 'oneOf', 'not', 'prefixItems', 'patternProperties'];
+
+/** @returns the schema with closed objects; undefined if an object has optional or unnamed properties. */
+function toStrict(schema: JsonSchema): JsonSchema | undefined {
+  let isStrict = true;
+  function close(value: unknown): unknown {
+    if (Array.isArray(value)) return value.map(close);
+    if (!isSchema(value)) return value;
+    const closed = Object.fromEntries(
+      Object.entries(value).map(([key, each]) => [
+        key,
+        DATA.has(key) ? each : NAMED.has(key) && isSchema(each) ? closeEach(each) : close(each),
+      ]),
+    );
+    if (UNENFORCED.some((keyword) => keyword in value)) isStrict = false;
+    const { type, properties, required, additionalProperties = false } = value;
+    if (type !== 'object' && properties === undefined) return closed;
+    const names = Object.keys(isSchema(properties) ? properties : {});
+    const isClosed = additionalProperties === false && Array.isArray(required ?? []);
+    isStrict &&= isClosed && names.every((name) => ((required ?? []) as unknown[]).includes(name));
+    return { ...closed, additionalProperties: false };
+  }
+  const closeEach = (schemas: JsonSchema): JsonSchema =>
+    Object.fromEntries(Object.entries(schemas).map(([name, each]) => [name, close(each)]));
+  const closed = close(schema);
+  return isStrict && isSchema(closed) && closed['type'] === 'object' ? closed : undefined;
 }
 
 function toTool({ name, description, parameters }: ToolDeclaration): object {

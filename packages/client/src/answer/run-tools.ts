@@ -1,0 +1,49 @@
+import { validate } from '../output/validate.js';
+import type { ClientTool, ToolReply, ToolUse } from '../types.js';
+
+/** A server takes no longer ones. */
+const ERROR_UNITS = 1_024;
+
+/**
+ * Runs the calls that wait for a tool of the page, each once, and gives the server the results.
+ *
+ * @param ids the ids of the calls that were run.
+ * @param signal aborts when the answer is final.
+ */
+export function runTools(
+  uses: readonly ToolUse[],
+  tools: readonly ClientTool[],
+  ids: Set<string>,
+  signal: AbortSignal,
+  reply: (callId: string, reply: ToolReply) => Promise<void>,
+): void {
+  for (const { callId, name, status, awaits, arguments: args } of uses) {
+    const tool = tools.find((each) => each.name === name);
+    const isWaiting = status === 'awaiting' && awaits === 'result' && !ids.has(callId);
+    if (!isWaiting || tool?.execute === undefined) continue;
+    ids.add(callId);
+    void run(tool, args, signal)
+      .then((result) => reply(callId, result))
+      // The result is too large.
+      .catch((error: unknown) => reply(callId, { error: messageOf(error) }))
+      // Another page was first, or the call has ended: the snapshot says what became of it.
+      .catch(() => {});
+  }
+}
+
+async function run(
+  { parameters, execute }: ClientTool,
+  args: unknown,
+  signal: AbortSignal,
+): Promise<ToolReply> {
+  try {
+    const checked = await validate(parameters, args);
+    return { result: (await execute?.(checked as never, { signal })) ?? null };
+  } catch (error) {
+    return { error: messageOf(error) };
+  }
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).slice(0, ERROR_UNITS);
+}

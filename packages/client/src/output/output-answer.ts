@@ -1,0 +1,145 @@
+import { StreamError } from '@rivulet/protocol';
+import { Observable, Subscription } from 'rxjs';
+import { textsOf } from '../answer/answer.js';
+import { iterate } from '../answer/iterate.js';
+import { failureOf, isFinal } from '../answer/snapshot.js';
+import { createLatest } from '../latest.js';
+import type {
+  Answer,
+  AnswerRequest,
+  AnswerSnapshot,
+  DeepPartial,
+  OutputAnswer,
+  ResponseEvent,
+  Schema,
+  ToolReply,
+} from '../types.js';
+
+/**
+ * An answer whose text is JSON of a schema. The first answer that does not validate is asked again, as a
+ * stream of its own; the second one fails.
+ */
+export class AnswerWithOutput<T> implements OutputAnswer<T> {
+  readonly state$: Observable<AnswerSnapshot>;
+  readonly text$: Observable<string>;
+  readonly events$: Observable<ResponseEvent>;
+  readonly partial$: Observable<DeepPartial<T>>;
+  readonly output: Promise<T>;
+  readonly result: Promise<AnswerSnapshot>;
+  readonly #schema: Schema<T>;
+  readonly #states = createLatest<AnswerSnapshot>();
+  readonly #answers = createLatest<Answer>();
+  #snapshot: AnswerSnapshot;
+  #answer: Answer;
+  /** Present until it was used. */
+  #askAgain: (() => Answer) | undefined;
+  #reading = new Subscription();
+  #isOver = false;
+  #settle!: { resolve(output: T): void; reject(error: unknown): void };
+
+  constructor(first: Answer, schema: Schema<T>, askAgain: (() => Answer) | undefined) {
+    this.#schema = schema;
+    this.#askAgain = askAgain;
+    this.#answer = first;
+    this.#snapshot = first.getSnapshot();
+    this.#states.next(this.#snapshot);
+    this.output = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
+    this.state$ = this.#states.value$;
+    this.result = new Promise((resolve, reject) => {
+      this.state$.subscribe({
+        complete: () => {
+          const { error } = this.#snapshot;
+          if (error === undefined) resolve(this.#snapshot);
+          else reject(error);
+        },
+      });
+    });
+    for (const promise of [this.output, this.result]) promise.catch(() => {});
+    this.text$ = textsOf(this.state$);
+    const sources = { answers$: this.#answers.value$, state$: this.state$, failureOf };
+    this.events$ = new Observable((subscriber) => {
+      void load().then(({ readEvents }) => readEvents(sources, subscriber));
+    });
+    this.partial$ = new Observable((subscriber) => {
+      void load().then(({ readPartial }) => readPartial(this.events$, subscriber));
+    });
+    this.#read(first);
+  }
+
+  get id(): string {
+    return this.#answer.id;
+  }
+
+  get request(): AnswerRequest | undefined {
+    return this.#answer.request;
+  }
+
+  getSnapshot(): AnswerSnapshot {
+    return this.#snapshot;
+  }
+
+  cancel(): void {
+    this.#askAgain = undefined;
+    this.#answer.cancel();
+    // The text was whole, and was being validated.
+    const snapshot = this.#answer.getSnapshot();
+    if (snapshot.status === 'done')
+      this.#finish({ ...snapshot, status: 'cancelled', finishReason: undefined });
+  }
+
+  release(): void {
+    this.#askAgain = undefined;
+    this.#answer.release();
+  }
+
+  reply(callId: string, reply: ToolReply): Promise<void> {
+    return this.#answer.reply(callId, reply);
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<ResponseEvent, void, undefined> {
+    return iterate(this.events$);
+  }
+
+  #read(answer: Answer): void {
+    this.#answer = answer;
+    this.#answers.next(answer);
+    this.#reading.unsubscribe();
+    this.#reading = answer.state$.subscribe((snapshot) => {
+      if (snapshot.status === 'done') void this.#validate(snapshot);
+      else if (isFinal(snapshot)) this.#finish(snapshot);
+      else this.#show(snapshot);
+    });
+  }
+
+  async #validate(snapshot: AnswerSnapshot): Promise<void> {
+    const { text } = snapshot;
+    const { parseOutput } = await import('./parse-output.js');
+    const parsed = await parseOutput(this.#schema, text);
+    if (this.#isOver) return;
+    if ('value' in parsed) {
+      this.#settle.resolve(parsed.value);
+      return this.#finish(snapshot);
+    }
+    const next = this.#askAgain?.();
+    this.#askAgain = undefined;
+    if (next !== undefined) return this.#read(next);
+    const { message, cause } = parsed;
+    const error = new StreamError('invalid_output', message, { cause, partialText: text });
+    this.#finish({ ...snapshot, status: 'failed', finishReason: undefined, error });
+  }
+
+  #show(snapshot: AnswerSnapshot): void {
+    this.#snapshot = Object.freeze(snapshot);
+    this.#states.next(snapshot);
+  }
+
+  #finish(snapshot: AnswerSnapshot): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#settle.reject(failureOf(snapshot) ?? failureOf({ ...snapshot, status: 'cancelled' }));
+    this.#show(snapshot);
+    this.#states.complete();
+  }
+}
+
+const load = () => import('./read-output.js');

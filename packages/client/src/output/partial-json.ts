@@ -1,0 +1,58 @@
+import { JSONParser, type ParsedElementInfo } from '@streamparser/json';
+
+type Key = string | number;
+type Container = Record<Key, unknown> | unknown[];
+
+/** Reads JSON as it comes. */
+export interface PartialJson {
+  /**
+   * Adds a piece of the text. Its cost depends on the piece, on the string that is open, and on the number
+   * of members of the objects and lists that are open, not on the length of the text.
+   *
+   * @returns what is there so far; undefined if that is nothing yet, or the text is no JSON. What is complete
+   * stays the same object.
+   */
+  add(text: string): unknown;
+}
+
+export function createPartialJson(): PartialJson {
+  let newest: ParsedElementInfo | undefined;
+  let isBroken = false;
+  const parser = new JSONParser({
+    emitPartialTokens: true,
+    emitPartialValues: true,
+    // The strings of a model are short, and a buffer would hold back what is in it.
+    stringBufferSize: 0,
+  });
+  parser.onValue = (element) => void (newest = element);
+  parser.onError = () => void (isBroken = true);
+  return {
+    add(text) {
+      if (!isBroken && !parser.isEnded) {
+        try {
+          parser.write(text);
+        } catch {
+          isBroken = true;
+        }
+      }
+      return newest === undefined || isBroken ? undefined : rootOf(newest);
+    },
+  };
+}
+
+/** Copies what is open, because the parser goes on changing it. */
+function rootOf({ value, key, parent, stack, partial }: ParsedElementInfo): unknown {
+  if (parent === undefined) return value;
+  let node = copyOf(parent as Container);
+  if (partial && value !== undefined) node[key as never] = value as never;
+  for (const outer of stack.slice(1).reverse()) {
+    const copy = copyOf(outer.value as Container);
+    copy[outer.key as never] = node as never;
+    node = copy;
+  }
+  return node;
+}
+
+function copyOf(container: Container): Container {
+  return Array.isArray(container) ? [...container] : { ...container };
+}

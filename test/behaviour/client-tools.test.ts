@@ -1,0 +1,279 @@
+import { createClient, type Answer, type ClientTool, type ToolUse } from '@rivulet/client';
+import { EVENT } from '@rivulet/protocol';
+import { defineTool } from '@rivulet/server';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import * as z from 'zod';
+import { cuttableLink } from '../harness/link.js';
+import { connect } from '../harness/plain-client.js';
+import { startServer } from '../harness/rivulet.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { stage } from '../harness/stage.js';
+import { answer as say, resultsTold } from '../harness/tools.js';
+
+const parameters = z.object({ of: z.string() });
+const place: ClientTool = { name: 'place', description: 'Says where the user is.', parameters };
+
+/** A server tool that needs approval; `deleted` is what it was run with. */
+function deleting() {
+  const deleted: string[] = [];
+  const tool = defineTool({
+    name: 'delete_example',
+    description: 'Deletes an example.',
+    parameters,
+    needsApproval: true,
+    execute: ({ of }) => void deleted.push(of),
+  });
+  return { tool, deleted };
+}
+
+async function staged(options?: Parameters<typeof startServer>[1]) {
+  const { provider, nextCall, calls } = stage();
+  const server = await startServer(provider, options);
+  return { server, nextCall, calls };
+}
+
+const awaiting = async (answer: Answer): Promise<ToolUse> => {
+  const { tools } = await snapshotWhen(answer, ({ tools: [use] }) => use?.status === 'awaiting');
+  return tools[0]!;
+};
+const codeOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: { code: string }) => error.code,
+  );
+
+describe('a tool of the client', () => {
+  it('is declared to the model, runs in the page that asked, and its result goes to the model', async () => {
+    const { server, nextCall } = await staged();
+    const asked: unknown[] = [];
+    const execute = (args: { of: string }) => (asked.push(args), { city: 'Rome' });
+    const answer = sdk(server.url).start({ query: 'Where?', tools: [{ ...place, execute }] });
+    const first = await nextCall();
+    expect(first.prompt.tools).toMatchObject([{ name: 'place', parameters: { type: 'object' } }]);
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const second = await nextCall();
+    expect(resultsTold(second)).toEqual([
+      { callId: 'call-1', name: 'place', result: { city: 'Rome' } },
+    ]);
+    say(second, 'Rome.');
+    const { tools, text } = await answer.result;
+    expect([text, asked]).toEqual(['Rome.', [{ of: 'me' }]]);
+    expect(tools).toMatchObject([{ status: 'done', awaits: 'result', result: { city: 'Rome' } }]);
+  });
+
+  it('tells the model what a handler throws, and that arguments are wrong', async () => {
+    const { server, nextCall } = await staged();
+    const execute = (): never => {
+      throw new Error('the user is nowhere');
+    };
+    sdk(server.url).start({ query: 'Where?', tools: [{ ...place, execute }] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.callTool('place', { of: 7 });
+    first.finish();
+    const [thrown, wrong] = resultsTold(await nextCall());
+    expect(thrown).toMatchObject({ error: 'the user is nowhere' });
+    expect(wrong).toMatchObject({ error: expect.stringContaining('of: ') });
+  });
+
+  it('waits for `reply` without a handler; any tab may answer, once', async () => {
+    const { server, nextCall } = await staged();
+    const browserId = 'one-browser-for-all-tabs';
+    const one = sdk(server.url, { browserId });
+    const answer = one.start({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const { callId } = await awaiting(answer);
+    const other = sdk(server.url, { browserId }).resume(answer.id);
+    expect(await awaiting(other)).toMatchObject({ awaits: 'result', timeoutMs: 300_000 });
+    expect(await codeOf(other.reply(callId, { approved: true }))).toBe('bad_request');
+    expect(await codeOf(other.reply('call-9', { result: 1 }))).toBe('not_found');
+    expect(await codeOf(other.reply(callId, { result: 'x'.repeat(131_073) }))).toBe('bad_request');
+    await other.reply(callId, { result: 'here' });
+    await answer.reply(callId, { result: 'here' });
+    expect(await codeOf(answer.reply(callId, { result: 'there' }))).toBe('conflict');
+    const second = await nextCall();
+    expect(resultsTold(second)).toMatchObject([{ result: 'here' }]);
+    say(second);
+    expect(await answer.result).toMatchObject({ status: 'done' });
+  });
+
+  it("of another principal's stream cannot be answered", async () => {
+    const { server, nextCall } = await staged();
+    const answer = sdk(server.url).start({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const { callId: call_id } = await awaiting(answer);
+    const stranger = await connect(server.url);
+    const reply = { stream_id: answer.id, call_id, result: 1 };
+    expect(await stranger.emitWithAck(EVENT.toolReply, reply)).toMatchObject({
+      error: { code: 'not_found' },
+    });
+  });
+
+  it('may not have the name of a tool of the server', async () => {
+    const { server } = await staged({ tools: [deleting().tool] });
+    const tools = [{ ...place, name: 'delete_example' }];
+    const answer = sdk(server.url).start({ query: 'Delete it', tools });
+    expect(await codeOf(answer.result)).toBe('bad_request');
+  });
+
+  it('keeps its answer from being shared and cached', async () => {
+    const { server, nextCall, calls } = await staged();
+    const client = sdk(server.url);
+    const ask = { query: 'Where?', tools: [place] };
+    const answers = [client.start(ask), client.start(ask)];
+    say(await nextCall());
+    say(await nextCall());
+    for (const answer of answers) await answer.result;
+    const third = client.start(ask);
+    say(await nextCall());
+    await third.result;
+    expect(calls).toHaveLength(3);
+  });
+
+  it('fails with a clear error when nobody answers in time, and the model goes on', async () => {
+    const { server, nextCall } = await staged({ limits: { toolReplyTimeoutMs: 20 } });
+    const answer = sdk(server.url).start({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const second = await nextCall();
+    const error = 'nobody answered the call within 20 ms';
+    expect(resultsTold(second)).toMatchObject([{ error }]);
+    expect(await codeOf(answer.reply('call-1', { result: 1 }))).toBe('conflict');
+    say(second);
+    expect((await answer.result).tools).toMatchObject([{ status: 'failed', error }]);
+  });
+
+  it('is run after a reload in a page that has it, with the same call', async () => {
+    const { server, nextCall } = await staged();
+    const browserId = 'one-browser-for-all-tabs';
+    const before = createClient({ url: server.url, cache: false, browserId });
+    onTestFinished(() => before.close());
+    const { id } = before.start({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    await awaiting(before.resume(id));
+    const after = sdk(server.url, { browserId });
+    after.resume(id, { tools: [{ ...place, execute: () => 'after' }] });
+    expect(resultsTold(await nextCall())).toMatchObject([{ result: 'after' }]);
+  });
+});
+
+describe('a call that needs approval', () => {
+  it.each([
+    [true, ['it'], { result: null }],
+    [false, [], { error: 'the user refused the call' }],
+  ])('runs only once it is approved: %s', async (approved, ran, told) => {
+    const { tool, deleted } = deleting();
+    const { server, nextCall } = await staged({ tools: [tool] });
+    const answer = sdk(server.url).start({ query: 'Delete it' });
+    const first = await nextCall();
+    first.callTool('delete_example', { of: 'it' });
+    first.finish();
+    const { callId, awaits } = await awaiting(answer);
+    expect([awaits, deleted]).toEqual(['approval', []]);
+    await answer.reply(callId, { approved });
+    const second = await nextCall();
+    expect(resultsTold(second)).toMatchObject([told]);
+    expect(deleted).toEqual(ran);
+    say(second);
+    expect((await answer.result).tools).toMatchObject([{ approved }]);
+  });
+
+  it('with wrong arguments is not shown to a user', async () => {
+    const { tool } = deleting();
+    const { server, nextCall } = await staged({ tools: [tool] });
+    const answer = sdk(server.url).start({ query: 'Delete it' });
+    const first = await nextCall();
+    first.callTool('delete_example', { of: 7 });
+    first.finish();
+    const second = await nextCall();
+    expect(resultsTold(second)).toMatchObject([{ error: expect.stringContaining('wrong') }]);
+    say(second);
+    expect((await answer.result).tools[0]).not.toHaveProperty('awaits');
+  });
+
+  it('is not run where nobody can be asked', async () => {
+    const { tool, deleted } = deleting();
+    const { server, nextCall } = await staged({ tools: [tool] });
+    const response = server.llm.generateResponse({ query: 'Delete it' });
+    const first = await nextCall();
+    first.callTool('delete_example', { of: 'it' });
+    first.finish();
+    const second = await nextCall();
+    expect(resultsTold(second)).toMatchObject([{ error: expect.stringContaining('no client') }]);
+    say(second);
+    await response;
+    expect(deleted).toEqual([]);
+  });
+});
+
+describe('a paused answer', () => {
+  async function paused(options?: Parameters<typeof startServer>[1]) {
+    const { tool } = deleting();
+    const { server, nextCall } = await staged({ tools: [tool], ...options });
+    const browserId = 'one-browser-for-all-tabs';
+    const first = sdk(server.url, { browserId });
+    const answer = first.start({ query: 'Delete it' });
+    const call = await nextCall();
+    call.callTool('delete_example', { of: 'it' });
+    call.finish();
+    await awaiting(answer);
+    return { server, nextCall, answer, first, browserId };
+  }
+
+  it('outlives its readers, and says so to one that comes back', async () => {
+    const { server, nextCall, answer, browserId } = await paused({
+      limits: { detachTimeoutMs: 0, disconnectTimeoutMs: 0 },
+    });
+    const watcher = await connect(server.url, { browser_id: browserId });
+    answer.release();
+    await expect
+      .poll(() => watcher.emitWithAck(EVENT.list, {}))
+      .toMatchObject({ streams: [{ status: 'paused' }] });
+    const back = sdk(server.url, { browserId }).resume(answer.id);
+    const { callId } = await awaiting(back);
+    await back.reply(callId, { approved: true });
+    say(await nextCall(), 'Gone.');
+    expect(await back.result).toMatchObject({ status: 'done', text: 'Gone.' });
+  });
+
+  it('frees its place at the provider', async () => {
+    const { provider, nextCall } = stage();
+    const { tool } = deleting();
+    const server = await startServer(provider, {
+      tools: [tool],
+      providers: [{ provider, concurrency: 1 }],
+    });
+    const client = sdk(server.url);
+    const answer = client.start({ query: 'Delete it' });
+    const call = await nextCall();
+    call.callTool('delete_example', { of: 'it' });
+    call.finish();
+    await awaiting(answer);
+    const other = client.start({ query: 'Another' });
+    say(await nextCall(), 'Here.');
+    expect(await other.result).toMatchObject({ text: 'Here.' });
+  });
+
+  it('takes the reply that was sent while the connection was cut', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider, { tools: [deleting().tool] });
+    const link = await cuttableLink(server.url);
+    const answer = sdk(link.url, { browserId: 'one-browser-for-all-tabs' }).start({ query: 'Go' });
+    const call = await nextCall();
+    call.callTool('delete_example', { of: 'it' });
+    call.finish();
+    const { callId } = await awaiting(answer);
+    link.cut();
+    await answer.reply(callId, { approved: true });
+    say(await nextCall(), 'Gone.');
+    expect(await answer.result).toMatchObject({ text: 'Gone.' });
+  });
+});

@@ -9,6 +9,8 @@ const SECTIONS: Record<string, readonly string[]> = {
   'In the browser': [
     'client',
     'frameworks',
+    'bridges',
+    'compatibility',
     'server-rendering',
     'rxjs',
     'chats',

@@ -29,7 +29,8 @@ describe('a snippet of the documentation', () => {
     const checked = [...of('ts', 'tsx', 'js'), ...scripts];
     expect(typeErrors(checked)).toEqual([]);
     expect(checked.length).toBeGreaterThan(50);
-  });
+    // It reads the types of five frameworks.
+  }, 180_000);
 
   it('with a wrong name or a wrong type is found', () => {
     const wrong = [

@@ -32,6 +32,9 @@ const FRAMEWORKS: Record<string, string> = {
   './svelte': '',
   './angular': '@angular/core',
   './solid': 'solid-js',
+  './ai-sdk': '',
+  './tanstack-ai': '',
+  './ag-ui': '@ag-ui/client',
   './testing': 'rxjs',
 };
 

@@ -136,9 +136,8 @@ describe('processes that are all killed', () => {
     await vi.waitFor(() => expect(callsOf(all)).toBe(3));
     await Promise.all(all.map((node) => node.stop('SIGKILL')));
     const [, keys] = (await redis.command('SCAN', '0', 'COUNT', '10000')) as [string, string[]];
-    expect(new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]))).toEqual(
-      new Set(['s', 'g', 'l', 'q', 'm', 'f', 'r', 'p', 'h', 'u', 'fl', 'n', 'o', 'due']),
-    );
+    const kinds = new Set(keys.map((key) => key.split('}:')[1]!.split(':')[0]));
+    for (const kind of 'sglqmfrphno') expect(kinds).toContain(kind);
     for (const key of keys)
       expect([key, Number(await redis.command('PTTL', key)) >= 0]).toEqual([key, true]);
   });

@@ -204,8 +204,8 @@ it('a queue that two processes share decides as that of one process does', async
       // Changes of two processes reach Redis in any order unless one waits for the other.
       const arrived = () =>
         vi.waitFor(async () => {
-          const tickets = (await redis.command('HVALS', `test:v1{rv}:sl:p${run}`)) as string[];
-          const known = tickets.filter((value) => value.includes('|'));
+          const values = (await redis.command('HVALS', `test:v1{rv}:sl:p${run}`)) as string[];
+          const known = values.filter((value) => value.includes('|'));
           const inTime = requests.filter(({ ones }) => ones[0].status !== 'gone');
           expect(known).toHaveLength(inTime.length);
           const soft = inTime.filter(({ ones }) => ones[0].isPreemptible);

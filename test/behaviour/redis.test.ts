@@ -88,6 +88,41 @@ describe('streams of several processes', () => {
     );
   });
 
+  it('go on for their other readers when those of one process have left', async () => {
+    const { redis, a, b } = await cluster({ limits: { detachTimeoutMs: 50 } });
+    const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
+    const [first, second] = [
+      { reader_id: 'r1', window: 1_000 },
+      { reader_id: 'r2', window: 1_000 },
+    ];
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', ...first });
+    const call = await a.nextCall();
+    await two.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0, ...second });
+    expect(await redis.command('KEYS', '*:f:*')).toHaveLength(1);
+    await two.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'r2' });
+    await vi.waitFor(async () => expect(await redis.command('KEYS', '*:f:*')).toHaveLength(0));
+    const end = next(one, EVENT.end);
+    call.say('Still here.');
+    call.finish();
+    expect(await end).toMatchObject({ total_length: 11 });
+  });
+
+  it('are read through a process where another stream of the same generation was cancelled', async () => {
+    const { a, b } = await cluster();
+    const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', window: 1_000 });
+    const call = await a.nextCall();
+    await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'B', window: 1_000 });
+    await two.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0, window: 1_000 });
+    const cancelled = next(two, EVENT.error);
+    await two.emitWithAck(EVENT.cancel, { stream_id: 'A' });
+    await cancelled;
+    const late = sdk(b.url, ME).resume('B');
+    call.say('Here.');
+    call.finish();
+    expect(await late.result).toMatchObject({ status: 'done', text: 'Here.' });
+  });
+
   it('end soon when their reader has moved and left, though its old connection is lost later', async () => {
     const { redis, a, b } = await cluster({ limits: { detachTimeoutMs: 2_000 } });
     const link = await cuttableLink(a.url);
@@ -208,6 +243,7 @@ describe('streams of several processes', () => {
         'c',
         'ci',
         'cb',
+        'versions',
         'cp',
       ]),
     );

@@ -1,5 +1,6 @@
 import { table } from '../bench/report/table.js';
-import { runChaos, type Spread } from './run.js';
+import { runChaos } from './run.js';
+import { spreadText } from './spread.js';
 
 // 200 streams at once whose connections are broken 5,000 times in all: `npm run chaos`.
 
@@ -20,8 +21,6 @@ const report = await runChaos({
 const { drops, left, violations } = report;
 if (!(report.linkMs.p99 < REPLAY_P99_MS))
   violations.push(`replay p99 is not under ${REPLAY_P99_MS} ms`);
-const spread = ({ p50, p99, max }: Spread): string =>
-  [p50, p99, max].map((ms) => `${ms.toFixed(0)} ms`).join(', ');
 console.log(
   table(
     ['what', 'figure'],
@@ -36,8 +35,8 @@ console.log(
       ['violations', String(violations.length)],
       ['generations, and started twice', `${report.generations}, ${report.generatedTwice}`],
       ['replays measured', String(report.replays)],
-      ['replay once bytes pass again: p50, p99, max', spread(report.linkMs)],
-      ["with the client's own wait: p50, p99, max", spread(report.outageMs)],
+      ['replay once bytes pass again: p50, p99, max', spreadText(report.linkMs)],
+      ["with the client's own wait: p50, p99, max", spreadText(report.outageMs)],
       ['sockets, generations left', `${left.sockets}, ${left.generations}`],
     ],
   ),

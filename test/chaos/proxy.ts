@@ -23,8 +23,9 @@ export interface FaultyLink {
   close(): void;
 }
 
+/** @param target the server of each connection by its number, or of all. */
 export async function faultyLink(
-  target: string,
+  target: string | ((connection: number) => string),
   name: string,
   { seed, longestMs }: { seed: string; longestMs: number },
   onCut: () => void,
@@ -61,8 +62,10 @@ export async function faultyLink(
   const server = createServer((near) => {
     if (isDown) return void near.destroy();
     takenAtMs.push(monotonicMs());
-    const far = connect(Number(new URL(target).port), '127.0.0.1');
-    const faults = faultsOf(seed, longestMs, name, connections++);
+    const connection = connections++;
+    const url = typeof target === 'string' ? target : target(connection);
+    const far = connect(Number(new URL(url).port), '127.0.0.1');
+    const faults = faultsOf(seed, longestMs, name, connection);
     const cut = (): void => breakBoth(faults, near, far);
     const timer = setTimeout(cut, faults.cut.afterMs);
     const calm = (): void => clearTimeout(timer);

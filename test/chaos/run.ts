@@ -3,6 +3,7 @@ import { type Peer, startPeer } from '../harness/peer.js';
 import type { FromReaders, FromServer, ReaderPlan, ServerStats, ToReaders } from './messages.js';
 import { type FaultyLink, faultyLink } from './proxy.js';
 import { replaysOf } from './replay.js';
+import { type Spread, spreadOf } from './spread.js';
 
 export interface ChaosPlan {
   seed: string;
@@ -18,12 +19,6 @@ export interface ChaosPlan {
   drops: number;
   /** After this the run is over, and has failed. */
   timeLimitMs: number;
-}
-
-export interface Spread {
-  p50: number;
-  p99: number;
-  max: number;
 }
 
 export interface ChaosReport {
@@ -187,12 +182,6 @@ export async function runChaos(plan: ChaosPlan): Promise<ChaosReport> {
       violations,
     };
   }
-}
-
-function spreadOf(values: readonly number[]): Spread {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (part: number): number => sorted[Math.floor(sorted.length * part)] ?? NaN;
-  return { p50: at(0.5), p99: at(0.99), max: sorted.at(-1) ?? NaN };
 }
 
 function faultsIn(left: ServerStats): string[] {

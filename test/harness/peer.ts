@@ -11,6 +11,7 @@ export interface Peer<In, Out> {
   /** Waits until it ended by itself, and ends it after 5 s. */
   ended(): Promise<void>;
   kill(): void;
+  signal(name: NodeJS.Signals): void;
 }
 
 const END_MS = 5_000;
@@ -50,5 +51,6 @@ export function startPeer<In extends object, Out>(
       clearTimeout(timer);
     },
     kill: () => void child.kill('SIGKILL'),
+    signal: (name) => void child.kill(name),
   };
 }

@@ -56,14 +56,14 @@ export async function redisProxy(target: string): Promise<RedisProxy> {
     server.close();
   });
   const { port } = server.address() as { port: number };
-  const proxy = {
+  const proxy: RedisProxy = {
     url: `redis://127.0.0.1:${port}`,
     get accepted() {
       return accepted;
     },
     refuses: false,
-    drops: (_: ProxiedConnection): boolean => false,
-    pauses: (_: ProxiedConnection): boolean => false,
+    drops: () => false,
+    pauses: () => false,
   };
   return proxy;
 }

@@ -1,21 +1,37 @@
 import { ProviderError, questionOf } from '@rivulet/server';
+import { readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import type { Browser } from 'playwright';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildBridges, openBridge } from '../harness/bridge.js';
 import { launchChromium } from '../harness/chromium.js';
+import { createMatrix } from '../harness/compatibility.js';
 
 /** The newest versions are those of the examples; the pages are built with the older ones once more. */
 const OLDER = { '@ai-sdk/react': 'ai-sdk-react-3', ai: 'ai-6', '@ag-ui/client': 'ag-ui-client-0' };
 
 const BRIDGES = [
-  ['ai-sdk', 'newest'],
-  ['ai-sdk', 'older'],
-  ['tanstack-ai', 'newest'],
-  ['ag-ui', 'newest'],
-  ['ag-ui', 'older'],
-  ['assistant-ui', 'newest'],
+  { name: 'ai-sdk', versions: 'newest', of: ['ai', '@ai-sdk/react'] },
+  { name: 'ai-sdk', versions: 'older', of: ['ai', '@ai-sdk/react'] },
+  { name: 'tanstack-ai', versions: 'newest', of: ['@tanstack/ai-client', '@tanstack/ai-react'] },
+  { name: 'ag-ui', versions: 'newest', of: ['@ag-ui/client'] },
+  { name: 'ag-ui', versions: 'older', of: ['@ag-ui/client'] },
+  {
+    name: 'assistant-ui',
+    versions: 'newest',
+    of: ['@assistant-ui/react', '@assistant-ui/react-ai-sdk'],
+  },
 ] as const;
+
+const matrix = createMatrix();
+
+/** Of the package that a page is built with, such as `ai 6.0.325`. */
+function versionOf(name: string, versions: 'newest' | 'older'): string {
+  const folder = versions === 'older' ? OLDER[name as keyof typeof OLDER] : name;
+  const path = new URL(`../../node_modules/${folder}/package.json`, import.meta.url);
+  return `${name} ${(JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version}`;
+}
 
 let browser: Browser;
 let pages: Record<'newest' | 'older', RequestListener>;
@@ -29,8 +45,10 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 
-describe.each(BRIDGES)('%s with the %s packages', (name, versions) => {
+describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, of }) => {
   const open = () => openBridge(browser, pages[versions], name);
+  const row = `${name} | ${of.map((module) => versionOf(module, versions)).join(', ')}`;
+  afterEach(({ task }) => matrix.record(row, task.name, task.result?.state === 'pass'));
 
   it('text', async () => {
     const { tab, nextCall } = await open();
@@ -152,5 +170,13 @@ describe.each(BRIDGES)('%s with the %s packages', (name, versions) => {
     expect(await tab.alert()).toContain('cut');
     await tab.shows('p', 'Where a');
     await tab.isReady();
+  });
+});
+
+describe('docs/compatibility.md', () => {
+  it('says what these tests gave', async () => {
+    const path = new URL('../../docs/compatibility.md', import.meta.url);
+    if (process.env['WRITE_COMPATIBILITY'] === '1') await writeFile(path, matrix.document());
+    expect(await readFile(path, 'utf8')).toBe(matrix.document());
   });
 });

@@ -201,7 +201,7 @@ describe('a question that is typed while an answer runs', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('waits for the connection, too, and is there after a reload', async () => {
+  it('waits for the connection, too, and is asked when it is back', async () => {
     const { demo, calls, nextCall } = await stagedDemo(browser);
     await demo.page.context().setOffline(true);
     await demo.page.locator('[data-connection=offline]').waitFor();

@@ -110,19 +110,22 @@ export function* toolEvents(
   }
   yield {
     type: 'TOOL_CALL_RESULT',
-    messageId: resultIdOf(event),
+    messageId: resultIdOf(event, parentMessageId),
     toolCallId,
     role: 'tool',
     ...resultOf(event),
   };
 }
 
-export const resultIdOf = ({ callId }: ToolResultEvent): string => `${callId}:result`;
+/** It begins with the id of the answer, and differs in each attempt. */
+export const resultIdOf = ({ callId }: ToolResultEvent, parentMessageId: string): string =>
+  `${parentMessageId}:${callId}`;
 
 /** TanStack AI takes a failure from `state`, AG-UI from `error`. */
 export function resultOf({ result, error }: ToolResultEvent): { content: string } {
   if (error === undefined) return { content: JSON.stringify(result) ?? '' };
-  return { content: JSON.stringify({ error }), ...{ error, state: 'output-error' } };
+  const failed = { content: JSON.stringify({ error }), error, state: 'output-error' };
+  return failed;
 }
 
 const thoughtIdOf = ({ id }: Answer, part: number): string => `${id}:thought:${part}`;

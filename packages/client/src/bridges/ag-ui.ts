@@ -111,7 +111,8 @@ function toolMessages(
   if (toolCalls.length === 0) return [];
   const results = tools.flatMap((event): Message[] => {
     if (event.type === 'tool_call') return [];
-    return [{ id: resultIdOf(event), role: 'tool', toolCallId: event.callId, ...resultOf(event) }];
+    const id = resultIdOf(event, messageId);
+    return [{ id, role: 'tool', toolCallId: event.callId, ...resultOf(event) }];
   });
   return [{ id: messageId, role: 'assistant', toolCalls }, ...results];
 }

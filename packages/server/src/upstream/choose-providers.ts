@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type { Logger } from '../observe/logger.js';
 import { ConfigError } from '../settings/resolve-settings.js';
 import { CORE_SETTINGS, type CoreSettings } from '../settings/settings.js';
@@ -74,7 +75,9 @@ async function api(settings: CoreSettings, logger: Logger): Promise<ProviderConf
       const { apiKey, model, baseUrl, concurrency } = settings.openai;
       const provider = openai({ apiKey, model, baseUrl, logger });
       await provider.prepare?.();
-      return { provider, deadlines: deadlinesOf(settings.openai), concurrency, retries: true };
+      const deadlines = deadlinesOf(settings.openai);
+      const pool = baseUrl && { pool: poolOf(provider.name, baseUrl) };
+      return { provider, deadlines, concurrency, retries: true, ...pool };
     }
     case undefined:
       throw new ConfigError(withoutApi(settings));
@@ -105,7 +108,14 @@ async function local(
   const isOptional = mode === 'auto';
   const provider = ollama({ host, model, numCtx, keepAlive, preload, loadMs, isOptional, logger });
   await provider.prepare?.();
-  return { provider, deadlines, concurrency };
+  return { provider, deadlines, concurrency, pool: poolOf(provider.name, host) };
+}
+
+/** A loopback address is another server on each machine. */
+function poolOf(name: string, url: string): string {
+  const { host, hostname: address } = new URL(url);
+  const isLoopback = /^(localhost|127\..*|\[::1\])$/.test(address);
+  return isLoopback ? `${name} ${host} ${hostname()}` : `${name} ${host}`;
 }
 
 /** A model that the operator named is asked for, so that a wrong name is noticed. */

@@ -1,4 +1,4 @@
-import { StreamError } from '@rivulet/protocol';
+import type { StreamError } from '@rivulet/protocol';
 import type { Preemption } from '../preemption.js';
 import { fairOrder } from './fair-order.js';
 import { QueueRefusals } from './queue-refusals.js';

@@ -265,7 +265,8 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   isShared(generation: Generation): boolean {
     const log = this.#context.logs.of(generation);
-    return log !== undefined && log.fence !== '0' && this.#store.isUp && !this.#isDraining;
+    if (log === undefined || !this.#store.isUp || this.#isDraining) return false;
+    return log.isMirror || log.fence !== '0';
   }
 
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void {

@@ -20,7 +20,7 @@ export class SharedLog {
   readonly streams: Map<string, Stream> = new Map();
   /** The request as JSON, for the process that takes over. Empty if another process writes the log. */
   request = '';
-  /** Counts its owners. Only the owner with the newest number can write. */
+  /** Counts its owners. Only the owner with the newest number can write. `0` if this process never was one. */
   fence = '0';
   /** Present while this process writes the log. */
   writer: RedisLogWriter | undefined;
@@ -40,6 +40,11 @@ export class SharedLog {
   constructor(gid: string, generation: Generation) {
     this.gid = gid;
     this.generation = generation;
+  }
+
+  /** True if another process writes it, or is to. */
+  get isMirror(): boolean {
+    return this.request === '';
   }
 
   /** True if this process writes it. */

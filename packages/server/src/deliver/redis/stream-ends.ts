@@ -70,8 +70,9 @@ export class StreamEnds {
   abandon(stream: Stream): void {
     const { registry, store, limits, logs } = this.#context;
     const log = logs.ofStream(stream);
-    if (log === undefined || !store.isUp || log.fence === '0') return registry.cancel(stream);
-    if (!log.isOwn) return registry.drop(stream);
+    if (log === undefined || !store.isUp) return registry.cancel(stream);
+    if (log.isMirror) return registry.drop(stream);
+    if (log.fence === '0') return registry.cancel(stream);
     const sid = sidOf(stream.principal, stream.id);
     void store.tryWrite('reap', [sid, ...endArgs(CANCELLED, limits)]);
   }

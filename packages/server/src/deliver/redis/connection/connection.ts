@@ -1,6 +1,7 @@
 import { StreamError } from '@rivulet/protocol';
 import type { Logger } from '../../../observe/logger.js';
 import { type CreateClient, Link, LinkError, type Reply } from './link.js';
+import { SCHEMA_VERSION } from './schema-version.js';
 import { loadScripts, type ScriptName } from './scripts.js';
 
 export interface ConnectionListener {
@@ -19,12 +20,6 @@ export interface RedisConnectionOptions {
   node: string;
   logger: Logger;
 }
-
-/**
- * The version of the keys, messages and scripts. Processes of another version have other keys: neither reads or
- * writes what the other has.
- */
-const SCHEMA_VERSION = 1;
 
 const VERSION_LEASE_MS = 60_000;
 

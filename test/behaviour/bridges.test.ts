@@ -1,0 +1,204 @@
+import { createChatTransport } from '@rivulet/client/ai-sdk';
+import { createMockClient, type Script } from '@rivulet/client/testing';
+import { createConnection } from '@rivulet/client/tanstack-ai';
+import { RivuletAgent } from '@rivulet/client/ag-ui';
+import type { AnswerRequest, StreamError } from '@rivulet/client';
+import { describe, expect, it } from 'vitest';
+
+/** The types of the package `ai` are declared anew for the bench, so that this program has none of them. */
+interface UIMessage {
+  id: string;
+  role: 'user' | 'assistant' | 'system';
+  parts: object[];
+}
+interface Transport {
+  sendMessages(options: object): Promise<AsyncIterable<{ type: string; delta?: string }>>;
+}
+
+/** The text begins again after a tool was used. */
+const RESTARTED: Script = [
+  { type: 'text', text: 'Void.' },
+  { type: 'tool_call', callId: 'c', name: 'height', arguments: { of: 'it' } },
+  { type: 'tool_result', callId: 'c', name: 'height', result: 9 },
+  { type: 'text', text: 'Void, too.' },
+  { type: 'start', attempt: 2, reason: 'cut' },
+  { type: 'text', text: 'It is 9 m.' },
+  { type: 'end' },
+];
+
+function scripted(script: Script = RESTARTED) {
+  const asked: AnswerRequest[] = [];
+  const client = createMockClient((request) => {
+    asked.push(request);
+    return script;
+  });
+  return { client, asked };
+}
+
+function userMessage(...parts: UIMessage['parts']): UIMessage {
+  return { id: 'm', role: 'user', parts };
+}
+
+function send(
+  client: ReturnType<typeof createMockClient>,
+  messages: UIMessage[],
+  trigger: 'submit-message' | 'regenerate-message' = 'submit-message',
+) {
+  const options = { chatId: 'chat', messageId: undefined, abortSignal: undefined };
+  const transport = createChatTransport(client) as unknown as Transport;
+  return transport.sendMessages({ ...options, trigger, messages });
+}
+
+async function readAll<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const value of source) all.push(value);
+  return all;
+}
+
+const QUESTION = userMessage({ type: 'text', text: 'How high?' });
+const FILE = userMessage({ type: 'file', mediaType: 'text/plain', url: 'data:,' });
+const REFUSED = expect.objectContaining({ name: 'StreamError', code: 'unsupported' });
+
+describe('the bridge to the AI SDK', () => {
+  it('says that the text begins again, removes it where it can be, and keeps the tools', async () => {
+    const chunks = await readAll(await send(scripted().client, [QUESTION]));
+    const at = chunks.findIndex(({ type }) => type === 'reset-step');
+    expect(chunks.slice(at - 1).map(({ type }) => type)).toEqual([
+      'text-end',
+      'reset-step',
+      'data-rivulet-restart',
+      'tool-input-available',
+      'tool-output-available',
+      'message-metadata',
+      'text-start',
+      'text-delta',
+      'text-end',
+      'finish',
+    ]);
+    expect(chunks[at + 1]).toMatchObject({ data: { attempt: 2, reason: 'cut' } });
+    expect(chunks.at(-1)).toMatchObject({ messageMetadata: { attempt: 2 } });
+  });
+
+  it('does not send what came before a restart as context', async () => {
+    const { client, asked } = scripted();
+    const parts: UIMessage['parts'] = [
+      { type: 'text', text: 'Void.' },
+      { type: 'data-rivulet-restart', data: { attempt: 2 } },
+      { type: 'text', text: 'It is 9 m.' },
+    ];
+    await readAll(await send(client, [QUESTION, { id: 'a', role: 'assistant', parts }, QUESTION]));
+    expect(asked[0]).toMatchObject({
+      query: 'How high?',
+      sessionId: 'chat',
+      context: [
+        { role: 'user', content: 'How high?' },
+        { role: 'assistant', content: 'It is 9 m.' },
+      ],
+    });
+  });
+
+  it('asks past the caches to regenerate', async () => {
+    const { client, asked } = scripted();
+    await readAll(await send(client, [QUESTION], 'regenerate-message'));
+    expect(asked[0]?.options).toMatchObject({ cache: 'reload' });
+  });
+
+  it('refuses files and system messages', async () => {
+    const { client, asked } = scripted();
+    await expect(send(client, [FILE])).rejects.toEqual(REFUSED);
+    await expect(send(client, [{ ...QUESTION, role: 'system' }, QUESTION])).rejects.toEqual(
+      REFUSED,
+    );
+    expect(asked).toEqual([]);
+  });
+
+  it('fails with the error of the answer, after its text', async () => {
+    const script: Script = [
+      { type: 'text', text: 'Where' },
+      { type: 'error', code: 'rate_limited', retryAfterMs: 9 },
+    ];
+    const texts: string[] = [];
+    const reading = (async () => {
+      for await (const chunk of await send(scripted(script).client, [QUESTION])) {
+        if (chunk.type === 'text-delta') texts.push(chunk.delta ?? '');
+      }
+    })();
+    const error = (await reading.catch((reason: unknown) => reason)) as StreamError;
+    expect(error).toMatchObject({ code: 'rate_limited', retryAfterMs: 9 });
+    expect(texts).toEqual(['Where']);
+  });
+});
+
+describe('the bridge to TanStack AI', () => {
+  const context = { threadId: 'thread', runId: 'run' };
+  const connect = (
+    client: ReturnType<typeof createMockClient>,
+    parts: object[],
+    earlier: object[] = [],
+  ) =>
+    readAll(
+      createConnection(client).connect(
+        [...earlier, { id: 'm', role: 'user', parts }] as never,
+        undefined,
+        undefined,
+        context,
+      ),
+    );
+  const text = (content: string) => ({ type: 'text', content });
+
+  it('goes on in another message where the text begins again, and says which is void', async () => {
+    const events = await connect(scripted().client, [text('How high?')]);
+    const restart = events.find(({ type }) => type === 'CUSTOM') as unknown as {
+      value: { replaced: string; messageId: string };
+    };
+    const after = events.slice(events.indexOf(restart as never) + 1);
+    expect(after[0]).toMatchObject({
+      type: 'TEXT_MESSAGE_START',
+      messageId: restart.value.messageId,
+    });
+    expect(after.map(({ type }) => type)).toContain('TOOL_CALL_RESULT');
+    expect(restart.value.replaced).not.toBe(restart.value.messageId);
+    expect(events[0]).toMatchObject({ type: 'RUN_STARTED', ...context });
+    expect(events.at(-1)).toMatchObject({ type: 'RUN_FINISHED', finishReason: 'stop' });
+  });
+
+  it('does not send a void message as context, and refuses files', async () => {
+    const { client, asked } = scripted();
+    const earlier = [1, 2].map((attempt) => ({
+      id: `a:${attempt}`,
+      role: 'assistant',
+      parts: [text(`attempt ${attempt}`)],
+    }));
+    const question = { id: 'q', role: 'user', parts: [text('How high?')] };
+    await connect(client, [text('Really?')], [question, ...earlier]);
+    expect(asked[0]).toMatchObject({
+      query: 'Really?',
+      sessionId: 'thread run',
+      context: [{ content: 'How high?' }, { content: 'attempt 2' }],
+    });
+    await expect(connect(client, [{ type: 'image' }])).rejects.toEqual(REFUSED);
+  });
+});
+
+describe('the bridge to AG-UI', () => {
+  it('removes the void text where the text begins again, and keeps the tools', async () => {
+    const agent = new RivuletAgent({ client: scripted().client, threadId: 'thread' });
+    agent.setMessages([{ id: 'm', role: 'user', content: 'How high?' }]);
+    const { result } = await agent.runAgent();
+    expect(agent.messages).toMatchObject([
+      { role: 'user', content: 'How high?' },
+      { role: 'assistant', toolCalls: [{ id: 'c', function: { name: 'height' } }] },
+      { role: 'tool', toolCallId: 'c', content: '9' },
+      { role: 'assistant', content: 'It is 9 m.' },
+    ]);
+    expect(result).toMatchObject({ attempt: 2, finishReason: 'stop' });
+  });
+
+  it('can be cloned, as CopilotKit does for each thread', async () => {
+    const { client, asked } = scripted();
+    const agent = new RivuletAgent({ client, threadId: 'thread' }).clone();
+    agent.setMessages([{ id: 'm', role: 'user', content: 'How high?' }]);
+    await agent.runAgent();
+    expect(asked[0]).toMatchObject({ query: 'How high?', sessionId: 'thread' });
+  });
+});

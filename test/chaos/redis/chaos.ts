@@ -1,0 +1,47 @@
+import { table } from '../../bench/report/table.js';
+import { spreadText } from '../spread.js';
+import { runRedisChaos } from './run.js';
+
+// 200 streams at once over three servers that share a Redis, and 2,000 faults: `npm run chaos:redis`.
+
+const seed = process.env['SEED'] ?? String(Math.floor(Math.random() * 1e9));
+console.log(`chaos: SEED=${seed} repeats this schedule of faults`);
+
+const visitors = Number(process.env['VISITORS'] ?? 20);
+const report = await runRedisChaos({
+  seed,
+  nodes: 3,
+  visitors,
+  processes: 2,
+  streamsPerVisitor: 10,
+  longestMs: 4_000,
+  faults: Number(process.env['FAULTS'] ?? 2_000),
+  processFaults: Number(process.env['PROCESS_FAULTS'] ?? 100),
+  faultsMeet: true,
+  timeLimitMs: 600_000,
+});
+const { faults, left, violations } = report;
+console.log(
+  table(
+    ['what', 'figure'],
+    [
+      ['time', `${report.seconds.toFixed(0)} s`],
+      ['streams at once, servers', `${10 * visitors}, 3`],
+      ['connections broken', String(faults.cut)],
+      ['servers killed; stopped for 0.5 to 6 s', `${faults.kill}; ${faults.stop}`],
+      ['Redis killed; subscribers killed', `${faults.redis}; ${faults.subscribers}`],
+      ['answers compared by SHA-256', String(report.answers)],
+      ['of those, cancelled; with a further attempt', `${report.cancelled}; ${report.replaced}`],
+      ['readers apart while a server was without Redis', String(report.apart)],
+      ['logs, attempts in Redis', `${report.logs}, ${report.attempts}`],
+      ['violations', String(violations.length)],
+      ['text again after a cut: p50, p99, max', spreadText(report.outageMs)],
+      ['new attempt after a kill: p50, p99, max', spreadText(report.killMs)],
+      ['new attempt after a stop: p50, p99, max', spreadText(report.stopMs)],
+      ['sockets, generations left', `${left.sockets}, ${left.generations}`],
+    ],
+  ),
+);
+for (const violation of violations.slice(0, 20)) console.log(`violation: ${violation}`);
+if (violations.length > 20) console.log(`and ${violations.length - 20} more`);
+process.exit(violations.length === 0 ? 0 : 1);

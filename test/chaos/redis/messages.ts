@@ -1,0 +1,34 @@
+/** What the process of a server is asked: how much it has. */
+export interface ToNode {
+  type: 'stats';
+}
+
+export type FromNode =
+  | { type: 'listening'; url: string }
+  /** The server was without Redis. */
+  | { type: 'outage'; fromMs: number; toMs: number }
+  /** Generations under way, and sockets. */
+  | { type: 'stats'; active: number; sockets: number };
+
+/** A visitor with two clients, behind a link each. The second one reads along, or cancels. */
+export interface VisitorPlan {
+  name: string;
+  urls: readonly [string, string];
+  streams: number;
+}
+
+export type ToReaders =
+  | { type: 'read'; seed: string; plans: readonly VisitorPlan[] }
+  | { type: 'stop' }
+  | { type: 'close' };
+
+export type FromReaders =
+  | { type: 'asked'; query: string }
+  | { type: 'ended'; query: string; status: string; attempt: number; cancelled: boolean }
+  | { type: 'violation'; query: string; what: string }
+  /** A reader was told that its stream is gone, or had another whole text than the other reader. */
+  | { type: 'apart'; query: string; what: string; sinceMs: number; atMs: number }
+  /** A reader shows text of another call than before. */
+  | { type: 'replaced'; call: string; atMs: number }
+  /** When a text of the first client grew. */
+  | { type: 'grew'; name: string; atMs: readonly number[] };

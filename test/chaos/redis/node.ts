@@ -1,0 +1,77 @@
+import {
+  createLogger,
+  createServer,
+  type LogFields,
+  type Logger,
+  mockProvider,
+  questionOf,
+} from '@rivulet/server';
+import { monotonicMs } from '../messages.js';
+import { PATIENT } from '../../harness/providers.js';
+import { answerTo } from '../answer.js';
+import { headOf, scriptOf } from './attempt.js';
+import type { FromNode } from './messages.js';
+
+// The process of one server: its name, its port and the URL of Redis.
+
+const MANY = 1_000_000;
+const [name = '', port = '0', url = ''] = process.argv.slice(2);
+let calls = 0;
+let active = 0;
+
+async function* script(query: string) {
+  const call = `${name}.${calls++}`;
+  active += 1;
+  try {
+    yield { text: headOf(call) };
+    for (const { waitMs, text } of answerTo(scriptOf(query, call))) {
+      yield { waitMs };
+      yield { text };
+    }
+    yield { finish: 'stop' } as const;
+  } finally {
+    active -= 1;
+  }
+}
+
+const say = (message: FromNode): void => void process.send?.(message);
+const plain = createLogger(process.env['CHAOS_LOG'] ?? 'silent');
+let lostAtMs: number | undefined;
+/** Tells when this server was without Redis, which it logs. */
+function note(fields: LogFields): void {
+  const { event } = fields;
+  if (event === 'REDIS_LOST') lostAtMs = monotonicMs();
+  if (event !== 'REDIS_REACHED' || lostAtMs === undefined) return;
+  say({ type: 'outage', fromMs: lostAtMs, toMs: monotonicMs() });
+  lostAtMs = undefined;
+}
+const logger: Logger = {
+  debug: (fields) => plain.debug(fields),
+  info(fields) {
+    note(fields);
+    plain.info(fields);
+  },
+  warn(fields) {
+    note(fields);
+    plain.warn(fields);
+  },
+  error: (fields) => plain.error(fields),
+};
+
+const server = await createServer({
+  env: {},
+  port: Number(port),
+  redis: { url },
+  cache: { enabled: false },
+  rateLimit: { requests: MANY },
+  limits: { maxHandshakesPerAddress: MANY, maxMessagesPerSecond: MANY },
+  logger,
+  providers: [
+    { provider: mockProvider((prompt) => script(questionOf(prompt))), deadlines: PATIENT },
+  ],
+});
+process.on('message', () => {
+  server.http.getConnections((_, sockets) => say({ type: 'stats', active, sockets }));
+});
+process.on('disconnect', () => process.exit());
+say({ type: 'listening', url: await server.listen() });

@@ -1,0 +1,345 @@
+import { createServer } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import { type Peer, startPeer } from '../../harness/peer.js';
+import { runRedis, type TestRedis } from '../../harness/redis.js';
+import { monotonicMs } from '../messages.js';
+import { type FaultyLink, faultyLink } from '../proxy.js';
+import { between, type Random, randomOf } from '../random.js';
+import { replaysOf } from '../replay.js';
+import { type Spread, spreadOf } from '../spread.js';
+import { auditRedis } from './audit.js';
+import type { FromNode, FromReaders, ToNode, ToReaders, VisitorPlan } from './messages.js';
+
+export interface RedisChaosPlan {
+  seed: string;
+  /** Server processes. */
+  nodes: number;
+  /** Visitors with two clients each, in as many processes as `processes`. */
+  visitors: number;
+  processes: number;
+  streamsPerVisitor: number;
+  /** No connection lives longer, until there were enough faults. */
+  longestMs: number;
+  /** Broken connections, and faults of servers and of Redis. */
+  faults: number;
+  /** The faults of servers and of Redis that there have to be among them. */
+  processFaults: number;
+  /** Whether faults of Redis may come while a server is being replaced. */
+  faultsMeet: boolean;
+  /** After this no fault is made any more. */
+  timeLimitMs: number;
+}
+
+export interface RedisChaosReport {
+  seconds: number;
+  faults: Record<ProcessFault | 'cut', number>;
+  answers: number;
+  /** Of those, cancelled by a client at any server; with more than one attempt. */
+  cancelled: number;
+  replaced: number;
+  /**
+   * Readers that were told that their stream is gone, or read another whole text than the other reader of it, of
+   * a stream during which a server was without Redis for over a second: it then serves its readers alone.
+   */
+  apart: number;
+  /** What Redis has at the end. */
+  logs: number;
+  attempts: number;
+  /** From a broken connection to the next text; see replay.ts. */
+  outageMs: Spread;
+  /** From the end of a process to the first text of the next attempt. */
+  killMs: Spread;
+  /** From the stop of a process to the same. */
+  stopMs: Spread;
+  left: { sockets: number; generations: number };
+  /** Empty if all went well. */
+  violations: string[];
+}
+
+/** A server is killed, or stopped for a while; Redis is killed, or loses its subscribers. */
+type ProcessFault = 'kill' | 'stop' | 'redis' | 'subscribers';
+
+interface Node {
+  readonly index: number;
+  readonly port: number;
+  url: string;
+  /** The name of the process, by which its calls are known. */
+  name: string;
+  peer: Peer<ToNode, FromNode>;
+  status: 'running' | 'stopped' | 'starting';
+  runs: number;
+}
+
+const LAST_ANSWERS_MS = 90_000;
+const LEAVE_MS = 10_000;
+/** A server serves its readers without Redis after so long. */
+const ALONE_AFTER_MS = 1_000;
+/** After Redis has come back, servers put back what it missed. The loss of both is not promised to be exact. */
+const AFTER_REDIS_MS = 4_000;
+/** A server is replaced within this time. */
+const TAKEOVER_MS = 6_000;
+const FAULTS: readonly ProcessFault[] = ['kill', 'stop', 'redis', 'subscribers', 'subscribers'];
+
+/** Breaks connections, servers and Redis under running streams, and compares all that readers show. */
+export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosReport> {
+  const startedAt = performance.now();
+  const violations: string[] = [];
+  const links = new Map<string, FaultyLink>();
+  const grewAt = new Map<string, number[]>();
+  const open = new Set<string>();
+  const faults = { cut: 0, kill: 0, stop: 0, redis: 0, subscribers: 0 };
+  const brokenAt = new Map<string, { fault: 'kill' | 'stop'; atMs: number }>();
+  const replacedMs = { kill: [] as number[], stop: [] as number[] };
+  const apart: Extract<FromReaders, { type: 'apart' }>[] = [];
+  /** When a server could not reach Redis for so long that it served its readers alone. */
+  const outages: { fromMs: number; toMs: number }[] = [];
+  const counts = { answers: 0, cancelled: 0, replaced: 0, apart: 0 };
+  let onProgress = (): void => {};
+  const state = { isOver: false };
+
+  const redis = await runRedis('--appendonly', 'yes', '--maxmemory-policy', 'noeviction');
+  const readers: Peer<ToReaders, FromReaders>[] = [];
+  const nodes: Node[] = [];
+
+  async function startNode(node: Node): Promise<void> {
+    node.status = 'starting';
+    node.name = `${node.index}.${node.runs++}`;
+    node.peer = startPeer(new URL('./node.ts', import.meta.url), [
+      node.name,
+      `${node.port}`,
+      redis.url,
+    ]);
+    node.peer.onMessage((message) => {
+      if (message.type !== 'outage') return;
+      const { fromMs, toMs } = message;
+      if (toMs - fromMs > ALONE_AFTER_MS) outages.push({ fromMs, toMs: toMs + AFTER_REDIS_MS });
+    });
+    await node.peer.next(({ type }) => type === 'listening');
+    node.status = 'running';
+  }
+
+  function hear(message: FromReaders): void {
+    switch (message.type) {
+      case 'asked':
+        open.add(message.query);
+        break;
+      case 'ended':
+        open.delete(message.query);
+        counts.answers += 1;
+        if (message.status === 'cancelled') counts.cancelled += 1;
+        if (message.attempt > 1) counts.replaced += 1;
+        onProgress();
+        break;
+      case 'violation':
+        violations.push(`${message.query}: ${message.what}`);
+        break;
+      case 'apart':
+        apart.push(message);
+        break;
+      case 'replaced': {
+        const broken = brokenAt.get(message.call.slice(0, message.call.lastIndexOf('.')));
+        if (broken !== undefined) replacedMs[broken.fault].push(message.atMs - broken.atMs);
+        break;
+      }
+      case 'grew':
+        grewAt.get(message.name)?.push(...message.atMs);
+    }
+  }
+
+  async function until(isTrue: () => boolean, limitMs: number): Promise<boolean> {
+    const limit = { isReached: false };
+    const timer = setTimeout(() => {
+      limit.isReached = true;
+      onProgress();
+    }, limitMs);
+    while (!isTrue() && !limit.isReached) {
+      await new Promise<void>((resolve) => {
+        onProgress = resolve;
+      });
+    }
+    clearTimeout(timer);
+    return isTrue();
+  }
+
+  async function visitor(i: number): Promise<VisitorPlan> {
+    const name = `visitor ${i}`;
+    grewAt.set(name, []);
+    const urls = await Promise.all(
+      [name, `${name} along`].map(async (client) => {
+        const random = randomOf(`${plan.seed} ${client} servers`);
+        const target = (): string => nodes[between(random, 0, nodes.length - 1)]!.url;
+        const link = await faultyLink(target, client, plan, () => {
+          faults.cut += 1;
+          onProgress();
+        });
+        links.set(client, link);
+        return link.url;
+      }),
+    );
+    return { name, urls: urls as [string, string], streams: plan.streamsPerVisitor };
+  }
+
+  const processFaults = (): number => faults.kill + faults.stop + faults.redis + faults.subscribers;
+  const hasEnough = (): boolean =>
+    faults.cut + processFaults() >= plan.faults && processFaults() >= plan.processFaults;
+
+  try {
+    for (let index = 0; index < plan.nodes; index++) {
+      const port = await freePort();
+      const url = `http://127.0.0.1:${port}`;
+      const node = { index, port, url, runs: 0, name: '', status: 'starting' } as Node;
+      nodes.push(node);
+    }
+    await Promise.all(nodes.map(startNode));
+    const plans = await Promise.all(Array.from({ length: plan.visitors }, (_, i) => visitor(i)));
+    const size = Math.ceil(plans.length / plan.processes);
+    for (let i = 0; i < plans.length; i += size) {
+      const peer = startPeer<ToReaders, FromReaders>(new URL('./readers.ts', import.meta.url));
+      peer.onMessage(hear);
+      peer.send({ type: 'read', seed: plan.seed, plans: plans.slice(i, i + size) });
+      readers.push(peer);
+    }
+
+    const breaking = breakProcesses();
+    if (!(await until(hasEnough, plan.timeLimitMs)))
+      violations.push(`only ${faults.cut + processFaults()} of ${plan.faults} faults in time`);
+    state.isOver = true;
+    await breaking;
+    for (const link of links.values()) link.calm();
+    for (const peer of readers) peer.send({ type: 'stop' });
+    if (!(await until(() => open.size === 0, LAST_ANSWERS_MS)))
+      for (const query of open) violations.push(`${query}: did not end`);
+    // The last times of growth are under way.
+    await wait(500);
+    for (const peer of readers) peer.send({ type: 'close' });
+    await Promise.all(readers.map((peer) => peer.ended()));
+
+    const left = await whenEmpty();
+    if (left.sockets > 0) violations.push(`${left.sockets} sockets are left`);
+    if (left.generations > 0) violations.push(`${left.generations} generations are left`);
+    const audit = await auditRedis(redis.url);
+    violations.push(...audit.faults);
+    for (const { query, what, sinceMs, atMs } of apart) {
+      const isExplained = outages.some(({ fromMs, toMs }) => fromMs <= atMs && toMs >= sinceMs);
+      if (isExplained) counts.apart += 1;
+      else violations.push(`${query}: ${what}`);
+    }
+    return reportOf(left, audit);
+  } finally {
+    state.isOver = true;
+    for (const link of links.values()) link.close();
+    for (const { peer } of nodes) {
+      peer.signal('SIGCONT');
+      peer.kill();
+    }
+    for (const peer of readers) peer.kill();
+    await redis.end();
+  }
+
+  /** One server at least is neither dead nor stopped. */
+  async function breakProcesses(): Promise<void> {
+    const random = randomOf(`${plan.seed} processes`);
+    const repairs = new Set<Promise<void>>();
+    let calmUntil = 0;
+    let takeoverUntil = 0;
+    while (!state.isOver) {
+      await wait(between(random, 200, 1_200));
+      const fault = FAULTS[between(random, 0, FAULTS.length - 1)]!;
+      const victim = between(random, 0, nodes.length - 1);
+      const forMs = between(random, 500, 6_000);
+      const mayMeet = random() < 0.3 && plan.faultsMeet;
+      if (state.isOver || (processFaults() >= plan.processFaults && faults.cut < plan.faults / 2))
+        continue;
+      const isOfRedis = fault === 'redis' || fault === 'subscribers';
+      // A server takes over only once Redis has answered for 3 s, so not all of its faults meet.
+      if (isOfRedis && !mayMeet && performance.now() < takeoverUntil) continue;
+      if (fault === 'redis') {
+        // Streams of which a server has not told Redis yet are lost with the server.
+        if (nodes.some(({ status }) => status !== 'running')) continue;
+        await restartRedis(redis, random);
+        calmUntil = performance.now() + AFTER_REDIS_MS;
+      } else if (fault === 'subscribers') {
+        await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      } else {
+        const node = nodes[victim]!;
+        const others = nodes.filter((other) => other !== node && other.status === 'running');
+        if (performance.now() < calmUntil || node.status !== 'running' || others.length === 0)
+          continue;
+        takeoverUntil = performance.now() + TAKEOVER_MS;
+        brokenAt.set(node.name, { fault, atMs: monotonicMs() });
+        const repair = fault === 'kill' ? kill(node) : stop(node, forMs);
+        repairs.add(repair);
+      }
+      faults[fault] += 1;
+      onProgress();
+    }
+    await Promise.all(repairs);
+  }
+
+  async function kill(node: Node): Promise<void> {
+    node.peer.kill();
+    await node.peer.ended();
+    await startNode(node);
+  }
+
+  async function stop(node: Node, forMs: number): Promise<void> {
+    node.status = 'stopped';
+    node.peer.signal('SIGSTOP');
+    await wait(forMs);
+    node.peer.signal('SIGCONT');
+    node.status = 'running';
+  }
+
+  async function whenEmpty(): Promise<RedisChaosReport['left']> {
+    for (const endMs = performance.now() + LEAVE_MS; ;) {
+      const all = await Promise.all(
+        nodes.map(async ({ peer }) => {
+          peer.send({ type: 'stats' });
+          const stats = await peer.next(({ type }) => type === 'stats');
+          return stats.type === 'stats' ? stats : { active: 0, sockets: 0 };
+        }),
+      );
+      const left = {
+        generations: all.reduce((sum, { active }) => sum + active, 0),
+        sockets: all.reduce((sum, { sockets }) => sum + sockets, 0),
+      };
+      if ((left.generations === 0 && left.sockets === 0) || performance.now() > endMs) return left;
+      await wait(100);
+    }
+  }
+
+  function reportOf(
+    left: RedisChaosReport['left'],
+    { logs, attempts }: { logs: number; attempts: number },
+  ): RedisChaosReport {
+    const replays = [...grewAt].flatMap(([name, grew]) =>
+      replaysOf(links.get(name)!.mishaps, grew),
+    );
+    return {
+      seconds: (performance.now() - startedAt) / 1000,
+      faults,
+      ...counts,
+      logs,
+      attempts,
+      outageMs: spreadOf(replays.map(({ outageMs }) => outageMs)),
+      killMs: spreadOf(replacedMs.kill),
+      stopMs: spreadOf(replacedMs.stop),
+      left,
+      violations,
+    };
+  }
+}
+
+async function restartRedis(redis: TestRedis, random: Random): Promise<void> {
+  await redis.stop();
+  await wait(between(random, 0, 1_500));
+  await redis.start();
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
+}

@@ -107,7 +107,7 @@ describe('a tool of the client', () => {
     first.callTool('place', { of: 'me' });
     first.finish();
     const { callId: call_id } = await awaiting(answer);
-    const stranger = await connect(server.url);
+    const stranger = connect(server.url);
     const reply = { stream_id: answer.id, call_id, result: 1 };
     expect(await stranger.emitWithAck(EVENT.toolReply, reply)).toMatchObject({
       error: { code: 'not_found' },
@@ -232,7 +232,7 @@ describe('a paused answer', () => {
     const { server, nextCall, answer, browserId } = await paused({
       limits: { detachTimeoutMs: 0, disconnectTimeoutMs: 0 },
     });
-    const watcher = await connect(server.url, { browser_id: browserId });
+    const watcher = connect(server.url, { browser_id: browserId });
     answer.release();
     await expect
       .poll(() => watcher.emitWithAck(EVENT.list, {}))

@@ -142,9 +142,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const { connection } = this.#around;
     const failure = await sendReply(
       (message, replied) => connection.tell(EVENT.toolReply, message, replied),
-      this.id,
-      callId,
-      reply,
+      { stream_id: this.id, call_id: callId, ...reply },
+      this.#shared.isFinal,
     );
     if (failure === undefined) return;
     const { code, message, retryable } = failure;

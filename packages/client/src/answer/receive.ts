@@ -119,10 +119,17 @@ function atTheStart(tools: readonly ToolUse[]): readonly ToolUse[] {
 
 function withCall(
   { tools, text }: Received,
-  { type: _, ...call }: ToolCallEvent,
+  { callId, name, arguments: args, awaits, timeoutMs }: ToolCallEvent,
 ): readonly ToolUse[] {
-  const status = call.awaits === undefined ? 'running' : 'awaiting';
-  const use = { ...call, status, textBefore: text.length } as const;
+  const use: ToolUse = {
+    callId,
+    name,
+    arguments: args,
+    status: awaits ? 'awaiting' : 'running',
+    ...(awaits && { awaits }),
+    ...(timeoutMs && { timeoutMs }),
+    textBefore: text.length,
+  };
   return Object.freeze([...tools, Object.freeze(use)]);
 }
 

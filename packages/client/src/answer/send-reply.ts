@@ -1,5 +1,4 @@
 import type { DoneReply, ErrorReply, StreamToolReplyRequest } from '@rivulet/protocol';
-import type { ToolReply } from '../types.js';
 import type { Failure } from './failure.js';
 
 /** A server takes no longer ones. */
@@ -8,17 +7,21 @@ const RESULT_UNITS = 131_072;
 /** Answers a call that waits. @returns why the server did not take it; undefined if it did. */
 export function sendReply(
   tell: (message: StreamToolReplyRequest, replied: (reply: DoneReply | ErrorReply) => void) => void,
-  streamId: string,
-  callId: string,
-  reply: ToolReply,
+  message: StreamToolReplyRequest,
+  isFinal: boolean,
 ): Promise<Failure | undefined> {
-  const message = { stream_id: streamId, call_id: callId, ...reply };
-  if (JSON.stringify(reply).length > RESULT_UNITS) return Promise.resolve(TOO_LARGE);
+  if (isFinal) return Promise.resolve(ENDED);
+  if (JSON.stringify(message.result ?? null).length > RESULT_UNITS)
+    return Promise.resolve(TOO_LARGE);
   return new Promise((resolve) => {
     tell(message, (answer) => resolve(answer.ok ? undefined : answer.error));
   });
 }
 
+const ENDED: Failure = {
+  code: 'conflict',
+  message: 'unable to answer the call: the answer has ended',
+};
 const TOO_LARGE: Failure = {
   code: 'bad_request',
   message: `unable to answer the call: a result has at most ${RESULT_UNITS} UTF-16 units of JSON`,

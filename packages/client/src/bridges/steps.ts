@@ -41,6 +41,7 @@ export async function* stepsOf(answer: Answer): AsyncGenerator<Step, void, undef
       switch (event.type) {
         case 'queued':
         case 'loading':
+        case 'tool_decision':
           break;
         case 'text':
         case 'thought': {

@@ -12,7 +12,6 @@ import {
   type StreamReplyMessage,
   type StreamSummary,
 } from '@rivulet/protocol';
-import { CLIENT_CLOSED } from '../answer/failure.js';
 import { byteLength } from '../byte-length.js';
 import type { ConnectionOptions } from './connections.js';
 import { decode, type Frame } from './frame.js';
@@ -63,7 +62,6 @@ const MOVE_ON_MS = 500;
  */
 const CARRIED_UNITS = 8_192;
 const NEW_STREAMS = { new_streams: true };
-const CLOSED: ErrorReply = { ok: false, error: { ...CLIENT_CLOSED, retryable: false } };
 
 export function createConnection(
   options: ConnectionOptions,
@@ -283,7 +281,7 @@ export function createConnection(
       socket.current?.emit(EVENT.ack, { stream_id: streamId, offset });
     },
     tell(request, message, onReply) {
-      if (socket.isClosed) return onReply?.(CLOSED);
+      if (socket.isClosed) return;
       const pending = { event: request, message, replied: onReply };
       messages.add(pending);
       socket.connect();

@@ -45,16 +45,12 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     this.#states.next(this.#snapshot);
     this.output = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     this.state$ = this.#states.value$;
-    this.result = new Promise((resolve, reject) => {
-      this.state$.subscribe({
-        complete: () => {
-          const { error } = this.#snapshot;
-          if (error === undefined) resolve(this.#snapshot);
-          else reject(error);
-        },
-      });
-    });
-    for (const promise of [this.output, this.result]) promise.catch(() => {});
+    this.result = this.output
+      .catch((error: unknown) => {
+        if (this.#snapshot.error !== undefined) throw error;
+      })
+      .then(() => this.#snapshot);
+    this.result.catch(() => {});
     this.text$ = textsOf(this.state$);
     const sources = { answers$: this.#answers.value$, state$: this.state$, failureOf };
     this.events$ = new Observable((subscriber) => {
@@ -81,10 +77,8 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
   cancel(): void {
     this.#askAgain = undefined;
     this.#answer.cancel();
-    // The text was whole, and was being validated.
-    const snapshot = this.#answer.getSnapshot();
-    if (snapshot.status === 'done')
-      this.#finish({ ...snapshot, status: 'cancelled', finishReason: undefined });
+    // Its text may be whole, and is being validated.
+    this.#finish({ ...this.#answer.getSnapshot(), status: 'cancelled', finishReason: undefined });
   }
 
   release(): void {
@@ -136,7 +130,9 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
   #finish(snapshot: AnswerSnapshot): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#settle.reject(failureOf(snapshot) ?? failureOf({ ...snapshot, status: 'cancelled' }));
+    // Of a released handle, too.
+    const { error } = snapshot;
+    this.#settle.reject(error ?? failureOf({ ...snapshot, status: 'cancelled' }));
     this.#show(snapshot);
     this.#states.complete();
   }

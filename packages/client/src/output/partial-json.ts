@@ -43,10 +43,10 @@ export function createPartialJson(): PartialJson {
 /** Copies what is open, because the parser goes on changing it. */
 function rootOf({ value, key, parent, stack, partial }: ParsedElementInfo): unknown {
   if (parent === undefined) return value;
-  let node = copyOf(parent as Container);
+  let node = copyOf(parent);
   if (partial && value !== undefined) node[key as never] = value as never;
-  for (const outer of stack.slice(1).reverse()) {
-    const copy = copyOf(outer.value as Container);
+  for (const outer of stack.slice(1).toReversed()) {
+    const copy = copyOf(outer.value);
     copy[outer.key as never] = node as never;
     node = copy;
   }

@@ -41,8 +41,7 @@ export function readEvents(
   const next = (event: ResponseEvent): void => {
     if (event.type !== 'end') subscriber.next(event);
   };
-  const read = (answer: Answer): void =>
-    void subscriber.add(answer.events$.subscribe({ next, error }));
+  const read = (answer: Answer): void => subscriber.add(answer.events$.subscribe({ next, error }));
   let newest: AnswerSnapshot | undefined;
   subscriber.add(answers$.subscribe(read));
   subscriber.add(

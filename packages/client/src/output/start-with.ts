@@ -18,10 +18,6 @@ export function startWith(ask: (request: AnswerRequest) => Answer): Start {
       ...request,
       options: { ...options, cache: options?.cache === 'no-store' ? 'no-store' : 'reload' },
     };
-    return new AnswerWithOutput<T>(
-      first,
-      output as Schema<T>,
-      isCacheOnly ? undefined : () => ask(again),
-    );
+    return new AnswerWithOutput<T>(first, output, isCacheOnly ? undefined : () => ask(again));
   };
 }

@@ -50,8 +50,8 @@ export function buildPrompt(
 }
 
 /** Some providers refuse a `$schema`. */
-function withoutDialect({ $schema: _, ...schema }: JsonSchema): JsonSchema {
-  return schema;
+function withoutDialect(schema: JsonSchema): JsonSchema {
+  return Object.fromEntries(Object.entries(schema).filter(([keyword]) => keyword !== '$schema'));
 }
 
 /** Of a tool only what the model is told, which is also what decides whether an answer is the same. */

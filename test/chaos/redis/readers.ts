@@ -167,6 +167,8 @@ process.on('message', (message: ToReaders) => {
   }
 });
 
+process.on('disconnect', () => process.exit());
+
 setInterval(() => {
   for (const [name, atMs] of grewAt) {
     if (atMs.length > 0) say({ type: 'grew', name, atMs });

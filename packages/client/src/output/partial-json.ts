@@ -44,10 +44,10 @@ export function createPartialJson(): PartialJson {
 function rootOf({ value, key, parent, stack, partial }: ParsedElementInfo): unknown {
   if (parent === undefined) return value;
   let node = copyOf(parent);
-  if (partial && value !== undefined) node[key as never] = value as never;
+  if (partial && value !== undefined) node[key as never] = value;
   for (const outer of stack.slice(1).toReversed()) {
     const copy = copyOf(outer.value);
-    copy[outer.key as never] = node as never;
+    copy[outer.key as never] = node;
     node = copy;
   }
   return node;

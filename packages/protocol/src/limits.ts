@@ -1,6 +1,6 @@
-/** The largest of what a client may send. A server may allow less. "Units" are UTF-16 code units. */
-export const LIMITS = {
-  queryUnits: 32_768,
+import { REQUEST_LIMITS } from './request-limits.js';
+
+const OTHER_LIMITS = {
   contextMessages: 200,
   contextUnits: 131_072,
   idUnits: 128,
@@ -8,12 +8,6 @@ export const LIMITS = {
   intentValueUnits: 1_024,
   browserIdUnitsMin: 16,
   tokenUnits: 16_384,
-  /** Requests that a handshake may carry. */
-  handshakeRequests: 64,
-  /** Of a query in the list of streams. */
-  listedQueryUnits: 256,
-  /** Bytes of one message as Socket.IO frames it; a larger one ends the connection. */
-  messageBytes: 1_048_576,
   stopSequences: 4,
   stopUnits: 64,
   clientTools: 32,
@@ -31,3 +25,9 @@ export const LIMITS = {
   /** Offset units that a reader may ask to have under way. */
   windowUnits: 1_048_576,
 } as const;
+
+/** The largest of what a client may send. A server may allow less. "Units" are UTF-16 code units. */
+export const LIMITS: typeof REQUEST_LIMITS & typeof OTHER_LIMITS = {
+  ...REQUEST_LIMITS,
+  ...OTHER_LIMITS,
+};

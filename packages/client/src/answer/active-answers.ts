@@ -1,4 +1,4 @@
-import { LIMITS, type StreamSummary } from '@rivulet/protocol';
+import { REQUEST_LIMITS, type StreamSummary } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
 import type { Journal } from '../cache/journal.js';
 import type { Connection } from '../connection/link.js';
@@ -137,5 +137,5 @@ function summary(
   query: string,
   sessionId: string | undefined,
 ): Omit<ActiveAnswer, 'status'> {
-  return { id, query: query.slice(0, LIMITS.listedQueryUnits), sessionId };
+  return { id, query: query.slice(0, REQUEST_LIMITS.listedQueryUnits), sessionId };
 }

@@ -3,7 +3,7 @@ import {
   EVENT,
   type GenerateOptions,
   type Intent,
-  LIMITS,
+  REQUEST_LIMITS,
   StreamError,
   type StreamStartRequest,
   type ContextMessage,
@@ -84,11 +84,14 @@ export function refusal(request: StreamStartRequest): StreamError | undefined {
     return new StreamError('bad_request', 'unable to ask: the query is blank');
   }
   const bytes = byteLength(JSON.stringify(request));
-  if (request.query.length <= LIMITS.queryUnits && bytes < LIMITS.messageBytes - 1024)
+  if (
+    request.query.length <= REQUEST_LIMITS.queryUnits &&
+    bytes < REQUEST_LIMITS.messageBytes - 1024
+  )
     return undefined;
   return new StreamError(
     'bad_request',
-    `unable to ask: a query has at most ${LIMITS.queryUnits} UTF-16 units and a request ` +
-      `${LIMITS.messageBytes} bytes; shorten the query or the context`,
+    `unable to ask: a query has at most ${REQUEST_LIMITS.queryUnits} UTF-16 units and a request ` +
+      `${REQUEST_LIMITS.messageBytes} bytes; shorten the query or the context`,
   );
 }

@@ -2,7 +2,7 @@ import {
   type DoneReply,
   type ErrorReply,
   EVENT,
-  LIMITS,
+  REQUEST_LIMITS,
   type LogMessage,
   type ShortChunk,
   type StreamChangedMessage,
@@ -114,7 +114,7 @@ export function createConnection(
     const requests: OpenRequest[] = [];
     let units = 0;
     for (const link of links.values()) {
-      if (requests.length === LIMITS.handshakeRequests) break;
+      if (requests.length === REQUEST_LIMITS.handshakeRequests) break;
       const request = link.request();
       units += JSON.stringify(request).length;
       if (units > CARRIED_UNITS) break;

@@ -20,7 +20,7 @@ import {
 } from '../stream-registry.js';
 import type { CreateClient } from './connection/link.js';
 import { RedisStore } from './connection/store.js';
-import { LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
+import { LIVE_MS, LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
 import { Follower } from './follower.js';
 import { Heartbeat } from './heartbeat.js';
 import { Opener } from './opener.js';
@@ -211,8 +211,8 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   async forget(principal: string): Promise<void> {
     const id = JSON.stringify(principal);
-    const ends = endArgs(FORGOTTEN, this.#context.limits);
-    if (this.#store.isUp) await this.#store.write('forget', [hash(principal), id, ...ends]);
+    const args = [hash(principal), id, ...endArgs(FORGOTTEN, this.#context.limits), LIVE_MS];
+    if (this.#store.isUp) await this.#store.write('forget', args);
     await this.#registry.forget(principal);
   }
 

@@ -1,6 +1,6 @@
 import type { PreparedRequest } from '../../hooks.js';
 import type { Generation } from '../generation.js';
-import { CANCELLED } from '../stream-registry.js';
+import { CANCELLED, FORGOTTEN } from '../stream-registry.js';
 import { Appender, type AppendTarget } from './appender.js';
 import { FIRST_READER_MS, LIVE_MS, LOCAL_AFTER_MS, type RedisContext } from './context.js';
 import { type Follower, MAX_HEADS } from './follower.js';
@@ -148,10 +148,18 @@ export class Owner {
     if (!Array.isArray(reply) || !writer.isCurrent) return;
     const [result, before] = reply as [string, string?];
     if (result === 'taken') return;
+    if (result === 'removed') return this.#drop(log);
     if (result === 'there' && before !== fence) return this.#becomeFollower(log);
     log.fence = fence;
     writer.startOver();
     this.#subscriptions.renew();
+  }
+
+  /** The principal of the log is forgotten, and the message did not reach this process, or not yet. */
+  #drop(log: SharedLog): void {
+    const streams = [...log.streams.values()];
+    this.#ends.stop(log, FORGOTTEN);
+    for (const stream of streams) this.#context.registry.drop(stream, FORGOTTEN);
   }
 
   /** Lets logs be written to Redis again, as far as this process still owns them. */

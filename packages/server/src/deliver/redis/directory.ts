@@ -102,6 +102,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#heartbeat = new Heartbeat(context, {
       onBeat: async () => {
         await this.#owner.resumeLocal();
+        await this.#owner.checkPaused();
         await this.#follower.checkSilent();
       },
       onDead: (nodes) => void this.#takeover.claimFrom(nodes),
@@ -267,6 +268,11 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     const log = this.#context.logs.of(generation);
     if (log === undefined || !this.#store.isUp || this.#isDraining) return false;
     return log.isMirror || log.fence !== '0';
+  }
+
+  onPausedChange(generation: Generation): void {
+    const log = this.#logs.of(generation);
+    if (log !== undefined) void this.#owner.sendPaused(log);
   }
 
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void {

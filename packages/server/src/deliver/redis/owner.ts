@@ -65,6 +65,24 @@ export class Owner {
     await this.#resume(this.#context.logs.own().filter(({ writer }) => writer?.isLocal === true));
   }
 
+  /** Tells Redis of generations that paused or went on while it was away. */
+  async checkPaused(): Promise<void> {
+    for (const log of this.#context.logs.own()) await this.sendPaused(log);
+  }
+
+  /** Tells Redis whether the generation waits for a client, if that has changed. */
+  async sendPaused(log: SharedLog): Promise<void> {
+    const { store, limits } = this.#context;
+    const { isPaused } = log.generation.calls;
+    if (!log.isOwn || !store.isUp || log.fence === '0' || isPaused === log.sentPaused) return;
+    log.sentPaused = isPaused;
+    const [stream] = log.streams.values();
+    const status = isPaused ? 'paused' : (stream?.status ?? 'waiting');
+    const args = [log.gid, log.fence, isPaused ? '1' : '', status, limits.disconnectTimeoutMs];
+    const reply = await store.tryWrite('pause', args);
+    if (reply === undefined) log.sentPaused = undefined;
+  }
+
   /** Serves local readers without Redis where it has not answered for too long. */
   checkWaiting(): void {
     const { logs, store } = this.#context;
@@ -151,7 +169,9 @@ export class Owner {
     if (result === 'removed') return this.#drop(log);
     if (result === 'there' && before !== fence) return this.#becomeFollower(log);
     log.fence = fence;
+    log.sentPaused = false;
     writer.startOver();
+    void this.sendPaused(log);
     this.#subscriptions.renew();
   }
 

@@ -138,6 +138,56 @@ describe('an answer', () => {
   });
 });
 
+describe('a call that needs approval', () => {
+  it.each([
+    ['allow', 'Used delete_file', [{ of: 'delta.md' }]],
+    ['refuse', 'Refused delete_file', []],
+  ])('shows its arguments and waits for the visitor: %s', async (choice, words, ran) => {
+    const { demo, nextCall, deleted } = await askedToDelete();
+    expect(await demo.part('tools').locator('pre').textContent()).toBe('{\n  "of": "delta.md"\n}');
+    await expect
+      .poll(() => demo.status.textContent())
+      .toMatch(/^Waiting for your decision: delete_file needs your approval/);
+    expect(deleted).toEqual([]);
+    await demo.part(choice).focus();
+    await demo.page.keyboard.press('Enter');
+    await isDone(demo, await nextCall(), 'So be it.');
+    expect(deleted).toEqual(ran);
+    expect(await demo.part('tools').textContent()).toBe(words);
+    expect(demo.complaints).toEqual([]);
+  });
+
+  it('can be decided after a reload', async () => {
+    const { demo, nextCall, deleted } = await askedToDelete();
+    await demo.page.reload();
+    await demo.part('allow').click();
+    await isDone(demo, await nextCall(), 'Gone.');
+    expect(deleted).toEqual([{ of: 'delta.md' }]);
+  });
+
+  it('has no buttons once its answer has ended', async () => {
+    const { demo, deleted } = await askedToDelete();
+    await demo.stop();
+    await demo.reaches('cancelled');
+    expect(await demo.part('tools').textContent()).toBe(
+      'delete_file was not approved, and did not run',
+    );
+    expect(deleted).toEqual([]);
+  });
+});
+
+/** A question whose answer waits for the visitor's approval; `deleted` is what the tool was run with. */
+async function askedToDelete() {
+  const deleted: { of: string }[] = [];
+  const tool = runs('delete_file', (args) => void deleted.push(args));
+  const server = { tools: [{ ...tool, needsApproval: true as const }] };
+  const { demo, call, nextCall } = await asked({ server });
+  call.callTool('delete_file', { of: 'delta.md' });
+  call.finish();
+  await demo.part('allow').waitFor();
+  return { demo, nextCall, deleted };
+}
+
 describe('every ending', () => {
   it('by Stop says so and offers to continue; the continuation joins exactly', async () => {
     const { demo, call, nextCall } = await asked();

@@ -22,10 +22,16 @@ async function asked(options?: Parameters<typeof stagedDemo>[1]) {
   return { ...staged, call: await staged.nextCall() };
 }
 
-async function isDone(demo: DemoPage, call: Call, text: string): Promise<void> {
+/** @param shown what the page shows of `text`. */
+async function isDone(
+  demo: DemoPage,
+  call: Call,
+  text: string,
+  shown: string = text,
+): Promise<void> {
   say(call, text);
   await demo.reaches('done');
-  await demo.shows(text);
+  await demo.shows(shown);
 }
 
 describe('an answer', () => {
@@ -81,6 +87,28 @@ describe('an answer', () => {
     await demo.part('copy').click();
     await expect.poll(() => demo.part('copy').getAttribute('aria-label')).toBe('Copied');
     expect(await demo.page.evaluate(() => navigator.clipboard.readText())).toBe(text);
+  });
+
+  it.each([
+    ['on hover and focus', {}, '0'],
+    ['always on a touch screen', { hasTouch: true, isMobile: true }, '1'],
+  ])('has a copy button in the corner of its code: %s', async (_, device, resting) => {
+    const { demo, call } = await asked(device);
+    await isDone(demo, call, '```ts\nconst a = 1;\n```', 'const a = 1;\n');
+    const block = demo.part('answer-text').locator('.code');
+    const copy = block.locator('copy-code');
+    const opacity = () => copy.evaluate((element) => getComputedStyle(element).opacity);
+    await demo.page.mouse.move(0, 0);
+    await expect.poll(opacity).toBe(resting);
+    await block.hover();
+    await expect.poll(opacity).toBe('1');
+    await demo.page.mouse.move(0, 0);
+    await expect.poll(opacity).toBe(resting);
+    await copy.getByRole('button').focus();
+    await expect.poll(opacity).toBe('1');
+    const [outer, inner] = [(await block.boundingBox())!, (await copy.boundingBox())!];
+    expect(inner.y - outer.y).toBeLessThan(12);
+    expect(outer.x + outer.width - inner.x - inner.width).toBeLessThan(12);
   });
 
   it('says which model gave it, why, how fast and from where', async () => {
@@ -179,9 +207,8 @@ describe('a call that needs approval', () => {
 /** A question whose answer waits for the visitor's approval; `deleted` is what the tool was run with. */
 async function askedToDelete() {
   const deleted: { of: string }[] = [];
-  const tool = runs('delete_file', (args) => void deleted.push(args));
-  const server = { tools: [{ ...tool, needsApproval: true as const }] };
-  const { demo, call, nextCall } = await asked({ server });
+  const tool = runs('delete_file', (args) => void deleted.push(args), { needsApproval: true });
+  const { demo, call, nextCall } = await asked({ server: { tools: [tool] } });
   call.callTool('delete_file', { of: 'delta.md' });
   call.finish();
   await demo.part('allow').waitFor();
@@ -197,7 +224,7 @@ describe('every ending', () => {
     await demo.reaches('cancelled');
     expect(await demo.part('ending').textContent()).toBe('Stopped before its end');
     await demo.part('continue').click();
-    await isDoneJoined(demo, await nextCall(), 'er ends.', 'Where a river ends.');
+    await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
     expect(await articles(demo)).toBe(1);
     expect(await demo.part('continue').isVisible()).toBe(false);
   });
@@ -211,7 +238,7 @@ describe('every ending', () => {
       'Cut off: it reached the length limit of 3 tokens',
     );
     await demo.part('continue').click();
-    await isDoneJoined(demo, await nextCall(), 'er ends.', 'Where a river ends.');
+    await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
     expect(await demo.part('ending').textContent()).toBe('Complete');
   });
 
@@ -264,20 +291,9 @@ describe('every ending', () => {
     await demo.shows('Where a riv');
     expect(await demo.part('ending').textContent()).toBe('Interrupted: the server went away');
     await demo.part('continue').click();
-    await isDoneJoined(demo, await nextCall(), 'er ends.', 'Where a river ends.');
+    await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
   });
 });
-
-async function isDoneJoined(
-  demo: DemoPage,
-  call: Call,
-  more: string,
-  whole: string,
-): Promise<void> {
-  say(call, more);
-  await demo.reaches('done');
-  await demo.shows(whole);
-}
 
 describe('a chat', () => {
   it('is saved as Markdown, with the text of answers as it is', async () => {

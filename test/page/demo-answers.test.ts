@@ -193,6 +193,18 @@ describe('a call that needs approval', () => {
     expect(deleted).toEqual([{ of: 'delta.md' }]);
   });
 
+  it('has no buttons once nobody decided in time', async () => {
+    const { demo, call, nextCall } = await asked({
+      server: { tools: [deleting().tool], limits: { toolReplyTimeoutMs: 1 } },
+    });
+    call.callTool('delete_file', { of: 'delta.md' });
+    call.finish();
+    await isDone(demo, await nextCall(), 'Nothing was deleted.');
+    expect(await demo.part('tools').textContent()).toBe(
+      'delete_file was not approved, and did not run',
+    );
+  });
+
   it('has no buttons once its answer has ended', async () => {
     const { demo, deleted } = await askedToDelete();
     await demo.stop();
@@ -204,10 +216,16 @@ describe('a call that needs approval', () => {
   });
 });
 
-/** A question whose answer waits for the visitor's approval; `deleted` is what the tool was run with. */
-async function askedToDelete() {
+/** A tool that needs approval; `deleted` is what it was run with. */
+function deleting() {
   const deleted: { of: string }[] = [];
   const tool = runs('delete_file', (args) => void deleted.push(args), { needsApproval: true });
+  return { tool, deleted };
+}
+
+/** A question whose answer waits for the visitor's approval. */
+async function askedToDelete() {
+  const { tool, deleted } = deleting();
   const { demo, call, nextCall } = await asked({ server: { tools: [tool] } });
   call.callTool('delete_file', { of: 'delta.md' });
   call.finish();

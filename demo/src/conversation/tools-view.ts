@@ -50,11 +50,12 @@ export function needsDecision({ status, awaits }: ToolUse): boolean {
 
 /** What a tool does or did, such as "Searched the docs for “offset”". */
 export function toolWords(tool: ToolUse, isRunning = true): string {
-  const { name, arguments: args, status, approved } = tool;
-  if (needsDecision(tool)) {
-    return isRunning ? `${name} needs your approval` : `${name} was not approved, and did not run`;
-  }
+  const { name, arguments: args, status, awaits, approved } = tool;
+  if (isRunning && needsDecision(tool)) return `${name} needs your approval`;
   if (approved === false) return `Refused ${name}`;
+  if (awaits === 'approval' && approved === undefined) {
+    return `${name} was not approved, and did not run`;
+  }
   const query = (args as { query?: unknown } | null)?.query;
   const isDone = status === 'done' || status === 'failed';
   const what =

@@ -82,10 +82,12 @@ export default defineConfig({
       {
         extends: true,
         root,
+        environments: { __vitest__: { resolve: { conditions: [source, ...nodeConditions] } } },
         // The page is opened as a visitor would, by scripting Chromium from Node.
         test: {
           name: 'page',
           include: ['test/page/**/*.test.ts'],
+          globalSetup: ['test/page/set-up.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },

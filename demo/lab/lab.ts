@@ -100,7 +100,7 @@ export async function openLab(start: StartServer): Promise<Lab> {
     const body = await readBody(request);
     if (path === 'generated') {
       const found = recorder.find(String(body.query), Number(body.units));
-      return sendJson(response, found === undefined ? 404 : 200, found ?? {});
+      return sendJson(response, 200, { generated: found ?? null });
     }
     const fault = Object.hasOwn(faults, path) ? faults[path] : undefined;
     sendJson(response, fault === undefined ? 404 : 202, {});

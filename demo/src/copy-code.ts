@@ -1,6 +1,6 @@
 /**
- * The button below a code block that copies its code. Its content is in a shadow tree, so that it is no part of
- * the answer's text.
+ * The button in the corner of a code block that copies its code. Its content is in a shadow tree, so that it is no
+ * part of the answer's text.
  */
 class CopyCode extends HTMLElement {
   connectedCallback(): void {

@@ -44,7 +44,7 @@ describe('the answer where no model is set up', () => {
 
   it.each([
     'What is Rivulet?',
-    'How do I use the client?',
+    'How do I create a client?',
     'What happens to an answer when the connection drops?',
     'How do I add Gemini or Ollama?',
     'which environment variables are there',
@@ -54,7 +54,7 @@ describe('the answer where no model is set up', () => {
 
   it.each([
     ['the scripted one', 'Write a poem about the sea'],
-    ['one from the documentation', 'How do I use the client?'],
+    ['one from the documentation', 'How do I create a client?'],
   ])('goes on exactly where %s was stopped', async (_, question) => {
     const { text } = await ask(question);
     const rest = await ask(question, text.slice(0, 333));

@@ -35,11 +35,16 @@ export function held(name: string): { tool: Tool; runs: HeldRun[] } {
 }
 
 /** A tool that runs at once. */
-export function runs(name: string, execute: (args: { of: string }) => unknown): Tool {
+export function runs(
+  name: string,
+  execute: (args: { of: string }) => unknown,
+  { needsApproval = false } = {},
+): Tool {
   return defineTool({
     name,
     description: 'Looks something up.',
     parameters: z.object({ of: z.string() }),
+    needsApproval,
     execute,
   });
 }

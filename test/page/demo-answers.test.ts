@@ -22,10 +22,16 @@ async function asked(options?: Parameters<typeof stagedDemo>[1]) {
   return { ...staged, call: await staged.nextCall() };
 }
 
-async function isDone(demo: DemoPage, call: Call, text: string): Promise<void> {
+/** @param shown what the page shows of `text`. */
+async function isDone(
+  demo: DemoPage,
+  call: Call,
+  text: string,
+  shown: string = text,
+): Promise<void> {
   say(call, text);
   await demo.reaches('done');
-  await demo.shows(text);
+  await demo.shows(shown);
 }
 
 describe('an answer', () => {
@@ -83,6 +89,28 @@ describe('an answer', () => {
     expect(await demo.page.evaluate(() => navigator.clipboard.readText())).toBe(text);
   });
 
+  it.each([
+    ['on hover and focus', {}, '0'],
+    ['always on a touch screen', { hasTouch: true, isMobile: true }, '1'],
+  ])('has a copy button in the corner of its code: %s', async (_, device, resting) => {
+    const { demo, call } = await asked(device);
+    await isDone(demo, call, '```ts\nconst a = 1;\n```', 'const a = 1;\n');
+    const block = demo.part('answer-text').locator('.code');
+    const copy = block.locator('copy-code');
+    const opacity = () => copy.evaluate((element) => getComputedStyle(element).opacity);
+    await demo.page.mouse.move(0, 0);
+    await expect.poll(opacity).toBe(resting);
+    await block.hover();
+    await expect.poll(opacity).toBe('1');
+    await demo.page.mouse.move(0, 0);
+    await expect.poll(opacity).toBe(resting);
+    await copy.getByRole('button').focus();
+    await expect.poll(opacity).toBe('1');
+    const [outer, inner] = [(await block.boundingBox())!, (await copy.boundingBox())!];
+    expect(inner.y - outer.y).toBeLessThan(12);
+    expect(outer.x + outer.width - inner.x - inner.width).toBeLessThan(12);
+  });
+
   it('says which model gave it, why, how fast and from where', async () => {
     const first = stage('gemini');
     const second = stage('ollama');
@@ -138,6 +166,73 @@ describe('an answer', () => {
   });
 });
 
+describe('a call that needs approval', () => {
+  it.each([
+    ['allow', 'Used delete_file', [{ of: 'delta.md' }]],
+    ['refuse', 'Refused delete_file', []],
+  ])('shows its arguments and waits for the visitor: %s', async (choice, words, ran) => {
+    const { demo, nextCall, deleted } = await askedToDelete();
+    expect(await demo.part('tools').locator('pre').textContent()).toBe('{\n  "of": "delta.md"\n}');
+    await expect
+      .poll(() => demo.status.textContent())
+      .toMatch(/^Waiting for your decision: delete_file needs your approval/);
+    expect(deleted).toEqual([]);
+    await demo.part(choice).focus();
+    await demo.page.keyboard.press('Enter');
+    await isDone(demo, await nextCall(), 'So be it.');
+    expect(deleted).toEqual(ran);
+    expect(await demo.part('tools').textContent()).toBe(words);
+    expect(demo.complaints).toEqual([]);
+  });
+
+  it('can be decided after a reload', async () => {
+    const { demo, nextCall, deleted } = await askedToDelete();
+    await demo.page.reload();
+    await demo.part('allow').click();
+    await isDone(demo, await nextCall(), 'Gone.');
+    expect(deleted).toEqual([{ of: 'delta.md' }]);
+  });
+
+  it('has no buttons once nobody decided in time', async () => {
+    const { demo, call, nextCall } = await asked({
+      server: { tools: [deleting().tool], limits: { toolReplyTimeoutMs: 1 } },
+    });
+    call.callTool('delete_file', { of: 'delta.md' });
+    call.finish();
+    await isDone(demo, await nextCall(), 'Nothing was deleted.');
+    expect(await demo.part('tools').textContent()).toBe(
+      'delete_file was not approved, and did not run',
+    );
+  });
+
+  it('has no buttons once its answer has ended', async () => {
+    const { demo, deleted } = await askedToDelete();
+    await demo.stop();
+    await demo.reaches('cancelled');
+    expect(await demo.part('tools').textContent()).toBe(
+      'delete_file was not approved, and did not run',
+    );
+    expect(deleted).toEqual([]);
+  });
+});
+
+/** A tool that needs approval; `deleted` is what it was run with. */
+function deleting() {
+  const deleted: { of: string }[] = [];
+  const tool = runs('delete_file', (args) => void deleted.push(args), { needsApproval: true });
+  return { tool, deleted };
+}
+
+/** A question whose answer waits for the visitor's approval. */
+async function askedToDelete() {
+  const { tool, deleted } = deleting();
+  const { demo, call, nextCall } = await asked({ server: { tools: [tool] } });
+  call.callTool('delete_file', { of: 'delta.md' });
+  call.finish();
+  await demo.part('allow').waitFor();
+  return { demo, nextCall, deleted };
+}
+
 describe('every ending', () => {
   it('by Stop says so and offers to continue; the continuation joins exactly', async () => {
     const { demo, call, nextCall } = await asked();
@@ -147,7 +242,7 @@ describe('every ending', () => {
     await demo.reaches('cancelled');
     expect(await demo.part('ending').textContent()).toBe('Stopped before its end');
     await demo.part('continue').click();
-    await isDoneJoined(demo, await nextCall(), 'er ends.', 'Where a river ends.');
+    await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
     expect(await articles(demo)).toBe(1);
     expect(await demo.part('continue').isVisible()).toBe(false);
   });
@@ -161,7 +256,7 @@ describe('every ending', () => {
       'Cut off: it reached the length limit of 3 tokens',
     );
     await demo.part('continue').click();
-    await isDoneJoined(demo, await nextCall(), 'er ends.', 'Where a river ends.');
+    await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
     expect(await demo.part('ending').textContent()).toBe('Complete');
   });
 
@@ -214,20 +309,9 @@ describe('every ending', () => {
     await demo.shows('Where a riv');
     expect(await demo.part('ending').textContent()).toBe('Interrupted: the server went away');
     await demo.part('continue').click();
-    await isDoneJoined(demo, await nextCall(), 'er ends.', 'Where a river ends.');
+    await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
   });
 });
-
-async function isDoneJoined(
-  demo: DemoPage,
-  call: Call,
-  more: string,
-  whole: string,
-): Promise<void> {
-  say(call, more);
-  await demo.reaches('done');
-  await demo.shows(whole);
-}
 
 describe('a chat', () => {
   it('is saved as Markdown, with the text of answers as it is', async () => {

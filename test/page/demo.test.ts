@@ -76,7 +76,7 @@ describe('the page that `npm start` serves', () => {
 
   it('stops in the middle, keeps what came and marks it as stopped', async () => {
     const demo = await DemoPage.open(browser, rivulet.url);
-    await demo.ask('How do I use the client?');
+    await demo.ask('How do I create a client?');
     await expect
       .poll(async () => (await demo.part('answer-text').textContent())?.length)
       .toBeGreaterThan(20);
@@ -164,7 +164,7 @@ describe('the page that `npm start` serves', () => {
     const overflow = (): Promise<number> =>
       demo.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     expect(await overflow()).toBe(0);
-    await demo.ask('How do I use the client?');
+    await demo.ask('How do I create a client?');
     await demo.reaches('done');
     expect(await demo.part('answer-text').locator('pre').count()).toBeGreaterThan(0);
     expect(await overflow()).toBe(0);
@@ -195,7 +195,7 @@ describe('a visitor who asks too often', () => {
     await demo.ask(QUESTION);
     await demo.reaches('streaming');
     await demo.newChat();
-    await demo.ask('How do I use the client?');
+    await demo.ask('How do I create a client?');
     await expect
       .poll(() => demo.status.textContent())
       .toMatch(/Too many questions .* sent by itself.*in \d s/);
@@ -262,7 +262,7 @@ describe('`npm start`', () => {
     const child = await npmStart({ LLM_MODE: 'docs', DRAIN_SECONDS: '1' });
     expect(child.output().match(/https?:\/\//g)).toHaveLength(1);
     const demo = await DemoPage.open(browser, child.url);
-    await demo.ask('How do I use the client?');
+    await demo.ask('How do I create a client?');
     const text = () => demo.part('answer-text').textContent();
     await expect.poll(text).not.toBe('');
     // npm passes on what ended it; SIGKILL would mean that it did not end by itself.

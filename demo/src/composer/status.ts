@@ -1,6 +1,6 @@
 import type { AnswerSnapshot, ConnectionState } from '@rivulet/client';
 import type { AssistantMessage, ChatSnapshot } from '@rivulet/client/chat';
-import { toolWords } from '../conversation/tools-view.js';
+import { needsDecision, toolWords } from '../conversation/tools-view.js';
 
 /** What the page waits for, or what it does. */
 export interface Status {
@@ -75,6 +75,10 @@ function runningStatus(message: AssistantMessage, situation: Situation): Status 
   const { answer } = message;
   const { now, runningSince, isCaughtUp } = situation;
   const detail = elapsed(now - runningSince);
+  const undecided = answer.tools.find(needsDecision);
+  if (undecided !== undefined && answer.status !== 'reconnecting') {
+    return busy(`Waiting for your decision: ${toolWords(undecided)}`, detail);
+  }
   switch (answer.status) {
     case 'reconnecting':
       return busy('Catching up with the answer', detail);

@@ -20,7 +20,7 @@ export function createAnswerView(
   const thoughtsTitle = element('summary', {});
   const thoughts = element('details', { class: 'thoughts', 'data-testid': 'thoughts' });
   thoughts.append(thoughtsTitle, thoughtsText);
-  const tools = createToolsView();
+  const tools = createToolsView((callId, approved) => chat.reply(message.id, callId, { approved }));
   const text = element('div', { class: 'prose text', dir: 'auto', 'data-testid': 'answer-text' });
   const dots = element('div', { class: 'dots', 'aria-hidden': 'true' });
   dots.append(element('i'), element('i'), element('i'));
@@ -64,7 +64,7 @@ export function createAnswerView(
       const isThinking = isRunning && next.text === '';
       thoughtsTitle.textContent = isThinking ? 'Thinking…' : 'Thoughts';
       if (thoughtsText.textContent !== answer.thoughts) thoughtsText.textContent = answer.thoughts;
-      tools.draw(answer.tools);
+      tools.draw(answer.tools, isRunning);
       if (isRunning) markdown.draw(next.text);
       else markdown.finish(next.text);
       dots.hidden = !isThinking;

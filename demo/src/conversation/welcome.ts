@@ -13,7 +13,7 @@ const SUGGESTIONS: readonly Suggestion[] = [
     title: 'Lose the connection',
     question: 'What happens to an answer when the connection drops?',
   },
-  { icon: 'code', title: 'Build with it', question: 'How do I use the client?' },
+  { icon: 'code', title: 'Build with it', question: 'How do I create a client?' },
   {
     icon: 'chat',
     title: 'See a long answer',

@@ -46,7 +46,9 @@ export function createLabServer(): LabServer {
     },
     async generated(query, units) {
       const response = await post('generated', { query, units }).catch(() => undefined);
-      return response?.ok ? ((await response.json()) as Generated) : undefined;
+      if (!response?.ok) return undefined;
+      const { generated } = (await response.json()) as { generated: Generated | null };
+      return generated ?? undefined;
     },
   };
 }

@@ -91,6 +91,7 @@ export function mountLab(
   let answer: Answer | undefined;
   let meter: Meter | undefined;
   let plain: PlainReader | undefined;
+  let status = '';
   let redraw: number | undefined;
   let checks = 0;
 
@@ -129,7 +130,6 @@ export function mountLab(
     redrawSoon();
   }
 
-  let status = '';
   function follow(snapshot: AnswerSnapshot): void {
     const isThinking = snapshot.status === 'waiting' && snapshot.thoughts !== '';
     const next = isThinking ? 'thinking' : snapshot.status;

@@ -224,7 +224,7 @@ describe('streams of several processes', () => {
     const tools = [{ ...weather, parameters: { type: 'object', properties: {} } }];
     const ask = { query: 'q', stream_id: 'A', reader_id: 'r', window: 1_000, client_tools: tools };
     expect(await one.emitWithAck(EVENT.start, ask)).toMatchObject({ ok: true });
-    const told = next(one, EVENT.tool);
+    const told = next<{ call_id: string }>(one, EVENT.tool);
     const call = await a.nextCall();
     call.callTool('weather', {});
     call.finish();

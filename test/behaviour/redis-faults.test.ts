@@ -118,6 +118,27 @@ describe('a connection that delivers no messages', () => {
     call.finish();
     expect(await second.result).toMatchObject({ status: 'done', text: 'Where a river ends.' });
   });
+
+  it('does not bring back the streams of a user who is forgotten meanwhile', async () => {
+    const redis = await startRedis();
+    const proxy = await redisProxy(redis.url);
+    const authenticate = () => ({ principal: 'me' });
+    const { a, b } = await cluster({ authenticate }, redis, proxy.url);
+    const socket = connect(a.url);
+    const ended = collect(socket);
+    await socket.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const call = await a.nextCall();
+    proxy.drops = ({ sent }) => sent.includes('rivulet-subscriber');
+    await b.server.forget('me');
+    call.say('Where a ');
+    expect((await ended).terminal).toMatchObject({ code: 'cancelled' });
+    await call.aborted;
+    const keys = (await redis.command('KEYS', '*')) as string[];
+    expect(keys.filter((key) => /\}:[sglqmrph]:/.test(key))).toEqual([]);
+    expect(await socket.emitWithAck(EVENT.resume, { stream_id: 'A', offset: 0 })).toMatchObject({
+      error: { code: 'not_found' },
+    });
+  });
 });
 
 describe('a Redis without room', () => {

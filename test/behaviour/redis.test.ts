@@ -71,7 +71,12 @@ describe('streams of several processes', () => {
     const { a, b } = await cluster();
     const watcher = connect(b.url, AUTH);
     const changes: [string, string][] = [];
-    watcher.on(EVENT.changed, ({ stream }) => changes.push([stream.stream_id, stream.status]));
+    const ended = new Promise<void>((resolve) => {
+      watcher.on(EVENT.changed, ({ stream }) => {
+        changes.push([stream.stream_id, stream.status]);
+        if (stream.status === 'ended') resolve();
+      });
+    });
     expect(await watcher.emitWithAck(EVENT.list, { watch: true })).toMatchObject({ streams: [] });
     const one = connect(a.url, AUTH);
     await one.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A', window: 1_000 });
@@ -79,13 +84,12 @@ describe('streams of several processes', () => {
     call.say('x');
     await next(one, EVENT.shortChunk);
     call.finish();
-    await vi.waitFor(() =>
-      expect(changes).toEqual([
-        ['A', 'waiting'],
-        ['A', 'streaming'],
-        ['A', 'ended'],
-      ]),
-    );
+    await ended;
+    expect(changes).toEqual([
+      ['A', 'waiting'],
+      ['A', 'streaming'],
+      ['A', 'ended'],
+    ]);
   });
 
   it('go on for their other readers when those of one process have left', async () => {
@@ -211,6 +215,39 @@ describe('streams of several processes', () => {
     await next(other, EVENT.shortChunk);
     const third = connect(a.url);
     expect(await third.emitWithAck(EVENT.resume, resume)).toMatchObject({ ok: true, reset: true });
+  });
+
+  it('are listed as paused through any process, and outlive their readers, while a client is asked', async () => {
+    const { redis, a, b } = await cluster({ limits: { detachTimeoutMs: 50 } });
+    const [one, two] = [connect(a.url, AUTH), connect(b.url, AUTH)];
+    const weather = { name: 'weather', description: 'Tells the weather.' };
+    const tools = [{ ...weather, parameters: { type: 'object', properties: {} } }];
+    const ask = { query: 'q', stream_id: 'A', reader_id: 'r', window: 1_000, client_tools: tools };
+    expect(await one.emitWithAck(EVENT.start, ask)).toMatchObject({ ok: true });
+    const told = next(one, EVENT.tool);
+    const call = await a.nextCall();
+    call.callTool('weather', {});
+    call.finish();
+    const { call_id } = await told;
+    const listed = () => two.emitWithAck(EVENT.list, {});
+    const paused = { streams: [{ stream_id: 'A', status: 'paused' }] };
+    await vi.waitFor(async () => expect(await listed()).toMatchObject(paused));
+    await one.emitWithAck(EVENT.detach, { stream_id: 'A', reader_id: 'r' });
+    // No reader is awaited any more: a heartbeat postpones the end of the stream by seconds.
+    const [due = ''] = (await redis.command('KEYS', '*:due')) as string[];
+    const postponed = () =>
+      redis.command('ZCOUNT', due, `${Date.now() + 1_000}`, `${Date.now() + 6_000}`);
+    await vi.waitFor(async () => expect(await postponed()).toBe(1), 10_000);
+    expect(await listed()).toMatchObject(paused);
+    await one.emitWithAck(EVENT.toolReply, { stream_id: 'A', call_id, result: 'sunny' });
+    const last = await a.nextCall();
+    await vi.waitFor(async () =>
+      expect(await listed()).toMatchObject({ streams: [{ stream_id: 'A', status: 'waiting' }] }),
+    );
+    last.say('Sunny.');
+    last.finish();
+    const answer = sdk(b.url, ME).resume('A');
+    expect(await answer.result).toMatchObject({ status: 'done', text: 'Sunny.' });
   });
 
   it('leave no key in Redis without an end to its life', async () => {

@@ -62,6 +62,7 @@ export class Generation implements EntrySink, Preemption {
   /** The calls of the answer that wait for a client. The answer is paused meanwhile. */
   readonly calls: PendingCalls = new PendingCalls((isPaused) => {
     for (const stream of this.streams) stream.setPaused(isPaused);
+    this.#listener.onPausedChange?.(this);
   });
   readonly #listener: GenerationListener;
   #controller = new AbortController();
@@ -211,6 +212,8 @@ export interface GenerationListener {
   isDetached(stream: Stream): boolean;
   /** The stream is to be cancelled, and the generation aborted when it was the last one. */
   onPreempt(stream: Stream): void;
+  /** `calls.isPaused` has changed. */
+  onPausedChange?(generation: Generation): void;
   /** The log has another content from `offset` on. */
   onRewind?(generation: Generation, offset: number): void;
   /** Called before an answer that was shown begins again. @returns false if it ends instead. */

@@ -32,6 +32,8 @@ export interface LogStore {
    * @returns true if streams of other processes share the generation, so that it goes on.
    */
   isShared(generation: Generation): boolean;
+  /** Called when a generation begins to wait for a client to answer a call, and when it goes on. */
+  onPausedChange(generation: Generation): void;
   /** Called when a reader came or left. */
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
   /** Called when no reader of this process is left for the stream. It ends the stream in time. */

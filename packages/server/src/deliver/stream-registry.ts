@@ -96,6 +96,7 @@ export class StreamRegistry implements StreamDirectory {
     onStatusChange: (stream) => this.#table.notify(stream),
     isDetached: (stream) => this.#store?.isDetached(stream) ?? stream.isDetached,
     onPreempt: (stream) => this.cancel(stream),
+    onPausedChange: (generation) => this.#store?.onPausedChange(generation),
     onRewind: (generation, offset) => {
       for (const stream of generation.streams) {
         this.#table.of(stream)?.view.follow(generation.log);

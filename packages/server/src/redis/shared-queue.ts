@@ -16,7 +16,7 @@ import { QueueRefusals } from '../upstream/queue-refusals.js';
 /** A process that was not heard of for so long has lost its slots and places. */
 const LEASE_MS = 3_000;
 const RENEW_MS = 1_000;
-/** Places are read at most this often. */
+/** Places that other processes change are read at most this often. */
 const PLACES_MS = 200;
 /** The time to live of a queue that no process uses. */
 const LIVE_MS = 60_000;
@@ -104,6 +104,8 @@ export class SharedQueue implements Queue {
   #changes: Change[] = [];
   #isSending = false;
   #isListDue = false;
+  /** True if this process has changed the places of its requests that wait. */
+  #havePlacesChanged = false;
   #listedAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #timerEndsAt = Infinity;
@@ -148,8 +150,11 @@ export class SharedQueue implements Queue {
     const [word, id = ''] = message.split(':');
     const ticket = this.#tickets.get(id);
     if (ticket === undefined || !this.#isShared) return;
-    if (word === 'granted') this.#acquire(ticket);
-    else this.#preempt(ticket);
+    if (word !== 'granted') return this.#preempt(ticket);
+    this.#acquire(ticket);
+    if (this.waiting === 0) return;
+    this.#havePlacesChanged = true;
+    this.#listSoon(0);
   }
 
   /** Redis can be reached: the process tells what it has, also beyond the number of slots. */
@@ -269,6 +274,7 @@ export class SharedQueue implements Queue {
   #send(type: Change['type'], ticket: SharedTicket): void {
     if (!this.#isShared) return;
     this.#changes.push({ type, ticket });
+    if (type === 'leave') this.#havePlacesChanged = true;
     void this.#flush();
     this.#listSoon(RENEW_MS);
   }
@@ -312,7 +318,10 @@ export class SharedQueue implements Queue {
     const changes = this.#changes.splice(0, MAX_CHANGES);
     const list = this.#wantsPlaces ? 'all' : this.#isListDue ? 'own' : '';
     this.#isListDue = false;
-    if (list === 'all') this.#listedAt = performance.now();
+    if (list === 'all') {
+      this.#havePlacesChanged = false;
+      this.#listedAt = performance.now();
+    }
     const { concurrency, maxQueued } = this.#options;
     const args = changes.flatMap(({ type, ticket }) => [
       type,
@@ -334,7 +343,8 @@ export class SharedQueue implements Queue {
   }
 
   get #wantsPlaces(): boolean {
-    return this.waiting > 0 && performance.now() - this.#listedAt >= PLACES_MS;
+    const isDue = this.#havePlacesChanged || performance.now() - this.#listedAt >= PLACES_MS;
+    return this.waiting > 0 && isDue;
   }
 
   #apply(ticket: SharedTicket, result: string): void {

@@ -20,7 +20,7 @@ import {
 } from '../stream-registry.js';
 import type { CreateClient } from './connection/link.js';
 import { RedisStore } from './connection/store.js';
-import { LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
+import { LIVE_MS, LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
 import { Follower } from './follower.js';
 import { Heartbeat } from './heartbeat.js';
 import { Opener } from './opener.js';
@@ -102,6 +102,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#heartbeat = new Heartbeat(context, {
       onBeat: async () => {
         await this.#owner.resumeLocal();
+        await this.#owner.checkPaused();
         await this.#follower.checkSilent();
       },
       onDead: (nodes) => void this.#takeover.claimFrom(nodes),
@@ -211,8 +212,8 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   async forget(principal: string): Promise<void> {
     const id = JSON.stringify(principal);
-    const ends = endArgs(FORGOTTEN, this.#context.limits);
-    if (this.#store.isUp) await this.#store.write('forget', [hash(principal), id, ...ends]);
+    const args = [hash(principal), id, ...endArgs(FORGOTTEN, this.#context.limits), LIVE_MS];
+    if (this.#store.isUp) await this.#store.write('forget', args);
     await this.#registry.forget(principal);
   }
 
@@ -267,6 +268,11 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     const log = this.#context.logs.of(generation);
     if (log === undefined || !this.#store.isUp || this.#isDraining) return false;
     return log.isMirror || log.fence !== '0';
+  }
+
+  onPausedChange(generation: Generation): void {
+    const log = this.#logs.of(generation);
+    if (log !== undefined) void this.#owner.sendPaused(log);
   }
 
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void {

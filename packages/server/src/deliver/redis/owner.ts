@@ -1,6 +1,6 @@
 import type { PreparedRequest } from '../../hooks.js';
 import type { Generation } from '../generation.js';
-import { CANCELLED } from '../stream-registry.js';
+import { CANCELLED, FORGOTTEN } from '../stream-registry.js';
 import { Appender, type AppendTarget } from './appender.js';
 import { FIRST_READER_MS, LIVE_MS, LOCAL_AFTER_MS, type RedisContext } from './context.js';
 import { type Follower, MAX_HEADS } from './follower.js';
@@ -63,6 +63,24 @@ export class Owner {
   /** Sends logs that were written without Redis. */
   async resumeLocal(): Promise<void> {
     await this.#resume(this.#context.logs.own().filter(({ writer }) => writer?.isLocal === true));
+  }
+
+  /** Tells Redis of generations that paused or went on while it was away. */
+  async checkPaused(): Promise<void> {
+    for (const log of this.#context.logs.own()) await this.sendPaused(log);
+  }
+
+  /** Tells Redis whether the generation waits for a client, if that has changed. */
+  async sendPaused(log: SharedLog): Promise<void> {
+    const { store, limits } = this.#context;
+    const { isPaused } = log.generation.calls;
+    if (!log.isOwn || !store.isUp || log.fence === '0' || isPaused === log.sentPaused) return;
+    log.sentPaused = isPaused;
+    const [stream] = log.streams.values();
+    const status = isPaused ? 'paused' : (stream?.status ?? 'waiting');
+    const args = [log.gid, log.fence, isPaused ? '1' : '', status, limits.disconnectTimeoutMs];
+    const reply = await store.tryWrite('pause', args);
+    if (reply === undefined) log.sentPaused = undefined;
   }
 
   /** Serves local readers without Redis where it has not answered for too long. */
@@ -148,10 +166,20 @@ export class Owner {
     if (!Array.isArray(reply) || !writer.isCurrent) return;
     const [result, before] = reply as [string, string?];
     if (result === 'taken') return;
+    if (result === 'removed') return this.#drop(log);
     if (result === 'there' && before !== fence) return this.#becomeFollower(log);
     log.fence = fence;
+    log.sentPaused = false;
     writer.startOver();
+    void this.sendPaused(log);
     this.#subscriptions.renew();
+  }
+
+  /** The principal of the log is forgotten, and the message did not reach this process, or not yet. */
+  #drop(log: SharedLog): void {
+    const streams = [...log.streams.values()];
+    this.#ends.stop(log, FORGOTTEN);
+    for (const stream of streams) this.#context.registry.drop(stream, FORGOTTEN);
   }
 
   /** Lets logs be written to Redis again, as far as this process still owns them. */

@@ -34,6 +34,8 @@ export class SharedLog {
   catchingUp: Promise<boolean> | undefined;
   /** The attempt to put it back into Redis that is under way. */
   adopting: Promise<void> | undefined;
+  /** True if Redis knows that the generation is paused; undefined if that is uncertain. */
+  sentPaused: boolean | undefined = false;
   /** Consecutive times that Redis did not know it. */
   misses = 0;
 

@@ -103,6 +103,7 @@ export class Takeover {
     const { request: asked, prepared, connectionId } = JSON.parse(request) as RequestRecord;
     const { generation } = log;
     log.fence = fence;
+    log.sentPaused = false;
     log.request = request;
     generation.request = asked;
     generation.requestBytes = 2 * request.length;

@@ -22,6 +22,7 @@ const FLAGS = {
   follow: 'allow-oom',
   unfollow: 'allow-oom',
   news: 'allow-oom',
+  pause: 'allow-oom',
   cancel: 'allow-oom',
   forget: 'allow-oom',
   readers: 'allow-oom',

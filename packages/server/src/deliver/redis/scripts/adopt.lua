@@ -1,8 +1,12 @@
--- Puts back a log that Redis has lost; its owner then appends the text again.
+-- Puts back a log that Redis has lost; its owner then appends the text again. A log that was removed because its
+-- principal is forgotten is not put back.
 -- gid, fence, node, request, attempt, live, due; then for each stream: sid, principal, fingerprint, record
 local gid, fence, node, request, attempt = unpack(ARGV, 1, 5)
 local live, due = tonumber(ARGV[6]), tonumber(ARGV[7])
 local g = key('g', gid)
+if redis.call('EXISTS', key('x', gid)) == 1 then
+  return { 'removed' }
+end
 local before = redis.call('HGET', g, 'fence')
 if before then
   return { 'there', before }

@@ -133,8 +133,11 @@ end
 
 local function reap(entry, code, retention, at)
   for _, sid in ipairs(redis.call('ZRANGEBYSCORE', base .. ':due', '-inf', at, 'LIMIT', 0, 50)) do
-    local result = cancel(sid, entry, code, retention)
-    if result[1] ~= 'ended' then
+    local gid = redis.call('HGET', key('s', sid), 'gid')
+    if gid and redis.call('HGET', key('g', gid), 'paused') then
+      -- A paused stream is looked at again in 5 s.
+      redis.call('ZADD', base .. ':due', at + 5000, sid)
+    elseif cancel(sid, entry, code, retention)[1] ~= 'ended' then
       redis.call('ZREM', base .. ':due', sid)
     end
   end

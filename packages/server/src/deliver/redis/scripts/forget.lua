@@ -1,5 +1,6 @@
--- Ends and removes all streams of a principal: its hash, its id as JSON, entry, code, retention
-local principal, id, entry, code, retention = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+-- Ends and removes all streams of a principal: its hash, its id as JSON, entry, code, retention, live
+local principal, id, entry, code = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local retention, live = tonumber(ARGV[5]), tonumber(ARGV[6])
 local h = key('h', principal)
 for _, sid in ipairs(redis.call('ZRANGE', h, 0, -1)) do
   local gid = redis.call('HGET', key('s', sid), 'gid')
@@ -12,6 +13,8 @@ for _, sid in ipairs(redis.call('ZRANGE', h, 0, -1)) do
       for _, kind in ipairs({ 'g', 'l', 'm', 'f' }) do
         redis.call('DEL', key(kind, gid))
       end
+      -- Its owner may not have heard of it, and would put the log back.
+      redis.call('SET', key('x', gid), '1', 'PX', live)
     end
   end
   redis.call('DEL', key('s', sid), key('r', sid))

@@ -1,6 +1,7 @@
 import type { Delta, Prompt, PromptMessage } from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { showcase, SHOWCASE_TEXT } from '../../demo/showcase.js';
+import { SUGGESTIONS } from '../../demo/src/conversation/welcome.js';
 
 async function ask(question: string, begun?: string) {
   const messages: PromptMessage[] = [{ role: 'user', text: question }];
@@ -50,6 +51,10 @@ describe('the answer where no model is set up', () => {
     'which environment variables are there',
   ])('is from the documentation for %j', async (question) => {
     expect((await ask(question)).text).toContain('built-in search over the documentation');
+  });
+
+  it.each(SUGGESTIONS)('is a long one for the suggestion $question', async ({ question }) => {
+    expect((await ask(question)).text.length).toBeGreaterThan(700);
   });
 
   it.each([

@@ -1,12 +1,12 @@
 import { element, icon } from '../dom.js';
 
-interface Suggestion {
+export interface Suggestion {
   readonly icon: string;
   readonly title: string;
   readonly question: string;
 }
 
-const SUGGESTIONS: readonly Suggestion[] = [
+export const SUGGESTIONS: readonly Suggestion[] = [
   { icon: 'spark', title: 'Get to know it', question: 'What is Rivulet?' },
   {
     icon: 'plug',

@@ -228,7 +228,7 @@ describe('streams of several processes', () => {
     const call = await a.nextCall();
     call.callTool('weather', {});
     call.finish();
-    const { call_id } = (await told) as { call_id: string };
+    const { call_id } = await told;
     const listed = () => two.emitWithAck(EVENT.list, {});
     const paused = { streams: [{ stream_id: 'A', status: 'paused' }] };
     await vi.waitFor(async () => expect(await listed()).toMatchObject(paused));

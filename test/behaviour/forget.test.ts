@@ -158,15 +158,15 @@ describe('forgetting a user', () => {
 
   it('waits for the onEnd of its streams, and not for that of others', async () => {
     const ends: EndedStream[] = [];
-    const stored: string[] = [];
+    const [called, stored] = [deferred(), deferred()];
     const { provider, nextCall } = stage();
     const { url, forget } = await startServer(provider, {
       ...USERS,
-      async onEnd(ended) {
+      onEnd(ended) {
         ends.push(ended);
         if (ended.principal === 'bob') return new Promise(() => {});
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        stored.push(ended.principal);
+        called.resolve();
+        return stored.promise;
       },
     });
     const bob = connectAs(url, 'bob');
@@ -175,8 +175,14 @@ describe('forgetting a user', () => {
     await bob.emitWithAck(EVENT.cancel, { stream_id: 'B' });
     await start(connectAs(url, 'ann'), 'A');
     await nextCall();
-    await forget('ann');
-    expect(stored).toEqual(['ann']);
+    let isForgotten = false;
+    const forgotten = forget('ann').then(() => (isForgotten = true));
+    await called.promise;
+    // The reply comes after whatever the server had ready.
+    await connectAs(url, 'eve').emitWithAck(EVENT.list, {});
+    expect(isForgotten).toBe(false);
+    stored.resolve();
+    await forgotten;
     expect(ends).toMatchObject([{ principal: 'bob' }, { principal: 'ann', outcome: 'cancelled' }]);
   });
 

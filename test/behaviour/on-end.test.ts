@@ -45,8 +45,13 @@ async function played(options: ServerOptions = {}) {
 
 /** Gives time to a second call, which would come in a later turn. */
 async function staysAt(ends: readonly EndedStream[], count: number): Promise<void> {
-  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+  await turns();
   expect(ends).toHaveLength(count);
+}
+
+/** Gives work that is ready ten turns of the event loop. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 const HELLO = [{ text: 'Hello.' }, { finish: 'stop', usage: { output_tokens: 2 } }] as const;
@@ -413,7 +418,7 @@ describe('a drain', () => {
     await Promise.all([collected, called.promise]);
     let isDrained = false;
     const drained = server.drain(20_000).then(() => (isDrained = true));
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await turns();
     expect(isDrained).toBe(false);
     returned.resolve();
     await drained;
@@ -421,21 +426,26 @@ describe('a drain', () => {
 
   it('tells it of the answers that it interrupts, and gives it a second for them', async () => {
     const ends: EndedStream[] = [];
-    let isStored = false;
+    const [called, stored] = [deferred(), deferred()];
     const { server, nextCall } = await played({
-      async onEnd(ended) {
+      onEnd(ended) {
         ends.push(ended);
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        isStored = true;
+        called.resolve();
+        return stored.promise;
       },
     });
     const socket = connectAs(server.url, 'ann');
     await start(socket, 'A');
     (await nextCall()).say('Where a river ');
     await next(socket, EVENT.chunk);
-    await server.drain(0);
+    let isDrained = false;
+    const drained = server.drain(0).then(() => (isDrained = true));
+    await called.promise;
     expect(ends).toMatchObject([{ text: 'Where a river ', outcome: 'interrupted' }]);
-    expect(isStored).toBe(true);
+    await turns();
+    expect(isDrained).toBe(false);
+    stored.resolve();
+    await drained;
     await server.close();
     await staysAt(ends, 1);
   });

@@ -280,7 +280,7 @@ export class StreamRegistry implements StreamDirectory {
     return this.#reports?.settled(principal);
   }
 
-  /** @param handOver is called after `drainMs`. @returns true if running streams go on elsewhere. */
+  /** `handOver` is called after `drainMs`, and returns true if the running streams go on elsewhere. */
   async drain(drainMs: number, handOver?: () => boolean): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;

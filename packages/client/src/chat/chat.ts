@@ -3,32 +3,24 @@ import { distinctUntilChanged, map, Observable, Subscription } from 'rxjs';
 import { isFinal } from '../answer/snapshot.js';
 import { createLatest } from '../latest.js';
 import { randomId } from '../random-id.js';
-import type {
-  Answer,
-  AnswerOptions,
-  AnswerSnapshot,
-  Client,
-  ClientTool,
-  ToolReply,
-} from '../types.js';
+import type { Answer, AnswerOptions, Client, ClientTool, ToolReply } from '../types.js';
+import { AnswerRecorder } from './answer-recorder.js';
 import { type ChatHub, chatHubOf } from './chat-hub.js';
 import { ChatQueue } from './chat-queue.js';
 import { ChatRecords } from './chat-records.js';
 import { ChatView, isUnknown } from './chat-view.js';
 import { requestFor } from './context.js';
 import { LiveParts } from './live-parts.js';
-import { interruptedAnswer, type LivePart } from './message.js';
+import { interruptedAnswer } from './message.js';
 import { checkText, storable, titleOf } from './question.js';
 import {
   type AssistantRecord,
   type MessageRecord,
-  type PartRecord,
   partOf,
   RECORD_VERSION,
   textOf,
   type UserRecord,
   withoutContent,
-  withPart,
 } from './records.js';
 import { subtreeOf, versionsOfMessage } from './tree.js';
 import type {
@@ -40,12 +32,10 @@ import type {
   ChatStatus,
 } from './types.js';
 
-const SAVE_EVERY_MS = 5_000;
 /** A server keeps a log for minutes, so an answer that was under way a day ago is not there any more. */
 const MAX_RESUME_AGE_MS = 86_400_000;
-/** The client looks this often, and for this long, for another page's question that the server did not have yet. */
+/** The interval in which the client looks for another page's question that the server did not have yet. */
 const FOLLOW_EVERY_MS = 2_000;
-const FOLLOW_MS = 30_000;
 
 /** A chat of `client`. Chats with the same id share their state; the options of the first one hold. */
 export function createChat(client: Client, options: ChatOptions = {}): Chat {
@@ -68,6 +58,7 @@ class ChatSession implements Chat {
   readonly #states = createLatest<ChatSnapshot>();
   readonly #records: ChatRecords;
   readonly #live: LiveParts;
+  readonly #recorder: AnswerRecorder;
   readonly #queue: ChatQueue;
   readonly #view: ChatView;
   #snapshot: ChatSnapshot;
@@ -76,7 +67,6 @@ class ChatSession implements Chat {
   #isOnline = true;
   #isClientClosed = false;
   #isStopping = false;
-  #saveTimer: ReturnType<typeof setTimeout> | undefined;
   #followTimer: ReturnType<typeof setTimeout> | undefined;
   #close = (): void => {};
 
@@ -88,11 +78,18 @@ class ChatSession implements Chat {
     this.#options = options;
     this.#tools = tools;
     hub.add(this.id, this);
-    this.#live = new LiveParts((messageId, part) => this.#onPart(messageId, part));
+    this.#live = new LiveParts((messageId, part) => this.#recorder.add(messageId, part));
     this.#records = new ChatRecords(hub, this.id, id === undefined, {
       changed: () => this.#onRecords(),
       forgotten: () => this.#onForgotten(),
-      leaving: () => this.#updateParts(),
+      leaving: () => this.#recorder.update(),
+    });
+    this.#recorder = new AnswerRecorder(this.#records, this.#live, {
+      isStopping: () => this.#isStopping,
+      isClientClosed: () => this.#isClientClosed,
+      changed: () => this.#changed(),
+      ended: () => this.#onEnd(),
+      readLater: () => this.#followLater(),
     });
     this.#queue = new ChatQueue(this.#records, hub.owner, () => this.#onRecords());
     this.#view = new ChatView(this.#records, this.#live);
@@ -272,8 +269,7 @@ class ChatSession implements Chat {
       this.#records.close();
       this.#queue.close();
       clearTimeout(this.#followTimer);
-      clearTimeout(this.#saveTimer);
-      this.#saveTimer = undefined;
+      this.#recorder.close();
     };
     this.#records.open();
     connection.add(
@@ -356,9 +352,15 @@ class ChatSession implements Chat {
     if (this.#live.get(record.id) !== undefined) return;
     const ageMs = Date.now() - part.updatedAt;
     if (ageMs > MAX_RESUME_AGE_MS) {
-      this.#finish(record.id, { ...part, answer: interruptedAnswer(part.answer) });
+      this.#recorder.end(record.id, { ...part, answer: interruptedAnswer(part.answer) });
     } else
       this.#live.read(record.id, this.#client.resume(part.answer.id, { tools: this.#tools }), part);
+  }
+
+  #onEnd(): void {
+    this.#changed();
+    this.#askNext();
+    this.#closeIfUnused();
   }
 
   #followLater(): void {
@@ -444,74 +446,6 @@ class ChatSession implements Chat {
     const { owner } = this.#hub;
     this.#records.put({ ...record, id, createdAt, updatedAt, text, owner, status: 'queued' });
     return this.#queued(id);
-  }
-
-  // Answers
-
-  #onPart(messageId: string, part: LivePart): void {
-    const { snapshot, lastTextAt } = part;
-    if (!isFinal(snapshot)) {
-      this.#keepFirst(messageId, part);
-      if (this.#saveTimer === undefined) {
-        this.#saveTimer = setTimeout(() => {
-          this.#saveTimer = undefined;
-          this.#updateParts();
-          void this.#records.save();
-        }, SAVE_EVERY_MS);
-      }
-      return this.#changed();
-    }
-    if (this.#mayStillBeAsked(messageId, snapshot)) return this.#followLater();
-    const last = partOf(snapshot, lastTextAt, this.#records.now());
-    if (snapshot.status !== 'cancelled' || this.#isStopping) return this.#finish(messageId, last);
-    // Closing the client cancels its answers, and the next page resumes them. `connection$` says so in this turn.
-    queueMicrotask(() => {
-      if (!this.#isClientClosed) return this.#finish(messageId, last);
-      const record = this.#records.get(messageId);
-      if (record?.role !== 'assistant') return;
-      const answer = { ...last.answer, status: 'reconnecting' } as const;
-      this.#records.put(withPart(record, { ...last, answer }));
-    });
-  }
-
-  /** @returns true if the server does not know the answer because another page has not reached it yet. */
-  #mayStillBeAsked(messageId: string, { error, requestId }: AnswerSnapshot): boolean {
-    const record = this.#records.get(messageId);
-    if (error?.code !== 'interrupted' || requestId !== undefined) return false;
-    const part = record?.role === 'assistant' ? record.parts.at(-1) : undefined;
-    if (part === undefined || part.answer.requestId !== undefined) return false;
-    return Math.abs(Date.now() - part.updatedAt) < FOLLOW_MS;
-  }
-
-  /**
-   * Keeps at once that the server has the answer, so that other tabs read it, too, and its first text: a page that is
-   * reloaded shows that before it has read the journal.
-   */
-  #keepFirst(messageId: string, { snapshot, lastTextAt }: LivePart): void {
-    const record = this.#records.get(messageId);
-    if (snapshot.requestId === undefined || record?.role !== 'assistant') return;
-    const kept = record.parts.at(-1)?.answer;
-    const isFirstText = kept?.text === '' && snapshot.text !== '';
-    if (kept?.requestId !== undefined && !isFirstText) return;
-    this.#records.put(withPart(record, partOf(snapshot, lastTextAt, this.#records.now())));
-  }
-
-  #finish(messageId: string, part: PartRecord): void {
-    const record = this.#records.get(messageId);
-    if (record?.role === 'assistant') this.#records.put(withPart(record, part));
-    this.#changed();
-    this.#askNext();
-    this.#closeIfUnused();
-  }
-
-  /** Keeps the text so far of what is under way, in case this page and the server go away. */
-  #updateParts(): void {
-    for (const record of this.#records.all) {
-      const live = this.#live.get(record.id);
-      if (live === undefined || record.role !== 'assistant') continue;
-      const part = partOf(live.snapshot, live.lastTextAt, this.#records.now());
-      this.#records.update(withPart(record, part));
-    }
   }
 
   // Finding

@@ -134,6 +134,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   cancel(): void {
     if (this.#shared.isFinal) return;
     this.#reader.cancel();
+    // Its end then removes what earlier pages wrote, too.
+    this.#followInJournal();
     this.#show({ status: 'cancelled', timing: this.#stopwatch.timing() });
   }
 
@@ -261,7 +263,10 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   async #beginResume(): Promise<boolean> {
     const entry = await this.#around.memory?.journal.read(this.id);
-    if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
+    if (this.snapshot.status === 'cancelled') {
+      this.#followInJournal();
+      this.#unlist(true);
+    } else if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
     return true;
   }
 
@@ -297,6 +302,12 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   /** From now on `active$` and the journal have it. */
   #list(): void {
+    this.#followInJournal();
+    this.#isListed = true;
+    this.#around.answers.changed();
+  }
+
+  #followInJournal(): void {
     this.#stopJournal ??= this.#around.memory?.journal.follow(
       this.id,
       (listener) => {
@@ -305,8 +316,6 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       },
       () => this.#entry(),
     );
-    this.#isListed = true;
-    this.#around.answers.changed();
   }
 
   #unlist(isOver = false): void {

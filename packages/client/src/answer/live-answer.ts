@@ -206,7 +206,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#show({ status: 'done', timing }, [{ type: 'end', finishReason, usage, timing }]);
     const answer = keepable(this.#reader.received);
     if (answer === undefined || this.#keeping === undefined) return;
-    void this.#keep(this.#keeping, answer);
+    // An answer that could not be validated or stored is not kept.
+    this.#keep(this.#keeping, answer).catch(() => {});
   }
 
   /** Keeps the answer unless its request has an output that it is not. */
@@ -223,11 +224,14 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const { tools } = this.snapshot;
     if (this.#tools.length === 0 || tools === this.#seenTools || this.#shared.isFinal) return;
     this.#seenTools = tools;
-    void import('./run-tools.js').then(({ runTools }) =>
-      runTools(tools, this.#tools, this.#runs, this.#ended.signal, (callId, reply) =>
-        this.reply(callId, reply),
-      ),
-    );
+    import('./run-tools.js')
+      .then(({ runTools }) =>
+        runTools(tools, this.#tools, this.#runs, this.#ended.signal, (callId, reply) =>
+          this.reply(callId, reply),
+        ),
+      )
+      // Where the file could not be loaded, the next snapshot tries again.
+      .catch(() => (this.#seenTools = undefined));
   }
 
   failed(failure: Failure): void {

@@ -54,10 +54,16 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     this.text$ = textsOf(this.state$);
     const sources = { answers$: this.#answers.value$, state$: this.state$, failureOf };
     this.events$ = new Observable((subscriber) => {
-      void load().then(({ readEvents }) => readEvents(sources, subscriber));
+      load().then(
+        ({ readEvents }) => readEvents(sources, subscriber),
+        (error: unknown) => subscriber.error(error),
+      );
     });
     this.partial$ = new Observable((subscriber) => {
-      void load().then(({ readPartial }) => readPartial(this.events$, subscriber));
+      load().then(
+        ({ readPartial }) => readPartial(this.events$, subscriber),
+        () => subscriber.complete(),
+      );
     });
     this.#read(first);
   }
@@ -107,8 +113,10 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
 
   async #validate(snapshot: AnswerSnapshot): Promise<void> {
     const { text } = snapshot;
-    const { parseOutput } = await import('./parse-output.js');
-    const parsed = await parseOutput(this.#schema, text);
+    const parsed = await import('./parse-output.js').then(
+      ({ parseOutput }) => parseOutput(this.#schema, text),
+      (cause: unknown) => ({ message: 'unable to load what validates the answer', cause }),
+    );
     if (this.#isOver) return;
     if ('value' in parsed) {
       this.#settle.resolve(parsed.value);

@@ -3,7 +3,7 @@ import { createMockClient, type Script } from '@rivulet/client/testing';
 import { createConnection } from '@rivulet/client/tanstack-ai';
 import { RivuletAgent } from '@rivulet/client/ag-ui';
 import type { AnswerRequest, StreamError } from '@rivulet/client';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 /** The types of the package `ai` are declared anew for the bench, so that this program has none of them. */
 interface UIMessage {
@@ -192,6 +192,15 @@ describe('the bridge to AG-UI', () => {
       { role: 'assistant', content: 'It is 9 m.' },
     ]);
     expect(result).toMatchObject({ attempt: 2, finishReason: 'stop' });
+  });
+
+  it('sends no fields that AG-UI does not know, such as the messages of its input', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    onTestFinished(() => warn.mockRestore());
+    const agent = new RivuletAgent({ client: scripted().client, threadId: 'thread' });
+    agent.setMessages([{ id: 'm', role: 'user', content: 'How high?' }]);
+    await agent.runAgent();
+    expect(warn).not.toHaveBeenCalled();
   });
 
   it('can be cloned, as CopilotKit does for each thread', async () => {

@@ -134,27 +134,23 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   cancel(): void {
     if (this.#shared.isFinal) return;
     this.#reader.cancel();
-    // Its end then removes what earlier pages wrote, too.
-    this.#followInJournal();
     this.#show({ status: 'cancelled', timing: this.#stopwatch.timing() });
   }
 
   async reply(callId: string, reply: ToolReply): Promise<void> {
     const { sendReply } = await import('./send-reply.js');
-    const { connection } = this.#around;
     const failure = await sendReply(
-      (message, replied) => connection.tell(EVENT.toolReply, message, replied),
+      this.#around.connection,
+      EVENT.toolReply,
       { stream_id: this.id, call_id: callId, ...reply },
       this.#shared.isFinal,
     );
-    if (failure === undefined) return;
-    const { code, message, retryable } = failure;
-    throw new StreamError(code, message, { retryable });
+    if (failure) throw new StreamError(failure.code, failure.message, failure);
   }
 
   /** Runs the waiting calls of these tools in this page. */
   runTools(tools: readonly ClientTool[] | undefined): void {
-    if (tools === undefined) return;
+    if (!tools) return;
     this.#tools = tools;
     this.#runWaiting();
   }
@@ -223,15 +219,14 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #runWaiting(): void {
     const { tools } = this.snapshot;
     if (this.#tools.length === 0 || tools === this.#seenTools || this.#shared.isFinal) return;
-    this.#seenTools = tools;
-    import('./run-tools.js')
-      .then(({ runTools }) =>
-        runTools(tools, this.#tools, this.#runs, this.#ended.signal, (callId, reply) =>
-          this.reply(callId, reply),
-        ),
-      )
-      // Where the file could not be loaded, the next snapshot tries again.
-      .catch(() => (this.#seenTools = undefined));
+    import('./run-tools.js').then(
+      ({ runTools }) => {
+        this.#seenTools = tools;
+        runTools(tools, this.#tools, this.#runs, this.#ended.signal, this);
+      },
+      // The file could not be loaded; the next snapshot tries again.
+      () => {},
+    );
   }
 
   failed(failure: Failure): void {
@@ -243,7 +238,11 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const refused = this.#asks ? refusal(this.#start) : undefined;
     if (refused !== undefined) return this.failed(refused);
     if (!(await (this.#asks ? this.#beginAsk() : this.#beginResume()))) return;
-    if (!this.#shared.isFinal && this.#reader.begin()) this.#list();
+    if (this.snapshot.status === 'cancelled') {
+      // Removes what the page before a reload wrote to the journal.
+      this.#list();
+      this.#unlist(true);
+    } else if (!this.#shared.isFinal && this.#reader.begin()) this.#list();
   }
 
   /** @returns false if the stream is not needed. */
@@ -252,7 +251,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const mode = this.#cacheMode;
     const askedAt = Date.now();
     // Tools of a page act for it alone.
-    if (memory !== undefined && mode !== 'no-store' && !this.#request.tools?.length) {
+    if (memory !== undefined && mode !== 'no-store' && this.#tools.length === 0) {
       const key = await memory.answers.keyOf(this.#start);
       const kept = mode === 'reload' ? undefined : await memory.answers.get(key);
       if (kept !== undefined) {
@@ -267,10 +266,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   async #beginResume(): Promise<boolean> {
     const entry = await this.#around.memory?.journal.read(this.id);
-    if (this.snapshot.status === 'cancelled') {
-      this.#followInJournal();
-      this.#unlist(true);
-    } else if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
+    if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
     return true;
   }
 
@@ -306,12 +302,6 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   /** From now on `active$` and the journal have it. */
   #list(): void {
-    this.#followInJournal();
-    this.#isListed = true;
-    this.#around.answers.changed();
-  }
-
-  #followInJournal(): void {
     this.#stopJournal ??= this.#around.memory?.journal.follow(
       this.id,
       (listener) => {
@@ -320,6 +310,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       },
       () => this.#entry(),
     );
+    this.#isListed = true;
+    this.#around.answers.changed();
   }
 
   #unlist(isOver = false): void {

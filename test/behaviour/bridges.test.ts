@@ -3,6 +3,8 @@ import { createMockClient, type Script } from '@rivulet/client/testing';
 import { createConnection } from '@rivulet/client/tanstack-ai';
 import { RivuletAgent } from '@rivulet/client/ag-ui';
 import type { AnswerRequest, StreamError } from '@rivulet/client';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { filter, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 /** The types of the package `ai` are declared anew for the bench, so that this program has none of them. */
@@ -118,8 +120,13 @@ describe('the bridge to the AI SDK', () => {
       { type: 'error', code: 'rate_limited', retryAfterMs: 9 },
     ];
     const texts: string[] = [];
+    const { client } = scripted(script);
+    const chunks = await send(client, [QUESTION]);
+    // A view that begins to read after the failure has the text, too.
+    await firstValueFrom(client.active$.pipe(filter((active) => active.length === 0)));
+    await nextTurn();
     const reading = (async () => {
-      for await (const chunk of await send(scripted(script).client, [QUESTION])) {
+      for await (const chunk of chunks) {
         if (chunk.type === 'text-delta') texts.push(chunk.delta ?? '');
       }
     })();

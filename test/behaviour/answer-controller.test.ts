@@ -1,7 +1,8 @@
 import type { AnswerRequest } from '@rivulet/client';
 import { createMockClient, type Script } from '@rivulet/client/testing';
 import { filter, firstValueFrom, map, timer } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
+import * as z from 'zod';
 import {
   createAnswerController,
   type UseAnswerOptions,
@@ -146,6 +147,17 @@ describe('a view that asks', () => {
         { ...request, options: { topK: 3, cache: 'reload' } },
       ]);
     });
+  });
+
+  it('has the typed output of an answer that it asks for', async () => {
+    const output = z.object({ city: z.string() });
+    const client = createMockClient([{ type: 'text', text: '{"city":"Rome"}' }, { type: 'end' }]);
+    const { state$, actions } = createAnswerController(client);
+    const view = state$.subscribe();
+    const answer = actions.ask({ query: 'Where?', output });
+    expectTypeOf(answer!.output).resolves.toEqualTypeOf<{ city: string }>();
+    expect(await answer!.output).toEqual({ city: 'Rome' });
+    view.unsubscribe();
   });
 
   it('asks nothing before it is mounted, nor what was stopped before', () => {

@@ -3,7 +3,9 @@ import { createMockClient, type Script } from '@rivulet/client/testing';
 import { createConnection } from '@rivulet/client/tanstack-ai';
 import { RivuletAgent } from '@rivulet/client/ag-ui';
 import type { AnswerRequest, StreamError } from '@rivulet/client';
-import { describe, expect, it } from 'vitest';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { filter, firstValueFrom } from 'rxjs';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 /** The types of the package `ai` are declared anew for the bench, so that this program has none of them. */
 interface UIMessage {
@@ -118,8 +120,13 @@ describe('the bridge to the AI SDK', () => {
       { type: 'error', code: 'rate_limited', retryAfterMs: 9 },
     ];
     const texts: string[] = [];
+    const { client } = scripted(script);
+    const chunks = await send(client, [QUESTION]);
+    // A view that begins to read after the failure has the text, too.
+    await firstValueFrom(client.active$.pipe(filter((active) => active.length === 0)));
+    await nextTurn();
     const reading = (async () => {
-      for await (const chunk of await send(scripted(script).client, [QUESTION])) {
+      for await (const chunk of chunks) {
         if (chunk.type === 'text-delta') texts.push(chunk.delta ?? '');
       }
     })();
@@ -192,6 +199,15 @@ describe('the bridge to AG-UI', () => {
       { role: 'assistant', content: 'It is 9 m.' },
     ]);
     expect(result).toMatchObject({ attempt: 2, finishReason: 'stop' });
+  });
+
+  it('sends no fields that AG-UI does not know, such as the messages of its input', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    onTestFinished(() => warn.mockRestore());
+    const agent = new RivuletAgent({ client: scripted().client, threadId: 'thread' });
+    agent.setMessages([{ id: 'm', role: 'user', content: 'How high?' }]);
+    await agent.runAgent();
+    expect(warn).not.toHaveBeenCalled();
   });
 
   it('can be cloned, as CopilotKit does for each thread', async () => {

@@ -1,13 +1,18 @@
 import { createClient, type Answer, type ClientTool, type ToolUse } from '@rivulet/client';
+import { type AssistantMessage, createChat } from '@rivulet/client/chat';
 import { EVENT } from '@rivulet/protocol';
 import { defineTool } from '@rivulet/server';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { filter, firstValueFrom } from 'rxjs';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import * as z from 'zod';
+import { createAnswerController } from '../../packages/client/src/bindings/answer-controller.js';
+import { chatWhen, newestAnswer, settled } from '../harness/chat.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
+import { createStorage, type TestStorage } from '../harness/storage.js';
 import { answer as say, resultsTold } from '../harness/tools.js';
 
 const parameters = z.object({ of: z.string() });
@@ -163,6 +168,120 @@ describe('a tool of the client', () => {
     after.resume(id, { tools: [{ ...place, execute: () => 'after' }] });
     expect(resultsTold(await nextCall())).toMatchObject([{ result: 'after' }]);
   });
+
+  it('is run after a reload in a page that goes on from what the journal has', async () => {
+    const { tool } = deleting();
+    const remote = defineTool({ name: 'remote', description: 'Says where.', parameters });
+    const { server, nextCall } = await staged({
+      tools: [tool, remote],
+      authenticate: () => ({ principal: 'ada' }),
+    });
+    const storage = createStorage();
+    const open = (kept: TestStorage) =>
+      sdk(server.url, { auth: () => 'ada', cache: { namespace: 'ada', storage: kept } });
+    const answer = open(storage).start({ query: 'Where?' });
+    const first = await nextCall();
+    first.callTool('remote', { of: 'me' });
+    first.finish();
+    const { callId } = await awaiting(answer);
+    await expect
+      .poll(() => storage.valuesOf('j:'), { timeout: 5_000 })
+      .toMatchObject([{ received: { tools: [{ callId, status: 'awaiting' }] } }]);
+    const asked: unknown[] = [];
+    const execute = (args: unknown) => (asked.push(args), 'after');
+    const resumed = open(storage.copy()).resume(answer.id, {
+      tools: [{ ...place, name: 'remote', execute }],
+    });
+    const second = await nextCall();
+    expect(resultsTold(second)).toMatchObject([{ callId, result: 'after' }]);
+    expect(asked).toEqual([{ of: 'me' }]);
+    say(second, 'Here.');
+    expect(await resumed.result).toMatchObject({
+      text: 'Here.',
+      tools: [{ callId, status: 'done', result: 'after' }],
+    });
+  });
+
+  it('may be answered in another order than it was called, each call with its own result', async () => {
+    const { server, nextCall } = await staged();
+    const answer = sdk(server.url).start({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.callTool('place', { of: 'you' });
+    first.finish();
+    const { tools } = await snapshotWhen(answer, (now) => now.tools.length === 2);
+    const [one, two] = tools.map(({ callId }) => callId);
+    await answer.reply(two!, { result: 'there' });
+    await answer.reply(one!, { error: 'nowhere' });
+    const second = await nextCall();
+    expect(resultsTold(second)).toEqual([
+      { callId: one, name: 'place', error: 'nowhere' },
+      { callId: two, name: 'place', result: 'there' },
+    ]);
+    say(second);
+    await answer.result;
+    expect(await codeOf(answer.reply(one!, { error: 'nowhere' }))).toBe('conflict');
+  });
+
+  it('is answered in a chat, by the id of the message', async () => {
+    const { server, nextCall } = await staged();
+    const chat = createChat(sdk(server.url), { tools: [place] });
+    void chat.send('Where?');
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    await chatWhen(
+      chat,
+      ({ messages: [, message] }) =>
+        (message as AssistantMessage | undefined)?.answer.tools[0]?.status === 'awaiting',
+    );
+    const message = newestAnswer(chat);
+    const [call] = message.answer.tools;
+    expect(await codeOf(chat.reply('another', call!.callId, { result: 1 }))).toBe('not_found');
+    await chat.reply(message.id, call!.callId, { result: 'here' });
+    const second = await nextCall();
+    expect(resultsTold(second)).toMatchObject([{ result: 'here' }]);
+    say(second, 'Here.');
+    expect((await settled(chat)).messages.at(-1)).toMatchObject({ text: 'Here.' });
+    expect(await codeOf(chat.reply(message.id, call!.callId, { result: 'here' }))).toBe(
+      'not_found',
+    );
+  });
+
+  it('is answered in a view, for the answer that it shows', async () => {
+    const { server, nextCall } = await staged();
+    const { state$, actions } = createAnswerController(sdk(server.url));
+    onTestFinished(() => view.unsubscribe());
+    expect(await codeOf(actions.reply('call-1', { result: 1 }))).toBe('not_found');
+    const view = state$.subscribe();
+    actions.ask({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const { tools } = await firstValueFrom(
+      state$.pipe(filter((now) => now.tools[0]?.status === 'awaiting')),
+    );
+    await actions.reply(tools[0]!.callId, { result: 'here' });
+    expect(resultsTold(await nextCall())).toMatchObject([{ result: 'here' }]);
+  });
+
+  it.each(['cancel', 'timeout'])('leaves no timer behind: %s', async (how) => {
+    const limits = { toolReplyTimeoutMs: how === 'timeout' ? 20 : 86_399_999 };
+    const { server, nextCall } = await staged({ limits });
+    const [set, clear] = [vi.spyOn(globalThis, 'setTimeout'), vi.spyOn(globalThis, 'clearTimeout')];
+    onTestFinished(() => void vi.restoreAllMocks());
+    const answer = sdk(server.url).start({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    await awaiting(answer);
+    const at = set.mock.calls.findIndex(([, ms]) => ms === limits.toolReplyTimeoutMs);
+    const timer: unknown = set.mock.results[at]?.value;
+    expect(timer).toBeDefined();
+    if (how === 'cancel') answer.cancel();
+    else await nextCall();
+    await vi.waitFor(() => expect(clear.mock.calls.flat()).toContain(timer));
+  });
 });
 
 describe('a call that needs approval', () => {
@@ -242,6 +361,18 @@ describe('a paused answer', () => {
     await back.reply(callId, { approved: true });
     say(await nextCall(), 'Gone.');
     expect(await back.result).toMatchObject({ status: 'done', text: 'Gone.' });
+  });
+
+  it('counts as one of the streams that its user may have, until it is cancelled', async () => {
+    const maxStreamsPerPrincipal = 1;
+    const { nextCall, answer, first } = await paused({ limits: { maxStreamsPerPrincipal } });
+    answer.release();
+    expect(await codeOf(first.start({ query: 'Another' }).result)).toBe('overloaded');
+    const { callId } = await awaiting(first.resume(answer.id));
+    first.resume(answer.id).cancel();
+    await expect.poll(() => codeOf(answer.reply(callId, { approved: true }))).toBe('conflict');
+    first.start({ query: 'Another' });
+    say(await nextCall());
   });
 
   it('frees its place at the provider', async () => {

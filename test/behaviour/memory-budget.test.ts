@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EVENT, LIMITS, type StreamReply } from '@rivulet/protocol';
-import { attachRivulet, createLogger, mockProvider } from '@rivulet/server';
+import { attachRivulet, createLogger, mockProvider, type StreamedEntry } from '@rivulet/server';
 import { Server, type Socket as ServerSocket } from 'socket.io';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -21,6 +21,14 @@ import { generateFrom } from '../harness/generate.js';
 const BUDGET = 1_600_000;
 /** Units of text that fill most of the eighth of one principal. */
 const MOST_OF_A_SHARE = 80_000;
+
+const LIMITS_OF_STREAMS = {
+  maxLogBytes: 1_000_000_000,
+  maxStreamsPerPrincipal: 64,
+  detachTimeoutMs: 60_000,
+  disconnectTimeoutMs: 60_000,
+  finishedRetentionMs: 60_000,
+};
 
 const principal = (n: number) => ({ browser_id: `the-browser-of-visitor-${n}` });
 const start = (socket: Socket, message: object): Promise<StreamReply> =>
@@ -183,13 +191,6 @@ function stoppedSocket(): ServerSocket {
 
 describe('a closed reader of a connection that takes nothing', () => {
   const UNITS = 5_000_000;
-  const LIMITS_OF_STREAMS = {
-    maxLogBytes: 1_000_000_000,
-    maxStreamsPerPrincipal: 64,
-    detachTimeoutMs: 60_000,
-    disconnectTimeoutMs: 60_000,
-    finishedRetentionMs: 60_000,
-  };
 
   function open(id: string): { streams: StreamRegistry; socket: ServerSocket; read: () => void } {
     const streams = new StreamRegistry(
@@ -306,4 +307,65 @@ describe('requests', () => {
     // Each query has 64 KiB.
     expect((await heldBytes()) - before).toBeLessThan(4_000_000);
   });
+});
+
+describe('the parsed JSON of a client', () => {
+  const UNITS = 100_000;
+  const repeated = (item: string): string =>
+    `[${Array<string>(Math.floor(UNITS / (item.length + 1)))
+      .fill(item)
+      .join(',')}]`;
+  const named = Array.from({ length: UNITS / 11 }, (_, i) => `"${10_000 + i}":{}`);
+  const shapes: Readonly<Record<string, string>> = {
+    'empty objects': repeated('{}'),
+    'short lists': repeated('[1]'),
+    'many names': `{${named.join(',')}}`,
+  };
+
+  function waiting(steps: (bodyOf: (json: string) => unknown) => StreamedEntry[]) {
+    const held: unknown[] = [];
+    const streams = new StreamRegistry(async (_request, sink, { signal }) => {
+      for (const entry of steps((json) => JSON.parse(json) as unknown)) {
+        held.push(entry);
+        void sink.write(entry);
+      }
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    }, LIMITS_OF_STREAMS);
+    onTestFinished(() => streams.close());
+    return { streams, held };
+  }
+
+  it.each(Object.keys(shapes))('counts as what the tools of a request take: %s', async (shape) => {
+    const json = shapes[shape]!;
+    const { streams } = waiting(() => []);
+    const before = await heldBytes();
+    for (let n = 0; n < 10; n++) {
+      const parameters = { type: 'object', properties: JSON.parse(json) as unknown };
+      const clientTools = [{ name: 'place', description: 'Says where.', parameters }];
+      const identity = { principal: 'me', id: `${n}`, sessionId: undefined, query: 'q' };
+      streams.start(identity, { query: 'q', clientTools });
+    }
+    const grown = (await heldBytes()) - before;
+    expect(grown).toBeGreaterThan(10 * 2 * UNITS);
+    expect(streams.size.logBytes).toBeGreaterThan(grown * 0.7);
+  });
+
+  it.each(Object.keys(shapes))(
+    'counts as what the results of a running answer take: %s',
+    async (shape) => {
+      const json = shapes[shape]!;
+      const { streams, held } = waiting((parsed) =>
+        Array.from({ length: 10 }, (_, i) => {
+          const callId = `call-${i + 1}`;
+          return { type: 'tool_result', callId, name: 'place', result: parsed(json) };
+        }),
+      );
+      const before = await heldBytes();
+      const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };
+      streams.start(identity, { query: 'q' });
+      const grown = (await heldBytes()) - before;
+      expect(held).toHaveLength(10);
+      expect(streams.size.logBytes).toBeGreaterThan(grown * 0.7);
+    },
+  );
 });

@@ -91,6 +91,12 @@ describe('an answer of ollama', () => {
     });
   });
 
+  it('is asked for with the schema of the prompt as its format', async () => {
+    const responseSchema = { type: 'object', properties: { city: { type: 'string' } } };
+    const { text } = await hear(provider, { ...toPrompt('echo'), responseSchema });
+    expect(JSON.parse(text)).toMatchObject({ format: responseSchema });
+  });
+
   it('is asked for with the context and the time in memory that the operator set', async () => {
     const own = ollama({ host: fake.url, model: MODEL, numCtx: 8192, keepAlive: '10m' });
     const { text } = await hear(own, 'echo');

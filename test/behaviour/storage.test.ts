@@ -353,4 +353,28 @@ describe('a question that waits because of a rate limit', () => {
     const after = await firstValueFrom(client.active$.pipe(gone));
     expect(after).toMatchObject([{ id: 'unasked', status: 'waiting' }]);
   });
+
+  it.each(['at once', 'when its question is known', 'by a second handle'])(
+    'that a page asked just before its reload can be cancelled: %s',
+    async (when) => {
+      const { server, storage, client, nextCall } = await staged();
+      const { id } = client.start({ query: 'q' });
+      const call = await nextCall();
+      await journalled(storage, { phase: 'reading' });
+      const [entry] = storage.valuesOf('j:') as object[];
+      const left = createStorage();
+      const asking = JSON.stringify({ ...entry, phase: 'asking' });
+      left.items.set(journalKey(server.url, id), asking);
+      const next = open(server.url, left);
+      let answer = next.resume(id);
+      if (when !== 'at once') await snapshotWhen(answer, ({ query }) => query === 'q');
+      if (when === 'by a second handle') {
+        answer.release();
+        answer = next.resume(id);
+      }
+      answer.cancel();
+      await call.aborted;
+      await vi.waitFor(() => expect(left.valuesOf('j:')).toEqual([]));
+    },
+  );
 });

@@ -1,7 +1,7 @@
 import { type Answer, type AnswerRequest, snapshots, text } from '@rivulet/client';
 import { createMockClient, record, type Script } from '@rivulet/client/testing';
 import { ProviderError } from '@rivulet/server';
-import { lastValueFrom, map, of, retry, switchMap, tap, timer } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, map, of, retry, switchMap, tap, timer } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
 import { virtual } from '../harness/virtual.js';
@@ -92,6 +92,37 @@ describe('a scripted client', () => {
         i: 'done,,Paris,done,2,length',
       });
     });
+  });
+
+  it('waits at a call until `reply` answers it, once and with what it waits for', async () => {
+    const client = createMockClient([
+      { type: 'tool_call', callId: 'a', name: 'delete', arguments: {}, awaits: 'approval' },
+      { type: 'tool_result', callId: 'a', name: 'delete', result: 'gone' },
+      { type: 'tool_call', callId: 'b', name: 'place', arguments: {}, awaits: 'result' },
+      { type: 'text', text: 'Done.' },
+      { type: 'end' },
+    ]);
+    const answer = client.start(ASK);
+    const waiting = (callId: string) =>
+      firstValueFrom(
+        answer.state$.pipe(
+          filter(({ tools }) => tools.some((u) => u.callId === callId && u.status === 'awaiting')),
+        ),
+      );
+    await waiting('a');
+    const refused = (code: string) => expect.objectContaining({ code });
+    await expect(answer.reply('b', { result: 1 })).rejects.toEqual(refused('not_found'));
+    await expect(answer.reply('a', { result: 1 })).rejects.toEqual(refused('bad_request'));
+    await answer.reply('a', { approved: true });
+    await expect(answer.reply('a', { approved: true })).rejects.toEqual(refused('conflict'));
+    expect((await waiting('b')).text).toBe('');
+    await answer.reply('b', { result: 'here' });
+    const { text: all, tools } = await answer.result;
+    expect(all).toBe('Done.');
+    expect(tools).toMatchObject([
+      { approved: true, status: 'done', result: 'gone' },
+      { status: 'done', result: 'here' },
+    ]);
   });
 
   it('stalls where its script has no end, until it is cancelled', () => {

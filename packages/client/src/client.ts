@@ -5,7 +5,7 @@ import type { LocalStore } from './cache/local-store.js';
 import { createMemory } from './cache/memory.js';
 import { createConnections } from './connection/connections.js';
 import { randomId } from './random-id.js';
-import { startWith } from './output/start-with.js';
+import { createStart } from './output/create-start.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
 /** What each client keeps in this browser, for its chats; a client that keeps nothing has no entry. */
@@ -27,7 +27,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
   const client: Client = {
     stream: (request) => coldStream(() => ask(request), request.options?.onUnsubscribe),
-    start: startWith((request) => ask(request).lease()),
+    start: createStart((request) => ask(request).lease()),
     resume(id, { tools } = {}) {
       const query = answers.listed(id)?.query ?? '';
       const answer = answers.get(id) ?? new LiveAnswer(id, { query }, around, false);

@@ -139,20 +139,18 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   async reply(callId: string, reply: ToolReply): Promise<void> {
     const { sendReply } = await import('./send-reply.js');
-    const { connection } = this.#around;
     const failure = await sendReply(
-      (message, replied) => connection.tell(EVENT.toolReply, message, replied),
+      this.#around.connection,
+      EVENT.toolReply,
       { stream_id: this.id, call_id: callId, ...reply },
       this.#shared.isFinal,
     );
-    if (failure === undefined) return;
-    const { code, message, retryable } = failure;
-    throw new StreamError(code, message, { retryable });
+    if (failure) throw new StreamError(failure.code, failure.message, failure);
   }
 
   /** Runs the waiting calls of these tools in this page. */
   runTools(tools: readonly ClientTool[] | undefined): void {
-    if (tools === undefined) return;
+    if (!tools) return;
     this.#tools = tools;
     this.#runWaiting();
   }
@@ -204,7 +202,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#show({ status: 'done', timing }, [{ type: 'end', finishReason, usage, timing }]);
     const answer = keepable(this.#reader.received);
     if (answer === undefined || this.#keeping === undefined) return;
-    void this.#keep(this.#keeping, answer);
+    // An answer that could not be validated or stored is not kept.
+    this.#keep(this.#keeping, answer).catch(() => {});
   }
 
   /** Keeps the answer unless its request has an output that it is not. */
@@ -220,11 +219,13 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #runWaiting(): void {
     const { tools } = this.snapshot;
     if (this.#tools.length === 0 || tools === this.#seenTools || this.#shared.isFinal) return;
-    this.#seenTools = tools;
-    void import('./run-tools.js').then(({ runTools }) =>
-      runTools(tools, this.#tools, this.#runs, this.#ended.signal, (callId, reply) =>
-        this.reply(callId, reply),
-      ),
+    import('./run-tools.js').then(
+      ({ runTools }) => {
+        this.#seenTools = tools;
+        runTools(tools, this.#tools, this.#runs, this.#ended.signal, this);
+      },
+      // The file could not be loaded; the next snapshot tries again.
+      () => {},
     );
   }
 
@@ -237,7 +238,11 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const refused = this.#asks ? refusal(this.#start) : undefined;
     if (refused !== undefined) return this.failed(refused);
     if (!(await (this.#asks ? this.#beginAsk() : this.#beginResume()))) return;
-    if (!this.#shared.isFinal && this.#reader.begin()) this.#list();
+    if (this.snapshot.status === 'cancelled') {
+      // Removes what the page before a reload wrote to the journal.
+      this.#list();
+      this.#unlist(true);
+    } else if (!this.#shared.isFinal && this.#reader.begin()) this.#list();
   }
 
   /** @returns false if the stream is not needed. */
@@ -246,7 +251,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const mode = this.#cacheMode;
     const askedAt = Date.now();
     // Tools of a page act for it alone.
-    if (memory !== undefined && mode !== 'no-store' && !this.#request.tools?.length) {
+    if (memory !== undefined && mode !== 'no-store' && this.#tools.length === 0) {
       const key = await memory.answers.keyOf(this.#start);
       const kept = mode === 'reload' ? undefined : await memory.answers.get(key);
       if (kept !== undefined) {

@@ -77,11 +77,8 @@ function wireOptions({ options = {}, output }: AnswerRequest): GenerateOptions {
 
 /** The server refuses these too; a message over its limit would even cost the connection. */
 export function refusal(request: StreamStartRequest): StreamError | undefined {
-  if (typeof request.query !== 'string') {
-    return new StreamError('bad_request', 'unable to ask: the query is no string');
-  }
-  if (request.query.trim() === '') {
-    return new StreamError('bad_request', 'unable to ask: the query is blank');
+  if (typeof request.query !== 'string' || request.query.trim() === '') {
+    return new StreamError('bad_request', 'unable to ask: query must be a non-blank string');
   }
   const bytes = byteLength(JSON.stringify(request));
   if (
@@ -91,7 +88,7 @@ export function refusal(request: StreamStartRequest): StreamError | undefined {
     return undefined;
   return new StreamError(
     'bad_request',
-    `unable to ask: a query has at most ${REQUEST_LIMITS.queryUnits} UTF-16 units and a request ` +
-      `${REQUEST_LIMITS.messageBytes} bytes; shorten the query or the context`,
+    `unable to ask: query must be at most ${REQUEST_LIMITS.queryUnits} UTF-16 units, and the request ` +
+      `${REQUEST_LIMITS.messageBytes} bytes`,
   );
 }

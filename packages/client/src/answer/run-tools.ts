@@ -1,4 +1,5 @@
 import { validate } from '../output/validate.js';
+import type { AnswerOwner } from './answer.js';
 import type { ClientTool, ToolReply, ToolUse } from '../types.js';
 
 /** A server takes no longer ones. */
@@ -15,7 +16,7 @@ export function runTools(
   tools: readonly ClientTool[],
   ids: Set<string>,
   signal: AbortSignal,
-  reply: (callId: string, reply: ToolReply) => Promise<void>,
+  answer: Pick<AnswerOwner, 'reply'>,
 ): void {
   for (const { callId, name, status, awaits, arguments: args } of uses) {
     const tool = tools.find((each) => each.name === name);
@@ -23,9 +24,9 @@ export function runTools(
     if (!isWaiting || tool?.execute === undefined) continue;
     ids.add(callId);
     void run(tool, args, signal)
-      .then((result) => reply(callId, result))
-      // The result is too large.
-      .catch((error: unknown) => reply(callId, { error: messageOf(error) }))
+      .then((result) => answer.reply(callId, result))
+      // The result may be too large, or no JSON.
+      .catch((error: unknown) => answer.reply(callId, { error: messageOf(error) }))
       // Another page was first, or the call has ended: the snapshot says what became of it.
       .catch(() => {});
   }

@@ -1,4 +1,5 @@
-import type { DoneReply, ErrorReply, StreamToolReplyRequest } from '@rivulet/protocol';
+import type { EVENT, StreamToolReplyRequest } from '@rivulet/protocol';
+import type { Connection } from '../connection/link.js';
 import type { Failure } from './failure.js';
 
 /** A server takes no longer ones. */
@@ -6,7 +7,8 @@ const RESULT_UNITS = 131_072;
 
 /** Answers a call that waits. @returns why the server did not take it; undefined if it did. */
 export function sendReply(
-  tell: (message: StreamToolReplyRequest, replied: (reply: DoneReply | ErrorReply) => void) => void,
+  connection: Connection,
+  event: typeof EVENT.toolReply,
   message: StreamToolReplyRequest,
   isFinal: boolean,
 ): Promise<Failure | undefined> {
@@ -14,7 +16,7 @@ export function sendReply(
   if (JSON.stringify(message.result ?? null).length > RESULT_UNITS)
     return Promise.resolve(TOO_LARGE);
   return new Promise((resolve) => {
-    tell(message, (answer) => resolve(answer.ok ? undefined : answer.error));
+    connection.tell(event, message, (answer) => resolve(answer.ok ? undefined : answer.error));
   });
 }
 

@@ -121,7 +121,8 @@ export class StreamReader implements Link {
     this.#request = request;
     this.#received = received;
     this.#epoch = epoch;
-    this.#server = asks ? 'unaware' : 'aware';
+    // The page before this one may have asked and gone before the reply.
+    this.#server = asks ? 'told' : 'aware';
     this.#waitsWhenLimited = waitsWhenLimited;
   }
 

@@ -1,7 +1,15 @@
 import { StreamError } from '@rivulet/protocol';
 import { BehaviorSubject, Observable, Subscription, timer } from 'rxjs';
 import { perFrame } from '../operators/per-frame.js';
-import type { Answer, AnswerRequest, AnswerSnapshot, Client, ToolReply } from '../types.js';
+import type {
+  Answer,
+  AnswerRequest,
+  AnswerSnapshot,
+  Client,
+  OutputAnswer,
+  Schema,
+  ToolReply,
+} from '../types.js';
 
 /** What a view shows: the answer as it stands, or `idle` while nothing was asked. */
 export type AnswerState = AnswerSnapshot | Idle;
@@ -27,8 +35,9 @@ export interface AnswerActions {
   /**
    * Asks, and releases the answer before. It goes out once the view is mounted.
    *
-   * @returns the answer; undefined if the view is not mounted yet.
+   * @returns the answer, with its `output` if the question has one; undefined if the view is not mounted yet.
    */
+  ask<T>(question: AnswerRequest & { output: Schema<T> }): OutputAnswer<T> | undefined;
   ask(question: string | AnswerRequest): Answer | undefined;
   /**
    * Shows an answer under way, such as one of `client.active$` after a reload, and releases the one before.
@@ -158,7 +167,11 @@ export function createAnswerController(
     }),
     getSnapshot: () => states$.value,
     actions: {
-      ask: (next) => put({ request: typeof next === 'string' ? { query: next } : next }),
+      ask<T>(next: string | (AnswerRequest & { output?: Schema<T> | undefined })) {
+        const request = typeof next === 'string' ? { query: next } : next;
+        // `client.start()` gives one where the request has an output.
+        return put({ request }) as OutputAnswer<T> | undefined;
+      },
       resume: (id) => put({ id }),
       show: (next) => void put({ answer: next }),
       reply: async (callId, reply) => {

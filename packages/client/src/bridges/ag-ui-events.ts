@@ -1,3 +1,4 @@
+import type { FinishReason } from '@rivulet/protocol';
 import type { Answer, ToolCallEvent, ToolResultEvent } from '../types.js';
 import { metadataOf } from './metadata.js';
 import { type Step, stepsOf } from './steps.js';
@@ -16,6 +17,8 @@ export interface Run {
 export interface EventStyle {
   /** The id of the message that has a text or a thought of an attempt; `part` numbers them from 1. */
   messageId(attempt: number, part: number): string;
+  /** Fields of the event that ends a run, apart from those of AG-UI. */
+  finished(finishReason: FinishReason): object;
   /** The events that say that the text begins again. */
   restart(step: Extract<Step, { type: 'restart' }>, messageId: string): AgUiEvent[];
 }
@@ -23,9 +26,10 @@ export interface EventStyle {
 /** The events of one answer as a run, from the start of its attempt on. A failure is the last event, `RUN_ERROR`. */
 export async function* agUiEvents(
   answer: Answer,
-  run: Run,
+  { threadId, runId }: Run,
   style: EventStyle,
 ): AsyncGenerator<AgUiEvent, void, undefined> {
+  const run: Run = { threadId, runId };
   let attempt = 1;
   /** Of the message that calls belong to. */
   let messageId = style.messageId(attempt, 0);
@@ -80,7 +84,7 @@ export async function* agUiEvents(
           yield {
             type: 'RUN_FINISHED',
             ...run,
-            ...(finishReason !== 'other' && { finishReason }),
+            ...style.finished(finishReason),
             result,
             metadata: { rivulet: result },
           };

@@ -81,6 +81,7 @@ async function* eventsOf(answer: Answer, input: Input): AsyncGenerator<AgUiEvent
   const earlier = input.messages.filter(({ id }) => !id.startsWith(`${answer.id}:`));
   const events = agUiEvents(answer, input, {
     messageId: (attempt, part) => `${answer.id}:${attempt}.${part}`,
+    finished: () => ({}),
     restart: ({ start, tools }, messageId) => [
       snapshotOf([...earlier, ...toolMessages(tools, messageId)]),
       { type: 'CUSTOM', name: 'rivulet-restart', value: { reason: start.reason } },

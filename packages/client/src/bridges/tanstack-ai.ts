@@ -81,6 +81,7 @@ const sessionOf = ({ threadId, runId }: Run): string => `${threadId} ${runId}`;
 function eventsOf(answer: Answer, run: Run): AsyncGenerator<AgUiEvent, void, undefined> {
   return agUiEvents(answer, run, {
     messageId: (attempt) => messageIdOf(answer, attempt),
+    finished: (finishReason) => (finishReason === 'other' ? {} : { finishReason }),
     restart: ({ start, tools }, messageId) => {
       const replaced = messageIdOf(answer, start.attempt - 1);
       const value = { replaced, messageId, reason: start.reason };

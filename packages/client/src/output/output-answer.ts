@@ -1,6 +1,7 @@
 import { StreamError } from '@rivulet/protocol';
 import { Observable, Subscription } from 'rxjs';
 import { textsOf } from '../answer/answer.js';
+import { internalFailure } from '../answer/failure.js';
 import { iterate } from '../answer/iterate.js';
 import { failureOf, isFinal } from '../answer/snapshot.js';
 import { createLatest } from '../latest.js';
@@ -42,7 +43,6 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     this.#askAgain = askAgain;
     this.#answer = first;
     this.#snapshot = first.getSnapshot();
-    this.#states.next(this.#snapshot);
     this.output = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     this.state$ = this.#states.value$;
     this.result = this.output
@@ -54,10 +54,16 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     this.text$ = textsOf(this.state$);
     const sources = { answers$: this.#answers.value$, state$: this.state$, failureOf };
     this.events$ = new Observable((subscriber) => {
-      void load().then(({ readEvents }) => readEvents(sources, subscriber));
+      load().then(
+        ({ readEvents }) => readEvents(sources, subscriber),
+        (error: unknown) => subscriber.error(error),
+      );
     });
     this.partial$ = new Observable((subscriber) => {
-      void load().then(({ readPartial }) => readPartial(this.events$, subscriber));
+      load().then(
+        ({ readPartial }) => readPartial(this.events$, subscriber),
+        () => subscriber.complete(),
+      );
     });
     this.#read(first);
   }
@@ -99,16 +105,18 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     this.#answers.next(answer);
     this.#reading.unsubscribe();
     this.#reading = answer.state$.subscribe((snapshot) => {
-      if (snapshot.status === 'done') void this.#validate(snapshot);
+      if (snapshot.status === 'done')
+        this.#validate(snapshot).catch((cause: unknown) =>
+          this.#fail(snapshot, internalFailure(cause)),
+        );
       else if (isFinal(snapshot)) this.#finish(snapshot);
       else this.#show(snapshot);
     });
   }
 
   async #validate(snapshot: AnswerSnapshot): Promise<void> {
-    const { text } = snapshot;
     const { parseOutput } = await import('./parse-output.js');
-    const parsed = await parseOutput(this.#schema, text);
+    const parsed = await parseOutput(this.#schema, snapshot.text);
     if (this.#isOver) return;
     if ('value' in parsed) {
       this.#settle.resolve(parsed.value);
@@ -116,9 +124,13 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     }
     const next = this.#askAgain?.();
     this.#askAgain = undefined;
-    if (next !== undefined) return this.#read(next);
-    const { message, cause } = parsed;
-    const error = new StreamError('invalid_output', message, { cause, partialText: text });
+    if (next) return this.#read(next);
+    this.#fail(snapshot, parsed);
+  }
+
+  #fail(snapshot: AnswerSnapshot, { message, cause }: { message: string; cause?: unknown }): void {
+    const partialText = snapshot.text;
+    const error = new StreamError('invalid_output', message, { cause, partialText });
     this.#finish({ ...snapshot, status: 'failed', finishReason: undefined, error });
   }
 

@@ -1,7 +1,7 @@
 import { BehaviorSubject, type Observable, of, ReplaySubject, takeUntil } from 'rxjs';
 import { coldStream } from '../answer/cold-stream.js';
 import { isFinal } from '../answer/snapshot.js';
-import { startWith } from '../output/start-with.js';
+import { createStart } from '../output/create-start.js';
 import type { ActiveAnswer, AnswerRequest, Client, ConnectionState } from '../types.js';
 import { ScriptedAnswer } from './play-script.js';
 import type { Script } from './script.js';
@@ -46,7 +46,7 @@ export function createMockClient(
 
   return {
     stream: (request) => coldStream(() => ask(request), request.options?.onUnsubscribe),
-    start: startWith((request) => ask(request).lease()),
+    start: createStart((request) => ask(request).lease()),
     resume(id) {
       const unknown: Script = [{ type: 'error', code: 'not_found' }];
       return (answers.get(id) ?? new ScriptedAnswer(id, { query: '' }, unknown)).lease();

@@ -4,6 +4,7 @@ import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
 import { copyLog, createLog, type Log } from './log.js';
+import { bytesOfParsed } from './memory-budget.js';
 import { PendingCalls } from './pending-calls.js';
 import type { Stream } from './stream.js';
 import type { ToolReplies } from '../tool-replies.js';
@@ -163,6 +164,9 @@ export class Generation implements EntrySink, Preemption {
     if (this.#news !== undefined) this.setNews(undefined);
     const { log } = this;
     const isWaiting = log.textLength === 0;
+    const isTool = entry.type === 'tool_call' || entry.type === 'tool_result';
+    // The next prompt of the model has it, too.
+    if (isTool && this.request) this.requestBytes += bytesOfParsed(JSON.stringify(entry));
     log.append(entry);
     if (isWaiting && log.textLength > 0)
       for (const stream of this.streams) this.#listener.onStatusChange(stream);

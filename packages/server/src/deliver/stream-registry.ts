@@ -9,6 +9,7 @@ import { Eviction, type EvictionTarget, overloaded } from './eviction.js';
 import { type Generate, Generation, type GenerationListener } from './generation.js';
 import type { LogStore } from './log-store.js';
 import { createLogView } from './log-view.js';
+import { bytesOfParsed } from './memory-budget.js';
 import { Pace } from './pace.js';
 import { callPrepare, refusalEntry, type StreamHooks } from './prepare.js';
 import { canShare, fingerprintOf, SingleFlight } from './single-flight.js';
@@ -165,7 +166,7 @@ export class StreamRegistry implements StreamDirectory {
   }
 
   /** @throws {StreamError} overloaded, if this process has no room for a new stream. */
-  admit(principal: string, { body }: IdentifiedRequest): void {
+  admit(principal: string, { request, body }: IdentifiedRequest): void {
     if (this.#isDraining) throw overloaded('the server is being shut down');
     if (this.#table.runningOf(principal) >= this.#limits.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
@@ -173,7 +174,7 @@ export class StreamRegistry implements StreamDirectory {
     if ((this.#reports?.bytes ?? 0) > this.#limits.maxLogBytes * REPORTS_SHARE) {
       throw overloaded('the server is still storing earlier answers; try again soon');
     }
-    this.#eviction.admit(principal, requestBytesOf(body));
+    this.#eviction.admit(principal, requestBytesOf(request, body));
   }
 
   /** Starts a stream with a generation of its own. `onCreated` is called before anything is generated. */
@@ -186,7 +187,7 @@ export class StreamRegistry implements StreamDirectory {
   ): Stream {
     const { request, body, fingerprint } = identified;
     const requestId = given.requestId ?? randomUUID();
-    const generation = this.createGeneration(request, requestBytesOf(body), requestId);
+    const generation = this.createGeneration(request, requestBytesOf(request, body), requestId);
     const names = { ...given, requestId, answerId: requestId };
     const owned = this.join(generation, identity, names, fingerprint);
     onCreated?.(owned.stream, generation);
@@ -485,8 +486,10 @@ function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
   };
 }
 
-function requestBytesOf(body: string): number {
-  return 2 * body.length;
+/** Apart from schemas, a request is texts; only those of a client that has schemas need a closer look. */
+export function requestBytesOf({ clientTools, options }: GenerateRequest, body: string): number {
+  const hasSchema = clientTools !== undefined || options?.response_schema !== undefined;
+  return hasSchema ? bytesOfParsed(body) : 2 * body.length;
 }
 
 export function conflict(): StreamError {

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Entry, ResumedAnswer } from '../../entry.js';
 import type { Log } from '../log.js';
-import { SHUT_DOWN } from '../stream-registry.js';
+import { requestBytesOf, SHUT_DOWN } from '../stream-registry.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import type { Follower } from './follower.js';
 import type { Heartbeat } from './heartbeat.js';
@@ -106,7 +106,7 @@ export class Takeover {
     log.sentPaused = false;
     log.request = request;
     generation.request = asked;
-    generation.requestBytes = 2 * request.length;
+    generation.requestBytes = requestBytesOf(asked, request);
     generation.updatePreemption();
     const resumed = resumedFrom(generation.log);
     const attempt = resumed.attempt + 1;

@@ -20,7 +20,7 @@ import { createHostCheck, type HostCheck, refuseHost } from './hosts.js';
 import { openLab, type StartServer } from './lab/lab.js';
 import { showcase } from './showcase.js';
 
-/** Vite's development server gives its sources to whoever reaches it. */
+/** Vite's development server gives the sources to everyone who reaches it. */
 const isDev = process.argv.includes('--dev');
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
@@ -57,7 +57,7 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
       },
     });
 
-  // Who can reach the page may break it.
+  // Everyone who can reach the page may press the buttons, so only pages of this machine have them.
   const hasLab = !isDev && LOOPBACK.has(host) && allowedOrigins === undefined;
   const lab = hasLab ? await openLab(start) : undefined;
   const alone = lab ? undefined : await start({ record: (all) => all, serve: () => false });

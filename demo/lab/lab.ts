@@ -7,7 +7,7 @@ import { createPageCheck } from './page-check.js';
 import { createPlainServer } from './plain.js';
 import { createRecorder } from './recorder.js';
 
-/** What starts a server of the demo; it is called again for each restart. */
+/** Starts a server of the demo; called again for each restart. */
 export type StartServer = (parts: {
   record: (providers: Providers) => Providers;
   /** @returns false if the request is for something else. */

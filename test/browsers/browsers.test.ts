@@ -18,7 +18,7 @@ import { websocketProxy } from '../harness/websocket-proxy.js';
 const ENGINES = (process.env['BROWSERS'] ?? 'chromium,firefox,webkit').split(',') as Engine[];
 const denied = (name: string): string =>
   `Object.defineProperty(globalThis, '${name}', { get() { throw new DOMException('no', 'SecurityError'); } });`;
-/** What runs before the SDK, by the page's path. */
+/** Scripts that run before the SDK, by the page's path. */
 const SCRIPTS = {
   '/no-storage': denied('indexedDB') + denied('localStorage'),
   '/no-websocket': 'globalThis.WebSocket = undefined;',

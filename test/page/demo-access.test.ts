@@ -11,7 +11,7 @@ afterAll(() => browser.close());
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
-/** What axe-core objects to, all of its rules. */
+/** Runs all rules of axe-core. @returns its findings. */
 async function objections({ page }: DemoPage): Promise<string[]> {
   await page.evaluate(axe.source);
   return page.evaluate(async () => {

@@ -32,7 +32,7 @@ interface Lab {
   press(fault: string): Promise<void>;
   /** One column of the comparison. */
   column(name: 'rivulet' | 'plain'): Locator;
-  /** Once the whole text of the newest answer was compared, and is what was generated. */
+  /** Waits until the whole text of the newest answer was compared, and found to be the generated one. */
   isExact(name?: 'rivulet' | 'plain'): Promise<void>;
 }
 

@@ -44,7 +44,7 @@ async function reload(tab: Page): Promise<void> {
   await createClientIn(tab);
 }
 
-/** Once the journal has the text. */
+/** Waits until the journal has the text. */
 async function journalled(tab: Page, text: string): Promise<void> {
   await expect
     .poll(async () => (await stored(tab, 'j')).map(([, entry]) => entry))
@@ -82,7 +82,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     expect(done.text).toBe('Where a river ends.');
     expect(done.timing!.totalMs).toBeGreaterThan(done.timing!.firstChunkMs!);
     expect(calls).toHaveLength(1);
-    // It is kept as any other, and under way no more.
+    // The answer is kept as any other, and under way no more.
     await expect.poll(() => stored(tab, 'b')).toHaveLength(1);
     expect(await stored(tab, 'j')).toEqual([]);
   });
@@ -104,7 +104,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     const opens = sent.filter((frame) => /stream_(resume|start)/.test(frame));
     expect(opens).toHaveLength(1);
     expect(opens[0]).toMatch(/"offset":9\b/);
-    // So that the server can tell whether the text is from the log that it has.
+    // By the epoch, the server can tell whether the text is from the log that it has.
     expect(opens[0]).toMatch(/"epoch":"[-\w]+"/);
   });
 

@@ -12,7 +12,7 @@ const KINDS: Record<string, string> = {
   c: 'chat',
 };
 
-/** What Rivulet keeps in this browser: the entries of its databases. */
+/** Reads the entries of Rivulet's databases in this browser. */
 export async function readCaches(): Promise<Kept[]> {
   const databases = await indexedDB.databases();
   const found: Kept[] = [];

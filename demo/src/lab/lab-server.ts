@@ -1,17 +1,17 @@
 /** A fault that the server of the lab causes. Those with a time end by themselves. */
 export type Fault = 'cut' | 'offline' | 'slow' | 'fail-now' | 'fail-later' | 'restart';
 
-/** What a provider has generated for a question. */
+/** Facts about the text that a provider has generated for a question. */
 export interface Generated {
   /** UTF-16 units. */
   length: number;
-  /** SHA-256 of as many first units as were asked for. */
+  /** SHA-256 of its first `units` in UTF-8, in hexadecimal. */
   digest: string;
   isRunning: boolean;
 }
 
 export interface LabServer {
-  /** Sent with each request; the pages of other origins cannot read it. */
+  /** The secret that each request has; pages of other origins cannot read it. */
   token(): Promise<string>;
   cause(fault: Fault, ms?: number): Promise<void>;
   /** @returns undefined if nothing was generated for the question, or the server is not reached. */

@@ -28,7 +28,7 @@ const MAX_LIMITED_QUESTIONS = 400;
 interface Button {
   id: Fault | 'rate-limit' | 'second-tab';
   label: string;
-  /** Said when it was pressed. */
+  /** The line under the buttons after this one was pressed. */
   said: string;
   ms?: number;
 }
@@ -180,7 +180,7 @@ export function mountLab(
     redrawSoon();
   }
 
-  /** Compares what the columns show with what was generated. */
+  /** Compares the texts of the columns with the generated ones. */
   async function check(): Promise<void> {
     const { query, text } = answer?.getSnapshot() ?? {};
     if (checks < MAX_CHECKS && query !== undefined && text !== undefined) {
@@ -352,7 +352,7 @@ async function exhaustRateLimit(client: Client): Promise<number> {
   return MAX_LIMITED_QUESTIONS;
 }
 
-/** What a device does that has lost its network. */
+/** Makes the page behave as on a device that has lost its network. */
 function pretendOffline(ms: number): void {
   Object.defineProperty(navigator, 'onLine', { configurable: true, get: () => false });
   dispatchEvent(new Event('offline'));

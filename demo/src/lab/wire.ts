@@ -70,7 +70,7 @@ export function watchWire(onFrame: () => void): Wire {
 }
 
 interface Readers {
-  /** @returns the units of a received frame that are below what was received before of the same stream. */
+  /** @returns the number of units in a received frame that an earlier frame of the same stream had already. */
   repeatedUnits(frame: string): number;
 }
 

@@ -81,7 +81,7 @@ describe('the panel that breaks things', () => {
       /waiting .* text .* gap at .* text at .* end at .*Cut the connection at/,
     );
     expect(await lab.demo.page.locator('[data-lab=cost]').textContent()).toContain(
-      '0 B of them twice',
+      'and 0 characters twice',
     );
   });
 

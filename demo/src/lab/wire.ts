@@ -16,7 +16,6 @@ export interface Wire {
   /** Units of answers that were received since `reset()` although the page had them. */
   readonly repeatedUnits: number;
   reset(): void;
-  close(): void;
 }
 
 const MAX_FRAMES = 40;
@@ -65,7 +64,6 @@ export function watchWire(onFrame: () => void): Wire {
     reset() {
       receivedBytes = repeatedUnits = 0;
     },
-    close: () => void (WebSocket.prototype.send = send),
   };
 }
 

@@ -1,12 +1,13 @@
 import type { ServerOptions } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type Engine, launchEngine, type TestBrowser, type TestPage } from '../harness/browsers.js';
+import { type Engine, launchEngine, type TestBrowser } from '../harness/browsers.js';
 import { npmStart } from '../harness/demo.js';
 import { cuttableLink } from '../harness/link.js';
 import {
   ask,
   createClientIn,
   openTab,
+  resume,
   sdkPage,
   shown,
   stagedBrowser,
@@ -35,20 +36,6 @@ let page: NonNullable<ServerOptions['page']>;
 beforeAll(async () => {
   page = await sdkPage(SCRIPTS);
 });
-
-/** Resumes the first running answer, as `globalThis.answer`. */
-function resume(tab: TestPage): Promise<void> {
-  return tab.evaluate(
-    () =>
-      new Promise<void>((resolve) => {
-        client.active$.subscribe(([first]) => {
-          if (first === undefined) return;
-          globalThis.answer ??= client.resume(first.id);
-          resolve();
-        });
-      }),
-  );
-}
 
 describe.each(ENGINES)('in %s', (engine) => {
   let browser: TestBrowser;

@@ -7,6 +7,7 @@ import {
   ask,
   createClientIn,
   openTab,
+  resume,
   sdkPage,
   shown,
   stagedBrowser,
@@ -24,20 +25,6 @@ beforeAll(async () => {
 afterAll(() => browser.close());
 
 const staged = (options?: StagedOptions) => stagedBrowser(browser, { page, ...options });
-
-/** Attaches to the first answer that is under way. */
-function goOn(tab: Page): Promise<string> {
-  return tab.evaluate(
-    () =>
-      new Promise<string>((resolve) => {
-        client.active$.subscribe(([first]) => {
-          if (first === undefined) return;
-          globalThis.answer ??= client.resume(first.id);
-          resolve(first.query);
-        });
-      }),
-  );
-}
 
 async function reload(tab: Page): Promise<void> {
   await tab.reload();
@@ -65,7 +52,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await tab.reload();
     await context.setOffline(true);
     await createClientIn(tab);
-    expect(await goOn(tab)).toBe('What is a delta?');
+    expect(await resume(tab)).toBe('What is a delta?');
     expect(await shown(tab, { text: 'Where a river ' })).toMatchObject({
       query: 'What is a delta?',
       status: 'reconnecting',
@@ -99,7 +86,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
       socket.on('framesent', ({ payload }) => void sent.push(String(payload))),
     );
     await reload(tab);
-    await goOn(tab);
+    await resume(tab);
     await shown(tab, { status: 'streaming' });
     const opens = sent.filter((frame) => /stream_(resume|start)/.test(frame));
     expect(opens).toHaveLength(1);
@@ -124,7 +111,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await tab.reload();
     await context.setOffline(true);
     await createClientIn(tab);
-    await goOn(tab);
+    await resume(tab);
     const early = await shown(tab, { text: 'Let me look.' });
     const use = { name: 'height', arguments: { of: 'it' }, textBefore: 12 };
     expect(early.tools).toMatchObject([{ ...use, status: 'running' }]);
@@ -150,7 +137,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     say(call, 'river ends.');
     await tab.goto(server.url);
     await createClientIn(tab);
-    await goOn(tab);
+    await resume(tab);
     expect((await shown(tab, { status: 'done' })).text).toBe('Where a river ends.');
     expect(await tab.evaluate(() => client.resume(answer.id) === answer)).toBe(false);
   });
@@ -167,7 +154,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await startServer(stage().provider, { page, port });
     await tab.goto(server.url);
     await createClientIn(tab);
-    await goOn(tab);
+    await resume(tab);
     expect(await shown(tab, { status: 'failed' })).toMatchObject({
       text: 'Where a ',
       code: 'interrupted',
@@ -187,7 +174,7 @@ describe('a tab that is closed in the middle of an answer', () => {
     await first.close();
     call.say('river ');
     const second = await openTab(context, server.url);
-    await goOn(second);
+    await resume(second);
     await shown(second, { text: 'Where a river ' });
     say(call, 'ends.');
     expect((await shown(second, { status: 'done' })).text).toBe('Where a river ends.');
@@ -208,7 +195,7 @@ describe('a place that has nothing of an answer', () => {
     await elsewhere.evaluate(() => {
       globalThis.client = rivulet.createClient({ cache: { namespace: 'elsewhere' } });
     });
-    expect(await goOn(elsewhere)).toBe('What is a delta?');
+    expect(await resume(elsewhere)).toBe('What is a delta?');
     expect(await shown(elsewhere, { text: 'Where a ' })).toMatchObject({
       query: 'What is a delta?',
       status: 'streaming',

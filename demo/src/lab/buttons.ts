@@ -43,7 +43,7 @@ const BUTTONS: Button[] = [
   {
     id: 'restart',
     label: 'Restart the server',
-    said: 'The server restarts. What it had in memory is gone.',
+    said: 'The server restarts, and has lost the answers in its memory.',
   },
   {
     id: 'fail-now',

@@ -62,7 +62,10 @@ export function createColumn(host: HTMLElement, name: string): Column {
 function figuresOf(reading: Reading | undefined): string {
   if (reading === undefined) return '';
   const { gapMs = 0, caughtUpUnits = 0 } = reading.meter ?? {};
-  return `${reading.status}. Longest gap ${Math.round(gapMs)} ms, then ${caughtUpUnits} characters at once.`;
+  const state = `Status: ${reading.status}.`;
+  if (gapMs === 0) return state;
+  const units = caughtUpUnits === 1 ? '1 character' : `${caughtUpUnits} characters`;
+  return `${state} Longest gap ${Math.round(gapMs)} ms, then ${units} at once.`;
 }
 
 function isPrefix({ units, digest, generated }: Comparison): boolean {

@@ -11,7 +11,7 @@ const POLICY = [
   "form-action 'none'",
   "frame-ancestors 'none'",
 ];
-/** This example compiles its template in the browser. */
+/** Angular's example compiles its template in the browser. */
 const ANGULAR = /^\/examples\/angular(\/|$)/;
 
 /** Sets the headers that protect a page, and everything that is served beside it. */

@@ -1,13 +1,5 @@
 import type { RequestListener } from 'node:http';
-import {
-  createServer,
-  currentTime,
-  type Logger,
-  type Providers,
-  type RivuletServer,
-  searchDocs,
-  type Settings,
-} from '@rivulet/server';
+import { createServer, currentTime, type RivuletServer, searchDocs } from '@rivulet/server';
 import { isPortTaken, listen } from '../packages/server/src/listen.js';
 import { exposePrometheus, serveMetrics } from '../packages/server/src/observe/prometheus.js';
 import { runProcess } from '../packages/server/src/run-process.js';
@@ -20,11 +12,12 @@ import { createHostCheck, type HostCheck, refuseHost } from './hosts.js';
 import { openLab, type StartServer } from './lab/lab.js';
 import { showcase } from './showcase.js';
 
-/** Vite's development server gives its sources to whoever reaches it. */
+// The demo page and the Rivulet server behind one URL.
+
+/** Vite's development server gives the sources to everyone who reaches it. */
 const isDev = process.argv.includes('--dev');
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
-/** The demo page and the Rivulet server behind one URL. */
 const ENV = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
 
 await runProcess(ENV, async ({ env, settings, logger }) => {
@@ -36,7 +29,7 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
   }
   const hosts = createHostCheck(allowedOrigins);
   const metrics = metricsEnabled ? serveMetrics(exposePrometheus()) : undefined;
-  const providers = await providersOf(settings, logger);
+  const providers = await chooseProviders(settings, logger, { provider: showcase() });
   let pages: Pages | undefined;
 
   const start: StartServer = async ({ record, serve }) =>
@@ -57,7 +50,7 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
       },
     });
 
-  // Who can reach the page may break it.
+  // Everyone who can reach the page may press the buttons, so only pages of this machine have them.
   const hasLab = !isDev && LOOPBACK.has(host) && allowedOrigins === undefined;
   const lab = hasLab ? await openLab(start) : undefined;
   const alone = lab ? undefined : await start({ record: (all) => all, serve: () => false });
@@ -83,13 +76,6 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
     },
   };
 });
-
-/** The providers of the settings; the showcase where `auto` finds none. */
-async function providersOf(settings: Settings, logger: Logger): Promise<Providers> {
-  const providers = await chooseProviders(settings, logger);
-  const hasModel = providers.some(({ provider }) => provider.name !== 'docs');
-  return settings.mode === 'auto' && !hasModel ? [{ provider: showcase() }] : providers;
-}
 
 interface Pages {
   serve: RequestListener;

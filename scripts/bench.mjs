@@ -1,7 +1,8 @@
 import { ensureInstalled, run } from './install.mjs';
 
 ensureInstalled();
-// What Rivulet is compared with has a lock file of its own, so that other commands need not install it.
+// The stacks that Rivulet is compared with have a lock file of their own, so that other commands need not
+// install them.
 ensureInstalled(new URL('../test/bench/', import.meta.url));
 // The packages are measured as npm would publish them.
 run('npm', ['run', 'build', '--silent']);

@@ -21,7 +21,7 @@ const texts = new Map(names.map((name) => [name, readDocument(name)]));
 for (const [name, text] of texts) writeFileSync(new URL(name, pages), text);
 
 run('npx', ['vitepress', 'build', '.'], { cwd: docs });
-// It writes into the folder that VitePress empties.
+// TypeDoc writes into the folder that VitePress empties, so it runs second.
 run('npx', ['typedoc', '--logLevel', 'Warn'], { cwd: docs });
 
 const dist = new URL('.vitepress/dist/', docs);

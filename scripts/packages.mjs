@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 
-// What npm would publish, once it is built: its entries resolve, their types are those of the code, and it has
-// a license and a README.
+// Checks the packages as npm would publish them, once they are built: the entries resolve, their types are those
+// of the code, and each package has a license and a README.
 const root = new URL('../', import.meta.url);
 const looks = [
   ['publint', '--strict'],

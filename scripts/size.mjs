@@ -13,7 +13,7 @@ const OPTIONS = {
   conditions: ['@rivulet/source', 'production'],
 };
 
-// What a page pays for `{ createClient }` and all that it needs, and whether the README says so.
+// The size of `{ createClient }` and all that it needs; fails if the README gives another one.
 const MOST_CLIENT_KB = 28;
 const { outputFiles: client, metafile: clientFiles } = await build({
   ...OPTIONS,
@@ -67,7 +67,7 @@ function kbAtFirst(files, { outputs }, entryPoint) {
 function firstChunks(outputs, entryPoint) {
   const first = Object.keys(outputs).find((path) => outputs[path].entryPoint === entryPoint);
   const found = new Set([first]);
-  // A set is iterated over what is added to it meanwhile.
+  // The iteration over a set includes values that are added meanwhile.
   for (const path of found) {
     for (const imported of outputs[path].imports) {
       if (imported.kind === 'import-statement') found.add(imported.path);

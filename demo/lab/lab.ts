@@ -7,7 +7,10 @@ import { createPageCheck } from './page-check.js';
 import { createPlainServer } from './plain.js';
 import { createRecorder } from './recorder.js';
 
-/** What starts a server of the demo; it is called again for each restart. */
+/** A fault that a button causes. `offline` and `slow` end by themselves. */
+export type Fault = 'cut' | 'offline' | 'slow' | 'fail-now' | 'fail-later' | 'restart';
+
+/** Starts a server of the demo; called again for each restart. */
 export type StartServer = (parts: {
   record: (providers: Providers) => Providers;
   /** @returns false if the request is for something else. */
@@ -22,11 +25,12 @@ export interface Lab {
 }
 
 const PREFIX = '/lab/';
-const MAX_BODY_BYTES = 200_000;
+const MAX_BODY_UNITS = 200_000;
 const MAX_FAULT_MS = 60_000;
 const SLOW_BYTES_PER_SECOND = 1_024;
-/** The answer to the request that asks for a fault has this long to arrive. */
+/** The reply to the request for a fault has this long to arrive; the second is for the slow link. */
 const REPLY_MS = 50;
+const SLOW_REPLY_MS = 1_000;
 /** A process takes about as long to start. */
 const RESTART_MS = 1_000;
 
@@ -41,7 +45,7 @@ export async function openLab(start: StartServer): Promise<Lab> {
   const link = createLink();
   const plain = createPlainServer(check);
   const recorder = createRecorder(plain.listener);
-  let latestFault = 0;
+  let replyMs = REPLY_MS;
   let restarting: Promise<void> | undefined;
   let server = await open();
 
@@ -53,14 +57,6 @@ export async function openLab(start: StartServer): Promise<Lab> {
     return opened;
   }
 
-  /** Undoes a fault, unless a later fault took its place. */
-  async function forSomeTime(ms: unknown, undo: () => void): Promise<void> {
-    latestFault += 1;
-    const fault = latestFault;
-    await wait(Math.min(Number(ms) || 0, MAX_FAULT_MS), undefined, { ref: false });
-    if (fault === latestFault) undo();
-  }
-
   async function restart(): Promise<void> {
     link.down();
     plain.detach();
@@ -69,16 +65,19 @@ export async function openLab(start: StartServer): Promise<Lab> {
     link.up();
   }
 
-  const faults: Record<string, (body: Body) => void> = {
+  const faults: Record<Fault, (body: Body) => void> = {
     cut: () => link.cut(),
-    offline({ ms }) {
-      link.down();
-      void forSomeTime(ms, link.up);
-    },
-    slow({ ms }) {
-      link.limit(SLOW_BYTES_PER_SECOND);
-      void forSomeTime(ms, () => link.limit(undefined));
-    },
+    offline: forSomeTime(link.down, link.up),
+    slow: forSomeTime(
+      () => {
+        link.limit(SLOW_BYTES_PER_SECOND);
+        replyMs = SLOW_REPLY_MS;
+      },
+      () => {
+        link.limit(undefined);
+        replyMs = REPLY_MS;
+      },
+    ),
     'fail-now': () => recorder.failNow(),
     'fail-later': () => recorder.failLater(),
     restart() {
@@ -99,12 +98,18 @@ export async function openLab(start: StartServer): Promise<Lab> {
     }
     const body = await readBody(request);
     if (path === 'generated') {
-      const found = recorder.find(String(body.query), Number(body.units));
-      return sendJson(response, 200, { generated: found ?? null });
+      const { query, units } = body;
+      if (typeof query !== 'string' || typeof units !== 'number')
+        return sendJson(response, 400, {});
+      return sendJson(response, 200, { generated: recorder.find(query, units) ?? null });
     }
-    const fault = Object.hasOwn(faults, path) ? faults[path] : undefined;
-    sendJson(response, fault === undefined ? 404 : 202, {});
-    if (fault !== undefined) setTimeout(() => fault(body), REPLY_MS);
+    if (!isFault(path)) return sendJson(response, 404, {});
+    sendJson(response, 202, {});
+    setTimeout(() => faults[path](body), replyMs);
+  }
+
+  function isFault(path: string): path is Fault {
+    return Object.hasOwn(faults, path);
   }
 
   function serve(request: IncomingMessage, response: ServerResponse): boolean {
@@ -125,13 +130,23 @@ export async function openLab(start: StartServer): Promise<Lab> {
   };
 }
 
+/** Begins a fault for the time that a request asks for. A second request begins that time again. */
+function forSomeTime(begin: () => void, end: () => void): (body: Body) => void {
+  let ending: NodeJS.Timeout | undefined;
+  return ({ ms }) => {
+    begin();
+    clearTimeout(ending);
+    ending = setTimeout(end, typeof ms === 'number' ? Math.min(ms, MAX_FAULT_MS) : 0).unref();
+  };
+}
+
 /** @returns an empty body for what is too long or no JSON object. */
 async function readBody(request: IncomingMessage): Promise<Body> {
   let text = '';
   try {
     for await (const chunk of request.setEncoding('utf8')) {
       text += String(chunk);
-      if (text.length > MAX_BODY_BYTES) return {};
+      if (text.length > MAX_BODY_UNITS) return {};
     }
     const body: unknown = JSON.parse(text || '{}');
     return typeof body === 'object' && body !== null ? body : {};

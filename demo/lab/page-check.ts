@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 
 /** Tells requests of the page that this server serves, on this machine, from all others. */
 export interface PageCheck {
-  /** What the page sends with each request. A page of another origin cannot read it. */
+  /** The secret that the page sends with each request. A page of another origin cannot read it. */
   readonly token: string;
   /** @returns true if the request comes from this machine, without a proxy, and asks by a loopback name. */
   isLocal(request: IncomingMessage): boolean;

@@ -25,7 +25,11 @@ interface NewestAnswer {
 export function createPlainServer(check: PageCheck): PlainServer {
   let io: Server | undefined;
   let newest: NewestAnswer | undefined;
-  const emit = (event: string, ...values: unknown[]): void => void io?.emit(event, ...values);
+  let hasReaders = false;
+  /** Socket.IO keeps each event for `RECOVERY_MS`, so none is emitted until a page reads. */
+  function emit(event: string, ...values: unknown[]): void {
+    if (hasReaders) io?.emit(event, ...values);
+  }
 
   return {
     listener: {
@@ -56,6 +60,7 @@ export function createPlainServer(check: PageCheck): PlainServer {
         },
       });
       io.on('connection', (socket) => {
+        hasReaders = true;
         // The page asks once, when its column opens in the middle of an answer.
         socket.once('replay', () => {
           if (newest === undefined) return;

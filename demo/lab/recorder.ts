@@ -8,7 +8,7 @@ import {
   questionOf,
 } from '@rivulet/server';
 
-/** What a provider has generated, heard as it comes. */
+/** Is told each piece of text that a provider generates, as it comes. */
 export interface CallListener {
   begin(call: number, question: string): void;
   text(call: number, text: string): void;
@@ -24,10 +24,10 @@ export interface Generated {
   isRunning: boolean;
 }
 
-/** Keeps what the providers generate, and makes them fail. */
+/** Keeps the text that the providers generate, and makes them fail. */
 export interface Recorder {
   record(providers: Providers): Providers;
-  /** @returns what was generated for a question last; `digest` is that of its first `units`. */
+  /** Finds the newest text for a question. `digest` is that of its first `units`. */
   find(question: string, units: number): Generated | undefined;
   /** The running calls fail, or if there are none the next one before its first text. */
   failNow(): void;

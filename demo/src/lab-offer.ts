@@ -12,11 +12,13 @@ export async function offerLab(
   if (!import.meta.env.HAS_LAB) return;
   const response = await fetch('/lab/session').catch(() => undefined);
   if (!response?.ok) return;
+  const { token } = (await response.json()) as { token: string };
   const { mountLab } = await import('./lab/lab.js');
-  mountLab(host, around);
+  const draw = mountLab(host, around, token);
   toggle.hidden = false;
   toggle.addEventListener('click', () => {
     host.hidden = !host.hidden;
     toggle.ariaExpanded = String(!host.hidden);
+    if (!host.hidden) draw();
   });
 }

@@ -6,7 +6,7 @@ export interface Lazy<T> {
 
 const underWay = new Set<Promise<void>>();
 
-/** What could not be loaded, since the browser is offline, is loaded when it is needed after this time. */
+/** After a failed load, such as one while the browser is offline, the next use after this time loads again. */
 const RETRY_MS = 10_000;
 
 export function lazy<T>(load: () => Promise<T>): Lazy<T> {

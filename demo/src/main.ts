@@ -33,6 +33,7 @@ const drawer = createDrawer(byId('sidebar'), byId('page'), {
   open: byId('open-sidebar'),
   close: byId('close-sidebar'),
   backdrop: byId('backdrop'),
+  skip: byId('skip'),
 });
 createThemeSwitch(byId('theme'));
 createForget(buttonOf('forget'), find(document, '#forget-dialog', HTMLDialogElement), client, () =>

@@ -28,7 +28,7 @@ export function definitions(tokens: Token[]): Links {
   return links;
 }
 
-/** `[TODO]: later` defines a link. Where nothing refers to it, it is what the writer had to say. */
+/** `[TODO]: later` defines a link. A definition that nothing refers to is shown as text. */
 function showUnusedDefinitions(tokens: Token[]): void {
   const used = new Set<string>();
   void stages.draft.walkTokens(tokens, ({ type, raw }) => {
@@ -43,7 +43,7 @@ function showUnusedDefinitions(tokens: Token[]): void {
   });
 }
 
-/** As marked forms the tag of a definition. */
+/** Forms the tag of a definition as marked does. */
 function normalize(label: string): string {
   return label.trim().replace(/\s+/g, ' ').toLowerCase().toUpperCase().toLowerCase();
 }

@@ -120,7 +120,7 @@ async function drawAgainOnceLoaded(text: string, drawn: Element[]): Promise<void
   drawn.forEach((element, i) => element.replaceWith(complete[i] ?? element));
 }
 
-/** What is drawn with code that is loaded when it is needed. */
+/** Elements that are drawn with code that is loaded when it is needed. */
 const LATE = '.code, .math';
 
 function finishedNodes(text: string): ChildNode[] {

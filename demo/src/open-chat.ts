@@ -15,7 +15,7 @@ import { runningAnswer } from './composer/status.js';
 export interface OpenChat {
   /** The open chat at once, then each that is opened. */
   readonly chat$: Observable<Chat>;
-  /** Its snapshots, at most one for each frame. */
+  /** Snapshots of the open chat, at most one for each frame. */
   readonly state$: Observable<ChatSnapshot>;
   /** The answer under way, or the last one that was; undefined before there is one. */
   readonly answer$: Observable<Answer | undefined>;

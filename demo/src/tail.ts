@@ -10,7 +10,7 @@ export function drawableTail(tail: string): string {
   const masked = certain.replace(timesSign, (stars) => MASK.repeat(stars.length));
   const closed = remend(closeCodeSpan(dropUncertainEnd(masked)), {
     linkMode: 'text-only',
-    // These change the text itself, so the block would look different once it is complete.
+    // These options change the text itself, so the block would look different once it is complete.
     htmlTags: false,
     setextHeadings: false,
     comparisonOperators: false,
@@ -41,7 +41,7 @@ export function completeTableHead(text: string): string {
   return cells.length === 0 ? text : `${lines.join('\n')}\n${'|---'.repeat(cells.length)}|`;
 }
 
-/** What may be a mark that is not complete is shorter. */
+/** A text that is longer is no incomplete mark. */
 const MAX_MARK_UNITS = 200;
 const onlyMarkers = /^[\s>]*(?:[-=|:+*#_~`\s]+|\d{1,9}[.)]?|[-*+] +\[[ xX]?\]?)$/;
 const openingFence = /^[\s>]*(?:[-*+] +|\d+[.)] +)?(?:`{3}[^`]*|~{3}.*)$/;

@@ -1,5 +1,7 @@
-import { createLlmService, createServer } from '@rivulet/server';
+import { createLlmService, createServer, mockProvider } from '@rivulet/server';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { resolveSettings } from '../../packages/server/src/settings/resolve-settings.js';
+import { chooseProviders } from '../../packages/server/src/upstream/choose-providers.js';
 import { startFake, unusedUrl } from '../harness/fakes.js';
 import { recorded } from '../harness/log.js';
 import { entriesOf, textOf } from '../harness/service.js';
@@ -37,6 +39,17 @@ describe('LLM_MODE=auto', () => {
     const told = recorded();
     await (await createServer({ env, mode: 'docs', logger: told.logger })).close();
     expect(told.events).toEqual([]);
+  });
+
+  it('gives the answers to the provider of the application that has one, and names it in the log', async () => {
+    const env = { OLLAMA_HOST: await unusedUrl() };
+    const log = recorded();
+    const own = { provider: mockProvider(() => [], { name: 'own' }) };
+    const settings = resolveSettings({ env });
+    expect(await chooseProviders(settings, log.logger, own)).toEqual([own]);
+    expect(log.events.find(({ event }) => event === 'LLM_NO_MODEL_FOUND')).toMatchObject({
+      provider: 'own',
+    });
   });
 
   it('finds an Ollama, and answers with a model that it has', async () => {

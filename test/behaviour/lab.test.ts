@@ -1,5 +1,8 @@
 import { request } from 'node:http';
+import { createServer, mockProvider } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { openLab } from '../../demo/lab/lab.js';
+import { listen } from '../../packages/server/src/listen.js';
 import type { Child } from '../harness/child.js';
 import { npmStart } from '../harness/demo.js';
 
@@ -23,6 +26,7 @@ function send(
   path: string,
   headers: Record<string, string> = {},
   url = rivulet.url,
+  content = '',
 ): Promise<Reply> {
   return new Promise((resolve, reject) => {
     request(url, { method, path, headers, agent: false }, (response) => {
@@ -35,17 +39,83 @@ function send(
         resolve({ status, body: '' });
       })
       .on('error', reject)
-      .end();
+      .end(content);
   });
 }
 
 const own = () => ({ origin: new URL(rivulet.url).origin, 'x-lab-token': token });
+
+/** A long one. */
+const DOCUMENT = '/docs/PROTOCOL.md';
+
+/** Sends a request of the page, with a body. */
+const post = (path: string, body: unknown): Promise<Reply> =>
+  send('POST', path, own(), rivulet.url, JSON.stringify(body));
 
 describe('the server of "Try to break it"', () => {
   it('takes what the page asks of it', async () => {
     expect(await send('POST', '/lab/fail-later', own())).toMatchObject({ status: 202 });
     expect(await send('POST', '/lab/nothing', own())).toMatchObject({ status: 404 });
     expect(await send('POST', '/lab/constructor', own())).toMatchObject({ status: 404 });
+  });
+
+  it.each([
+    ['no query', { units: 1 }],
+    ['a query that is no string', { query: { toString: null }, units: 1 }],
+    ['units that are no number', { query: 'What?', units: { valueOf: null } }],
+    ['no object', 'What?'],
+  ])('refuses a comparison with %s', async (_, body) => {
+    expect(await post('/lab/generated', body)).toMatchObject({ status: 400 });
+    expect(await post('/lab/generated', { query: 'What?', units: 1 })).toEqual({
+      status: 200,
+      body: '{"generated":null}',
+    });
+  });
+
+  it('closes the connection of a body that is too long', async () => {
+    await expect(post('/lab/generated', { query: 'x'.repeat(3e6), units: 1 })).rejects.toThrow(
+      /ECONNRESET|EPIPE|hang up/,
+    );
+    expect(await send('GET', '/lab/session')).toMatchObject({ status: 200 });
+  });
+
+  it(
+    'ends a fault after its time, also when another one came meanwhile',
+    { timeout: 20_000 },
+    async () => {
+      await post('/lab/slow', { ms: 5_000 });
+      const replyMs = async (): Promise<number> => {
+        const at = performance.now();
+        await send('GET', '/lab/session');
+        return performance.now() - at;
+      };
+      await expect.poll(replyMs, { timeout: 4_000 }).toBeGreaterThan(200);
+      expect(await post('/lab/offline', { ms: 1 })).toMatchObject({ status: 202 });
+      // At 1 KB a second, the document would take half a minute.
+      await expect
+        .poll(() => send('GET', DOCUMENT).catch(() => ({})), { timeout: 10_000 })
+        .toMatchObject({ status: 200 });
+    },
+  );
+
+  it('restarts once for requests that come together', async () => {
+    let starts = 0;
+    const lab = await openLab(({ record, serve }) => {
+      starts += 1;
+      return createServer({
+        env: { LOG_LEVEL: 'silent' },
+        providers: record([{ provider: mockProvider(() => []) }]),
+        page: (asked, response) => void serve(asked, response),
+      });
+    });
+    const url = await listen(lab.link.listener, '127.0.0.1', 0);
+    const session = await send('GET', '/lab/session', {}, url);
+    const { token: secret } = JSON.parse(session.body) as { token: string };
+    const headers = { origin: new URL(url).origin, 'x-lab-token': secret };
+    await Promise.all([1, 2, 3].map(() => send('POST', '/lab/restart', headers, url)));
+    await expect.poll(() => starts, { timeout: 5_000 }).toBe(2);
+    await lab.close();
+    expect(starts).toBe(2);
   });
 
   it.each([
@@ -99,7 +169,7 @@ describe('"Try to break it"', () => {
   it.each([
     ['on another address', { HOST: '0.0.0.0' }],
     ['for a site of its own', { ALLOWED_ORIGINS: 'https://chat.example' }],
-  ])('is neither in the server nor in the page %s', async (_, env) => {
+  ])('is neither in the server nor in the page %s', { timeout: 90_000 }, async (_, env) => {
     const other = await npmStart({ LLM_MODE: 'docs', ...env });
     onTestFinished(async () => void (await other.stop()));
     expect(await send('GET', '/lab/session', {}, other.url)).toMatchObject({ status: 404 });

@@ -1,12 +1,13 @@
 import type { ServerOptions } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type Engine, launchEngine, type TestBrowser, type TestPage } from '../harness/browsers.js';
+import { type Engine, launchEngine, type TestBrowser } from '../harness/browsers.js';
 import { npmStart } from '../harness/demo.js';
 import { cuttableLink } from '../harness/link.js';
 import {
   ask,
   createClientIn,
   openTab,
+  resume,
   sdkPage,
   shown,
   stagedBrowser,
@@ -18,7 +19,7 @@ import { websocketProxy } from '../harness/websocket-proxy.js';
 const ENGINES = (process.env['BROWSERS'] ?? 'chromium,firefox,webkit').split(',') as Engine[];
 const denied = (name: string): string =>
   `Object.defineProperty(globalThis, '${name}', { get() { throw new DOMException('no', 'SecurityError'); } });`;
-/** What runs before the SDK, by the page's path. */
+/** Scripts that run before the SDK, by the page's path. */
 const SCRIPTS = {
   '/no-storage': denied('indexedDB') + denied('localStorage'),
   '/no-websocket': 'globalThis.WebSocket = undefined;',
@@ -35,20 +36,6 @@ let page: NonNullable<ServerOptions['page']>;
 beforeAll(async () => {
   page = await sdkPage(SCRIPTS);
 });
-
-/** Resumes the first running answer, as `globalThis.answer`. */
-function resume(tab: TestPage): Promise<void> {
-  return tab.evaluate(
-    () =>
-      new Promise<void>((resolve) => {
-        client.active$.subscribe(([first]) => {
-          if (first === undefined) return;
-          globalThis.answer ??= client.resume(first.id);
-          resolve();
-        });
-      }),
-  );
-}
 
 describe.each(ENGINES)('in %s', (engine) => {
   let browser: TestBrowser;

@@ -1,4 +1,5 @@
 import type { ServerOptions } from '@rivulet/server';
+import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright';
 import { onTestFinished, vi } from 'vitest';
 import { type Child, startChild } from './child.js';
@@ -152,6 +153,19 @@ export class DemoPage {
 
   async reaches(status: string): Promise<void> {
     await this.page.locator(`article:last-of-type[data-status=${status}]`).waitFor();
+  }
+
+  /** Runs all rules of axe-core. @returns its findings. axe-core cannot tell the contrast of every text. */
+  async findings(): Promise<string[]> {
+    await this.page.evaluate(axe.source);
+    return this.page.evaluate(async () => {
+      const run = (globalThis as unknown as { axe: typeof axe }).axe.run();
+      const { violations, incomplete } = await run;
+      const unsure = incomplete.filter(({ id }) => id !== 'color-contrast');
+      return [...violations, ...unsure].flatMap(({ id, nodes }) =>
+        nodes.map(({ html }) => `${id}: ${html}`),
+      );
+    });
   }
 
   /** How often the page asked a server. */

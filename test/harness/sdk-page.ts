@@ -96,6 +96,20 @@ export function ask(
   );
 }
 
+/** Resumes the first running answer, as `globalThis.answer`. @returns its question. */
+export function resume(page: Pick<TestPage, 'evaluate'>): Promise<string> {
+  return page.evaluate(
+    () =>
+      new Promise<string>((resolve) => {
+        client.active$.subscribe(([first]) => {
+          if (first === undefined) return;
+          globalThis.answer ??= client.resume(first.id);
+          resolve(first.query);
+        });
+      }),
+  );
+}
+
 /** What the page shows of `globalThis.answer`, once it has that status, text and number of tools. */
 export function shown(
   page: Pick<TestPage, 'evaluate'>,

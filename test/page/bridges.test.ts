@@ -26,7 +26,7 @@ const BRIDGES = [
 
 const matrix = createMatrix();
 
-/** Of the package that a page is built with, such as `ai 6.0.325`. */
+/** The name and version of the package that a page is built with, such as `ai 6.0.325`. */
 function versionOf(name: string, versions: 'newest' | 'older'): string {
   const folder = versions === 'older' ? OLDER[name as keyof typeof OLDER] : name;
   const path = new URL(`../../node_modules/${folder}/package.json`, import.meta.url);

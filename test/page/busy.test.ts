@@ -15,7 +15,7 @@ afterAll(() => browser.close());
 const STREAMS = 20;
 const PIECES = 200;
 
-/** Asks and draws in each of its elements what comes; counts how often. */
+/** Asks, and draws each answer in an element of its own; counts how often. */
 function drawAll(tab: Page, count: number) {
   return tab.evaluate(async (streams) => {
     let frames = 0;

@@ -32,7 +32,7 @@ async function keep(
 ): Promise<void> {
   for (let i = 0; i < count; i++) {
     await ask(tab, `Question ${i}`);
-    // Random, since what repeats itself takes little room.
+    // Random text, since text that repeats itself takes little room.
     say(await nextCall(), randomBytes(units / 2).toString('hex'));
     await shown(tab, { status: 'done' });
   }

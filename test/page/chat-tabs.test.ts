@@ -30,7 +30,7 @@ const openChatIn = (tab: Page): Promise<void> =>
 const send = (tab: Page, text: string): Promise<void> =>
   tab.evaluate((question) => void chat.send(question), text);
 
-/** What the tab shows: each message's text, and how it stands where it is not plainly over. */
+/** The texts of the messages that the tab shows, each with its state in parentheses unless it is complete. */
 const shown = (tab: Page): Promise<string[]> =>
   tab.evaluate(() =>
     chat.getSnapshot().messages.map((message) => {

@@ -71,7 +71,7 @@ describe('a page', () => {
       status: 'reconnecting',
       reason: 'offline',
     });
-    // It is in the same turn, whichever wait the event interrupts.
+    // The event opens a socket in the same turn, whichever wait it interrupts.
     const tried = await tab.evaluate(() => {
       const before = Object(globalThis).sockets;
       dispatchEvent(new Event('online'));

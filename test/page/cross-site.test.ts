@@ -39,7 +39,7 @@ async function open(url: string, transport: Transport = 'websocket'): Promise<Pa
   onTestFinished(() => context.close());
   const page = await context.newPage();
   if (transport === 'polling') {
-    // As behind a proxy that passes no WebSocket.
+    // A proxy that passes no WebSocket has the same effect.
     await page.addInitScript(() => {
       globalThis.WebSocket = class {
         onerror: ((event: Event) => void) | undefined;

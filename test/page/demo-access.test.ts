@@ -1,8 +1,7 @@
-import axe from 'axe-core';
 import type { Browser, BrowserContextOptions } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchChromium } from '../harness/chromium.js';
-import { type DemoPage, stagedDemo, type StagedDemo } from '../harness/demo.js';
+import { stagedDemo, type StagedDemo } from '../harness/demo.js';
 import { answer as say } from '../harness/tools.js';
 
 let browser: Browser;
@@ -10,15 +9,6 @@ beforeAll(async () => void (browser = await launchChromium()));
 afterAll(() => browser.close());
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
-
-/** What axe-core objects to, all of its rules. */
-async function objections({ page }: DemoPage): Promise<string[]> {
-  await page.evaluate(axe.source);
-  return page.evaluate(async () => {
-    const { violations } = await (globalThis as unknown as { axe: typeof axe }).axe.run();
-    return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
-  });
-}
 
 const ANSWER = `Where a river **ends**.
 
@@ -75,20 +65,20 @@ describe.each([
 ] as const)('in %s, axe-core', (_, options) => {
   it('finds nothing in a new chat, a full one, an editor, the list of chats and a dialog', async () => {
     const { demo } = await stagedDemo(browser, { ...options, reducedMotion: 'reduce' });
-    expect(await objections(demo)).toEqual([]);
+    expect(await demo.findings()).toEqual([]);
     await demo.page.context().close();
 
     const full = (await fullChat({ ...options, reducedMotion: 'reduce' })).demo;
-    expect(await objections(full)).toEqual([]);
+    expect(await full.findings()).toEqual([]);
     await full.question.getByTestId('edit').click();
-    expect(await objections(full)).toEqual([]);
+    expect(await full.findings()).toEqual([]);
     await full.page.keyboard.press('Escape');
     if ('isMobile' in options) await full.page.locator('#open-sidebar').click();
     await full.page.getByRole('searchbox').fill('delta');
     await full.page.locator('.chat-preview mark').waitFor();
-    expect(await objections(full)).toEqual([]);
+    expect(await full.findings()).toEqual([]);
     await full.page.getByRole('button', { name: 'Clear what this browser keeps' }).click();
-    expect(await objections(full)).toEqual([]);
+    expect(await full.findings()).toEqual([]);
   });
 });
 

@@ -22,7 +22,7 @@ async function asked(options?: Parameters<typeof stagedDemo>[1]) {
   return { ...staged, call: await staged.nextCall() };
 }
 
-/** @param shown what the page shows of `text`. */
+/** @param shown the part of `text` that the page shows. */
 async function isDone(
   demo: DemoPage,
   call: Call,
@@ -160,7 +160,7 @@ describe('an answer', () => {
     call.finish();
     await isDone(demo, await nextCall(), 'It is 9 m.');
     expect(await demo.part('tools').textContent()).toBe('Used height');
-    // What was opened stays open.
+    // The thoughts that the visitor opened stay open.
     expect(await thoughts.locator('.thoughts-text').textContent()).toContain('slows down');
     expect(await thoughts.locator('.thoughts-text').isVisible()).toBe(true);
   });
@@ -216,7 +216,7 @@ describe('a call that needs approval', () => {
   });
 });
 
-/** A tool that needs approval; `deleted` is what it was run with. */
+/** A tool that needs approval; `deleted` has the argument of each run. */
 function deleting() {
   const deleted: { of: string }[] = [];
   const tool = runs('delete_file', (args) => void deleted.push(args), { needsApproval: true });

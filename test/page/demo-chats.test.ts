@@ -148,7 +148,7 @@ describe('on a phone the chats', () => {
     await open.click();
     await expect.poll(() => sidebar.isVisible()).toBe(true);
     await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe('close-sidebar');
-    // What is below cannot be reached.
+    // The page below the drawer cannot be reached.
     expect(await page.locator('#page').evaluate((element) => (element as HTMLElement).inert)).toBe(
       true,
     );

@@ -33,7 +33,7 @@ describe('the button of the composer', () => {
     await demo.field.fill('And an estuary?');
     expect(await elementAt(demo, place)).toBe('send');
     expect(await demo.send.getAttribute('aria-label')).toBe('Stop');
-    // The second click of a double click must not send what is in the field.
+    // The second click of a double click must not send the text in the field.
     await demo.page.mouse.dblclick(place.x, place.y);
     await call.aborted;
     await demo.reaches('cancelled');

@@ -88,7 +88,7 @@ describe('the page that `npm start` serves', () => {
     expect(await demo.part('ending').textContent()).toBe('Stopped before its end');
     expect(demo.sent.some((frame) => frame.includes('"stream_cancel"'))).toBe(true);
 
-    // It stays stopped: the next answer comes, and this one has not grown.
+    // The answer stays stopped: the next one comes, and this one has not grown.
     await demo.ask(QUESTION);
     await demo.reaches('done');
     const first = demo.page.locator('article').first();
@@ -265,10 +265,10 @@ describe('`npm start`', () => {
     await demo.ask('How do I create a client?');
     const text = () => demo.part('answer-text').textContent();
     await expect.poll(text).not.toBe('');
-    // npm passes on what ended it; SIGKILL would mean that it did not end by itself.
+    // npm passes on the signal that ended it; SIGKILL would mean that it did not end by itself.
     expect(await child.stop('SIGINT')).toBe('SIGINT');
     expect(() => process.kill(-child.pid, 0)).toThrow(/ESRCH/);
-    // What this browser has kept, it has kept.
+    // The text that this browser keeps stays on the page without the server.
     expect(await text()).not.toBe('');
   });
 });

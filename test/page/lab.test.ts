@@ -1,4 +1,4 @@
-import type { Browser, Locator } from 'playwright';
+import type { Browser, BrowserContextOptions, Locator } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Child } from '../harness/child.js';
 import { launchChromium } from '../harness/chromium.js';
@@ -32,12 +32,12 @@ interface Lab {
   press(fault: string): Promise<void>;
   /** One column of the comparison. */
   column(name: 'rivulet' | 'plain'): Locator;
-  /** Once the whole text of the newest answer was compared, and is what was generated. */
+  /** Waits until the whole text of the newest answer was compared, and found to be the generated one. */
   isExact(name?: 'rivulet' | 'plain'): Promise<void>;
 }
 
-async function openLab(): Promise<Lab> {
-  const demo = await DemoPage.open(browser, rivulet.url.replace('localhost', '127.0.0.1'));
+async function openLab(options: BrowserContextOptions = {}): Promise<Lab> {
+  const demo = await DemoPage.open(browser, rivulet.url.replace('localhost', '127.0.0.1'), options);
   await demo.page.getByRole('button', { name: 'Try to break it' }).click();
   const column = (name: string) => demo.page.locator(`[data-lab=${name}]`);
   return {
@@ -81,7 +81,7 @@ describe('the panel that breaks things', () => {
       /waiting .* text .* gap at .* text at .* end at .*Cut the connection at/,
     );
     expect(await lab.demo.page.locator('[data-lab=cost]').textContent()).toContain(
-      '0 B of them twice',
+      'and 0 characters twice',
     );
   });
 
@@ -190,7 +190,7 @@ describe('the panel that breaks things', () => {
     await lab.demo.page.locator('[data-connection=connected]').waitFor({ timeout: 20_000 });
     await expect
       .poll(() => lab.column('plain').locator('.figures').textContent())
-      .toMatch(/^streaming/);
+      .toMatch(/^Status: streaming/);
   });
 
   it('shows the frames on the wire and what the browser keeps', async () => {
@@ -206,6 +206,32 @@ describe('the panel that breaks things', () => {
       .poll(() => kept.allTextContents())
       .toContainEqual(expect.stringMatching(/^answer: /));
   });
+
+  it.each([
+    ['a phone', 'light', { width: 390, height: 844 }],
+    ['a tablet', 'dark', { width: 768, height: 1024 }],
+    ['a desktop', 'dark', { width: 1440, height: 900 }],
+  ] as const)(
+    'has no finding of axe-core on %s in %s, and covers no part of the page',
+    async (_, colorScheme, viewport) => {
+      const lab = await openLab({ colorScheme, viewport });
+      const { demo } = lab;
+      await demo.page.locator('[data-lab=compare]').check();
+      await demo.page.getByText('Frames on the wire').click();
+      await demo.page.getByText('What this browser keeps', { exact: true }).click();
+      await askFor(lab);
+      await lab.press('cut');
+      await lab.isExact();
+      expect(await demo.findings()).toEqual([]);
+      const [main, panel] = await Promise.all(
+        ['main', '#lab'].map((part) => demo.page.locator(part).boundingBox()),
+      );
+      const isBeside = panel!.x >= main!.x + main!.width;
+      expect(isBeside || panel!.y >= main!.y + main!.height).toBe(true);
+      expect(panel!.x + panel!.width).toBeLessThanOrEqual(viewport.width);
+      expect(panel!.y + panel!.height).toBeLessThanOrEqual(viewport.height);
+    },
+  );
 });
 
 describe('the showcase', () => {

@@ -7,6 +7,7 @@ import {
   ask,
   createClientIn,
   openTab,
+  resume,
   sdkPage,
   shown,
   stagedBrowser,
@@ -25,26 +26,12 @@ afterAll(() => browser.close());
 
 const staged = (options?: StagedOptions) => stagedBrowser(browser, { page, ...options });
 
-/** Attaches to the first answer that is under way. */
-function goOn(tab: Page): Promise<string> {
-  return tab.evaluate(
-    () =>
-      new Promise<string>((resolve) => {
-        client.active$.subscribe(([first]) => {
-          if (first === undefined) return;
-          globalThis.answer ??= client.resume(first.id);
-          resolve(first.query);
-        });
-      }),
-  );
-}
-
 async function reload(tab: Page): Promise<void> {
   await tab.reload();
   await createClientIn(tab);
 }
 
-/** Once the journal has the text. */
+/** Waits until the journal has the text. */
 async function journalled(tab: Page, text: string): Promise<void> {
   await expect
     .poll(async () => (await stored(tab, 'j')).map(([, entry]) => entry))
@@ -65,7 +52,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await tab.reload();
     await context.setOffline(true);
     await createClientIn(tab);
-    expect(await goOn(tab)).toBe('What is a delta?');
+    expect(await resume(tab)).toBe('What is a delta?');
     expect(await shown(tab, { text: 'Where a river ' })).toMatchObject({
       query: 'What is a delta?',
       status: 'reconnecting',
@@ -82,7 +69,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     expect(done.text).toBe('Where a river ends.');
     expect(done.timing!.totalMs).toBeGreaterThan(done.timing!.firstChunkMs!);
     expect(calls).toHaveLength(1);
-    // It is kept as any other, and under way no more.
+    // The answer is kept as any other, and under way no more.
     await expect.poll(() => stored(tab, 'b')).toHaveLength(1);
     expect(await stored(tab, 'j')).toEqual([]);
   });
@@ -99,12 +86,12 @@ describe('a page that is reloaded in the middle of an answer', () => {
       socket.on('framesent', ({ payload }) => void sent.push(String(payload))),
     );
     await reload(tab);
-    await goOn(tab);
+    await resume(tab);
     await shown(tab, { status: 'streaming' });
     const opens = sent.filter((frame) => /stream_(resume|start)/.test(frame));
     expect(opens).toHaveLength(1);
     expect(opens[0]).toMatch(/"offset":9\b/);
-    // So that the server can tell whether the text is from the log that it has.
+    // By the epoch, the server can tell whether the text is from the log that it has.
     expect(opens[0]).toMatch(/"epoch":"[-\w]+"/);
   });
 
@@ -124,7 +111,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await tab.reload();
     await context.setOffline(true);
     await createClientIn(tab);
-    await goOn(tab);
+    await resume(tab);
     const early = await shown(tab, { text: 'Let me look.' });
     const use = { name: 'height', arguments: { of: 'it' }, textBefore: 12 };
     expect(early.tools).toMatchObject([{ ...use, status: 'running' }]);
@@ -150,7 +137,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     say(call, 'river ends.');
     await tab.goto(server.url);
     await createClientIn(tab);
-    await goOn(tab);
+    await resume(tab);
     expect((await shown(tab, { status: 'done' })).text).toBe('Where a river ends.');
     expect(await tab.evaluate(() => client.resume(answer.id) === answer)).toBe(false);
   });
@@ -167,7 +154,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await startServer(stage().provider, { page, port });
     await tab.goto(server.url);
     await createClientIn(tab);
-    await goOn(tab);
+    await resume(tab);
     expect(await shown(tab, { status: 'failed' })).toMatchObject({
       text: 'Where a ',
       code: 'interrupted',
@@ -187,7 +174,7 @@ describe('a tab that is closed in the middle of an answer', () => {
     await first.close();
     call.say('river ');
     const second = await openTab(context, server.url);
-    await goOn(second);
+    await resume(second);
     await shown(second, { text: 'Where a river ' });
     say(call, 'ends.');
     expect((await shown(second, { status: 'done' })).text).toBe('Where a river ends.');
@@ -208,7 +195,7 @@ describe('a place that has nothing of an answer', () => {
     await elsewhere.evaluate(() => {
       globalThis.client = rivulet.createClient({ cache: { namespace: 'elsewhere' } });
     });
-    expect(await goOn(elsewhere)).toBe('What is a delta?');
+    expect(await resume(elsewhere)).toBe('What is a delta?');
     expect(await shown(elsewhere, { text: 'Where a ' })).toMatchObject({
       query: 'What is a delta?',
       status: 'streaming',

@@ -20,7 +20,7 @@ const dependencies = [
   ...languages.split(' ').map((language) => `highlight.js/lib/languages/${language}`),
 ];
 
-/** Counts what the parser is given: the one measure of work that no busy machine distorts. */
+/** Counts the units that the parser is given: a measure of work that a busy machine does not distort. */
 const bench = `
 import { Lexer } from 'marked';
 import { whenLoaded } from '/src/lazy.ts';

@@ -14,7 +14,7 @@ afterAll(() => browser.close());
 
 const staged = () => stagedBrowser(browser, { page, env: { LLM_CACHE_ENABLED: 'false' } });
 
-/** How often the context's pages have written a whole answer. */
+/** Counts the whole answers that the context's pages have written. */
 async function countWrites(context: BrowserContext): Promise<() => number> {
   let writes = 0;
   await context.exposeFunction('wrote', () => void (writes += 1));
@@ -95,7 +95,7 @@ describe('two tabs of one browser', () => {
     await first.evaluate(() => client.cache.clear());
     expect(await stored(second, 'b')).toEqual([]);
     expect(await stored(second, 'j')).toEqual([]);
-    // It goes on, and neither it nor its end is written.
+    // The answer goes on, and neither its text nor its end is written.
     call.say('river ');
     await shown(second, { text: 'Where a river ' });
     await second.evaluate(() => dispatchEvent(new Event('pagehide')));

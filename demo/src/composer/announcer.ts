@@ -26,7 +26,7 @@ export function announce(
 interface Ended {
   /** The ids of the answers under way. */
   readonly running: ReadonlySet<string>;
-  /** What the newest ending was; different for each, so that it is announced each time. */
+  /** The newest ending in words, which differ from those of the ending before, so that both are announced. */
   readonly words: string;
 }
 

@@ -13,10 +13,10 @@ export interface ComposerActions {
   onEditLast(): boolean;
 }
 
-/** A click that was meant for Stop must not send what is in the field. */
+/** A click that was meant for Stop must not send the text in the field. */
 const STOP_GUARD_MS = 700;
 
-/** Where a question of the open chat is written. One button asks it, or stops the answer under way. */
+/** The field for questions of the open chat. One button asks, or stops the answer under way. */
 export function createComposer(
   form: HTMLFormElement,
   chat$: Observable<Chat>,

@@ -2,13 +2,13 @@ import type { AnswerSnapshot, ConnectionState } from '@rivulet/client';
 import type { AssistantMessage, ChatSnapshot } from '@rivulet/client/chat';
 import { needsDecision, toolWords } from '../conversation/tools-view.js';
 
-/** What the page waits for, or what it does. */
+/** The state of the answer under way and of the connection, in words. */
 export interface Status {
-  /** `busy`: it goes on; `slow`: it takes longer than usual; `lost`: there is no connection. */
+  /** `busy`: the answer goes on; `slow`: it takes longer than usual; `lost`: there is no connection. */
   readonly tone: 'busy' | 'slow' | 'lost';
-  /** The same as long as the same is true, so that it is announced once. */
+  /** These words change only with the state, so that a screen reader announces each state once. */
   readonly words: string;
-  /** What changes with time, such as the seconds so far. */
+  /** Words that change with time, such as the seconds so far. */
   readonly detail: string;
 }
 
@@ -17,7 +17,7 @@ export interface Situation {
   readonly connection: ConnectionState;
   /** The running answer was cut off from the server, and is complete up to here again. */
   readonly isCaughtUp: boolean;
-  /** When the running answer was asked, or seen first, in milliseconds since 1970. */
+  /** The time at which the running answer was asked, or seen first, in milliseconds since 1970. */
   readonly runningSince: number;
   /** Milliseconds since 1970. */
   readonly now: number;

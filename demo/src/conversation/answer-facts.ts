@@ -1,7 +1,7 @@
 import type { AnswerSnapshot } from '@rivulet/client';
 import type { AssistantMessage } from '@rivulet/client/chat';
 
-/** What the badge says about where the text came from. */
+/** The words of the badge that says where the text came from. */
 export function sourceLabel({ source }: AnswerSnapshot): string {
   switch (source) {
     case 'browser-cache':
@@ -37,7 +37,7 @@ export function figures({ answer, text }: AssistantMessage): string[] {
   return parts.filter((part) => part !== '');
 }
 
-/** Why the text began again with another attempt, and what was left out; empty for nothing. */
+/** The reason for a further attempt, and the number of messages left out; empty without either. */
 export function notes({
   attempt,
   restartReason,

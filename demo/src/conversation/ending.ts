@@ -1,6 +1,6 @@
 import type { AssistantMessage, Ending } from '@rivulet/client/chat';
 
-/** What a visitor can do after an answer ended. */
+/** The actions that make sense after an answer has ended. */
 export interface NextSteps {
   readonly canContinue: boolean;
   readonly canRetry: boolean;
@@ -16,7 +16,7 @@ const HOPELESS: ReadonlySet<string> = new Set([
   'tool_limit',
 ]);
 
-/** How an answer ended, in words. */
+/** Describes in words how an answer ended; empty while it runs. */
 export function endingWords({ ending, text, answer }: AssistantMessage): string {
   return ending === undefined ? '' : words(ending, text !== '', answer.usage?.output_tokens);
 }

@@ -1,6 +1,6 @@
 import type { ErrorCode, StreamError } from '@rivulet/client';
 
-/** What happened, and what a visitor can do. */
+/** Each sentence tells the visitor what happened, and what to do. */
 const sentences: Partial<Record<ErrorCode, string>> = {
   bad_request: 'The server could not read this question. Shorten it, or put it in other words.',
   unauthorized: 'The server does not know you any more. Log in again, then try again.',

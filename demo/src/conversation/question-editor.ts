@@ -41,7 +41,7 @@ export function createQuestionEditor(
   });
   root.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || isComposing(event)) return;
-    // It must not stop the answer, too.
+    // Escape must not stop the answer, too.
     event.preventDefault();
     actions.close();
   });

@@ -1,7 +1,7 @@
 import type { ToolUse } from '@rivulet/client';
 import { element, icon, placeChildren } from '../dom.js';
 
-/** Sends what the visitor decided. Rejects if the server did not take it. */
+/** Sends the visitor's decision. Rejects if the server did not take it. */
 export type Decide = (callId: string, approved: boolean) => Promise<void>;
 
 interface Row {
@@ -48,7 +48,7 @@ export function needsDecision({ status, awaits }: ToolUse): boolean {
   return status === 'awaiting' && awaits === 'approval';
 }
 
-/** What a tool does or did, such as "Searched the docs for “offset”". */
+/** Describes a tool's use in words, such as "Searched the docs for “offset”". */
 export function toolWords(tool: ToolUse, isRunning = true): string {
   const { name, arguments: args, status, awaits, approved } = tool;
   if (isRunning && needsDecision(tool)) return `${name} needs your approval`;

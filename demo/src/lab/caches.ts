@@ -10,9 +10,10 @@ const KINDS: Record<string, string> = {
   m: 'answer’s age',
   j: 'running answer',
   c: 'chat',
+  n: 'message',
 };
 
-/** What Rivulet keeps in this browser: the entries of its databases. */
+/** Reads the entries of Rivulet's databases in this browser. */
 export async function readCaches(): Promise<Kept[]> {
   const databases = await indexedDB.databases();
   const found: Kept[] = [];
@@ -20,7 +21,8 @@ export async function readCaches(): Promise<Kept[]> {
     if (name?.startsWith('rivulet') !== true) continue;
     for (const [key, value] of await entriesOf(name)) {
       const [letter = ''] = key.split(':', 1);
-      const { text, query, title } = Object(value) as Record<string, unknown>;
+      const { title, text, request } = Object(value) as Record<string, unknown>;
+      const { query } = Object(request) as Record<string, unknown>;
       const shown = [title, query, text].find((each) => typeof each === 'string' && each !== '');
       found.push({
         kind: KINDS[letter] ?? letter,

@@ -1,54 +1,36 @@
-/** A fault that the server of the lab causes. Those with a time end by themselves. */
-export type Fault = 'cut' | 'offline' | 'slow' | 'fail-now' | 'fail-later' | 'restart';
+import type { Fault } from '../../lab/lab.js';
+import type { Generated } from '../../lab/recorder.js';
 
-/** What a provider has generated for a question. */
-export interface Generated {
-  /** UTF-16 units. */
-  length: number;
-  /** SHA-256 of as many first units as were asked for. */
-  digest: string;
-  isRunning: boolean;
-}
-
+/** The server that causes faults and knows the generated texts. */
 export interface LabServer {
-  /** Sent with each request; the pages of other origins cannot read it. */
-  token(): Promise<string>;
+  /** @param ms for `offline` and `slow`. Rejects if the server is not reached. */
   cause(fault: Fault, ms?: number): Promise<void>;
   /** @returns undefined if nothing was generated for the question, or the server is not reached. */
   generated(query: string, units: number): Promise<Generated | undefined>;
 }
 
-export function createLabServer(): LabServer {
-  let session: Promise<string> | undefined;
-
-  async function token(): Promise<string> {
-    session ??= fetch('/lab/session').then(async (response) => {
-      const { token: given } = (await response.json()) as { token: string };
-      return given;
-    });
-    return session;
-  }
-
-  async function post(path: string, body: object): Promise<Response> {
-    return fetch(`/lab/${path}`, {
+/** @param token the secret that each request has; pages of other origins cannot read it. */
+export function createLabServer(token: string): LabServer {
+  async function post(path: string, body: object): Promise<unknown> {
+    const response = await fetch(`/lab/${path}`, {
       method: 'POST',
-      headers: { 'x-lab-token': await token() },
+      headers: { 'x-lab-token': token },
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(20_000),
     });
+    if (!response.ok) throw new Error(`unable to ask the lab's server: ${response.status}`);
+    return response.json();
   }
 
   return {
-    token,
     async cause(fault, ms) {
-      const response = await post(fault, { ms });
-      if (!response.ok) throw new Error(`unable to cause the fault: ${response.status}`);
+      await post(fault, { ms });
     },
     async generated(query, units) {
-      const response = await post('generated', { query, units }).catch(() => undefined);
-      if (!response?.ok) return undefined;
-      const { generated } = (await response.json()) as { generated: Generated | null };
-      return generated ?? undefined;
+      const reply = (await post('generated', { query, units }).catch(() => ({}))) as {
+        generated?: Generated | null;
+      };
+      return reply.generated ?? undefined;
     },
   };
 }

@@ -1,4 +1,4 @@
-/** What happened to an answer at one moment, for the timeline. */
+/** An event of an answer's timeline. */
 export type Mark =
   | { at: number; type: 'status'; status: string }
   | { at: number; type: 'text'; units: number }

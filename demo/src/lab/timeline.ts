@@ -1,3 +1,4 @@
+import { isFinal } from './column.js';
 import type { Meter } from './meter.js';
 
 const WIDTH = 640;
@@ -25,7 +26,7 @@ export function drawTimeline(host: HTMLElement, meter: Meter | undefined, now: n
   const { marks, began } = meter;
   const states = marks.filter((mark) => mark.type === 'status');
   const last = states.at(-1);
-  const isOver = last !== undefined && FINAL.has(last.status);
+  const isOver = last !== undefined && isFinal(last.status);
   const end = isOver ? last.at : now;
   const scale = WIDTH / Math.max(1_000, end - began);
   const x = (at: number): number => Math.min(WIDTH, (at - began) * scale);
@@ -35,7 +36,7 @@ export function drawTimeline(host: HTMLElement, meter: Meter | undefined, now: n
   states.forEach((state, i) => {
     const until = states[i + 1]?.at ?? end;
     told.push(`${nameOf(state.status)} at ${seconds(state.at - began)}`);
-    if (FINAL.has(state.status)) return;
+    if (isFinal(state.status)) return;
     const width = Math.max(1, x(until) - x(state.at));
     svg.append(element('rect', { class: state.status, x: x(state.at), width, ...BAR }));
   });
@@ -67,8 +68,6 @@ export function drawTimeline(host: HTMLElement, meter: Meter | undefined, now: n
     ]),
   );
 }
-
-const FINAL = new Set(['done', 'cancelled', 'failed', 'released']);
 
 function legend(entries: { kind: string; text: string }[]): HTMLElement {
   const list = document.createElement('ul');

@@ -16,7 +16,6 @@ export interface Wire {
   /** Units of answers that were received since `reset()` although the page had them. */
   readonly repeatedUnits: number;
   reset(): void;
-  close(): void;
 }
 
 const MAX_FRAMES = 40;
@@ -65,12 +64,11 @@ export function watchWire(onFrame: () => void): Wire {
     reset() {
       receivedBytes = repeatedUnits = 0;
     },
-    close: () => void (WebSocket.prototype.send = send),
   };
 }
 
 interface Readers {
-  /** @returns the units of a received frame that are below what was received before of the same stream. */
+  /** @returns the number of units in a received frame that an earlier frame of the same stream had already. */
   repeatedUnits(frame: string): number;
 }
 

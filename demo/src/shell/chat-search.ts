@@ -7,7 +7,7 @@ export interface SearchResult {
   readonly preview: Preview | undefined;
 }
 
-/** A piece of a message: what was found, and what is around it. */
+/** A piece of a message: the words that were found, and the text around them. */
 export interface Preview {
   readonly before: string;
   readonly found: string;
@@ -60,7 +60,7 @@ function previewOf(messages: readonly string[], words: string): Preview | undefi
     const from = Math.max(0, at - BEFORE_CHARS);
     const before = text.slice(from, at);
     return {
-      // Not the rest of a word that is cut.
+      // The excerpt leaves out the rest of a word that is cut.
       before: from > 0 ? `…${oneLine(before.replace(/^\S*\s/, ''))}` : oneLine(before),
       found: oneLine(text.slice(at, end)),
       after: oneLine(text.slice(end, end + AFTER_CHARS)),

@@ -59,7 +59,7 @@ export function createDocsDialog(dialog: HTMLDialogElement): void {
   });
 }
 
-/** Where a plain click on a link to the documentation leads; any other click is the browser's. */
+/** @returns the target of a plain click on a link to the documentation; undefined for any other click. */
 function docsUrl(event: MouseEvent): URL | undefined {
   if (event.defaultPrevented || event.button !== 0) return undefined;
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return undefined;

@@ -4,17 +4,20 @@ export interface Drawer {
   close(): void;
 }
 
-/** Makes `sidebar` a drawer over `page` where the window is narrow. Elsewhere it is always beside the page. */
+/**
+ * Makes `sidebar` a drawer over `page` where the window is narrow. Elsewhere it is always beside the page. The
+ * link `skip` leads into the page.
+ */
 export function createDrawer(
   sidebar: HTMLElement,
   page: HTMLElement,
-  { open, close, backdrop }: Record<'open' | 'close' | 'backdrop', HTMLElement>,
+  { open, close, backdrop, skip }: Record<'open' | 'close' | 'backdrop' | 'skip', HTMLElement>,
 ): Drawer {
   function set(isOpen: boolean): void {
     if (isOpen === sidebar.classList.contains('open')) return;
     sidebar.classList.toggle('open', isOpen);
     backdrop.hidden = !isOpen;
-    page.inert = isOpen;
+    page.inert = skip.inert = isOpen;
     open.setAttribute('aria-expanded', String(isOpen));
     if (isOpen) close.focus();
     else if (NARROW.matches) open.focus();

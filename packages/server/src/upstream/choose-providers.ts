@@ -10,11 +10,15 @@ import { openai } from '../providers/openai/openai.js';
 import type { ProviderConfig, Providers } from './failover.js';
 
 /**
- * The providers of the mode. `auto` takes those that are available.
+ * The providers of the mode. `auto` takes those that are available, and `fallback` if there are none.
  *
  * @throws {ConfigError} the mode needs an API, and there is no key and no URL of one.
  */
-export async function chooseProviders(settings: CoreSettings, logger: Logger): Promise<Providers> {
+export async function chooseProviders(
+  settings: CoreSettings,
+  logger: Logger,
+  fallback: ProviderConfig = builtIn(),
+): Promise<Providers> {
   switch (settings.mode) {
     case 'api':
       return [await api(settings, logger)];
@@ -29,22 +33,22 @@ export async function chooseProviders(settings: CoreSettings, logger: Logger): P
       if (apiOf(settings) !== undefined) found.push(await api(settings, logger));
       const ofOllama = await local(settings, logger);
       if (isAvailable(ofOllama, settings)) found.push(ofOllama);
-      const [first = builtIn(), ...rest] = found;
-      if (found.length === 0) logNoModel(logger);
+      const [first = fallback, ...rest] = found;
+      if (found.length === 0) logNoModel(logger, fallback.provider.name);
       return [first, ...rest];
     }
   }
 }
 
-function logNoModel(logger: Logger): void {
+function logNoModel(logger: Logger, provider: string): void {
   const { mode, 'ollama.host': host } = CORE_SETTINGS;
   logger.warn({
     event: 'LLM_NO_MODEL_FOUND',
     mode: 'auto',
-    provider: 'docs',
+    provider,
     hint:
       `set ${API_VARIABLES}, or start Ollama with a model (${host.env} if it runs elsewhere), and start the ` +
-      `server again; ${mode.env}=docs chooses the documentation search, which answers now`,
+      `server again; ${mode.env}=docs chooses the documentation search`,
   });
 }
 

@@ -1,5 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
+import {
+  loadScripts,
+  type ScriptName,
+} from '../../packages/server/src/deliver/redis/connection/scripts.js';
+import { startNode } from '../harness/cluster/cluster.js';
 import { startRedis } from '../harness/redis.js';
 import { redisProxy } from '../harness/redis-proxy.js';
 import { startServer } from '../harness/rivulet.js';
@@ -100,6 +105,38 @@ describe('connections to Redis', () => {
     expect(await second.result).toMatchObject(done);
     expect(b.calls).toHaveLength(0);
   });
+
+  it.each<[string, ScriptName]>([
+    ['its claim', 'claim'],
+    ['the read of the log that it claims', 'follow'],
+  ])(
+    'that break before a server has the reply to %s leave no answer without an owner',
+    async (_, script) => {
+      const redis = await startRedis();
+      const scripts = loadScripts();
+      // A script that Redis knows runs at the first call.
+      for (const name of ['claim', 'follow'] as const)
+        await redis.command('SCRIPT', 'LOAD', scripts[name].source);
+      const owner = await startNode(redis.url);
+      const started = sdk(owner.url, ME).start({ query: 'count 1000 20' });
+      await snapshotWhen(started, ({ text }) => text.length > 20);
+      const proxy = await redisProxy(redis.url);
+      const { provider, nextCall } = stage();
+      const heir = await startServer(provider, { redis: { url: proxy.url } });
+      let silent: object | undefined;
+      proxy.drops = (connection) => {
+        if (connection.sent.includes(scripts[script].sha1)) silent ??= connection;
+        return connection === silent;
+      };
+      await owner.stop('SIGKILL');
+      await vi.waitFor(() => expect(silent).toBeDefined(), 15_000);
+      const answer = sdk(heir.url, ME).resume(started.id);
+      const call = await nextCall();
+      call.say('All of it.');
+      call.finish();
+      expect(await answer.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 2 });
+    },
+  );
 
   it('that Redis cuts because a server does not read its messages cost no text', async () => {
     const limit = ['--client-output-buffer-limit', 'pubsub', '64kb', '32kb', '1'];

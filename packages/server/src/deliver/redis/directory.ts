@@ -100,12 +100,12 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#takeover = new Takeover(context, this.#follower, this.#owner, hasPrepare);
     this.#watchers = new Watchers(store);
     this.#heartbeat = new Heartbeat(context, {
-      onBeat: async () => {
+      onBeat: async (ownership) => {
         await this.#owner.resumeLocal();
         await this.#owner.checkPaused();
         await this.#follower.checkSilent();
+        void this.#takeover.claim(ownership);
       },
-      onDead: (nodes) => void this.#takeover.claimFrom(nodes),
     });
     this.#timers = [
       // A recovery that failed is tried again.

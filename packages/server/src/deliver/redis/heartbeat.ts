@@ -3,11 +3,17 @@ import { LinkError } from './connection/link.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import { endArgs } from './records.js';
 
+/** What Redis replies to a heartbeat. */
+export interface Ownership {
+  /** Nodes whose lease is over, and that have left logs. */
+  readonly dead: readonly string[];
+  /** The gids of the logs whose owner is this process, as Redis has it. */
+  readonly own: readonly string[];
+}
+
 export interface HeartbeatListener {
   /** Called after each heartbeat, while Redis can be used. */
-  onBeat(): Promise<void>;
-  /** Nodes whose lease is over, and that have left logs. */
-  onDead(nodes: readonly string[]): void;
+  onBeat(ownership: Ownership): Promise<void>;
 }
 
 const LEASE_MS = 3_000;
@@ -62,7 +68,7 @@ export class Heartbeat {
       this.#sentAt = performance.now();
       const ends = endArgs(CANCELLED, limits);
       const reply = await store.write('beat', [node, LEASE_MS, LIVE_MS, ...ends, sent]);
-      const [others, dead] = reply as [number, string[]];
+      const [others, dead, own] = reply as [number, string[], string[]];
       this.#hasOthers = others > 0;
       if (store.isDegraded) return true;
       if (sent - this.#heard > MAX_UNHEARD) {
@@ -70,8 +76,7 @@ export class Heartbeat {
         store.reopenSubscriber();
       }
       await store.checkMemory();
-      await this.#listener.onBeat();
-      if (dead.length > 0) this.#listener.onDead(dead);
+      await this.#listener.onBeat({ dead, own });
       return true;
     } catch (cause) {
       if (!(cause instanceof LinkError)) logger.error({ event: 'REDIS_FAILED', err: cause });

@@ -1,5 +1,6 @@
 -- A node says that it lives, and ends the streams that nobody waits for.
--- node, lease, live, entry, code, retention, count -> the number of other nodes, and the dead ones
+-- node, lease, live, entry, code, retention, count -> the number of other nodes, the dead ones, and the gids that
+-- this one owns
 local node, lease, live = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local at = now()
 redis.call('ZADD', base .. ':n', at + lease, node)
@@ -13,4 +14,5 @@ tell(node, '"beat",' .. ARGV[7])
 return {
   redis.call('ZCOUNT', base .. ':n', '(' .. at, '+inf') - 1,
   redis.call('ZRANGEBYSCORE', base .. ':n', '-inf', at),
+  redis.call('SMEMBERS', key('o', node)),
 }

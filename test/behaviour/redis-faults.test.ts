@@ -103,6 +103,38 @@ describe('an answer is exact while', () => {
   });
 });
 
+describe('an outage that outlives the time for which readers are awaited', () => {
+  it('does not end the answers of connected readers', async () => {
+    const redis = await startRedis();
+    const proxy = await redisProxy(redis.url);
+    const { a, b } = await cluster({}, redis, proxy.url);
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    const second = sdk(b.url, ME).resume(first.id);
+    await snapshotWhen(second, ({ text }) => text === 'Where a ');
+    proxy.refuses = true;
+    for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+    call.say('river ');
+    await snapshotWhen(first, ({ text }) => text === 'Where a river ');
+    // The time of the last renewal is over.
+    for (const key of (await redis.command('KEYS', '*:r:*')) as string[])
+      await redis.command('DEL', key);
+    const [due = ''] = (await redis.command('KEYS', '*:due')) as string[];
+    const [sid = ''] = (await redis.command('ZRANGE', due, '0', '-1')) as string[];
+    await redis.command('ZADD', due, 'XX', '1', sid);
+    proxy.refuses = false;
+    const isDue = async (): Promise<boolean> =>
+      Number(await redis.command('ZSCORE', due, sid)) <= Date.now();
+    await vi.waitFor(async () => expect(await isDue()).toBe(false), 10_000);
+    call.say('ends.');
+    call.finish();
+    const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
+    expect(await first.result).toMatchObject(done);
+    expect(await second.result).toMatchObject(done);
+  });
+});
+
 describe('a connection that delivers no messages', () => {
   it('is noticed, also where the lost message is the last one', async () => {
     const redis = await startRedis();

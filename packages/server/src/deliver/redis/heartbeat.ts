@@ -67,7 +67,15 @@ export class Heartbeat {
       const sent = ++this.#sent;
       this.#sentAt = performance.now();
       const ends = endArgs(CANCELLED, limits);
-      const reply = await store.write('beat', [node, LEASE_MS, LIVE_MS, ...ends, sent]);
+      const reply = await store.write('beat', [
+        node,
+        LEASE_MS,
+        LIVE_MS,
+        ...ends,
+        sent,
+        // After an outage, Redis does not know yet which readers are connected.
+        store.isSteady ? '1' : '',
+      ]);
       const [others, dead, own] = reply as [number, string[], string[]];
       this.#hasOthers = others > 0;
       if (store.isDegraded) return true;

@@ -19,8 +19,6 @@ type Claimed = [
   streams: [sid: string, record: string, fingerprint: string, detached: string][],
 ];
 
-/** Claims begin after so long a time without a fault: owners come first after an outage of Redis. */
-const STEADY_MS = 3_000;
 const CLAIM_JITTER_MS = 300;
 const MAX_CLAIMED = 8;
 /** An answer that ends so many processes ends. */
@@ -95,7 +93,7 @@ export class Takeover {
   /** @returns the number of logs that were claimed; 0 if claims have to wait. */
   async #claimFrom(node: string, gids: readonly string[] = []): Promise<number> {
     const { store, node: self } = this.#context;
-    if (store.steadyMs <= STEADY_MS || this.#isStopped || !store.isUp) return 0;
+    if (!store.isSteady || this.#isStopped || !store.isUp) return 0;
     const reply = await store.tryWrite('claim', [node, self, MAX_CLAIMED, LIVE_MS, ...gids]);
     if (!Array.isArray(reply)) return 0;
     await Promise.all((reply as Claimed[]).map((claimed) => this.#takeOver(claimed)));

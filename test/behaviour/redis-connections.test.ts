@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import {
   loadScripts,
   type ScriptName,
-} from '../../packages/server/src/deliver/redis/connection/scripts.js';
+} from '../../packages/server/src/redis/connection/scripts.js';
 import { startNode } from '../harness/cluster/cluster.js';
 import { startRedis } from '../harness/redis.js';
 import { redisProxy } from '../harness/redis-proxy.js';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   loadScripts,
   type ScriptName,
-} from '../../packages/server/src/deliver/redis/connection/scripts.js';
+} from '../../packages/server/src/redis/connection/scripts.js';
 import { startRedis } from '../harness/redis.js';
 
 const LIVE = '60000';

@@ -1,5 +1,5 @@
+import { LinkError } from '../../redis/connection/link.js';
 import { CANCELLED } from '../stream-registry.js';
-import { LinkError } from './connection/link.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import { endArgs } from './records.js';
 

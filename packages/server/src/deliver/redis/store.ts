@@ -1,9 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Logger } from '../../../observe/logger.js';
-import { isFull, RedisConnection, type RedisConnectionOptions } from './connection.js';
-import { explainFault } from './explain.js';
-import { type CreateClient, LinkError, type Reply } from './link.js';
-import type { ScriptName } from './scripts.js';
+import type { Logger } from '../../observe/logger.js';
+import {
+  isFull,
+  RedisConnection,
+  type RedisConnectionOptions,
+} from '../../redis/connection/connection.js';
+import { explainFault } from '../../redis/connection/explain.js';
+import { type CreateClient, LinkError, type Reply } from '../../redis/connection/link.js';
+import type { ScriptName } from '../../redis/connection/scripts.js';
 
 export interface StoreListener {
   /** All connections are ready, for the first time or again. */

@@ -16,7 +16,7 @@ for (const name of ['protocol', 'server', 'client']) {
 }
 
 // The server reads its scripts for Redis beside its code.
-const scripts = 'deliver/redis/scripts/';
+const scripts = 'redis/scripts/';
 const packageRoot = new URL('packages/server/', root);
 cpSync(new URL(`src/${scripts}`, packageRoot), new URL(`dist/${scripts}`, packageRoot), {
   recursive: true,

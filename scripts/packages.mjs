@@ -14,7 +14,7 @@ for (const name of ['protocol', 'client', 'server']) {
     console.error(`rivulet: the tarball of packages/${name} has no ${missing.join(' and no ')}`);
     process.exit(1);
   }
-  if (name === 'server' && !files.includes('dist/deliver/redis/scripts/append.lua')) {
+  if (name === 'server' && !files.includes('dist/redis/scripts/append.lua')) {
     console.error('rivulet: the tarball of packages/server has no scripts for Redis');
     process.exit(1);
   }

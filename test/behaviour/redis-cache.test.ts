@@ -7,6 +7,7 @@ import { SharedState } from '../../packages/server/src/redis/shared-state.js';
 import { cluster, type StagedNode } from '../harness/cluster/servers.js';
 import { next } from '../harness/plain-client.js';
 import { startRedis, type TestRedis } from '../harness/redis.js';
+import { redisProxy } from '../harness/redis-proxy.js';
 import { sdk } from '../harness/sdk.js';
 import { connectAs, start, USERS } from '../harness/users.js';
 
@@ -154,12 +155,30 @@ describe('forget', () => {
     second.finish();
     await another;
     await vi.waitFor(async () => expect(await cached(redis)).toHaveLength(1));
+    const third = connectAs(a.url, 'bob');
+    const again = next(third, EVENT.end);
+    await start(third, 'D', { query: 'shared by two' });
+    void a.nextCall().then((asked) => {
+      asked.say('Again.');
+      asked.finish();
+    });
+    expect(await again).toMatchObject({ source: 'model' });
   });
 });
 
+it('an answer that is ready after its principal was forgotten is not kept in Redis', async () => {
+  const redis = await startRedis();
+  const [{ cache: one }, { cache: two }] = [await stateOf(redis), await stateOf(redis)];
+  await one.forget('ada');
+  two.set('of ada', { text: 'Here.', usage: {} }, 'ada');
+  two.set('of bob', { text: 'There.', usage: {} }, 'bob');
+  await vi.waitFor(async () => expect(await one.get('of bob')).toBeDefined());
+  expect(await one.get('of ada')).toBeUndefined();
+});
+
 /** The shared state of a process without a server, once Redis is reached. */
-async function stateOf(redis: TestRedis, maxBytes = 1_000_000) {
-  const settings = { url: redis.url, keyPrefix: 'test:' };
+async function stateOf({ url }: { url: string }, maxBytes = 1_000_000) {
+  const settings = { url, keyPrefix: 'test:' };
   const state = new SharedState(settings, createClient, createLogger('silent'));
   onTestFinished(() => state.close());
   const cache = state.createCache({ ttlSeconds: 100, maxBytes });
@@ -205,12 +224,16 @@ describe('a cache whose Redis', () => {
 
   it('was away while a principal was forgotten drops its copies', async () => {
     const redis = await startRedis();
-    const [{ cache: one }, { cache: two }] = [await stateOf(redis), await stateOf(redis)];
+    const proxy = await redisProxy(redis.url);
+    const [{ cache: one }, { cache: two }] = [await stateOf(redis), await stateOf(proxy)];
     one.set('of ada', { text: 'Here.', usage: {} }, 'ada');
     await vi.waitFor(async () => expect(await two.get('of ada')).toMatchObject({ text: 'Here.' }));
+    proxy.refuses = true;
     await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
-    // Both processes connect again, which takes longer.
+    await vi.waitFor(() => expect(two.get('unknown')).toBeUndefined());
     await one.forget('ada');
+    expect(two.get('of ada')).toMatchObject({ text: 'Here.' });
+    proxy.refuses = false;
     await vi.waitFor(async () => expect(await two.get('of ada')).toBeUndefined(), 5_000);
     expect(await cached(redis)).toHaveLength(0);
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   loadScripts,
   type ScriptName,
-} from '../../packages/server/src/deliver/redis/connection/scripts.js';
+} from '../../packages/server/src/redis/connection/scripts.js';
 import { startRedis } from '../harness/redis.js';
 
 const LIVE = '60000';
@@ -17,7 +17,7 @@ async function scripted() {
     run('open', 'sid', 'me', 'fp', '', 'gid', node, '{}', '{"id":"A"}', LIVE, LIVE, '9');
   const append = (fence: string, at: number, next: number, blob: string) =>
     run('append', LIVE, LIVE, 'gid', fence, `${at}`, `${next}`, blob, 'streaming', '1', '-');
-  return { run, open, append };
+  return { redis, run, open, append };
 }
 
 describe('the fence of a log', () => {
@@ -30,6 +30,17 @@ describe('the fence of a log', () => {
     expect(await append('1', 0, 1, '["x"]')).toEqual(['stale']);
     expect(await append('2', 0, 1, '["x"]')).toEqual(['ok']);
     expect(await append('2', 0, 1, '["x"]')).toEqual(['at:1']);
+  });
+});
+
+describe('a stream whose reader disconnects', () => {
+  it('is waited for, also where Redis was not told that the reader had come', async () => {
+    const { redis, run, open } = await scripted();
+    await open('owner');
+    const due = (): Promise<unknown> => redis.command('ZSCORE', 'test:{rv}:due', 'sid');
+    const before = await due();
+    await run('readers', 'sid', 'reader', 'owner.1', 'lost', LIVE);
+    expect(await due()).toBe(before);
   });
 });
 

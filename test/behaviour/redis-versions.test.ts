@@ -7,7 +7,7 @@ import { startServer } from '../harness/rivulet.js';
 import { stage } from '../harness/stage.js';
 import { keepingLogger } from '../harness/users.js';
 
-const VERSION = '../../packages/server/src/deliver/redis/connection/schema-version.js';
+const VERSION = '../../packages/server/src/redis/connection/schema-version.js';
 const AUTH = { browser_id: 'the-browser-of-the-first-visitor' };
 
 async function ofThisVersion(redis: TestRedis) {

@@ -12,7 +12,7 @@ import type { LlmService } from './generate/service.js';
 import type { OnEnd, Prepare } from './hooks.js';
 import { createDeliveryMetrics, type DeliveryMetrics } from './observe/delivery-metrics.js';
 import { createLogger, logErrorFacts, type Logger } from './observe/logger.js';
-import { importRedis } from './redis/import-redis.js';
+import { importRedis, REDIS_START_MS } from './redis/import-redis.js';
 import { userId } from './request.js';
 import { ConfigError, resolve } from './settings/resolve-settings.js';
 import {
@@ -75,9 +75,6 @@ export interface AttachedRivulet {
    */
   close(): void;
 }
-
-/** It is told if Redis cannot be reached within this time. */
-export const REDIS_START_MS = 3_000;
 
 const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
   namespace: true,

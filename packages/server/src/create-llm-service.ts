@@ -5,7 +5,7 @@ import type { Providers } from './upstream/failover.js';
 import { LlmService } from './generate/service.js';
 import type { Tool } from './generate/tools/tool.js';
 import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
-import { importRedis } from './redis/import-redis.js';
+import { importRedis, REDIS_START_MS } from './redis/import-redis.js';
 import type { SharedState } from './redis/shared-state.js';
 import { createMetrics } from './observe/metrics.js';
 import { type Environment, resolve } from './settings/resolve-settings.js';
@@ -31,9 +31,6 @@ export interface CreateLlmServiceOptions extends Options<CoreSettings & RedisSet
 
 /** The options that are not settings. */
 export type CoreOptions = Omit<CreateLlmServiceOptions, keyof (CoreSettings & RedisSettings)>;
-
-/** A process starts without Redis if it cannot be reached within this time. */
-const REDIS_START_MS = 3_000;
 
 const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
   providers: true,

@@ -5,18 +5,13 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import {
-  attach,
-  type AttachOptions,
-  createDelivery,
-  REDIS_START_MS,
-  shareStreams,
-} from './attach-rivulet.js';
+import { attach, type AttachOptions, createDelivery, shareStreams } from './attach-rivulet.js';
 import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
 import { createLogger, logErrorFacts } from './observe/logger.js';
+import { REDIS_START_MS } from './redis/import-redis.js';
 import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';

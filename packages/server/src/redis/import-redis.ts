@@ -1,5 +1,8 @@
-import type { CreateClient } from '../deliver/redis/connection/link.js';
 import { ConfigError } from '../settings/resolve-settings.js';
+import type { CreateClient } from './connection/link.js';
+
+/** A process starts without Redis if it cannot be reached within this time. */
+export const REDIS_START_MS = 3_000;
 
 /** @throws {ConfigError} the package `redis` is not installed. */
 export async function importRedis(): Promise<CreateClient> {

@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto';
-import type { RedisConnection } from '../deliver/redis/connection/connection.js';
-import { LinkError, type Reply } from '../deliver/redis/connection/link.js';
 import {
   type CachedAnswer,
   createLocalCache,
@@ -9,6 +6,9 @@ import {
   type ResponseCacheOptions,
 } from '../generate/cache.js';
 import type { Logger } from '../observe/logger.js';
+import type { RedisConnection } from './connection/connection.js';
+import { LinkError, type Reply } from './connection/link.js';
+import { hash } from './hash.js';
 
 /** A longer answer, as JSON, is kept by its process only. */
 const MAX_SHARED_UNITS = 262_144;
@@ -153,8 +153,4 @@ async function within(ms: number, reply: Promise<Reply>): Promise<Reply | undefi
     // A reply that is late may be an error.
     answered.catch(() => {});
   }
-}
-
-function hash(text: string): string {
-  return createHash('sha256').update(text).digest('base64url');
 }

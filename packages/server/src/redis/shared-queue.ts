@@ -1,7 +1,5 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { StreamError } from '@rivulet/protocol';
-import type { RedisConnection } from '../deliver/redis/connection/connection.js';
-import { LinkError } from '../deliver/redis/connection/link.js';
 import type { Logger } from '../observe/logger.js';
 import { fairOrder } from '../upstream/fair-order.js';
 import {
@@ -12,6 +10,9 @@ import {
   type Slot,
 } from '../upstream/queue.js';
 import { QueueRefusals } from '../upstream/queue-refusals.js';
+import type { RedisConnection } from './connection/connection.js';
+import { LinkError } from './connection/link.js';
+import { hash } from './hash.js';
 
 /** A process that was not heard of for so long has lost its slots and places. */
 const LEASE_MS = 3_000;
@@ -21,6 +22,8 @@ const PLACES_MS = 200;
 /** The time to live of a queue that no process uses. */
 const LIVE_MS = 60_000;
 const MAX_CHANGES = 500;
+/** Of a hash, so many units tell principals apart. */
+const PRINCIPAL_UNITS = 22;
 
 type State = 'r' | 'w';
 
@@ -67,7 +70,8 @@ class SharedTicket implements Slot {
   ) {
     const { principal } = requester;
     this.requester = requester;
-    this.principal = typeof principal === 'string' ? hash(principal) : this.id;
+    this.principal =
+      typeof principal === 'string' ? hash(principal).slice(0, PRINCIPAL_UNITS) : this.id;
     this.isUnderWay = isUnderWay;
     this.onMove = onMove;
     this.#onRelease = onRelease;
@@ -416,8 +420,4 @@ export class SharedQueue implements Queue {
       ticket.onMove();
     }
   }
-}
-
-function hash(principal: string): string {
-  return createHash('sha256').update(principal).digest('base64url').slice(0, 22);
 }

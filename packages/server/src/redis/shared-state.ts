@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
-import { RedisConnection } from '../deliver/redis/connection/connection.js';
-import { explainFault } from '../deliver/redis/connection/explain.js';
-import type { CreateClient } from '../deliver/redis/connection/link.js';
 import type { ResponseCacheOptions } from '../generate/cache.js';
 import type { Logger } from '../observe/logger.js';
 import { ConfigError } from '../settings/resolve-settings.js';
 import { createQueue, type Queue, type QueueOptions } from '../upstream/queue.js';
+import { RedisConnection } from './connection/connection.js';
+import { explainFault } from './connection/explain.js';
+import type { CreateClient } from './connection/link.js';
 import { SharedCache } from './shared-cache.js';
 import { SharedQueue } from './shared-queue.js';
 

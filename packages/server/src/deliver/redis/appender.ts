@@ -1,8 +1,8 @@
 import { type Entry, isTerminal } from '../../entry.js';
-import { isFull } from './connection/connection.js';
-import type { Reply } from './connection/link.js';
-import type { RedisStore } from './connection/store.js';
+import { isFull } from '../../redis/connection/connection.js';
+import type { Reply } from '../../redis/connection/link.js';
 import type { AppendResult, Batch, RedisLogWriter } from './log-writer.js';
+import type { RedisStore } from './store.js';
 
 /** What the appender needs to know of a writer's log. */
 export interface AppendTarget {

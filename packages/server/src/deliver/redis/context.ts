@@ -1,8 +1,8 @@
 import type { Logger } from '../../observe/logger.js';
 import type { RedisMetrics } from '../../observe/redis-metrics.js';
 import type { StreamLimits, StreamRegistry } from '../stream-registry.js';
-import type { RedisStore } from './connection/store.js';
 import type { SharedLogs } from './shared-log.js';
+import type { RedisStore } from './store.js';
 
 export interface RedisSettings {
   url: string;

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setInterval as every } from 'node:timers';
+import type { MeterProvider } from '@opentelemetry/api';
 import { StreamError, type StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
-import type { MeterProvider } from '@opentelemetry/api';
 import type { Logger } from '../../observe/logger.js';
 import { createRedisMetrics } from '../../observe/redis-metrics.js';
+import type { CreateClient } from '../../redis/connection/link.js';
+import { hash } from '../../redis/hash.js';
 import type { GenerateRequest } from '../../request.js';
 import type { ToolReply } from '../../tool-replies.js';
 import type { Generate, Generation, LogWriter } from '../generation.js';
@@ -18,15 +20,14 @@ import {
   StreamRegistry,
   type StreamRegistryOptions,
 } from '../stream-registry.js';
-import type { CreateClient } from './connection/link.js';
-import { RedisStore } from './connection/store.js';
 import { LIVE_MS, LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
 import { Follower } from './follower.js';
 import { Heartbeat } from './heartbeat.js';
 import { Opener } from './opener.js';
 import { Owner } from './owner.js';
-import { endArgs, hash, listedOf, type Message, sidOf, type StreamRecord } from './records.js';
+import { endArgs, listedOf, type Message, sidOf, type StreamRecord } from './records.js';
 import { SharedLogs } from './shared-log.js';
+import { RedisStore } from './store.js';
 import { StreamEnds } from './stream-ends.js';
 import { Subscriptions } from './subscriptions.js';
 import { Takeover } from './takeover.js';
@@ -100,12 +101,12 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#takeover = new Takeover(context, this.#follower, this.#owner, hasPrepare);
     this.#watchers = new Watchers(store);
     this.#heartbeat = new Heartbeat(context, {
-      onBeat: async () => {
+      onBeat: async (ownership) => {
         await this.#owner.resumeLocal();
         await this.#owner.checkPaused();
         await this.#follower.checkSilent();
+        void this.#takeover.claim(ownership);
       },
-      onDead: (nodes) => void this.#takeover.claimFrom(nodes),
     });
     this.#timers = [
       // A recovery that failed is tried again.

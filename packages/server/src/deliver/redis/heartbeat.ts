@@ -1,13 +1,19 @@
+import { LinkError } from '../../redis/connection/link.js';
 import { CANCELLED } from '../stream-registry.js';
-import { LinkError } from './connection/link.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import { endArgs } from './records.js';
 
+/** What Redis replies to a heartbeat. */
+export interface Ownership {
+  /** Nodes whose lease is over, and that have left logs. */
+  readonly dead: readonly string[];
+  /** The gids of the logs whose owner is this process, as Redis has it. */
+  readonly own: readonly string[];
+}
+
 export interface HeartbeatListener {
   /** Called after each heartbeat, while Redis can be used. */
-  onBeat(): Promise<void>;
-  /** Nodes whose lease is over, and that have left logs. */
-  onDead(nodes: readonly string[]): void;
+  onBeat(ownership: Ownership): Promise<void>;
 }
 
 const LEASE_MS = 3_000;
@@ -61,8 +67,16 @@ export class Heartbeat {
       const sent = ++this.#sent;
       this.#sentAt = performance.now();
       const ends = endArgs(CANCELLED, limits);
-      const reply = await store.write('beat', [node, LEASE_MS, LIVE_MS, ...ends, sent]);
-      const [others, dead] = reply as [number, string[]];
+      const reply = await store.write('beat', [
+        node,
+        LEASE_MS,
+        LIVE_MS,
+        ...ends,
+        sent,
+        // After an outage, Redis does not know yet which readers are connected.
+        store.isSteady ? '1' : '',
+      ]);
+      const [others, dead, own] = reply as [number, string[], string[]];
       this.#hasOthers = others > 0;
       if (store.isDegraded) return true;
       if (sent - this.#heard > MAX_UNHEARD) {
@@ -70,8 +84,7 @@ export class Heartbeat {
         store.reopenSubscriber();
       }
       await store.checkMemory();
-      await this.#listener.onBeat();
-      if (dead.length > 0) this.#listener.onDead(dead);
+      await this.#listener.onBeat({ dead, own });
       return true;
     } catch (cause) {
       if (!(cause instanceof LinkError)) logger.error({ event: 'REDIS_FAILED', err: cause });

@@ -1,11 +1,12 @@
 import type { PreparedRequest } from '../../hooks.js';
+import { hash } from '../../redis/hash.js';
 import type { Generation } from '../generation.js';
 import { CANCELLED, FORGOTTEN } from '../stream-registry.js';
 import { Appender, type AppendTarget } from './appender.js';
 import { FIRST_READER_MS, LIVE_MS, LOCAL_AFTER_MS, type RedisContext } from './context.js';
 import { type Follower, MAX_HEADS } from './follower.js';
 import { type AppendResult, RedisLogWriter } from './log-writer.js';
-import { hash, recordOf, type RequestRecord, retentionMs } from './records.js';
+import { recordOf, type RequestRecord, retentionMs } from './records.js';
 import { type SharedLog, STREAM_LOST } from './shared-log.js';
 import type { StreamEnds } from './stream-ends.js';
 import type { Subscriptions } from './subscriptions.js';

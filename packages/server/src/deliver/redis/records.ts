@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import type { ErrorCode, StreamStatus } from '@rivulet/protocol';
 import type { Entry, ErrorEntry, NewsEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
+import { hash } from '../../redis/hash.js';
 import type { GenerateRequest } from '../../request.js';
 import type { ListedStream, StreamIdentity } from '../stream.js';
 import type { StreamLimits } from '../stream-registry.js';
@@ -37,10 +37,6 @@ export type LogMessage =
 
 /** What the channel of a process carries: lists of these, as JSON. */
 export type Message = LogMessage | ['beat', count: number] | ['forget', principal: string];
-
-export function hash(text: string): string {
-  return createHash('sha256').update(text).digest('base64url');
-}
 
 /** @returns the key of a stream. It covers the principal, so that no client can name another's stream. */
 export function sidOf(principal: string, id: string): string {

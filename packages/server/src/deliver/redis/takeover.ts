@@ -4,7 +4,7 @@ import type { Log } from '../log.js';
 import { requestBytesOf, SHUT_DOWN } from '../stream-registry.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import type { Follower } from './follower.js';
-import type { Heartbeat } from './heartbeat.js';
+import type { Heartbeat, Ownership } from './heartbeat.js';
 import type { Owner } from './owner.js';
 import type { RequestRecord, StreamRecord } from './records.js';
 import { type SharedLog, STREAM_LOST } from './shared-log.js';
@@ -19,8 +19,6 @@ type Claimed = [
   streams: [sid: string, record: string, fingerprint: string, detached: string][],
 ];
 
-/** Claims begin after so long a time without a fault: owners come first after an outage of Redis. */
-const STEADY_MS = 3_000;
 const CLAIM_JITTER_MS = 300;
 const MAX_CLAIMED = 8;
 /** An answer that ends so many processes ends. */
@@ -32,6 +30,7 @@ export class Takeover {
   readonly #follower: Follower;
   readonly #owner: Owner;
   readonly #hasPrepare: boolean;
+  #isClaiming = false;
   #isStopped = false;
   /** True once this process has left its logs to the others. */
   #hasLeft = false;
@@ -48,18 +47,25 @@ export class Takeover {
     this.#isStopped = true;
   }
 
-  /** Takes over the logs of dead nodes, as far as no other process does. */
-  async claimFrom(dead: readonly string[]): Promise<void> {
-    if (this.#isStopped) return;
-    await wait(Math.random() * CLAIM_JITTER_MS, undefined, { ref: false });
-    const { store, node: self } = this.#context;
-    for (const node of dead) {
-      for (;;) {
-        if (store.steadyMs <= STEADY_MS || this.#isStopped || !store.isUp) return;
-        const reply = await store.tryWrite('claim', [node, self, MAX_CLAIMED, LIVE_MS]);
-        if (!Array.isArray(reply) || reply.length === 0) break;
-        for (const claimed of reply as Claimed[]) await this.#takeOver(claimed);
-      }
+  /**
+   * Takes over the logs of dead nodes, as far as no other process does, and those that Redis has as logs of this
+   * process although nobody writes them. Of the latter, the reply to a claim was lost, or reading the log failed.
+   */
+  async claim({ dead, own }: Ownership): Promise<void> {
+    if (this.#isStopped || this.#isClaiming) return;
+    if (dead.length === 0 && !own.some((gid) => this.#isUnwritten(gid))) return;
+    this.#isClaiming = true;
+    try {
+      await wait(Math.random() * CLAIM_JITTER_MS, undefined, { ref: false });
+      const { node: self } = this.#context;
+      // Redis replied to the heartbeat after the replies to all claims and starts before it: a log of the reply that
+      // this process does not write now is not about to be written either.
+      const unwritten = own.filter((gid) => this.#isUnwritten(gid));
+      for (let i = 0; i < unwritten.length; i += MAX_CLAIMED)
+        await this.#claimFrom(self, unwritten.slice(i, i + MAX_CLAIMED));
+      for (const node of dead) while ((await this.#claimFrom(node)) > 0);
+    } finally {
+      this.#isClaiming = false;
     }
   }
 
@@ -82,6 +88,21 @@ export class Takeover {
     }
     void this.#leave(isClosing ? [] : running);
     return true;
+  }
+
+  /** @returns the number of logs that were claimed; 0 if claims have to wait. */
+  async #claimFrom(node: string, gids: readonly string[] = []): Promise<number> {
+    const { store, node: self } = this.#context;
+    if (!store.isSteady || this.#isStopped || !store.isUp) return 0;
+    const reply = await store.tryWrite('claim', [node, self, MAX_CLAIMED, LIVE_MS, ...gids]);
+    if (!Array.isArray(reply)) return 0;
+    await Promise.all((reply as Claimed[]).map((claimed) => this.#takeOver(claimed)));
+    return reply.length;
+  }
+
+  /** @returns true if this process neither writes the log nor is to. */
+  #isUnwritten(gid: string): boolean {
+    return this.#context.logs.get(gid)?.isMirror !== false;
   }
 
   async #leave(followed: readonly SharedLog[]): Promise<void> {

@@ -1,7 +1,8 @@
 import type { ErrorCode, StreamStatus } from '@rivulet/protocol';
+import { hash } from '../../redis/hash.js';
 import type { ListedStream } from '../stream.js';
-import type { RedisStore } from './connection/store.js';
-import { hash, listedOf, type StreamRecord } from './records.js';
+import { listedOf, type StreamRecord } from './records.js';
+import type { RedisStore } from './store.js';
 
 type Listener = (stream: ListedStream) => void;
 

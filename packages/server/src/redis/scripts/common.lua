@@ -128,7 +128,10 @@ local function set_due(sid, gid, was_detached, at)
       tell(owner, '"detached","' .. gid .. '","' .. sid .. '",' .. tostring(is_detached))
     end
   end
-  redis.call('ZADD', base .. ':due', latest, sid)
+  -- Without any reader it stays: what a reader did before may be lost.
+  if latest > 0 then
+    redis.call('ZADD', base .. ':due', latest, sid)
+  end
 end
 
 local function reap(entry, code, retention, at)

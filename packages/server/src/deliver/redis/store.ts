@@ -1,9 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Logger } from '../../../observe/logger.js';
-import { isFull, RedisConnection, type RedisConnectionOptions } from './connection.js';
-import { explainFault } from './explain.js';
-import { type CreateClient, LinkError, type Reply } from './link.js';
-import type { ScriptName } from './scripts.js';
+import type { Logger } from '../../observe/logger.js';
+import {
+  isFull,
+  RedisConnection,
+  type RedisConnectionOptions,
+} from '../../redis/connection/connection.js';
+import { explainFault } from '../../redis/connection/explain.js';
+import { type CreateClient, LinkError, type Reply } from '../../redis/connection/link.js';
+import type { ScriptName } from '../../redis/connection/scripts.js';
 
 export interface StoreListener {
   /** All connections are ready, for the first time or again. */
@@ -17,6 +21,7 @@ type Args = readonly (string | number)[];
 const REACHED_CHECK_MS = 20;
 const VERSION_MS = 20_000;
 const FULL_MS = 5_000;
+const STEADY_MS = 3_000;
 const MAX_USED_SHARE = 0.9;
 
 /** Redis, and whether it can be used: it may be away, out of memory, or configured to drop streams. */
@@ -70,9 +75,12 @@ export class RedisStore {
     return performance.now() < this.#fullUntil;
   }
 
-  /** Milliseconds since the last fault; 0 while there is one. */
-  get steadyMs(): number {
-    return this.#steadySince === undefined ? 0 : performance.now() - this.#steadySince;
+  /**
+   * True once Redis has answered for a while without a fault. After an outage, the other processes have told it by
+   * then which logs they write, and which readers they have.
+   */
+  get isSteady(): boolean {
+    return this.#steadySince !== undefined && performance.now() - this.#steadySince > STEADY_MS;
   }
 
   /** Why streams are not those of all processes at the moment; undefined if they are. */

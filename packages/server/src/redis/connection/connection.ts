@@ -1,5 +1,4 @@
-import { StreamError } from '@rivulet/protocol';
-import type { Logger } from '../../../observe/logger.js';
+import type { Logger } from '../../observe/logger.js';
 import { type CreateClient, Link, LinkError, type Reply } from './link.js';
 import { SCHEMA_VERSION } from './schema-version.js';
 import { loadScripts, type ScriptName } from './scripts.js';
@@ -178,14 +177,4 @@ export class RedisConnection {
 /** True if Redis has no memory left for a write. */
 export function isFull(cause: unknown): boolean {
   return cause instanceof Error && cause.message.startsWith('OOM');
-}
-
-export function unreachable(action: string): StreamError {
-  return new StreamError(
-    'overloaded',
-    `unable to ${action}: the server cannot reach its store; try again soon`,
-    {
-      retryAfterMs: 1_000,
-    },
-  );
 }

@@ -1,11 +1,16 @@
--- Takes over logs of a dead node: dead, node, most, live -> for each: gid, fence, head, attempt, request, streams
+-- Takes over logs of a dead node; or, where both nodes are the same, those of its own that it does not write, which
+-- it names: dead, node, most, live, gids -> for each: gid, fence, head, attempt, request, streams
 local dead, node, most, live = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local lease = redis.call('ZSCORE', base .. ':n', dead)
-if lease and tonumber(lease) > now() then
-  return {}
+local gids = { unpack(ARGV, 5) }
+if dead ~= node then
+  local lease = redis.call('ZSCORE', base .. ':n', dead)
+  if lease and tonumber(lease) > now() then
+    return {}
+  end
+  gids = redis.call('SRANDMEMBER', key('o', dead), most)
 end
 local claimed = {}
-for _, gid in ipairs(redis.call('SRANDMEMBER', key('o', dead), most)) do
+for _, gid in ipairs(gids) do
   local g = key('g', gid)
   redis.call('SREM', key('o', dead), gid)
   local log = redis.call('HMGET', g, 'fence', 'head', 'attempt', 'done', 'stop', 'node')
@@ -26,7 +31,7 @@ for _, gid in ipairs(redis.call('SRANDMEMBER', key('o', dead), most)) do
     claimed[#claimed + 1] = { gid, tostring(log[1] + 1), log[2], log[3], request, streams }
   end
 end
-if redis.call('SCARD', key('o', dead)) == 0 then
+if dead ~= node and redis.call('SCARD', key('o', dead)) == 0 then
   redis.call('ZREM', base .. ':n', dead)
 end
 return claimed

@@ -1,4 +1,4 @@
-import { ConfigError } from '../../../settings/resolve-settings.js';
+import { ConfigError } from '../../settings/resolve-settings.js';
 
 /**
  * @returns what to do about a fault that only an operator can end; undefined for other faults. It has neither

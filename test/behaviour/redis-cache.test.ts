@@ -158,10 +158,9 @@ describe('forget', () => {
     const third = connectAs(a.url, 'bob');
     const again = next(third, EVENT.end);
     await start(third, 'D', { query: 'shared by two' });
-    void a.nextCall().then((asked) => {
-      asked.say('Again.');
-      asked.finish();
-    });
+    const asked = await a.nextCall();
+    asked.say('Again.');
+    asked.finish();
     expect(await again).toMatchObject({ source: 'model' });
   });
 });

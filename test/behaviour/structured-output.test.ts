@@ -6,6 +6,7 @@ import { createPartialJson } from '../../packages/client/src/output/partial-json
 import { toRequest as toGemini } from '../../packages/server/src/providers/gemini/request.js';
 import { toCallOptions } from '../../packages/server/src/providers/language-model/prompt.js';
 import { toRequest as toOpenAi } from '../../packages/server/src/providers/openai/request.js';
+import { deferred } from '../harness/deferred.js';
 import { startServer } from '../harness/rivulet.js';
 import { createStorage } from '../harness/storage.js';
 import { sdk } from '../harness/sdk.js';

@@ -219,14 +219,14 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #runWaiting(): void {
     const { tools } = this.snapshot;
     if (this.#tools.length === 0 || tools === this.#seenTools || this.#shared.isFinal) return;
-    import('./run-tools.js').then(
-      ({ runTools }) => {
-        this.#seenTools = tools;
-        runTools(tools, this.#tools, this.#runs, this.#ended.signal, this);
-      },
-      // The file could not be loaded; the next snapshot tries again.
-      () => {},
-    );
+    this.#runTools(tools).catch(() => {});
+  }
+
+  /** Rejects if the file could not be loaded; the next snapshot tries again. */
+  async #runTools(tools: readonly ToolUse[]): Promise<void> {
+    const { runTools } = await import('./run-tools.js');
+    this.#seenTools = tools;
+    runTools(tools, this.#tools, this.#runs, this.#ended.signal, this);
   }
 
   failed(failure: Failure): void {

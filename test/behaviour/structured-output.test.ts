@@ -137,7 +137,7 @@ describe('an answer that is being validated', () => {
   it('can be cancelled', async () => {
     const { server, nextCall } = await staged();
     const validated = deferred<number>();
-    const validating = deferred<void>();
+    const validating = deferred();
     const validate = () => (validating.resolve(), validated.promise);
     const answer = sdk(server.url).start({
       query: 'How many?',

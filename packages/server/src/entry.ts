@@ -1,5 +1,5 @@
 import type { ErrorCode, FinishReason, Source, Timing, Usage } from '@rivulet/protocol';
-import type { Awaits } from './tool-replies.js';
+import type { Awaits, StoredReply } from './tool-replies.js';
 
 /** An attempt begins; what text there was before it no longer counts. */
 export interface StartEntry {
@@ -104,8 +104,16 @@ export type Entry =
 export interface ResumedAnswer {
   /** The number of its last attempt; 0 if none had begun. */
   attempt: number;
-  /** The rounds of tools that were called. A call without a result may have run, and does not run again. */
-  rounds: readonly { calls: readonly ToolCallEntry[]; results: readonly ToolResultEntry[] }[];
+  rounds: readonly ToolRound[];
+  /** What clients said, before this process went on, of calls that have neither a decision nor a result. */
+  stored: ReadonlyMap<string, StoredReply>;
+}
+
+/** The calls of a turn, and what became of them. Only the last round may have a call without a result. */
+export interface ToolRound {
+  calls: readonly ToolCallEntry[];
+  decisions: readonly ToolDecisionEntry[];
+  results: readonly ToolResultEntry[];
 }
 
 /** The answer waits for a model: news of the moment, and no part of the response. */

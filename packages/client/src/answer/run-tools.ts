@@ -1,9 +1,11 @@
+import { StreamError } from '@rivulet/protocol';
 import { validate } from '../output/validate.js';
 import type { AnswerOwner } from './answer.js';
 import type { ClientTool, ToolReply, ToolUse } from '../types.js';
 
 /** A server takes no longer ones. */
 const ERROR_UNITS = 1_024;
+const RETRY_MS = 1_000;
 
 /**
  * Runs the calls that wait for a tool of the page, each once, and gives the server the results.
@@ -24,9 +26,9 @@ export function runTools(
     if (!isWaiting || tool?.execute === undefined) continue;
     ids.add(callId);
     void run(tool, args, signal)
-      .then((result) => answer.reply(callId, result))
+      .then((result) => send(answer, callId, result, signal))
       // The result may be too large, or no JSON.
-      .catch((error: unknown) => answer.reply(callId, { error: messageOf(error) }))
+      .catch((error: unknown) => send(answer, callId, { error: messageOf(error) }, signal))
       // Another page was first, or the call has ended: the snapshot says what became of it.
       .catch(() => {});
   }
@@ -42,6 +44,23 @@ async function run(
     return { result: (await execute?.(checked as never, { signal })) ?? null };
   } catch (error) {
     return { error: messageOf(error) };
+  }
+}
+
+/** Sends a reply until a server takes or refuses it. */
+async function send(
+  answer: Pick<AnswerOwner, 'reply'>,
+  callId: string,
+  reply: ToolReply,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await answer.reply(callId, reply);
+    } catch (error) {
+      if (!(error instanceof StreamError && error.retryable) || signal.aborted) throw error;
+      await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs ?? RETRY_MS));
+    }
   }
 }
 

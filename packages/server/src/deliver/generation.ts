@@ -7,7 +7,7 @@ import { copyLog, createLog, type Log } from './log.js';
 import { bytesOfParsed } from './memory-budget.js';
 import { PendingCalls } from './pending-calls.js';
 import type { Stream } from './stream.js';
-import type { ToolReplies } from '../tool-replies.js';
+import type { ToolReplies, ToolReply } from '../tool-replies.js';
 
 /** Writes the entries of one response to `sink`. It ends with a terminal entry and does not reject. */
 export type Generate = (
@@ -61,9 +61,12 @@ export class Generation implements EntrySink, Preemption {
   /** Names the answer in the log: the id of the first stream. */
   readonly requestId: string;
   /** The calls of the answer that wait for a client. The answer is paused meanwhile. */
-  readonly calls: PendingCalls = new PendingCalls((isPaused) => {
-    for (const stream of this.streams) stream.setPaused(isPaused);
-    this.#listener.onPausedChange?.(this);
+  readonly calls: PendingCalls = new PendingCalls({
+    onChange: (isPaused) => {
+      for (const stream of this.streams) stream.setPaused(isPaused);
+      this.#listener.onPausedChange?.(this);
+    },
+    onTimeout: (callId) => this.#listener.onCallTimeout?.(this, callId),
   });
   readonly #listener: GenerationListener;
   #controller = new AbortController();
@@ -218,6 +221,11 @@ export interface GenerationListener {
   onPreempt(stream: Stream): void;
   /** `calls.isPaused` has changed. */
   onPausedChange?(generation: Generation): void;
+  /** The time of a call is over. @returns the reply that another process has taken before. */
+  onCallTimeout?(
+    generation: Generation,
+    callId: string,
+  ): Promise<ToolReply | undefined> | undefined;
   /** The log has another content from `offset` on. */
   onRewind?(generation: Generation, offset: number): void;
   /** Called before an answer that was shown begins again. @returns false if it ends instead. */

@@ -1,5 +1,6 @@
 import type { ErrorEntry } from '../entry.js';
 import type { PreparedRequest } from '../hooks.js';
+import type { ToolReply } from '../tool-replies.js';
 import type { Generation, LogWriter } from './generation.js';
 import type { ReaderChange, Stream } from './stream.js';
 
@@ -34,6 +35,11 @@ export interface LogStore {
   isShared(generation: Generation): boolean;
   /** Called when a generation begins to wait for a client to answer a call, and when it goes on. */
   onPausedChange(generation: Generation): void;
+  /**
+   * Called when the time of a call that waits for a client is over.
+   * @returns the reply that another process has taken before; undefined if none will be taken any more.
+   */
+  onCallTimeout(generation: Generation, callId: string): Promise<ToolReply | undefined>;
   /** Called when a reader came or left. */
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
   /** Called when no reader of this process is left for the stream. It ends the stream in time. */

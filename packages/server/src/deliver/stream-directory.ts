@@ -61,10 +61,10 @@ export interface StreamDirectory {
    * Answers a call of a tool that waits for a client. The same answer again does nothing.
    *
    * @throws {StreamError} not_found, if no such call has waited; conflict, if it has another answer or has
-   * ended without one; bad_request, if it waits for something else; unsupported, if another process generates
-   * the answer.
+   * ended without one; bad_request, if it waits for something else; overloaded, if the process that generates the
+   * answer cannot be told.
    */
-  reply(stream: Stream, callId: string, reply: ToolReply): void;
+  reply(stream: Stream, callId: string, reply: ToolReply): Awaitable<void>;
   /**
    * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
    * it has ended. @returns a function that ends this.

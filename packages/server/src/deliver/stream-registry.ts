@@ -98,6 +98,7 @@ export class StreamRegistry implements StreamDirectory {
     isDetached: (stream) => this.#store?.isDetached(stream) ?? stream.isDetached,
     onPreempt: (stream) => this.cancel(stream),
     onPausedChange: (generation) => this.#store?.onPausedChange(generation),
+    onCallTimeout: (generation, callId) => this.#store?.onCallTimeout(generation, callId),
     onRewind: (generation, offset) => {
       for (const stream of generation.streams) {
         this.#table.of(stream)?.view.follow(generation.log);

@@ -256,15 +256,7 @@ export class LlmService {
         models: prepared.models,
       };
       const turn = await context.with(answer.context, () =>
-        answerWithTools(
-          this.#failover,
-          prompt,
-          toolbox,
-          requester,
-          answer,
-          replies,
-          resumed?.rounds,
-        ),
+        answerWithTools(this.#failover, prompt, toolbox, requester, answer, replies, resumed),
       );
       if (turn === undefined) return;
       // A tool may find something else tomorrow, and what it did was done for this request.

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setInterval as every } from 'node:timers';
 import type { MeterProvider } from '@opentelemetry/api';
-import { StreamError, type StreamStatus } from '@rivulet/protocol';
+import type { StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
 import type { Logger } from '../../observe/logger.js';
@@ -25,7 +25,15 @@ import { Follower } from './follower.js';
 import { Heartbeat } from './heartbeat.js';
 import { Opener } from './opener.js';
 import { Owner } from './owner.js';
-import { endArgs, listedOf, type Message, sidOf, type StreamRecord } from './records.js';
+import {
+  endArgs,
+  listedOf,
+  type LogMessage,
+  type Message,
+  sidOf,
+  type StreamRecord,
+} from './records.js';
+import { Replies } from './replies.js';
 import { SharedLogs } from './shared-log.js';
 import { RedisStore } from './store.js';
 import { StreamEnds } from './stream-ends.js';
@@ -55,6 +63,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   readonly #ends: StreamEnds;
   readonly #follower: Follower;
   readonly #owner: Owner;
+  readonly #replies: Replies;
   readonly #opener: Opener;
   readonly #takeover: Takeover;
   readonly #watchers: Watchers;
@@ -97,13 +106,15 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#ends = new StreamEnds(context);
     this.#follower = new Follower(context, this.#ends);
     this.#owner = new Owner(context, this.#ends, this.#follower, this.#subscriptions);
+    this.#replies = new Replies(context, this.#follower);
     this.#opener = new Opener(context, this.#follower, this.#ends, hasPrepare);
-    this.#takeover = new Takeover(context, this.#follower, this.#owner, hasPrepare);
+    this.#takeover = new Takeover(context, this.#follower, this.#owner, this.#replies, hasPrepare);
     this.#watchers = new Watchers(store);
     this.#heartbeat = new Heartbeat(context, {
       onBeat: async (ownership) => {
         await this.#owner.resumeLocal();
         await this.#owner.checkPaused();
+        await this.#replies.check();
         await this.#follower.checkSilent();
         void this.#takeover.claim(ownership);
       },
@@ -169,15 +180,8 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     return this.#registry.hasAny(principal);
   }
 
-  reply(stream: Stream, callId: string, reply: ToolReply): void {
-    const log = this.#logs.ofStream(stream);
-    if (log !== undefined && !log.isOwn && !stream.log.done) {
-      throw new StreamError(
-        'unsupported',
-        'unable to answer the call: another server process generates the answer; connect to that one',
-      );
-    }
-    this.#registry.reply(stream, callId, reply);
+  reply(stream: Stream, callId: string, reply: ToolReply): Promise<void> {
+    return this.#replies.reply(stream, callId, reply);
   }
 
   cancel(stream: Stream): Promise<void> {
@@ -276,6 +280,10 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     if (log !== undefined) void this.#owner.sendPaused(log);
   }
 
+  onCallTimeout(generation: Generation, callId: string): Promise<ToolReply | undefined> {
+    return this.#replies.close(generation, callId);
+  }
+
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void {
     this.#subscriptions.change(sidOf(stream.principal, stream.id), readerId, change);
   }
@@ -308,8 +316,15 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     for (const message of JSON.parse(json) as Message[]) {
       if (message[0] === 'beat') this.#heartbeat.hear(message[1]);
       else if (message[0] === 'forget') void this.#registry.forget(message[1]);
-      else this.#follower.receive(message);
+      else this.#receiveOfLog(message);
     }
+  }
+
+  #receiveOfLog(message: LogMessage): void {
+    const log = this.#logs.get(message[1]);
+    if (log === undefined) return;
+    if (message[0] === 'reply') this.#replies.receive(log, message[2], message[3]);
+    else this.#follower.receive(log, message);
   }
 
   /** Redis can be reached, for the first time or again. */

@@ -1,4 +1,4 @@
-import { EVENT } from '@rivulet/protocol';
+import { EVENT, StreamError } from '@rivulet/protocol';
 import type { JournalEntry } from '../cache/journal.js';
 import type { Memory } from '../cache/memory.js';
 import type { CachedAnswer, CacheTarget } from '../cache/response-cache.js';
@@ -139,12 +139,13 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   async reply(callId: string, reply: ToolReply): Promise<void> {
     const { sendReply } = await import('./send-reply.js');
-    await sendReply(
+    const failure = await sendReply(
       this.#around.connection,
       EVENT.toolReply,
       { stream_id: this.id, call_id: callId, ...reply },
       this.#shared.isFinal,
     );
+    if (failure) throw new StreamError(failure.code, failure.message, failure);
   }
 
   /** Runs the waiting calls of these tools in this page. */

@@ -1,4 +1,4 @@
-import { StreamError } from '@rivulet/protocol';
+import type { StreamError } from '@rivulet/protocol';
 import { validate } from '../output/validate.js';
 import type { AnswerOwner } from './answer.js';
 import type { ClientTool, ToolReply, ToolUse } from '../types.js';
@@ -58,8 +58,9 @@ async function send(
     try {
       return await answer.reply(callId, reply);
     } catch (error) {
-      if (!(error instanceof StreamError && error.retryable) || signal.aborted) throw error;
-      await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs ?? RETRY_MS));
+      const { retryable, retryAfterMs = RETRY_MS } = error as Partial<StreamError>;
+      if (retryable !== true || signal.aborted) throw error;
+      await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
     }
   }
 }

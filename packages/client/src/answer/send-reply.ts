@@ -1,30 +1,28 @@
-import { type EVENT, StreamError, type StreamToolReplyRequest } from '@rivulet/protocol';
+import type { EVENT, StreamToolReplyRequest } from '@rivulet/protocol';
 import type { Connection } from '../connection/link.js';
 import type { Failure } from './failure.js';
 
 /** A server takes no longer ones. */
 const RESULT_UNITS = 131_072;
 
-/** Answers a call that waits. @throws {StreamError} by its promise, if the server did not take it. */
+type Refusal = Failure & { retryAfterMs?: number | undefined };
+
+/** Answers a call that waits. @returns why the server did not take it; undefined if it did. */
 export function sendReply(
   connection: Connection,
   event: typeof EVENT.toolReply,
   message: StreamToolReplyRequest,
   isFinal: boolean,
-): Promise<void> {
-  if (isFinal) return Promise.reject(errorOf(ENDED));
+): Promise<Refusal | undefined> {
+  if (isFinal) return Promise.resolve(ENDED);
   if (JSON.stringify(message.result ?? null).length > RESULT_UNITS)
-    return Promise.reject(errorOf(TOO_LARGE));
-  return new Promise((resolve, reject) => {
+    return Promise.resolve(TOO_LARGE);
+  return new Promise((resolve) => {
     connection.tell(event, message, (answer) => {
-      if (answer.ok) resolve();
-      else reject(errorOf(answer.error));
+      if (answer.ok) return resolve(undefined);
+      resolve({ ...answer.error, retryAfterMs: answer.error.retry_after_ms });
     });
   });
-}
-
-function errorOf({ code, message, retryable, retry_after_ms: retryAfterMs }: Failure): StreamError {
-  return new StreamError(code, message, { retryable, retryAfterMs });
 }
 
 const ENDED: Failure = {

@@ -282,12 +282,12 @@ export class StreamRegistry implements StreamDirectory {
     return this.#reports?.settled(principal);
   }
 
-  /** `handOver` is called after `drainMs`, and returns true if the running streams go on elsewhere. */
-  async drain(drainMs: number, handOver?: () => boolean): Promise<void> {
+  /** `handOver` is called after `drainMs`, and resolves with true if the running streams go on elsewhere. */
+  async drain(drainMs: number, handOver?: () => Promise<boolean>): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;
     await this.#untilRead(drainMs);
-    const isHandedOver = handOver?.() === true;
+    const isHandedOver = handOver !== undefined && (await handOver());
     for (const stream of isHandedOver ? [] : this.#table.all()) {
       this.end(stream, SHUT_DOWN);
       // A generation may have ended in this turn of the event loop.

@@ -22,7 +22,7 @@ import {
 } from '../stream-registry.js';
 import { LIVE_MS, LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
 import { Follower } from './follower.js';
-import { Heartbeat } from './heartbeat.js';
+import { BEAT_MS, Heartbeat } from './heartbeat.js';
 import { Opener } from './opener.js';
 import { Owner } from './owner.js';
 import {
@@ -41,7 +41,6 @@ import { Subscriptions } from './subscriptions.js';
 import { Takeover } from './takeover.js';
 import { Watchers } from './watchers.js';
 
-const BEAT_MS = 1_000;
 const RENEW_MS = 20_000;
 const DISCONNECT_MS = 100;
 
@@ -224,7 +223,12 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   async drain(drainMs: number): Promise<void> {
     this.#stopTaking();
-    await this.#registry.drain(drainMs, () => this.#takeover.handOver(this.#heartbeat, false));
+    void this.#heartbeat.beat();
+    await this.#registry.drain(drainMs, async () => {
+      // Others may have begun to drain since the last heartbeat.
+      await this.#heartbeat.beat();
+      return this.#takeover.handOver(this.#heartbeat, false);
+    });
   }
 
   close(): void {
@@ -308,6 +312,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   #stopTaking(): void {
     this.#isDraining = true;
+    this.#heartbeat.drain();
     this.#opener.stop();
     this.#takeover.stop();
   }

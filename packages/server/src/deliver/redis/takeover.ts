@@ -80,7 +80,7 @@ export class Takeover {
 
   /**
    * Leaves the logs of this process to the others. Unless the process is closing, its readers read on.
-   * @returns false if there is no other process, or Redis is away.
+   * @returns false if no other process takes over, or Redis is away.
    */
   handOver(heartbeat: Heartbeat, isClosing: boolean): boolean {
     if (this.#hasLeft) return true;

@@ -180,7 +180,7 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
   });
 
   it('ends or interrupts all answers where no server is left that takes over', async () => {
-    const workers = await withModel(2, { DRAIN_SECONDS: '2' });
+    const workers = await withModel(2, { DRAIN_SECONDS: '2', OLLAMA_CONCURRENCY: '10' });
     const queries = ['What is a delta?', 'stall after a while'];
     // Connections go to the workers in turn.
     const answers = Array.from({ length: 6 }, (_, i) =>

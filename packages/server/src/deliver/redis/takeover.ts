@@ -178,7 +178,8 @@ export function resumedFrom(log: Log): Omit<ResumedAnswer, 'stored'> {
     else if (entry.type === 'tool_result') rounds.at(-1)?.results.push(entry);
     isCalling = entry.type === 'tool_call';
   }
-  return { attempt: log.start?.attempt ?? 0, rounds };
+  // The process that went away may have shown a first attempt that is not in the log.
+  return { attempt: log.start?.attempt ?? 1, rounds };
 }
 
 /** @returns the calls that wait for a client, as far as the log says. */

@@ -7,7 +7,7 @@ import type { chatStoreTests as chatStoreTestsHere } from '@rivulet/client/testi
 import type { ServerOptions } from '@rivulet/server';
 import type { TestPage } from './browsers.js';
 import { build } from 'vite';
-import type { createMemory as createMemoryHere } from '../../packages/client/src/cache/memory.js';
+import type { createClientStorage as createClientStorageHere } from '../../packages/client/src/cache/client-storage.js';
 import { onTestFinished } from 'vitest';
 import { startServer } from './rivulet.js';
 import { stage } from './stage.js';
@@ -15,7 +15,7 @@ import { stage } from './stage.js';
 declare global {
   /** In a page of `sdkPage()`. */
   var rivulet: typeof Rivulet;
-  var createMemory: typeof createMemoryHere;
+  var createClientStorage: typeof createClientStorageHere;
   var chats: typeof Chats;
   var chatStoreTests: typeof chatStoreTestsHere;
   var client: Client;

@@ -17,11 +17,11 @@ const HOPELESS: ReadonlySet<string> = new Set([
 ]);
 
 /** Describes in words how an answer ended; empty while it runs. */
-export function endingWords({ ending, text, answer }: AssistantMessage): string {
-  return ending === undefined ? '' : words(ending, text !== '', answer.usage?.output_tokens);
+export function endingText({ ending, text, answer }: AssistantMessage): string {
+  return ending === undefined ? '' : textOfEnding(ending, text !== '', answer.usage?.output_tokens);
 }
 
-function words(ending: Ending, hasText: boolean, tokens: number | undefined): string {
+function textOfEnding(ending: Ending, hasText: boolean, tokens: number | undefined): string {
   switch (ending) {
     case 'complete':
       return 'Complete';

@@ -1,7 +1,7 @@
 import type { ErrorCode, StreamError } from '@rivulet/client';
 
 /** Each sentence tells the visitor what happened, and what to do. */
-const sentences: Partial<Record<ErrorCode, string>> = {
+const messages: Partial<Record<ErrorCode, string>> = {
   bad_request: 'The server could not read this question. Shorten it, or put it in other words.',
   unauthorized: 'The server does not know you any more. Log in again, then try again.',
   unsupported_version: 'This page and the server do not fit together. Reload the page.',
@@ -23,7 +23,7 @@ const sentences: Partial<Record<ErrorCode, string>> = {
 };
 
 /** The error in plain words. `requestId` is the name that the server's log has for the answer. */
-export function explain(
+export function errorText(
   { code, message, retryAfterMs }: StreamError,
   requestId: string | undefined,
 ): string {
@@ -31,7 +31,7 @@ export function explain(
     return `Something went wrong on the server. Try again; if it stays, look for request ${requestId} in the server’s log.`;
   }
   // A newer server may send a code that this page does not know.
-  const sentence = sentences[code] ?? message;
+  const sentence = messages[code] ?? message;
   if (retryAfterMs === undefined) return sentence;
   return `${sentence} The server asks you to wait ${Math.ceil(retryAfterMs / 1000)} s.`;
 }

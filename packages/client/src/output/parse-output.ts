@@ -2,9 +2,9 @@ import type { Schema } from '../types.js';
 import { validate } from './validate.js';
 
 /** A text as its schema says, or why it is not. */
-export type Parsed<T> = { value: T } | { message: string; cause: unknown };
+export type ParseResult<T> = { value: T } | { message: string; cause: unknown };
 
-export async function parseOutput<T>(schema: Schema<T>, text: string): Promise<Parsed<T>> {
+export async function parseOutput<T>(schema: Schema<T>, text: string): Promise<ParseResult<T>> {
   try {
     return { value: await validate(schema, JSON.parse(text)) };
   } catch (cause) {

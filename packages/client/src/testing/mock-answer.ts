@@ -10,13 +10,13 @@ import {
   Subscription,
   timer,
 } from 'rxjs';
-import { type AnswerOwner, SharedAnswer } from '../answer/answer.js';
-import type { ColdSource } from '../answer/cold-stream.js';
+import { type AnswerOwner, SharedAnswer } from '../answer/shared-answer.js';
+import type { ColdAnswer } from '../answer/cold-stream.js';
 import { phaseOfFailure } from '../answer/failure.js';
-import { NOTHING } from '../answer/receive.js';
+import { NOTHING_RECEIVED } from '../answer/receive.js';
 import { receiveEvent } from '../answer/receive-event.js';
-import { copyOf } from '../answer/request.js';
-import { eventsOf, type Phase, snapshotOf } from '../answer/snapshot.js';
+import { copyRequest } from '../answer/request.js';
+import { replayEvents, type Phase, createSnapshot } from '../answer/snapshot.js';
 import type {
   Answer,
   AnswerRequest,
@@ -28,36 +28,36 @@ import type {
 import type { Script, Step } from './script.js';
 
 // As a server's.
-const DETACH_GRACE_MS = 2_000;
+const DETACH_TIMEOUT_MS = 2_000;
 
 type EventStep = Exclude<Step, { type: 'error' | 'reconnecting' }>;
 
 /** An answer to which happens what the script says, from now on. */
-export class ScriptedAnswer implements AnswerOwner, ColdSource {
+export class MockAnswer implements AnswerOwner, ColdAnswer {
   readonly id: string;
   readonly request: AnswerRequest;
-  readonly #asked: AnswerRequest;
-  readonly #askedAt = asyncScheduler.now();
+  readonly #original: AnswerRequest;
+  readonly #startedAt = asyncScheduler.now();
   readonly #shared: SharedAnswer;
-  readonly #playing: Subscription;
+  readonly #playback: Subscription;
   readonly #onChange: () => void;
   readonly #paused$ = new BehaviorSubject(false);
-  #received = NOTHING;
-  #kept = false;
+  #received = NOTHING_RECEIVED;
+  #isCached = false;
   #firstChunkMs: number | undefined;
   #phase: Phase = { status: 'open' };
-  #isRead = true;
-  #grace = new Subscription();
-  #wasGivenUp = false;
+  #hasHandle = true;
+  #detachTimeout = new Subscription();
+  #wasAbandoned = false;
 
   /** `onChange` is called when a snapshot is new. */
   constructor(id: string, asked: AnswerRequest, script: Script, onChange: () => void = () => {}) {
     this.id = id;
-    this.#asked = asked;
-    this.request = copyOf(asked);
+    this.#original = asked;
+    this.request = copyRequest(asked);
     this.#onChange = onChange;
     this.#shared = new SharedAnswer(this.#snapshot(), this);
-    this.#playing = from(script)
+    this.#playback = from(script)
       .pipe(
         concatMap((step) => this.#unpaused(() => timer(this.#waitMs(step))).pipe(map(() => step))),
       )
@@ -67,7 +67,7 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
     if (signal?.aborted) this.cancel();
   }
 
-  get current(): ScriptedAnswer {
+  get current(): MockAnswer {
     return this;
   }
 
@@ -75,12 +75,12 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
     return this.#shared.current;
   }
 
-  get wasGivenUp(): boolean {
-    return this.#wasGivenUp;
+  get wasAbandoned(): boolean {
+    return this.#wasAbandoned;
   }
 
-  lease(): Answer {
-    return this.#shared.lease();
+  createHandle(): Answer {
+    return this.#shared.createHandle();
   }
 
   cancel(): void {
@@ -99,12 +99,12 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
     const { name } = call;
     if ('approved' in reply) {
       const { approved } = reply;
-      this.#show(this.#hear({ type: 'tool_decision', callId, name, approved }));
+      this.#emit(this.#apply({ type: 'tool_decision', callId, name, approved }));
       if (!approved) {
         const error = 'the user refused the call';
-        this.#show(this.#hear({ type: 'tool_result', callId, name, error }));
+        this.#emit(this.#apply({ type: 'tool_result', callId, name, error }));
       }
-    } else this.#show(this.#hear({ type: 'tool_result', callId, name, ...reply }));
+    } else this.#emit(this.#apply({ type: 'tool_result', callId, name, ...reply }));
     this.#paused$.next(false);
     return Promise.resolve();
   }
@@ -117,28 +117,28 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
     );
   }
 
-  onReleased(): void {
-    this.#isRead = false;
-    this.#grace = timer(DETACH_GRACE_MS).subscribe(() => {
+  onLastRelease(): void {
+    this.#hasHandle = false;
+    this.#detachTimeout = timer(DETACH_TIMEOUT_MS).subscribe(() => {
       if (this.#phase.status === 'done' || this.#phase.status === 'failed') return;
-      this.#wasGivenUp = true;
-      this.#playing.unsubscribe();
+      this.#wasAbandoned = true;
+      this.#playback.unsubscribe();
       this.#phase = { status: 'cancelled', timing: this.#timing() };
     });
   }
 
-  onLeased(): void {
-    if (this.#isRead) return;
-    this.#grace.unsubscribe();
-    this.#isRead = true;
-    this.#show(eventsOf(this.#snapshot()));
+  onFirstHandle(): void {
+    if (this.#hasHandle) return;
+    this.#detachTimeout.unsubscribe();
+    this.#hasHandle = true;
+    this.#emit(replayEvents(this.#snapshot()));
   }
 
   readonly #onAbort = (): void => this.cancel();
 
   /** A question that is refused as `rate_limited` waits, if it was asked to. */
-  #waits(step: Step): step is Extract<Step, { type: 'error' }> & { retryAfterMs: number } {
-    const { onRateLimit } = this.#asked.options ?? {};
+  #isWaitingStep(step: Step): step is Extract<Step, { type: 'error' }> & { retryAfterMs: number } {
+    const { onRateLimit } = this.#original.options ?? {};
     const isLimited = step.type === 'error' && step.code === 'rate_limited';
     return isLimited && onRateLimit === 'wait' && step.retryAfterMs !== undefined;
   }
@@ -150,9 +150,9 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
   }
 
   #play(step: Step): void {
-    if (this.#waits(step)) {
+    if (this.#isWaitingStep(step)) {
       this.#phase = { status: 'limited', retryAt: asyncScheduler.now() + step.retryAfterMs };
-      this.#show([]);
+      this.#emit([]);
     } else if (step.type === 'error') {
       const { code, message = `unable to finish the answer: ${code}`, retryable } = step;
       const failure = {
@@ -165,19 +165,19 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
       this.#end(phaseOfFailure(failure, text, this.#timing(), asyncScheduler.now()));
     } else if (step.type === 'reconnecting') {
       this.#phase = { status: 'reconnecting' };
-      this.#show([]);
+      this.#emit([]);
     } else {
       if (step.type === 'tool_call' && step.awaits !== undefined) this.#paused$.next(true);
-      this.#show(this.#hear(step));
+      this.#emit(this.#apply(step));
     }
   }
 
-  #hear(step: EventStep): ResponseEvent[] {
+  #apply(step: EventStep): ResponseEvent[] {
     const needsStart = step.type !== 'start' && step.type !== 'queued' && step.type !== 'loading';
     const started =
-      needsStart && this.#received.attempt === undefined ? this.#hear({ type: 'start' }) : [];
+      needsStart && this.#received.attempt === undefined ? this.#apply({ type: 'start' }) : [];
     const event = this.#eventOf(step);
-    if (event.type === 'start') this.#kept = event.source === 'browser-cache';
+    if (event.type === 'start') this.#isCached = event.source === 'browser-cache';
     this.#received = receiveEvent(this.#received, event);
     if (this.#received.text !== '') this.#firstChunkMs ??= this.#elapsedMs();
     this.#phase =
@@ -196,22 +196,22 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
   }
 
   #end(final: Phase): void {
-    this.#playing.unsubscribe();
+    this.#playback.unsubscribe();
     this.#phase = final;
-    this.#show([]);
+    this.#emit([]);
   }
 
-  #show(events: readonly ResponseEvent[]): void {
-    if (!this.#isRead) return;
+  #emit(events: readonly ResponseEvent[]): void {
+    if (!this.#hasHandle) return;
     this.#shared.next(this.#snapshot(), events);
     this.#onChange();
     if (!this.#shared.isFinal) return;
-    this.#asked.options?.signal?.removeEventListener('abort', this.#onAbort);
+    this.#original.options?.signal?.removeEventListener('abort', this.#onAbort);
   }
 
   #snapshot(): AnswerSnapshot {
-    const asked = { id: this.id, query: this.#asked.query, kept: this.#kept };
-    return snapshotOf(asked, this.#received, this.#phase);
+    const asked = { id: this.id, query: this.#original.query, isCached: this.#isCached };
+    return createSnapshot(asked, this.#received, this.#phase);
   }
 
   #timing(): AnswerTiming {
@@ -220,6 +220,6 @@ export class ScriptedAnswer implements AnswerOwner, ColdSource {
   }
 
   #elapsedMs(): number {
-    return asyncScheduler.now() - this.#askedAt;
+    return asyncScheduler.now() - this.#startedAt;
   }
 }

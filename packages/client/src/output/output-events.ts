@@ -3,7 +3,7 @@ import type { Answer, AnswerSnapshot, ResponseEvent } from '../types.js';
 import { createPartialJson } from './partial-json.js';
 
 /** Gives `subscriber` what has come of a JSON text, each time it grows. */
-export function readPartial(
+export function emitPartials(
   events$: Observable<ResponseEvent>,
   subscriber: Subscriber<unknown>,
 ): void {
@@ -23,7 +23,7 @@ export function readPartial(
 }
 
 /** Gives `subscriber` the events of an answer and of the one after it, and the end of the last. */
-export function readEvents(
+export function emitEvents(
   {
     answers$,
     state$,

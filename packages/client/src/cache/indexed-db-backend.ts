@@ -1,8 +1,8 @@
 import { createStore, promisifyRequest, type UseStore } from 'idb-keyval';
-import type { Disk, Entry } from './local-store.js';
+import type { StorageBackend, Entry } from './local-store.js';
 
 /** Entries in an IndexedDB database of this name, in its store `answers`. Opens it at the first use. */
-export function createIndexedDbDisk(name: string): Disk {
+export function createIndexedDbBackend(name: string): StorageBackend {
   let opened: UseStore | undefined;
 
   async function run<T>(

@@ -12,10 +12,10 @@ import type {
 import { ERRORS, EVENT } from '@rivulet/protocol';
 import type { ToolCallEvent, ToolDecisionEvent, ToolResultEvent } from '../types.js';
 
-/** What one message adds to a log; see PROTOCOL.md, "Offsets". */
-export interface Frame {
+/** The part of a log that one message carries; see PROTOCOL.md, "Offsets". */
+export interface LogSegment {
   offset: number;
-  /** Offset units that it covers. */
+  /** The number of offset units that the entry covers. */
   size: number;
   entry:
     | ({ type: 'start' } & Attempt)
@@ -34,7 +34,7 @@ export interface Attempt {
   provider: string;
   model: string;
   reason: string | undefined;
-  /** The oldest messages that the model was not given. */
+  /** The number of oldest messages that the model did not receive. */
   omittedMessages: number;
 }
 
@@ -46,57 +46,43 @@ export interface End {
   timing: Timing;
 }
 
-/** A named message as a frame; undefined for one without an offset, which is not part of the log. */
-export function decode(message: LogMessage): Frame | undefined {
-  if (message.offset === undefined) return undefined;
+/** @returns undefined for a message without an offset, which is not an entry of the log. */
+export function decodeMessage(message: LogMessage): LogSegment | undefined {
   const { offset } = message;
+  if (offset === undefined) return undefined;
+  const entry = decodeEntry(message);
+  return { offset, size: entry.type === 'text' ? entry.text.length : 1, entry };
+}
+
+function decodeEntry(message: LogMessage): LogSegment['entry'] {
   switch (message.type) {
     case EVENT.start: {
       const { attempt, source, provider, model, reason, omitted_messages = 0 } = message;
-      return {
-        offset,
-        size: 1,
-        entry: {
-          type: 'start',
-          attempt,
-          source,
-          provider,
-          model,
-          reason,
-          omittedMessages: omitted_messages,
-        },
-      };
+      const omittedMessages = omitted_messages;
+      return { type: 'start', attempt, source, provider, model, reason, omittedMessages };
     }
     case EVENT.chunk:
-      return {
-        offset,
-        size: message.data.length,
-        entry: { type: 'text', text: message.data },
-      };
+      return { type: 'text', text: message.data };
     case EVENT.thought:
-      return { offset, size: 1, entry: { type: 'thought', text: message.data } };
+      return { type: 'thought', text: message.data };
     case EVENT.tool:
-      return { offset, size: 1, entry: toolEntry(message) };
+      return decodeToolEntry(message);
     case EVENT.end: {
       const { finish_reason: finishReason, total_length: totalLength, ...rest } = message;
       const { digest, usage, timing } = rest;
-      return {
-        offset,
-        size: 1,
-        entry: { type: 'end', finishReason, totalLength, digest, usage, timing },
-      };
+      return { type: 'end', finishReason, totalLength, digest, usage, timing };
     }
     case EVENT.error:
-      return { offset, size: 1, entry: { type: 'error', error: knownError(message) } };
+      return { type: 'error', error: toKnownError(message) };
   }
 }
 
-/** A newer server may have codes that this client does not know; what it says of retrying counts. */
-export function knownError(error: WireError): WireError {
+/** Replaces the code of a newer server that this client does not know; `retryable` stays as the server sent it. */
+export function toKnownError(error: WireError): WireError {
   return Object.hasOwn(ERRORS, error.code) ? error : { ...error, code: 'internal' };
 }
 
-function toolEntry(
+function decodeToolEntry(
   message: StreamToolCallMessage | StreamToolDecisionMessage | StreamToolResultMessage,
 ): ToolCallEvent | ToolDecisionEvent | ToolResultEvent {
   const { call_id: callId, name } = message;

@@ -1,29 +1,34 @@
-import { NOTHING, type Received } from './receive.js';
+import { NOTHING_RECEIVED, type ReceivedAnswer } from './receive.js';
 import type { CachedAnswer } from '../cache/response-cache.js';
 
-/** What may be kept of an answer that is whole: only a clean one that depends on its question alone. */
-export function keepable({ attempt, terminal, text, tools }: Received): CachedAnswer | undefined {
+/** @returns undefined if the answer must not be cached: it is incomplete, or depends on more than its question. */
+export function toCachedAnswer({
+  attempt,
+  terminal,
+  text,
+  tools,
+}: ReceivedAnswer): CachedAnswer | undefined {
   if (attempt === undefined || terminal?.type !== 'end') return undefined;
   const { finishReason, usage } = terminal;
-  // What a tool found may be another thing tomorrow, and what it did was done for this request.
+  // The results of a tool change over time, and its effects belong to this request.
   if (finishReason !== 'stop' || text === '' || tools.length > 0) return undefined;
   const { provider, model, omittedMessages } = attempt;
   const omitted = omittedMessages > 0 && { omittedMessages };
   return { text, provider, model, finishReason, usage, ...omitted, createdAt: Date.now() };
 }
 
-/** A kept answer as if it had been received. */
-export function receivedOf({
+/** @returns the state that receiving the cached answer would lead to. */
+export function fromCachedAnswer({
   text,
   provider,
   model,
   finishReason,
   usage,
   omittedMessages = 0,
-}: CachedAnswer): Received {
+}: CachedAnswer): ReceivedAnswer {
   const timing = { total_ms: 0 };
   return {
-    ...NOTHING,
+    ...NOTHING_RECEIVED,
     text,
     attempt: {
       attempt: 1,

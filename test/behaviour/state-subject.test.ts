@@ -1,9 +1,9 @@
 import { take } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { createLatest } from '../../packages/client/src/latest.js';
+import { createStateSubject } from '../../packages/client/src/state-subject.js';
 
 /** What a subscriber hears. */
-function hear<T>(value$: ReturnType<typeof createLatest<T>>['value$']): (T | 'complete')[] {
+function hear<T>(value$: ReturnType<typeof createStateSubject<T>>['value$']): (T | 'complete')[] {
   const heard: (T | 'complete')[] = [];
   value$.subscribe({ next: (value) => heard.push(value), complete: () => heard.push('complete') });
   return heard;
@@ -11,7 +11,7 @@ function hear<T>(value$: ReturnType<typeof createLatest<T>>['value$']): (T | 'co
 
 describe('the latest value', () => {
   it('is told to all, to each who comes the newest first, and once', () => {
-    const { value$, next, complete } = createLatest<number>();
+    const { value$, next, complete } = createStateSubject<number>();
     const early = hear(value$);
     next(1);
     next(1);
@@ -25,7 +25,7 @@ describe('the latest value', () => {
   });
 
   it('misses nothing for a subscriber whose first value brings about the last', () => {
-    const { value$, next, complete } = createLatest<number>();
+    const { value$, next, complete } = createStateSubject<number>();
     next(1);
     const heard: unknown[] = [];
     value$.subscribe({
@@ -41,7 +41,7 @@ describe('the latest value', () => {
   });
 
   it('is never followed by an older one, whoever brings about the next', () => {
-    const { value$, next } = createLatest<number>();
+    const { value$, next } = createStateSubject<number>();
     value$.subscribe((value) => {
       if (value === 1) next(2);
     });
@@ -51,7 +51,7 @@ describe('the latest value', () => {
   });
 
   it('is told to no one who has left, also not one who leaves on the first', () => {
-    const { value$, next } = createLatest<number>();
+    const { value$, next } = createStateSubject<number>();
     next(1);
     const heard = hear(value$.pipe(take(1)));
     next(2);

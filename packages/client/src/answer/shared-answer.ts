@@ -1,19 +1,19 @@
 import { Observable } from 'rxjs';
 import { iterate } from './iterate.js';
-import { eventsOf, failureOf, isFinal, isSame } from './snapshot.js';
+import { replayEvents, failureOf, isFinal, isSameSnapshot } from './snapshot.js';
 import type { Answer, AnswerRequest, AnswerSnapshot, ResponseEvent, ToolReply } from '../types.js';
 
-/** The handles of an answer call their owner. */
+/** The handles of an answer forward calls to its owner. */
 export interface AnswerOwner {
-  /** The question, with everything that was asked with it; undefined if only the id is known. */
+  /** Undefined if only the id is known. */
   readonly request: AnswerRequest | undefined;
   cancel(): void;
   /** See `reply` of an `Answer`. */
   reply(callId: string, reply: ToolReply): Promise<void>;
   /** The last handle was released before the answer was final. */
-  onReleased(): void;
-  /** There is a handle again. */
-  onLeased(): void;
+  onLastRelease(): void;
+  /** The first handle was created, or the first one after `onLastRelease`. */
+  onFirstHandle(): void;
 }
 
 /** One subscription of a handle. */
@@ -26,15 +26,15 @@ interface Listener {
 }
 
 /**
- * One answer, and its handles. Each change reaches every subscriber, in order: a change that a subscriber
- * brings about is told after the one that is being told.
+ * One answer and its handles. Every subscriber gets every change in order: a change that a subscriber causes is
+ * delivered after the current one.
  */
 export class SharedAnswer {
   #current: AnswerSnapshot;
   readonly #owner: AnswerOwner;
   #handles: readonly Handle[] = [];
-  readonly #untold: (() => void)[] = [];
-  #isTelling = false;
+  readonly #queue: (() => void)[] = [];
+  #isNotifying = false;
 
   constructor(first: AnswerSnapshot, owner: AnswerOwner) {
     this.#current = first;
@@ -53,61 +53,61 @@ export class SharedAnswer {
     return isFinal(this.#current);
   }
 
-  /** @returns a handle of its own for one reader. */
-  lease(): Answer {
+  /** @returns a new handle. */
+  createHandle(): Answer {
     const handle = new Handle(this);
     if (this.isFinal) return handle;
     this.#handles = [...this.#handles, handle];
-    if (this.#handles.length === 1) this.#owner.onLeased();
+    if (this.#handles.length === 1) this.#owner.onFirstHandle();
     return handle;
   }
 
   release(handle: Handle): void {
     this.#handles = this.#handles.filter((other) => other !== handle);
-    if (this.#handles.length === 0) this.#owner.onReleased();
+    if (this.#handles.length === 0) this.#owner.onLastRelease();
   }
 
   /** Nothing happens after the final snapshot, or if nothing is new. */
   next(snapshot: AnswerSnapshot, events: readonly ResponseEvent[]): void {
-    if (this.isFinal || (events.length === 0 && isSame(snapshot, this.#current))) return;
+    if (this.isFinal || (events.length === 0 && isSameSnapshot(snapshot, this.#current))) return;
     this.#current = snapshot;
     const handles = this.#handles;
     if (isFinal(snapshot)) this.#handles = [];
-    this.inTurn(() => tellAll(handles, snapshot, events));
+    this.notify(() => notifyAll(handles, snapshot, events));
   }
 
-  /** Calls `tell` once what is being told has been. */
-  inTurn(tell: () => void): void {
-    if (this.#isTelling) this.#untold.push(tell);
-    else this.#tell(tell);
+  /** Calls `callback` after the notifications that are being delivered. */
+  notify(callback: () => void): void {
+    if (this.#isNotifying) this.#queue.push(callback);
+    else this.#runQueue(callback);
   }
 
-  /** Calls `tell` now. What it brings about is told after it. */
-  now(tell: () => void): void {
-    if (this.#isTelling) tell();
-    else this.#tell(tell);
+  /** Calls `callback` at once. Changes that it causes are delivered after it. */
+  notifyNow(callback: () => void): void {
+    if (this.#isNotifying) callback();
+    else this.#runQueue(callback);
   }
 
-  #tell(first: () => void): void {
-    this.#isTelling = true;
+  #runQueue(first: () => void): void {
+    this.#isNotifying = true;
     try {
       first();
-      for (let next; (next = this.#untold.shift()) !== undefined;) next();
+      for (let next; (next = this.#queue.shift()) !== undefined;) next();
     } finally {
-      this.#isTelling = false;
+      this.#isNotifying = false;
     }
   }
 }
 
-function tellAll(
+function notifyAll(
   handles: readonly Handle[],
   snapshot: AnswerSnapshot,
   events: readonly ResponseEvent[],
 ): void {
-  for (const handle of handles) handle.tell(snapshot, events);
+  for (const handle of handles) handle.next(snapshot, events);
 }
 
-/** @returns the texts of snapshots, each time they differ. */
+/** Emits the text of the snapshots, each time it differs. */
 export function textsOf(state$: Observable<AnswerSnapshot>): Observable<string> {
   return new Observable((subscriber) => {
     let before: string | undefined;
@@ -121,7 +121,7 @@ export function textsOf(state$: Observable<AnswerSnapshot>): Observable<string> 
   });
 }
 
-/** One reader's view of an answer. */
+/** The answer as one reader sees it. */
 class Handle implements Answer {
   readonly id: string;
   readonly state$: Observable<AnswerSnapshot>;
@@ -130,18 +130,18 @@ class Handle implements Answer {
   readonly result: Promise<AnswerSnapshot>;
   readonly #shared: SharedAnswer;
   #listeners: readonly Listener[] = [];
-  /** The snapshot that was told last. */
-  #told: AnswerSnapshot;
+  /** The snapshot that was emitted last. */
+  #newest: AnswerSnapshot;
   /** The last snapshot of a handle that was released before the answer was final. */
-  #released: AnswerSnapshot | undefined;
+  #releasedSnapshot: AnswerSnapshot | undefined;
   #settle!: { resolve(snapshot: AnswerSnapshot): void; reject(error: unknown): void };
 
   constructor(shared: SharedAnswer) {
     this.#shared = shared;
-    this.#told = shared.current;
+    this.#newest = shared.current;
     this.id = shared.current.id;
     this.result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
-    // Whoever wants the failure has it here and in the state; ignoring it must not end a process.
+    // An ignored failure must not end a Node.js process as an unhandled rejection.
     this.result.catch(() => {});
     this.state$ = new Observable((subscriber) =>
       this.#listen({
@@ -154,7 +154,7 @@ class Handle implements Answer {
     this.events$ = new Observable((subscriber) =>
       this.#listen({
         replay(snapshot) {
-          for (const event of eventsOf(snapshot)) subscriber.next(event);
+          for (const event of replayEvents(snapshot)) subscriber.next(event);
         },
         next(_, events) {
           for (const event of events) subscriber.next(event);
@@ -174,11 +174,11 @@ class Handle implements Answer {
   }
 
   getSnapshot(): AnswerSnapshot {
-    return this.#released ?? this.#shared.current;
+    return this.#releasedSnapshot ?? this.#shared.current;
   }
 
   cancel(): void {
-    if (this.#released === undefined) this.#shared.owner.cancel();
+    if (this.#releasedSnapshot === undefined) this.#shared.owner.cancel();
   }
 
   reply(callId: string, reply: ToolReply): Promise<void> {
@@ -187,27 +187,27 @@ class Handle implements Answer {
 
   release(): void {
     const shared = this.#shared;
-    if (this.#released !== undefined || shared.isFinal) return;
+    if (this.#releasedSnapshot !== undefined || shared.isFinal) return;
     const snapshot = Object.freeze({
       ...shared.current,
       status: 'released',
       ahead: undefined,
     } as const);
-    this.#released = snapshot;
+    this.#releasedSnapshot = snapshot;
     shared.release(this);
-    shared.inTurn(() => this.#tell(snapshot, []));
+    shared.notify(() => this.#emit(snapshot, []));
   }
 
   [Symbol.asyncIterator](): AsyncGenerator<ResponseEvent, void, undefined> {
     return iterate(this.events$);
   }
 
-  tell(snapshot: AnswerSnapshot, events: readonly ResponseEvent[]): void {
-    if (this.#released === undefined) this.#tell(snapshot, events);
+  next(snapshot: AnswerSnapshot, events: readonly ResponseEvent[]): void {
+    if (this.#releasedSnapshot === undefined) this.#emit(snapshot, events);
   }
 
-  #tell(snapshot: AnswerSnapshot, events: readonly ResponseEvent[]): void {
-    this.#told = snapshot;
+  #emit(snapshot: AnswerSnapshot, events: readonly ResponseEvent[]): void {
+    this.#newest = snapshot;
     for (const listener of this.#listeners) listener.next(snapshot, events);
     if (isFinal(snapshot)) this.#end(snapshot);
   }
@@ -221,12 +221,12 @@ class Handle implements Answer {
   }
 
   #listen(listener: Listener): () => void {
-    const isOver = isFinal(this.#told);
+    const isOver = isFinal(this.#newest);
     if (!isOver) this.#listeners = [...this.#listeners, listener];
-    this.#shared.now(() => {
-      const told = this.#told;
-      listener.replay(told);
-      if (isOver) listener.complete(told);
+    this.#shared.notifyNow(() => {
+      const newest = this.#newest;
+      listener.replay(newest);
+      if (isOver) listener.complete(newest);
     });
     return () => {
       this.#listeners = this.#listeners.filter((other) => other !== listener);

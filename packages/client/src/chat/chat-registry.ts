@@ -1,4 +1,4 @@
-import { chatClears, clientStores } from '../client.js';
+import { chatClearers, clientStores } from '../client.js';
 import { randomId } from '../random-id.js';
 import type { Client } from '../types.js';
 import {
@@ -9,17 +9,17 @@ import {
 } from './chat-store.js';
 import type { ChatRecord, MessageRecord } from './records.js';
 
-/** `chatId` is undefined if any chat may have changed; `writer` is what changed it in this page. */
+/** `chatId` is undefined if any chat may have changed; `writer` is the object of this page that changed it. */
 export type ChangeListener = (chatId: string | undefined, writer: object | undefined) => void;
 
 const MIN_SWEEP = 64;
 
-/** Connects the chats and lists of one client and store, and notifies each of the others' changes. */
-export class ChatHub {
-  /** Names this page as the one that asks what it has queued. */
-  readonly owner: string = randomId();
+/** The open chats and lists of one client and store. Each is notified of the changes of the others. */
+export class ChatRegistry {
+  /** Identifies this page as the owner of the questions that it has queued. */
+  readonly pageId: string = randomId();
   readonly store: ChatStore;
-  /** Every chat that something still refers to, by id. */
+  /** The chats that are still referenced, by id. */
   readonly #chats = new Map<string, WeakRef<object>>();
   #sweepAt = MIN_SWEEP;
   readonly #listeners = new Set<ChangeListener>();
@@ -29,7 +29,7 @@ export class ChatHub {
     this.store = store;
   }
 
-  /** @returns the chat with this id that `add` was given, if anything still refers to it. */
+  /** @returns the chat that was added with this id, if it is still referenced. */
   find(chatId: string): object | undefined {
     return this.#chats.get(chatId)?.deref();
   }
@@ -41,10 +41,10 @@ export class ChatHub {
     this.#sweepAt = Math.max(MIN_SWEEP, 2 * this.#chats.size);
   }
 
-  /** @returns a function that ends it. */
+  /** @returns a function that removes the listener. */
   subscribe(listener: ChangeListener): () => void {
     if (this.#listeners.size === 0) {
-      this.#unsubscribe = this.store.subscribe?.((chatId) => this.changed(chatId)) ?? (() => {});
+      this.#unsubscribe = this.store.subscribe?.((chatId) => this.notify(chatId)) ?? (() => {});
     }
     this.#listeners.add(listener);
     return () => {
@@ -53,7 +53,7 @@ export class ChatHub {
     };
   }
 
-  changed(chatId: string | undefined, writer?: object): void {
+  notify(chatId: string | undefined, writer?: object): void {
     for (const listener of this.#listeners) listener(chatId, writer);
   }
 
@@ -65,51 +65,52 @@ export class ChatHub {
     try {
       await this.store.write(chat, messages);
     } finally {
-      this.changed(chat.id, writer);
+      this.notify(chat.id, writer);
     }
   }
 
   async remove(chatId: string, writer?: object): Promise<void> {
     await this.store.remove(chatId);
-    this.changed(chatId, writer);
+    this.notify(chatId, writer);
   }
 }
 
-const ownStores = new WeakMap<Client, ChatStore>();
-const hubs = new WeakMap<Client, WeakMap<ChatStore, ChatHub>>();
+const defaultStores = new WeakMap<Client, ChatStore>();
+const registries = new WeakMap<Client, WeakMap<ChatStore, ChatRegistry>>();
 
 /**
- * The store that chats of this client use unless they are given another one, with other limits. Create it once, and
- * give it to `createChat` and `listChats`. Where the client keeps nothing, chats are in memory.
+ * Creates the store that chats of this client use by default, with other limits. Create it once, and pass it to
+ * `createChat` and `listChats`. For a client with `cache: false`, or with `auth` and no namespace, the store is in
+ * memory.
  */
 export function createChatStore(client: Client, options?: ChatStoreOptions): ChatStore {
   const store = clientStores.get(client);
   if (store !== undefined) return createLocalChatStore(store, options);
   const memory = createMemoryChatStore();
   const listeners = new Set<() => void>();
-  const clearBefore = chatClears.get(client);
-  chatClears.set(client, async () => {
-    await clearBefore?.();
+  const previousClear = chatClearers.get(client);
+  chatClearers.set(client, async () => {
+    await previousClear?.();
     for (const { id } of await memory.list()) await memory.remove(id);
     for (const listener of listeners) listener();
   });
   return {
     ...memory,
     subscribe(listener) {
-      const tell = (): void => listener();
-      listeners.add(tell);
-      return () => listeners.delete(tell);
+      const notify = (): void => listener();
+      listeners.add(notify);
+      return () => listeners.delete(notify);
     },
   };
 }
 
-/** @returns the one hub of the client and `given`, or of the client and its own store. */
-export function chatHubOf(client: Client, given: ChatStore | undefined): ChatHub {
-  const store = given ?? ownStores.get(client) ?? createChatStore(client);
-  if (given === undefined) ownStores.set(client, store);
-  const ofClient = hubs.get(client) ?? new WeakMap<ChatStore, ChatHub>();
-  hubs.set(client, ofClient);
-  const hub = ofClient.get(store) ?? new ChatHub(store);
-  ofClient.set(store, hub);
-  return hub;
+/** @returns the registry of the client and `customStore`, or of the client and its default store. */
+export function chatRegistryOf(client: Client, customStore: ChatStore | undefined): ChatRegistry {
+  const store = customStore ?? defaultStores.get(client) ?? createChatStore(client);
+  if (customStore === undefined) defaultStores.set(client, store);
+  const clientRegistries = registries.get(client) ?? new WeakMap<ChatStore, ChatRegistry>();
+  registries.set(client, clientRegistries);
+  const registry = clientRegistries.get(store) ?? new ChatRegistry(store);
+  clientRegistries.set(store, registry);
+  return registry;
 }

@@ -4,9 +4,9 @@ import { createLocalStore, type LocalStore } from './local-store.js';
 import { createResponseCache, type ResponseCache } from './response-cache.js';
 
 /** The response cache and the journal of one user of one server, in one store. */
-export interface Memory {
+export interface ClientStorage {
   readonly store: LocalStore;
-  readonly answers: ResponseCache;
+  readonly cache: ResponseCache;
   readonly journal: Journal;
   /** Removes everything, in every tab. Answers to earlier questions are not stored afterwards. */
   clear(): Promise<void>;
@@ -17,15 +17,15 @@ const SWEEP_EVERY_MS = 3_600_000;
 const IDLE_TIMEOUT_MS = 5_000;
 
 /** Expired entries are removed when the page is idle after the first use and after each write, and hourly. */
-export function createMemory(url: string | undefined, options: CacheOptions): Memory {
+export function createClientStorage(url: string | undefined, options: CacheOptions): ClientStorage {
   let timer: ReturnType<typeof setInterval> | undefined;
   let isSweepDue = false;
-  const store = createLocalStore(nameOf(url, options), options.storage, () => {
+  const store = createLocalStore(storeName(url, options), options.storage, () => {
     sweepWhenIdle();
     timer = setInterval(sweepWhenIdle, SWEEP_EVERY_MS);
     (timer as { unref?: () => void }).unref?.();
   });
-  const answers = createResponseCache(store, options, sweepWhenIdle);
+  const cache = createResponseCache(store, options, sweepWhenIdle);
   const journal = createJournal(store);
 
   function sweepWhenIdle(): void {
@@ -33,7 +33,7 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
     isSweepDue = true;
     const sweep = (): void => {
       isSweepDue = false;
-      answers.sweep().catch(() => {});
+      cache.sweep().catch(() => {});
       journal.sweep().catch(() => {});
     };
     if (typeof requestIdleCallback === 'undefined') setTimeout(sweep);
@@ -42,7 +42,7 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
 
   return {
     store,
-    answers,
+    cache,
     journal,
     clear: store.clear,
     close() {
@@ -53,7 +53,7 @@ export function createMemory(url: string | undefined, options: CacheOptions): Me
 }
 
 /** The name ends with `]`, so that no name is the beginning of another one. */
-function nameOf(url: string | undefined, { namespace = 'default' }: CacheOptions): string {
+function storeName(url: string | undefined, { namespace = 'default' }: CacheOptions): string {
   const server = url?.replace(/\/+$/, '') || globalThis.location?.origin;
   return `rivulet:${JSON.stringify([server, namespace])}`;
 }

@@ -1,12 +1,12 @@
 import type { KeyValueStorage } from '../types.js';
-import type { Disk, Entry } from './local-store.js';
+import type { StorageBackend, Entry } from './local-store.js';
 
 /** Entries as JSON in `storage`, under keys that begin with `name`. */
-export function createStorageDisk(name: string, storage: KeyValueStorage): Disk {
+export function createKeyValueBackend(name: string, storage: KeyValueStorage): StorageBackend {
   /** One update that is under way must not mix with the next. */
   let last: Promise<void> = Promise.resolve();
 
-  function inTurn(work: () => Promise<void>): Promise<void> {
+  function enqueue(work: () => Promise<void>): Promise<void> {
     return (last = last.then(work, work));
   }
 
@@ -36,8 +36,8 @@ export function createStorageDisk(name: string, storage: KeyValueStorage): Disk 
       return Promise.all((await keysOf(prefix)).map(async (key) => [key, await get(key)] as const));
     },
     update: (keys, change) =>
-      inTurn(async () => put(change(await Promise.all(keys.map((key) => get(key)))))),
+      enqueue(async () => put(change(await Promise.all(keys.map((key) => get(key)))))),
     clear: (entry) =>
-      inTurn(async () => put([...(await keysOf('')).map((key) => [key] as const), entry])),
+      enqueue(async () => put([...(await keysOf('')).map((key) => [key] as const), entry])),
   };
 }

@@ -3,10 +3,10 @@ import { pipeline } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 
 /** A TCP proxy before a server of this machine, that can be made to fail. */
-export interface Link {
+export interface FaultProxy {
   readonly listener: Server;
   /** Sends new connections to the server at this address. */
-  leadTo(address: AddressInfo): void;
+  setTarget(address: AddressInfo): void;
   /** Breaks every connection; new ones are taken. */
   cut(): void;
   /** Breaks every connection and takes none until `up()`. */
@@ -19,8 +19,8 @@ export interface Link {
 
 const SLICE_MS = 100;
 
-export function createLink(): Link {
-  const open = new Set<Socket>();
+export function createFaultProxy(): FaultProxy {
+  const sockets = new Set<Socket>();
   let target: AddressInfo | undefined;
   let isDown = false;
   let bytesPerSecond: number | undefined;
@@ -42,34 +42,34 @@ export function createLink(): Link {
   const sliceBytes = (): number =>
     bytesPerSecond === undefined ? Infinity : Math.ceil((bytesPerSecond * SLICE_MS) / 1_000);
 
-  const listener = createServer((near) => {
-    if (isDown || target === undefined) return void near.destroy();
-    const far = connect({
+  const listener = createServer((client) => {
+    if (isDown || target === undefined) return void client.destroy();
+    const upstream = connect({
       host: target.address,
       port: target.port,
       // The server counts by address, and this machine has many.
-      ...(near.remoteAddress?.startsWith('127.') && { localAddress: near.remoteAddress }),
+      ...(client.remoteAddress?.startsWith('127.') && { localAddress: client.remoteAddress }),
     });
-    near.setNoDelay(true);
-    far.setNoDelay(true);
+    client.setNoDelay(true);
+    upstream.setNoDelay(true);
     for (const [from, to] of [
-      [near, far],
-      [far, near],
+      [client, upstream],
+      [upstream, client],
     ] as const) {
-      open.add(from);
-      from.on('close', () => open.delete(from));
+      sockets.add(from);
+      from.on('close', () => sockets.delete(from));
       // Either side's failure ends both.
       pipeline(from, throttle, to, () => {});
     }
   });
 
   function cut(): void {
-    for (const socket of open) socket.resetAndDestroy();
+    for (const socket of sockets) socket.resetAndDestroy();
   }
 
   return {
     listener,
-    leadTo: (address) => void (target = address),
+    setTarget: (address) => void (target = address),
     cut,
     down() {
       isDown = true;

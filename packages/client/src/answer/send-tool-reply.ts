@@ -1,12 +1,12 @@
 import type { EVENT, StreamToolReplyRequest } from '@rivulet/protocol';
-import type { Connection } from '../connection/link.js';
+import type { Connection } from '../connection/connection.js';
 import type { Failure } from './failure.js';
 
-/** A server takes no longer ones. */
+/** The server refuses longer results. */
 const RESULT_UNITS = 131_072;
 
-/** Answers a call that waits. @returns why the server did not take it; undefined if it did. */
-export function sendReply(
+/** Replies to a tool call. @returns the reason if the server refused the reply; otherwise undefined. */
+export function sendToolReply(
   connection: Connection,
   event: typeof EVENT.toolReply,
   message: StreamToolReplyRequest,
@@ -16,7 +16,9 @@ export function sendReply(
   if (JSON.stringify(message.result ?? null).length > RESULT_UNITS)
     return Promise.resolve(TOO_LARGE);
   return new Promise((resolve) => {
-    connection.tell(event, message, (answer) => resolve(answer.ok ? undefined : answer.error));
+    connection.sendReliably(event, message, (answer) =>
+      resolve(answer.ok ? undefined : answer.error),
+    );
   });
 }
 

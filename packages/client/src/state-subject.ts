@@ -1,7 +1,7 @@
 import { Observable, type Subscriber } from 'rxjs';
 
 /** A value that changes until it is complete. */
-export interface Latest<T> {
+export interface StateSubject<T> {
   /** The newest value at once if there is one, then each change; also after it is complete. */
   readonly value$: Observable<T>;
   /** Nothing is told when it is the same as before. */
@@ -13,36 +13,36 @@ export interface Latest<T> {
  * A BehaviorSubject that has completed gives its value to nobody, and a ReplaySubject is ten times this
  * to a page that has to load it.
  */
-export function createLatest<T>(): Latest<T> {
+export function createStateSubject<T>(): StateSubject<T> {
   /** Replaced at each change: who subscribes or leaves while a value is told changes nothing of it. */
   let subscribers: readonly Subscriber<T>[] = [];
-  let newest: { value: T } | undefined;
+  let current: { value: T } | undefined;
   let isComplete = false;
 
   return {
     value$: new Observable((subscriber) => {
       // Before the first value is told, which may bring about the next.
       if (!isComplete) subscribers = [...subscribers, subscriber];
-      if (newest !== undefined) subscriber.next(newest.value);
+      if (current !== undefined) subscriber.next(current.value);
       if (isComplete) subscriber.complete();
       return () => {
         subscribers = subscribers.filter((other) => other !== subscriber);
       };
     }),
     next(value) {
-      if (newest?.value === value || isComplete) return;
-      const told = { value };
-      newest = told;
+      if (current?.value === value || isComplete) return;
+      const emitted = { value };
+      current = emitted;
       for (const subscriber of subscribers) {
         // One of them may have brought about a newer value, which all have been told by then.
-        if (newest === told) subscriber.next(value);
+        if (current === emitted) subscriber.next(value);
       }
     },
     complete() {
       isComplete = true;
-      const told = subscribers;
+      const completed = subscribers;
       subscribers = [];
-      for (const subscriber of told) subscriber.complete();
+      for (const subscriber of completed) subscriber.complete();
     },
   };
 }

@@ -7,19 +7,19 @@ export type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean; caus
 
 export const CLIENT_CLOSED: Failure = {
   code: 'cancelled',
-  message: 'unable to go on: the client was closed',
+  message: 'unable to finish the answer: the client was closed',
 };
 export const NOT_CACHED: Failure = {
   code: 'not_found',
-  message: 'unable to answer: this browser has kept no answer to it',
+  message: 'unable to answer: the answer is not in the cache; ask without `only-if-cached`',
 };
 export const INTERRUPTED: Failure = {
   code: 'interrupted',
-  message: 'unable to finish the answer: the server that was generating it is gone; ask again',
+  message: 'unable to finish the answer: the server that generated it is gone; ask again',
 };
 export const CORRUPTED: Failure = {
   code: 'internal',
-  message: 'unable to finish the answer: its text did not arrive as it was sent; ask again',
+  message: 'unable to finish the answer: its text was corrupted on the way; ask again',
 };
 
 /** A cancelled answer is not an error. `now` is in milliseconds since 1970. */
@@ -37,5 +37,5 @@ export function phaseOfFailure(
 
 /** The failure for an unexpected exception in this client. */
 export function internalFailure(cause: unknown): Failure {
-  return { code: 'internal', message: 'unable to answer: the client failed', cause };
+  return { code: 'internal', message: 'unable to answer: the client failed; ask again', cause };
 }

@@ -30,7 +30,6 @@ export function copyRequest({ options, ...request }: AnswerRequest): AnswerReque
 
 /** @returns the message for the wire. It is a copy, because the proxies of a framework cannot be cloned. */
 export function toStartRequest(id: string, readerId: string, request: AnswerRequest): StartRequest {
-  const options = wireOptions(request);
   return {
     type: EVENT.start,
     stream_id: id,
@@ -41,7 +40,7 @@ export function toStartRequest(id: string, readerId: string, request: AnswerRequ
     ...(request.context !== undefined && { context: request.context.map(copyMessage) }),
     ...(request.continueText && { continue_text: request.continueText }),
     ...(request.tools?.length && { client_tools: request.tools.map(wireTool) }),
-    ...(Object.keys(options).length > 0 && { options }),
+    ...((request.options || request.output) && { options: wireOptions(request) }),
     ...(request.omittedMessages && { omitted_messages: request.omittedMessages }),
     window: WINDOW_UNITS,
   };
@@ -61,17 +60,17 @@ function wireTool({ name, description, parameters }: ClientTool): WireTool {
 
 function wireOptions({ options = {}, output }: AnswerRequest): GenerateOptions {
   const { temperature, topP, topK, maxTokens, stop, seed, thoughts, cache } = options;
-  const toServer = cache === 'reload' || cache === 'no-store' ? cache : undefined;
+  // JSON leaves out what is undefined.
   return {
-    ...(temperature !== undefined && { temperature }),
-    ...(topP !== undefined && { top_p: topP }),
-    ...(topK !== undefined && { top_k: topK }),
-    ...(maxTokens !== undefined && { max_tokens: maxTokens }),
-    ...(stop !== undefined && { stop: [...stop] }),
-    ...(seed !== undefined && { seed }),
-    ...(thoughts && { thoughts }),
-    ...(output && { response_schema: jsonSchemaOf(output) }),
-    ...(toServer !== undefined && { cache: toServer }),
+    temperature,
+    top_p: topP,
+    top_k: topK,
+    max_tokens: maxTokens,
+    stop: stop && [...stop],
+    seed,
+    thoughts: thoughts || undefined,
+    response_schema: output && jsonSchemaOf(output),
+    cache: cache === 'reload' || cache === 'no-store' ? cache : undefined,
   };
 }
 

@@ -104,7 +104,7 @@ async function accepts(port: number): Promise<void> {
   await once(socket, 'connect').finally(() => socket.destroy());
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };

@@ -13,6 +13,7 @@ import { type Call, stage } from '../harness/stage.js';
 
 const [NGINX] = codeIn('deployment.md', 'nginx') as [string];
 const [HAPROXY] = codeIn('deployment.md', 'text') as [string];
+const TEXT = 'Where a river ends.';
 const PATH = '/rivulet/socket.io';
 
 type Transport = 'websocket' | 'polling';
@@ -82,13 +83,14 @@ async function open(host: string, path: string, transport: Transport = 'websocke
   return page;
 }
 
-/** The page shows the first part of the answer before the model has said the second. */
-async function streams(page: Page, call: Call): Promise<void> {
+/** The model says the second part once the page shows the first. @returns what the page shows at the end. */
+async function stream(page: Page, call: Call): Promise<string> {
   call.say('Where a ');
   await shown(page, { text: 'Where a ' });
   call.say('river ends.');
   call.finish();
-  expect(await shown(page, { status: 'done' })).toMatchObject({ text: 'Where a river ends.' });
+  const { text } = await shown(page, { status: 'done' });
+  return text;
 }
 
 /** What the browser has used for the page and for its answers. */
@@ -107,14 +109,14 @@ describe('behind nginx as the documentation configures it', () => {
   it('the page has HTTP/2, and an answer streams over a WebSocket below a path', async () => {
     const servers = await startServers();
     const page = await open(await behindNginx(servers), PATH);
-    await streams(page, await servers.nextCall());
+    expect(await stream(page, await servers.nextCall())).toBe(TEXT);
     expect(await protocols(page)).toEqual({ page: 'h2', polls: false });
   });
 
   it('an answer streams by polling', async () => {
     const servers = await startServers();
     const page = await open(await behindNginx(servers), PATH, 'polling');
-    await streams(page, await servers.nextCall());
+    expect(await stream(page, await servers.nextCall())).toBe(TEXT);
     expect(await protocols(page)).toEqual({ page: 'h2', polls: true });
   });
 
@@ -126,7 +128,7 @@ describe('behind nginx as the documentation configures it', () => {
         'proxy_buffering on; gzip on; gzip_types *; gzip_min_length 0; gzip_proxied any;',
       ),
     );
-    await streams(await open(host, PATH, transport), await servers.nextCall());
+    expect(await stream(await open(host, PATH, transport), await servers.nextCall())).toBe(TEXT);
   });
 
   it('an answer streams by polling where the proxy passes no upgrades', async () => {
@@ -135,7 +137,7 @@ describe('behind nginx as the documentation configures it', () => {
       site.replace(/^ *proxy_set_header (Upgrade|Connection) .*\n/gm, ''),
     );
     const page = await open(host, PATH);
-    await streams(page, await servers.nextCall());
+    expect(await stream(page, await servers.nextCall())).toBe(TEXT);
     expect(await protocols(page)).toMatchObject({ polls: true });
   });
 
@@ -147,13 +149,13 @@ describe('behind nginx as the documentation configures it', () => {
         'proxy_pass http://127.0.0.1:3000;',
       ),
     );
-    await streams(await open(host, PATH), await servers.nextCall());
+    expect(await stream(await open(host, PATH), await servers.nextCall())).toBe(TEXT);
   });
 
   it('health and metrics are not forwarded', async () => {
     const servers = await startServers();
     const page = await open(await behindNginx(servers), PATH);
-    await streams(page, await servers.nextCall());
+    expect(await stream(page, await servers.nextCall())).toBe(TEXT);
     const statuses = await page.evaluate(() =>
       Promise.all(
         ['/healthz', '/readyz', '/metrics'].map(async (path) => (await fetch(path)).status),
@@ -167,7 +169,7 @@ describe('behind HAProxy as the documentation configures it', () => {
   it.each(TRANSPORTS)('an answer streams by %s', async (transport) => {
     const servers = await startServers();
     const page = await open(await behindHaproxy(servers), '/socket.io', transport);
-    await streams(page, await servers.nextCall());
+    expect(await stream(page, await servers.nextCall())).toBe(TEXT);
     expect(await protocols(page)).toEqual({ page: 'h2', polls: transport === 'polling' });
   });
 
@@ -184,7 +186,7 @@ describe('behind HAProxy as the documentation configures it', () => {
     await vi.waitFor(async () => expect(await statusOf()).toBe(503), 10_000);
     call.say('river ends.');
     call.finish();
-    expect(await shown(page, { status: 'done' })).toMatchObject({ text: 'Where a river ends.' });
+    expect(await shown(page, { status: 'done' })).toMatchObject({ text: TEXT });
     await drained;
   });
 });

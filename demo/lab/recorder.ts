@@ -142,6 +142,6 @@ export function createRecorder(listener: CallListener): Recorder {
 function failure(): ProviderError {
   return new ProviderError(
     'unavailable',
-    'unable to go on: "Try to break it" made the provider fail',
+    'unable to continue: "Try to break it" made the provider fail',
   );
 }

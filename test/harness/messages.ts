@@ -6,8 +6,9 @@ import ts from 'typescript';
 export interface Message {
   /** The path of its file in the repository. */
   readonly file: string;
-  /** `error` begins with "unable to"; `hint` is a field of a log line; `page` is shown by the demo page. */
-  readonly kind: 'error' | 'hint' | 'page';
+  /** `error` begins with "unable to"; `hint` is a field of a log line; `setting` is about a wrong setting;
+   * `page` is shown by the demo page. */
+  readonly kind: 'error' | 'hint' | 'setting' | 'page';
   /** The text, with `…` in place of each value. */
   readonly text: string;
 }
@@ -50,6 +51,7 @@ function kindOf(node: ts.Node, text: string, file: string): Message['kind'] | un
   if (text.startsWith('unable to ')) return 'error';
   const { parent } = node;
   if (ts.isPropertyAssignment(parent) && parent.name.getText() === 'hint') return 'hint';
+  if (ts.isNewExpression(parent) && parent.expression.getText() === 'ConfigError') return 'setting';
   return file.startsWith(PAGE_FOLDER) && PAGE_TEXT.test(text) ? 'page' : undefined;
 }
 

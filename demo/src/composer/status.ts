@@ -57,7 +57,7 @@ function lostConnection(
   const then = isRunning
     ? 'The text so far stays, and the answer goes on from here.'
     : isWaiting
-      ? 'Your question waits and is sent by itself.'
+      ? 'Your question waits and is sent automatically.'
       : 'What this browser keeps can still be read.';
   if (connection.status === 'refused') {
     const reason = connection.error.message;
@@ -81,7 +81,7 @@ function runningStatus(message: AssistantMessage, situation: StatusInput): Statu
   }
   switch (answer.status) {
     case 'reconnecting':
-      return busy('Catching up with the answer', detail);
+      return busy('Receiving the missed text', detail);
     case 'queued': {
       const ahead = answer.ahead ?? 1;
       const before = ahead === 1 ? '1 question is' : `${ahead} questions are`;
@@ -94,7 +94,7 @@ function runningStatus(message: AssistantMessage, situation: StatusInput): Statu
     default: {
       const silentMs = now - (message.lastTextAt ?? runningSince);
       if (silentMs >= SILENT_MS) return silent(silentMs);
-      return busy(isCaughtUp ? 'Caught up after a cut; generating' : 'Generating', detail);
+      return busy(isCaughtUp ? 'Reconnected; generating' : 'Generating', detail);
     }
   }
 }
@@ -107,14 +107,14 @@ function waitingStatus(
 ): Status {
   if (answer.retryAt !== undefined) {
     const seconds = Math.max(0, Math.ceil((answer.retryAt - now) / 1000));
-    const words = 'Too many questions in a short time. This one is sent by itself';
+    const words = 'Too many questions in a short time; this one is sent automatically';
     return { tone: 'slow', text: words, detail: `in ${seconds} s` };
   }
   const tool = answer.tools.findLast(({ status }) => status === 'running');
   if (tool !== undefined) return busy(toolText(tool), detail);
   if (answer.thoughts !== '') return busy('Thinking', detail);
   if (now - runningSince >= SILENT_MS) return silent(now - runningSince);
-  if (isCaughtUp) return busy('Caught up after a cut; waiting for text', detail);
+  if (isCaughtUp) return busy('Reconnected; waiting for text', detail);
   return busy(text === '' ? 'Waiting for the first words' : 'Continuing the answer', detail);
 }
 
@@ -123,7 +123,7 @@ function busy(words: string, detail = ''): Status {
 }
 
 function silent(ms: number): Status {
-  const words = 'No text for a while. The connection works, the model is silent';
+  const words = 'No text for a while; the connection works, but the model sends nothing';
   return { tone: 'slow', text: words, detail: `no text for ${Math.floor(ms / 1000)} s` };
 }
 

@@ -52,6 +52,10 @@ async function entriesOf(name: string): Promise<[string, unknown][]> {
 function resultOf<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.addEventListener('success', () => resolve(request.result));
-    request.addEventListener('error', () => reject(request.error ?? new Error('unable to read')));
+    request.addEventListener('error', () =>
+      reject(
+        request.error ?? new Error('unable to read IndexedDB: the request failed; reload the page'),
+      ),
+    );
   });
 }

@@ -242,7 +242,7 @@ export class ChatRecords {
   #restore(stored: StoredChat): void {
     const chat = readChatRecord(stored.chat);
     if (chat === undefined)
-      throw new Error('unable to read the chat: the store has no valid record');
+      throw new Error('unable to read the chat: its record in the store is invalid');
     const messages = stored.messages.flatMap((message) => readMessageRecord(message) ?? []);
     // The chat was removed and created again while this tab did not follow the store.
     const isRecreated = this.#isStored && chat.createdAt > this.#chat.createdAt;

@@ -124,7 +124,7 @@ class ChatSession implements Chat {
       if (this.#onBusy === 'reject' && this.#isBusy) {
         throw new StreamError(
           'conflict',
-          'unable to send: an answer is under way; wait or stop it',
+          'unable to send: an answer is running; wait for it or stop it',
         );
       }
       if (this.#onBusy === 'replace') this.#cancelLive();
@@ -303,7 +303,7 @@ class ChatSession implements Chat {
     this.#open();
     const promise = new Promise<Answer>((resolve) => {
       if (this.#isClientClosed)
-        throw new StreamError('cancelled', 'unable to ask: the client is closed');
+        throw new StreamError('cancelled', 'unable to ask: the client is closed; create a new one');
       resolve(action());
     });
     promise.catch(() => {}).finally(() => this.#closeIfUnused());

@@ -57,12 +57,12 @@ export async function renameChat(
   store?: ChatStore,
 ): Promise<void> {
   if (title.trim() === '') {
-    throw new StreamError('bad_request', 'unable to rename the chat: the title is blank');
+    throw new StreamError('bad_request', 'unable to rename the chat: the title must not be blank');
   }
   const registry = chatRegistryOf(client, store);
   const stored = await registry.store.read(chatId);
   if (stored === undefined) {
-    throw new StreamError('not_found', 'unable to rename the chat: there is none with this id');
+    throw new StreamError('not_found', 'unable to rename the chat: no chat has this id');
   }
   await registry.write({ ...stored.chat, title, titledAt: Date.now() }, []);
 }

@@ -46,7 +46,7 @@ export class LiveParts {
   async reply(messageId: string, callId: string, reply: ToolReply): Promise<void> {
     const entry = this.#entries.get(messageId);
     if (entry !== undefined) return entry.answer.reply(callId, reply);
-    throw new StreamError('not_found', 'unable to answer the call: its answer is not under way');
+    throw new StreamError('not_found', 'unable to answer the call: its answer is not running');
   }
 
   /** Cancels the answer of a message; the answers of all messages if `messageId` is undefined. */

@@ -6,7 +6,7 @@ const TITLE_UNITS = 80;
 /** @throws {StreamError} bad_request if the text is blank or too long. */
 export function validateText(text: string): void {
   if (typeof text !== 'string' || text.trim() === '') {
-    throw new StreamError('bad_request', 'unable to ask: the question is blank');
+    throw new StreamError('bad_request', 'unable to ask: the question must not be blank');
   }
   if (text.length <= LIMITS.queryUnits) return;
   throw new StreamError(

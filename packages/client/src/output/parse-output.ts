@@ -9,6 +9,6 @@ export async function parseOutput<T>(schema: Schema<T>, text: string): Promise<P
     return { value: await validate(schema, JSON.parse(text)) };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    return { message: `unable to read the answer as its schema says: ${reason}`, cause };
+    return { message: `unable to read the answer by its schema: ${reason}`, cause };
   }
 }

@@ -8,17 +8,19 @@ import { randomId } from './random-id.js';
 import { createStart } from './output/create-start.js';
 import type { AnswerRequest, Client, ClientOptions } from './types.js';
 
-/** What each client keeps in this browser, for its chats; a client that keeps nothing has no entry. */
+/** The local store of each client, for its chats. A client that stores nothing has no entry. */
 export const clientStores: WeakMap<Client, LocalStore> = new WeakMap();
 
-/** Removes the chats of a client that keeps nothing, when its cache is cleared. */
+/** Functions that remove the chats of a client without a local store, when its cache is cleared. */
 export const chatClearers: WeakMap<Client, () => Promise<void>> = new WeakMap();
 
-/** A client of one server. Nothing happens until something is asked of it. */
+/**
+ * Creates a client of one server. It connects with the first question, `resume` or subscription to `active$`.
+ */
 export function createClient(options: ClientOptions = {}): Client {
   const { url, auth, cache = {} } = options;
   const connection = createClientConnection(options);
-  // Another user's answers are not to be found here by the next one.
+  // Without a namespace, the next user of this browser could read the answers of this one.
   const isWithoutUser = auth !== undefined && cache !== false && cache.namespace === undefined;
   const storage = cache === false || isWithoutUser ? undefined : createClientStorage(url, cache);
   const answers = new ActiveAnswers(connection, storage?.journal);

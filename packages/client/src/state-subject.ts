@@ -4,24 +4,24 @@ import { Observable, type Subscriber } from 'rxjs';
 export interface StateSubject<T> {
   /** The newest value at once if there is one, then each change; also after it is complete. */
   readonly value$: Observable<T>;
-  /** Nothing is told when it is the same as before. */
+  /** Has no effect if the value is the same as before. */
   next(value: T): void;
   complete(): void;
 }
 
 /**
- * A BehaviorSubject that has completed gives its value to nobody, and a ReplaySubject is ten times this
- * to a page that has to load it.
+ * Creates a subject that replays its newest value, also after completion. A BehaviorSubject does not replay after
+ * completion, and a ReplaySubject is ten times this size.
  */
 export function createStateSubject<T>(): StateSubject<T> {
-  /** Replaced at each change: who subscribes or leaves while a value is told changes nothing of it. */
+  /** Replaced at each change, so that a change during an emission does not affect that emission. */
   let subscribers: readonly Subscriber<T>[] = [];
   let current: { value: T } | undefined;
   let isComplete = false;
 
   return {
     value$: new Observable((subscriber) => {
-      // Before the first value is told, which may bring about the next.
+      // Added before the first emission, because the subscriber may cause the next one.
       if (!isComplete) subscribers = [...subscribers, subscriber];
       if (current !== undefined) subscriber.next(current.value);
       if (isComplete) subscriber.complete();
@@ -34,7 +34,7 @@ export function createStateSubject<T>(): StateSubject<T> {
       const emitted = { value };
       current = emitted;
       for (const subscriber of subscribers) {
-        // One of them may have brought about a newer value, which all have been told by then.
+        // A subscriber may have caused a newer value, which all have received by then.
         if (current === emitted) subscriber.next(value);
       }
     },

@@ -11,7 +11,7 @@ import type {
   ToolReply,
 } from '../types.js';
 
-/** What a view shows: the answer as it stands, or `idle` while nothing was asked. */
+/** The state of a view: a snapshot of its answer, or `idle` before the first question. */
 export type AnswerState = AnswerSnapshot | Idle;
 
 /** Nothing was asked yet. It has the fields of a snapshot, all of them empty. */
@@ -19,18 +19,18 @@ export interface Idle extends Omit<AnswerSnapshot, 'status'> {
   readonly status: 'idle';
 }
 
-/** How a view shows answers. */
+/** Options of a view that shows answers. */
 export interface UseAnswerOptions {
   /**
-   * What happens to an answer under way when the view is unmounted: `keep` reads on, unless given, so
-   * that a view that comes back has all of it; `cancel` ends it for all who read it.
+   * The treatment of a running answer when the view is unmounted: `keep` (the default) continues reading, so that a
+   * view that is mounted again has the whole text; `cancel` ends the answer for all its readers.
    */
   onUnmount?: 'keep' | 'cancel' | undefined;
   /** An answer to show at first, such as one that was started elsewhere. Its handle stays its owner's. */
   answer?: Answer | undefined;
 }
 
-/** What a view can do. */
+/** The actions of a view. */
 export interface AnswerActions {
   /**
    * Asks, and releases the answer before. It goes out once the view is mounted.
@@ -78,7 +78,7 @@ export interface AnswerController {
   getSnapshot(): AnswerState;
 }
 
-/** What a view shows. An answer that was given belongs to somebody else, who releases it. */
+/** The answer that a view shows. A handle that was passed in is released by its owner, not by the view. */
 type ViewTarget = { request: AnswerRequest } | { id: string } | { answer: Answer };
 
 export const IDLE: Idle = Object.freeze({
@@ -144,7 +144,7 @@ export function createAnswerController(
     });
   }
 
-  /** What is shown, to be asked again; undefined if nothing was asked. */
+  /** @returns the request of the current answer; undefined before the first question. */
   function requestToRepeat(): AnswerRequest | undefined {
     if (target === undefined) return undefined;
     const request = answer?.request ?? ('request' in target ? target.request : undefined);

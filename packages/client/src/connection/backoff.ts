@@ -2,14 +2,14 @@
 export interface Backoff {
   /** Attempts that failed since the connection was lost; undefined while there is no outage. */
   readonly attempts: number | undefined;
-  /** There is no outage, or nothing is to be tried any more. */
+  /** Ends the outage: the connection works, or the client does not try any more. */
   endOutage(): void;
-  /** The server has accepted a request: the delays begin again with the shortest. */
+  /** Starts the delays again with the shortest. */
   reset(): void;
   /**
-   * Notes that an attempt failed, or that the connection which was made at `connectedAt` is lost.
+   * Notes that an attempt failed, or that a connection since `connectedAt` (milliseconds since 1970) was lost.
    *
-   * @param isReachable true if trying again at once is of no use, though the line is there.
+   * @param isReachable true if something answered: fast retries are for an unreachable server only.
    * @returns the milliseconds before the next attempt. Jitter spreads the attempts of clients that lost
    * their connections at the same moment.
    */

@@ -5,7 +5,7 @@ import type { ClientOptions, ConnectionState } from '../types.js';
 import { createServerConnection, type ServerConnection } from './server-connection.js';
 import type { Connection, StreamHandler } from './connection.js';
 
-/** What a client may choose of its connections. */
+/** The options of a client that concern its connection. */
 export type ConnectionOptions = Pick<
   ClientOptions,
   'url' | 'path' | 'auth' | 'browserId' | 'idleCloseMs' | 'transports'
@@ -14,8 +14,8 @@ export type ConnectionOptions = Pick<
 const BROWSER_ID_KEY = 'rivulet:browser-id';
 
 /**
- * The connections of a client: one, and, while its server is shutting down, a second one for new questions.
- * The first continues to read its streams, and closes after the last of them.
+ * Creates the connection of a client. While its server is shutting down, there is a second one for new questions; the
+ * first one continues to read its streams, and closes after the last of them.
  */
 export function createClientConnection(options: ConnectionOptions): Connection {
   const { browserId = storedBrowserId } = options;
@@ -64,7 +64,7 @@ export function createClientConnection(options: ConnectionOptions): Connection {
     const connection = handler.isUnaccepted ? current : connectionOf(handler.id);
     removals.set(handler, connection.addHandler(handler));
     if (!needsNextServer) return;
-    // Once it connects: it was idle before.
+    // The state of the new connection is forwarded from here on; it was idle before.
     stateSubscription.unsubscribe();
     stateSubscription = forwardState();
   }

@@ -15,34 +15,34 @@ import type { Observable } from 'rxjs';
 import type { ConnectionState, LoadingModel } from '../types.js';
 import type { LogSegment } from './log-segment.js';
 
-/** What has a server send a stream. */
+/** A request after which the server sends a stream. */
 export type OpenRequest = (StreamStartRequest | StreamResumeRequest) & {
   type: typeof EVENT.start | typeof EVENT.resume;
 };
 
-/** A stream's end of the connection. */
+/** Handles the messages of one stream. */
 export interface StreamHandler {
   readonly id: string;
-  /** True if no server is known to have the stream. */
+  /** True until a server has accepted the question. */
   readonly isUnaccepted: boolean;
-  /** What has the server send the stream from here on; asked for at each connect. */
+  /** @returns the request that starts or resumes the stream; called for each new connection. */
   request(): OpenRequest;
-  /** The server's reply to `request`, unless the connection goes first. */
+  /** The server has replied to `request`. Not called if the connection breaks first. */
   onReply(reply: StreamReply | ErrorReply): void;
-  /** The connection is gone, or could not be made. It will be tried again. */
+  /** The connection was lost or could not be established. The client tries again. */
   onDisconnect(): void;
-  /** The server does not let this client in, and trying again is of no use. */
+  /** The server refused the connection, and a new attempt would be refused too. */
   onRefused(error: WireError): void;
   onSegment(segment: LogSegment): void;
-  /** How many are before the stream in a queue; 0 when it has left that. */
+  /** The position in the queue has changed: `ahead` requests are before the stream; 0 when it has left the queue. */
   onQueued(ahead: number): void;
-  /** The model is being loaded, until the next frame or news. */
+  /** The model is being loaded, until the next segment or queue position. */
   onLoading(model: LoadingModel): void;
   /** The client was closed. */
   onClosed(): void;
 }
 
-/** A message that a server has to get, even if the connection breaks before. */
+/** A message that is sent again on each connection until the server has replied. */
 export interface ReliableMessage {
   event: typeof EVENT.cancel | typeof EVENT.detach | typeof EVENT.toolReply;
   message: StreamDetachRequest | StreamToolReplyRequest;
@@ -50,15 +50,19 @@ export interface ReliableMessage {
   onReply?: ((reply: DoneReply | ErrorReply) => void) | undefined;
 }
 
-/** One socket for all streams of a client. It is opened when it is first needed. */
+/** The connection of a client, for all its streams. It is opened when it is first needed. */
 export interface Connection {
   /** The state now, then each change; completes with `close()`. Subscribing does not connect. */
   readonly state$: Observable<ConnectionState>;
   /** Connects, and keeps the socket open until the returned function is called. */
   keepOpen(): () => void;
-  /** Opens `link` now or as soon as there is a connection, and again on each new connection. */
+  /**
+   * Sends the request of `handler` as soon as there is a connection, and again on each new connection.
+   *
+   * @returns a function that removes the handler.
+   */
   addHandler(handler: StreamHandler): () => void;
-  /** Opens `link` again, since something of it is missing. */
+  /** Sends the request of `handler` again, because entries are missing. */
   reopen(handler: StreamHandler): void;
   acknowledge(streamId: string, offset: number): void;
   /** Sends the message on each new connection until the server has replied to it. */

@@ -28,19 +28,19 @@ export interface ReconnectingSocket {
   connect(): void;
   /** Closes the connection and opens the next one after `delayMs`. */
   reconnect(delayMs: number): void;
-  /** To be called when the result of one of the owner's getters has changed. */
+  /** Updates the timers; call it after the result of a getter of the owner has changed. */
   updateTimers(): void;
-  /** The server has accepted a request: the delays begin again with the shortest. */
+  /** Starts the delays again with the shortest, because the server has accepted a request. */
   resetBackoff(): void;
-  /** The server has sent a part of an answer: the connection is not dead. */
+  /** Notes that a part of an answer has arrived, so the connection works. */
   noteData(): void;
   /** `awaitsReplies`: the socket stays open for a moment, or until `close(false)`. */
   close(awaitsReplies: boolean): void;
 }
 
-/** The owner of a socket says what it is needed for, and uses it while it is connected. */
+/** The owner of a socket: its getters say whether the socket is needed, and it handles the events. */
 export interface SocketOwner {
-  /** True while somebody needs the connection. */
+  /** True while the connection is needed. */
   readonly isNeeded: boolean;
   /** True while a message is expected. */
   readonly expectsMessages: boolean;
@@ -50,9 +50,9 @@ export interface SocketOwner {
   handshake(): object;
   onConnect(): void;
   onEvent(name: unknown, args: unknown[]): void;
-  /** The connection is gone, or could not be made. It will be tried again. */
+  /** The connection was lost or could not be established. The socket tries again. */
   onDisconnect(): void;
-  /** The server does not let this client in, and trying again is of no use. */
+  /** The server refused the connection, and a new attempt would be refused too. */
   onRefused(error: WireError): void;
 }
 
@@ -116,7 +116,7 @@ export function createReconnectingSocket(
   let hasConnected = false;
   /** Tokens refused in a row. */
   let refusedTokens = 0;
-  /** True if the last connection was dead before any part of an answer came. */
+  /** True if the last connection was unresponsive before any part of an answer arrived. */
   let wasUnresponsive = false;
   /** True after polling worked where a WebSocket did not, until an upgrade succeeds. */
   let needsPolling = false;
@@ -270,7 +270,7 @@ export function createReconnectingSocket(
     owner.onDisconnect();
   }
 
-  /** A further attempt would be refused, too. */
+  /** Stops trying, because a new attempt would be refused too. */
   function onRefused(error: WireError): void {
     transitionTo({ status: 'refused' });
     refusedTokens = 0;

@@ -25,7 +25,7 @@ export interface ServerConnection extends Connection {
   readonly isClosed: boolean;
   /** @returns true if the stream was read here when `retire()` was called. */
   reads(streamId: string): boolean;
-  /** Closes once nothing is read here any more; new questions go to another connection. */
+  /** Closes the connection after its last stream; new questions go to another connection. */
   drain(): void;
 }
 
@@ -34,7 +34,7 @@ export interface ServerConnectionOptions {
   browserId(): Promise<string>;
   /** True if a server that is shutting down is to refuse the connection. */
   forNewStreams: boolean;
-  /** A question that a closing server refused; another connection is to ask it. */
+  /** A closing server refused a question; another connection sends it. */
   onRefusedStart(handler: StreamHandler): void;
 }
 
@@ -195,7 +195,7 @@ export function createServerConnection(
     // A handler that left in the meantime does not hear replies that are still on their way.
     if (socket.connected === undefined || handlers.get(handler.id) !== handler) return;
     if (isServerClosing && !reply.ok && reply.error.code === 'overloaded') {
-      // The question crossed the notice.
+      // The question was sent before the notice of the server arrived.
       forgetHandler(handler);
       if (opened.size === 0 && draining === undefined) return leaveIfUnused();
       handlers.delete(handler.id);
@@ -217,7 +217,7 @@ export function createServerConnection(
     });
   }
 
-  /** Leaves a closing server for the next one, once nothing is read here any more. */
+  /** Leaves a closing server after the last stream: closes a draining connection, reconnects any other. */
   function leaveIfUnused(): void {
     if (draining !== undefined && handlers.size === 0 && unconfirmed.size === 0) return close();
     if (!isOnClosingServer() || opened.size > 0 || unconfirmed.size > 0) return;
@@ -238,7 +238,7 @@ export function createServerConnection(
     if (handlers.get(handler.id) === handler) handlers.delete(handler.id);
     forgetHandler(handler);
     socket.updateTimers();
-    // A cancel or detach may follow, and is for this server.
+    // A cancel or detach message to this server may follow synchronously.
     queueMicrotask(leaveIfUnused);
   }
 
@@ -266,7 +266,7 @@ export function createServerConnection(
         handler.onClosed();
         return () => {};
       }
-      // A reader that is back need not say any more that it left.
+      // A resumed stream makes a pending detach message obsolete.
       for (const pending of unconfirmed) {
         const isDetach = pending.event === EVENT.detach;
         if (isDetach && pending.message.stream_id === handler.id) unconfirmed.delete(pending);

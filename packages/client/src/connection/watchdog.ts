@@ -15,7 +15,7 @@ export interface WatchdogOptions {
   onDead: () => void;
   /** Bytes that were sent and not answered yet. */
   unansweredBytes: () => number;
-  /** False if the connection before this one was dead, too, which a very slow line may only seem to be. */
+  /** False if the previous connection was unresponsive too; a very slow line needs twice the time. */
   isFirstFailure: boolean;
 }
 

@@ -9,7 +9,7 @@ import type { Script } from './script.js';
 const CONNECTED: ConnectionState = { status: 'connected' };
 
 export interface MockClientOptions {
-  /** What `connection$` gives, until the client is closed; `connected` unless given. */
+  /** The source of `connection$` until the client is closed; `connected` by default. */
   connection$?: Observable<ConnectionState> | undefined;
 }
 

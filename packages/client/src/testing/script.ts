@@ -30,5 +30,5 @@ export type Step = {
   | { readonly type: 'reconnecting' }
 );
 
-/** What happens to an answer, in order. Without `end` or `error` it stalls. It is plain JSON. */
+/** The steps of a mock answer, in order. Without `end` or `error` the answer stalls. Plain JSON. */
 export type Script = readonly Step[];

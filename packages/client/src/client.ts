@@ -12,7 +12,7 @@ import type { AnswerRequest, Client, ClientOptions } from './types.js';
 export const clientStores: WeakMap<Client, LocalStore> = new WeakMap();
 
 /** Functions that remove the chats of a client without a local store, when its cache is cleared. */
-export const chatClearers: WeakMap<Client, () => Promise<void>> = new WeakMap();
+export const clearChats: WeakMap<Client, () => Promise<void>> = new WeakMap();
 
 /**
  * Creates a client of one server. It connects with the first question, `resume` or subscription to `active$`.
@@ -41,7 +41,7 @@ export function createClient(options: ClientOptions = {}): Client {
     connection$: connection.state$,
     cache: {
       clear: async () => {
-        await chatClearers.get(client)?.();
+        await clearChats.get(client)?.();
         await storage?.clear();
       },
     },

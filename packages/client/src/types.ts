@@ -42,7 +42,7 @@ export interface AnswerOptions {
    */
   onRateLimit?: 'fail' | 'wait' | undefined;
   /**
-   * The effect of the last unsubscription from `client.stream()`: with `detach` (the default) the server ends the
+   * The effect when the last subscriber of `client.stream()` unsubscribes: with `detach` (the default) the server ends the
    * answer after 2 s without readers; `cancel` ends it at once for all its readers, for example for a search that
    * answers while the user types.
    */

@@ -1,4 +1,4 @@
-import { chatClearers, clientStores } from '../client.js';
+import { clearChats, clientStores } from '../client.js';
 import { randomId } from '../random-id.js';
 import type { Client } from '../types.js';
 import {
@@ -88,8 +88,8 @@ export function createChatStore(client: Client, options?: ChatStoreOptions): Cha
   if (store !== undefined) return createLocalChatStore(store, options);
   const memory = createMemoryChatStore();
   const listeners = new Set<() => void>();
-  const previousClear = chatClearers.get(client);
-  chatClearers.set(client, async () => {
+  const previousClear = clearChats.get(client);
+  clearChats.set(client, async () => {
     await previousClear?.();
     for (const { id } of await memory.list()) await memory.remove(id);
     for (const listener of listeners) listener();

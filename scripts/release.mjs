@@ -58,7 +58,7 @@ if (isDryRun) {
 
 /** Writes what a user gets with a package, resolved as npm would today, in the format CycloneDX. */
 function writeSbom(name) {
-  const [{ devDependencies: _, ...manifest }] = manifests.filter((found) => found.name === name);
+  const { devDependencies: _, ...manifest } = manifests.find((found) => found.name === name);
   // The registry has no protocol of this version before the release.
   const protocol = packed.find((found) => found.name === '@rivulet/protocol');
   const dependencies = { ...manifest.dependencies };

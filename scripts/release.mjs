@@ -62,15 +62,16 @@ function writeSbom(name) {
   // The registry has no protocol of this version before the release.
   const protocol = packed.find((found) => found.name === '@rivulet/protocol');
   const dependencies = { ...manifest.dependencies };
-  if (protocol.name in dependencies) dependencies[protocol.name] = `file:../${protocol.filename}`;
-  const work = new URL('sbom/', folder);
-  rmSync(work, { recursive: true, force: true });
-  mkdirSync(work);
+  if (protocol.name in dependencies)
+    dependencies[protocol.name] = `file:../../../${protocol.filename}`;
+  // npm takes the name of the package from its folder.
+  const work = new URL(`sbom/${name}/`, folder);
+  mkdirSync(work, { recursive: true });
   writeFileSync(new URL('package.json', work), JSON.stringify({ ...manifest, dependencies }));
   const options = ['--package-lock-only', '--omit', 'dev', '--ignore-scripts'];
   output('npm', ['install', ...options, '--no-audit', '--no-fund'], work);
   const sbom = output('npm', ['sbom', ...options, '--sbom-format', 'cyclonedx'], work);
-  rmSync(work, { recursive: true });
+  rmSync(new URL('sbom/', folder), { recursive: true });
   const filename = `${name.replace('@', '').replace('/', '-')}-${manifest.version}.cdx.json`;
   writeFileSync(new URL(filename, folder), sbom);
   return { filename, components: JSON.parse(sbom).components.length };

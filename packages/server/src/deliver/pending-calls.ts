@@ -108,10 +108,7 @@ export class PendingCalls implements ToolReplies {
  */
 export function checkReply(awaits: Awaits | undefined, reply: ToolReply): void {
   if (awaits === undefined) {
-    throw new StreamError(
-      'not_found',
-      'unable to answer the call: no call of this id waits for a client',
-    );
+    throw new StreamError('not_found', 'unable to answer the call: no waiting call has this id');
   }
   if ('approved' in reply === (awaits === 'approval')) return;
   throw new StreamError(

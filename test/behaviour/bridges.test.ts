@@ -194,8 +194,8 @@ describe('the bridge to AG-UI', () => {
     const { result } = await agent.runAgent();
     expect(agent.messages).toMatchObject([
       { role: 'user', content: 'How high?' },
-      { role: 'assistant', toolCalls: [{ id: 'c', function: { name: 'height' } }] },
-      { role: 'tool', toolCallId: 'c', content: '9' },
+      { role: 'assistant', toolCalls: [{ id: 'answer-1:c', function: { name: 'height' } }] },
+      { role: 'tool', toolCallId: 'answer-1:c', content: '9' },
       { role: 'assistant', content: 'It is 9 m.' },
     ]);
     expect(result).toMatchObject({ attempt: 2, finishReason: 'stop' });

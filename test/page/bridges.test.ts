@@ -215,7 +215,7 @@ describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, o
     for (const round of [1, 2]) {
       await tab.ask('Which language?');
       const call = await nextCall();
-      expect(call.prompt.tools?.map(({ name }) => name)).toContain('language');
+      expect(call.prompt.tools).toContainEqual(expect.objectContaining({ name: 'language' }));
       call.say('I look.');
       call.callTool('language', {});
       call.finish();
@@ -268,7 +268,7 @@ describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, o
   });
 
   it('restart during a reload', async () => {
-    const { tab, nextCall, nextFallbackCall } = await open();
+    const { tab, calls, nextCall, nextFallbackCall } = await open();
     await tab.ask('What is a delta?');
     const call = await nextCall();
     call.say('Where a');
@@ -283,6 +283,7 @@ describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, o
     second.finish();
     await tab.shows('p', 'At a mouth.');
     await tab.isReady();
+    expect(calls).toHaveLength(1);
   });
 });
 

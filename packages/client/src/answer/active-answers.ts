@@ -52,12 +52,14 @@ export class ActiveAnswers {
     this.#listed = this.#listed?.filter((active) => active.id !== id);
   }
 
-  /** To be called when the status of an answer has changed, or whether it is listed. */
+  /** To be called when the status of an answer or of its tools has changed, or whether it is listed. */
   changed(): void {
     if (this.#listed === undefined) return;
     const byId = new Map(this.#listed.map((active) => [active.id, active]));
     for (const { id, snapshot, sessionId, isListed } of this.#own.values()) {
-      const { query, status } = snapshot;
+      const { query, tools } = snapshot;
+      const isPaused = tools.some((tool) => tool.status === 'awaiting');
+      const status = isPaused ? 'paused' : snapshot.status;
       if (!isListed || isFinal(snapshot)) byId.delete(id);
       else byId.set(id, { ...summary(id, query, sessionId), status } as ActiveAnswer);
     }
@@ -95,10 +97,10 @@ export class ActiveAnswers {
     const entries = (await this.#journal?.all()) ?? [];
     const listed = this.#listed;
     // An empty journal does not mean that nothing is running; only the server knows.
-    if (listed === undefined && entries.length === 0) return;
+    if (!listed && entries.length === 0) return;
     const added = entries.flatMap(({ id, request, phase }): ActiveAnswer[] => {
       const isAsking = phase === 'asking';
-      if (listed !== undefined && (!isAsking || this.listed(id) !== undefined)) return [];
+      if (listed && (!isAsking || this.listed(id))) return [];
       const known = summary(id, request.query, request.sessionId);
       return [{ ...known, status: isAsking ? 'waiting' : 'reconnecting' }];
     });
@@ -114,11 +116,10 @@ export class ActiveAnswers {
         void this.#recall();
       },
       (stream) => {
-        const now = activeOf(stream);
-        const listed = this.#listed ?? [];
+        const listed = [...(this.#listed ?? [])];
         const at = listed.findIndex(({ id }) => id === stream.stream_id);
-        this.#listed =
-          at < 0 ? [...listed, ...now] : listed.flatMap((active, i) => (i === at ? now : [active]));
+        listed.splice(at < 0 ? listed.length : at, 1, ...activeOf(stream));
+        this.#listed = listed;
         this.changed();
       },
     );
@@ -128,8 +129,7 @@ export class ActiveAnswers {
 /** @returns nothing if the stream has ended. */
 function activeOf({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
   if (status === 'ended') return [];
-  const known = status === 'paused' ? 'waiting' : status;
-  return [{ ...summary(stream_id, query, session_id), status: known }];
+  return [{ ...summary(stream_id, query, session_id), status }];
 }
 
 function summary(

@@ -11,15 +11,15 @@ export const CLIENT_CLOSED: Failure = {
 };
 export const NOT_KEPT: Failure = {
   code: 'not_found',
-  message: 'unable to answer: this browser has kept no answer to it',
+  message: 'unable to answer: this browser has no answer',
 };
 export const INTERRUPTED: Failure = {
   code: 'interrupted',
-  message: 'unable to finish the answer: the server that was generating it is gone; ask again',
+  message: 'unable to finish the answer: the server that generated it is gone; ask again',
 };
 export const GARBLED: Failure = {
   code: 'internal',
-  message: 'unable to finish the answer: its text did not arrive as it was sent; ask again',
+  message: 'unable to finish the answer: its text did not arrive as sent; ask again',
 };
 
 /** Someone's cancelling is no error. */

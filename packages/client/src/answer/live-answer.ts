@@ -335,7 +335,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   #show(phase: Phase, events: readonly ResponseEvent[] = []): void {
     if (this.#shared.isFinal) return;
-    const { status } = this.snapshot;
+    const { status, tools } = this.snapshot;
     const snapshot = this.#snapshot(phase);
     this.#shared.next(snapshot, this.#withNews(snapshot, events));
     const { isAsking } = this.#reader;
@@ -343,7 +343,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#onChange?.(this.#wasAsking && !isAsking);
     this.#wasAsking = isAsking;
     if (this.#shared.isFinal) this.#end();
-    else if (snapshot.status !== status) this.#around.answers.changed();
+    else if (snapshot.status !== status || snapshot.tools !== tools) this.#around.answers.changed();
   }
 
   /** Adds what has changed about the queue or the loading of the model. */

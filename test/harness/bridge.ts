@@ -99,6 +99,16 @@ export class BridgePage {
     await this.input.waitFor();
   }
 
+  /** Unmounts the screen, and mounts it again in the same turn. */
+  async remount(): Promise<void> {
+    await this.page.evaluate(() => {
+      const toggle = document.querySelector<HTMLElement>('body > button')!;
+      toggle.click();
+      toggle.click();
+    });
+    await this.input.waitFor();
+  }
+
   /** Goes back to the screen from another page. */
   async return(): Promise<void> {
     await this.page.goBack();

@@ -163,6 +163,20 @@ describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, o
     expect(calls).toHaveLength(1);
   });
 
+  it('stop right after a reload', async () => {
+    const { tab, calls, nextCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    await tab.reload();
+    await tab.isBusy();
+    await tab.stop();
+    await call.aborted;
+    await tab.isReady();
+    expect(calls).toHaveLength(1);
+  });
+
   it('error', async () => {
     const { tab, nextCall, nextFallbackCall } = await open();
     await tab.ask('What is a delta?');
@@ -284,6 +298,23 @@ describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, o
     await tab.shows('p', 'At a mouth.');
     await tab.isReady();
     expect(calls).toHaveLength(1);
+  });
+});
+
+describe.each(['newest', 'older'] as const)('useChat of the AI SDK, $0', (versions) => {
+  it('neither stops nor asks twice where its view is mounted again at once', async () => {
+    const { tab, calls, nextCall } = await openBridge(browser, pages[versions], 'ai-sdk');
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    await tab.remount();
+    call.say(' river ends.');
+    await tab.shows('p', 'Where a river ends.');
+    call.finish();
+    await tab.isReady();
+    expect(calls).toHaveLength(1);
+    expect(tab.complaints).toEqual([]);
   });
 });
 

@@ -90,8 +90,9 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     async reconnectToStream({ chatId, abortSignal }) {
       const request = begin(chatId);
       const answer = await findAnswer(client, (sessionId) => sessionId === chatId, { tools });
-      if (answer !== undefined && request.isNewest() && !abortSignal?.aborted) {
-        return read(answer, request, abortSignal);
+      if (answer !== undefined && request.isNewest()) {
+        if (!abortSignal?.aborted) return read(answer, request, abortSignal);
+        answer.cancel();
       }
       answer?.release();
       request.end();

@@ -103,7 +103,14 @@ export async function* stepsOf(
       ({ callId, status }) => status === 'awaiting' && !replies.has(callId),
     );
     const isNext = waiting.some(({ callId }) => callId === first?.callId);
-    const isShown = waiting.every(({ callId }) => tools.some((tool) => tool.callId === callId));
+    // The snapshot may be ahead of the events.
+    const isTold = (type: 'tool_call' | 'tool_result', { callId }: ToolUse): boolean =>
+      tools.some((tool) => tool.type === type && tool.callId === callId);
+    const isShown =
+      waiting.every((use) => isTold('tool_call', use)) &&
+      uses.every(
+        (use) => (use.status !== 'done' && use.status !== 'failed') || isTold('tool_result', use),
+      );
     return isNext && isShown ? waiting : [];
   }
 

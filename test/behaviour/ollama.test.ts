@@ -97,16 +97,6 @@ describe('an answer of ollama', () => {
     expect(JSON.parse(text)).toMatchObject({ format: responseSchema });
   });
 
-  it('is asked for with the schema of its output as `format`', async () => {
-    const responseSchema = { type: 'object', properties: { city: { type: 'string' } } };
-    const { text } = await hear(provider, { ...toPrompt('echo'), responseSchema });
-    expect(JSON.parse(text)).toMatchObject({ format: responseSchema });
-    expect(provider.hasJsonMode).toBe(true);
-
-    const plain = await hear(provider, 'echo');
-    expect(JSON.parse(plain.text)).not.toHaveProperty('format');
-  });
-
   it('is asked for with the context and the time in memory that the operator set', async () => {
     const own = ollama({ host: fake.url, model: MODEL, numCtx: 8192, keepAlive: '10m' });
     const { text } = await hear(own, 'echo');

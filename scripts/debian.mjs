@@ -23,6 +23,11 @@ export function ensureNginx() {
   return ensure('nginx', 'nginx', 'NGINX_PATH', '/usr/sbin/nginx');
 }
 
+/** The HAProxy that the tests of a deployment use. */
+export function ensureHaproxy() {
+  return ensure('HAProxy', 'haproxy', 'HAPROXY_PATH', '/usr/sbin/haproxy');
+}
+
 function ensure(name, debianPackage, variable, usualPath) {
   const path = process.env[variable] ?? usualPath;
   if (existsSync(path)) return path;

@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { RivuletServer } from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { cluster } from '../harness/cluster/servers.js';
 import { cuttableLink } from '../harness/link.js';
-import { startNginx } from '../harness/nginx.js';
+import { codeIn, startNginx } from '../harness/proxies.js';
 import { Polling } from '../harness/polling.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 
@@ -13,15 +12,13 @@ const WEBSOCKET = { ...ME, transports: ['websocket'] } as const;
 
 const UPSTREAM = /^upstream rivulet \{[^}]*\}\n/m;
 /** The configurations in the documentation: the whole one, and what replaces its `upstream`. */
-const [SITE, IP_HASH, COOKIE] = [
-  ...readFileSync(new URL('../../docs/scaling.md', import.meta.url), 'utf8').matchAll(
-    /^```nginx\n(.*?)^```$/gms,
-  ),
-].map(([, text = '']) => text) as [string, string, string];
+const [SITE, IP_HASH, COOKIE] = codeIn('scaling.md', 'nginx') as [string, string, string];
 
 async function behindNginx(site: string) {
   const { a, b } = await cluster({ trustedProxies: ['loopback'] });
-  return { a, b, url: await startNginx(site, [a.url, b.url]) };
+  const at = (url: string): string => new URL(url).host;
+  const replaced = { '127.0.0.1:3001': at(a.url), '127.0.0.1:3002': at(b.url) };
+  return { a, b, url: `http://${await startNginx(site, replaced)}` };
 }
 
 function connectionsOf({ http }: RivuletServer): Promise<number> {

@@ -1,10 +1,9 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError, createServer } from '@rivulet/server';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createCertificate } from '../harness/certificate.js';
 import { cluster } from '../harness/cluster/servers.js';
 import { startNode } from '../harness/cluster/cluster.js';
 import { attachedServer } from '../harness/attached.js';
@@ -30,84 +29,24 @@ async function isServed({ a, b }: Pick<Awaited<ReturnType<typeof cluster>>, 'a' 
   expect(await second.result).toMatchObject({ text: 'Where a river ends.', attempt: 1 });
 }
 
-/** A certificate for 127.0.0.1, signed by an authority of its own. */
-function certificate() {
-  const folder = mkdtempSync(join(tmpdir(), 'rivulet-tls-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  const file = (name: string): string => join(folder, name);
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'ignore' });
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-keyout',
-    file('ca.key'),
-    '-out',
-    file('ca.pem'),
-    '-days',
-    '2',
-    '-subj',
-    '/CN=Test authority',
-  );
-  openssl(
-    'req',
-    ...key,
-    '-keyout',
-    file('redis.key'),
-    '-out',
-    file('redis.csr'),
-    '-subj',
-    '/CN=redis',
-  );
-  writeFileSync(file('names'), 'subjectAltName=IP:127.0.0.1');
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    file('redis.csr'),
-    '-CA',
-    file('ca.pem'),
-    '-CAkey',
-    file('ca.key'),
-    '-CAcreateserial',
-    '-out',
-    file('redis.pem'),
-    '-days',
-    '2',
-    '-extfile',
-    file('names'),
-  );
-  const args = [
-    '--tls-cert-file',
-    file('redis.pem'),
-    '--tls-key-file',
-    file('redis.key'),
-    '--tls-ca-cert-file',
-    file('ca.pem'),
-    '--tls-auth-clients',
-    'no',
-  ];
-  return { args, ca: file('ca.pem'), file };
-}
-
 /** A Redis with TLS, and with a user who may only use keys and channels of one prefix. */
 async function secureRedis() {
-  const { args, ca, file } = certificate();
-  const redis = await startRedis(...args);
+  const { folder, certificate: ca, key } = createCertificate();
+  const tls = ['--tls-cert-file', ca, '--tls-key-file', key, '--tls-ca-cert-file', ca];
+  const redis = await startRedis(...tls, '--tls-auth-clients', 'no');
   const rules = ['on', `>${PASSWORD}`, '~chat:*', '&chat:*', '+@all', '-@dangerous', '+info'];
   await redis.command('ACL', 'SETUSER', 'rivulet', ...rules);
   const { port } = new URL(redis.url);
   const urlFor = (user: string, password: string, protocol = 'rediss'): string =>
     `${protocol}://${user}:${password}@127.0.0.1:${port}`;
-  return { redis, ca, file, urlFor };
+  return { redis, ca, urlFile: join(folder, 'url'), urlFor };
 }
 
 describe('a Redis with TLS and users', () => {
   it('is used with REDIS_URL_FILE, REDIS_CA_FILE and a key prefix by a user who may use no other keys', async () => {
-    const { redis, ca, file, urlFor } = await secureRedis();
-    writeFileSync(file('url'), `${urlFor('rivulet', PASSWORD)}\n`);
-    const env = { REDIS_URL_FILE: file('url'), REDIS_CA_FILE: ca, REDIS_KEY_PREFIX: 'chat:' };
+    const { redis, ca, urlFile, urlFor } = await secureRedis();
+    writeFileSync(urlFile, `${urlFor('rivulet', PASSWORD)}\n`);
+    const env = { REDIS_URL_FILE: urlFile, REDIS_CA_FILE: ca, REDIS_KEY_PREFIX: 'chat:' };
     const start = async () => {
       const played = stage();
       const server = await startServer(played.provider, { env });

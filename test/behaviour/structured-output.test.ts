@@ -1,5 +1,5 @@
 import { mockProvider } from '@rivulet/server';
-import { filter, firstValueFrom, lastValueFrom, shareReplay, toArray } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, ReplaySubject, toArray } from 'rxjs';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import * as z from 'zod';
 import { createPartialJson } from '../../packages/client/src/output/partial-json.js';
@@ -40,17 +40,16 @@ describe('an answer with an output', () => {
   it('gives the parts as they come; what is complete stays the same object', async () => {
     const { server, nextCall } = await staged();
     const answer = sdk(server.url).start({ query: 'Where?', output });
-    const partial$ = answer.partial$.pipe(shareReplay());
-    const partials = lastValueFrom(partial$.pipe(toArray()));
+    const partials = new ReplaySubject<{ city?: string | undefined; tags?: unknown }>();
+    answer.partial$.subscribe(partials);
     const call = await nextCall();
     call.say('{"tags":["old","big"],"ci');
-    // Pieces that come before the first partial value are one piece to its reader.
-    await firstValueFrom(partial$);
+    await firstValueFrom(partials.pipe(filter(({ tags }) => Array.isArray(tags))));
     call.say('ty":"Ro');
-    await firstValueFrom(partial$.pipe(filter(({ city }) => city !== undefined)));
+    await firstValueFrom(partials.pipe(filter(({ city }) => city === 'Ro')));
     call.say('me"}');
     call.finish();
-    const told = await partials;
+    const told = await lastValueFrom(partials.pipe(toArray()));
     expect(told.at(-1)).toEqual(ROME);
     expect(told.map(({ city }) => city)).toEqual([undefined, 'Ro', 'Rome']);
     const withCity = told.filter(({ city }) => city !== undefined);

@@ -11,8 +11,8 @@ import { serveFolder } from './serve-folder.js';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
 
-/** What npm would publish of a package, as a tarball in `folder`. Its path. */
-async function pack(name: string, folder: string): Promise<string> {
+/** Packs a package as npm would publish it. @returns the path of the tarball in `folder`. */
+export async function pack(name: string, folder: string): Promise<string> {
   const cwd = join(ROOT, 'packages', name);
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd });
   const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];

@@ -90,7 +90,7 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
         },
         { tools },
       );
-      if (answer === undefined) throw new Error('unable to go on: the answer is not under way');
+      if (answer === undefined) throw new Error('unable to continue: the answer is not running');
       yield* read(answer, { threadId, runId }, signal, { tools });
     },
     stop(threadId) {

@@ -37,7 +37,11 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       admission.account.leave();
       // A load balancer may lead the next connection elsewhere at once.
       const retry = admission.newStreams ? {} : { retryAfterMs: 1_000 };
-      throw new StreamError('overloaded', 'unable to connect: the server is shutting down', retry);
+      throw new StreamError(
+        'overloaded',
+        'unable to connect: the server is shutting down; try again soon',
+        retry,
+      );
     }
     admissions.set(socket, admission);
   }

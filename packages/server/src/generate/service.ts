@@ -295,6 +295,11 @@ export class LlmService {
     return whole.read();
   }
 
+  /** The answers that the response cache has in the memory of this process, the newest first. */
+  *cachedAnswers(): Iterable<CachedAnswer> {
+    yield* this.#options.cache?.values?.() ?? [];
+  }
+
   /**
    * Removes the cached answers that were generated for requests of the principal, also those that other
    * principals may read. Answers that are being generated for it are not kept.

@@ -40,7 +40,7 @@ async function serve(
   };
 }
 
-/** @throws {ConfigError} an argument is unknown, or the number of workers is none. */
+/** @throws {ConfigError} an argument is unknown, or the number of workers is not allowed. */
 function parseWorkers(args: string[]): number | undefined {
   let workers: string | undefined;
   try {

@@ -1,26 +1,26 @@
-/** What asks a process to end: a signal, or the exit of the npm that started it. */
+/** The reason for a shutdown: a signal, or the exit of the npm process that started this one. */
 export type EndReason = 'SIGINT' | 'SIGTERM' | 'npm exited';
 
 export interface EndListener {
-  /** The first request to end. */
+  /** Called for the first request to shut down. */
   end(reason: EndReason): void;
-  /** A further signal. */
+  /** Called for a further signal. */
   endNow(reason: EndReason): void;
 }
 
 const PARENT_CHECK_MS = 500;
 /**
- * A terminal and systemd signal every process of a group, and npm then passes the signal on to the one
- * that it started, which gets it twice.
+ * A terminal and systemd signal every process of a group. npm then forwards the signal to its child, which
+ * receives it twice.
  */
 const PASSED_ON_MS = 500;
 
 const parentAtStart = process.ppid;
 
 /**
- * Listens for SIGINT and SIGTERM, and, in a process that npm started, for npm's exit: npm may exit on a
- * signal that its script's process never gets, since `sh` is between them. A process that npm did not start
- * may outlive its parent.
+ * Listens for SIGINT and SIGTERM. In a process that npm started, also detects the exit of npm: on some
+ * signals npm exits without its script's process receiving them, because `sh` is between them. A process that
+ * npm did not start may outlive its parent.
  */
 export function onEndSignal({ end, endNow }: EndListener): void {
   const isStartedByNpm = Boolean(process.env['npm_lifecycle_event']);

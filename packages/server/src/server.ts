@@ -20,34 +20,35 @@ import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 import type { ProviderStatus } from './upstream/failover.js';
 
-/** Every setting of `docs/server-options.md`, and the options that no variable can give. */
+/** Every setting of `docs/server-options.md`, and the options that have no environment variable. */
 export interface ServerOptions
   extends
     Options<Settings>,
     CoreOptions,
     Pick<AttachOptions, 'authenticate' | 'prepare' | 'onEnd'> {
-  /** Answers the HTTP requests that the server does not answer itself, such as those for a page. */
+  /** Handles the HTTP requests that the server does not handle itself, such as those for a page. */
   page?: RequestListener | undefined;
-  /** Answers `/metrics`, unless `metricsEnabled` is false. */
+  /** Handles requests for `/metrics`, unless `metricsEnabled` is false. */
   metrics?: RequestListener | undefined;
 }
 
 export interface RivuletServer {
   readonly http: HttpServer;
   readonly llm: LlmService;
-  /** The names of the providers that answer, in order. */
+  /** The names of the providers, in order. */
   readonly providers: readonly string[];
   /**
-   * Listens on `port`, or on the port of the settings.
+   * Listens on `port`. The port of the settings unless given.
    *
    * @returns the URL, once connections are accepted.
-   * @throws {ConfigError} the port is in use, or the host is no address of this machine.
+   * @throws {ConfigError} the port is in use, or the host is not an address of this machine.
    */
   listen(port?: number): Promise<string>;
   /**
-   * Refuses new streams, and tells every reader to reconnect elsewhere once it has read its streams.
-   * Resolves when no stream is active and `onEnd` has returned for all of them; streams that still are
-   * after `drainMs` (`drainSeconds` unless given) fail as retryable. Call it before `close()`, so that no reader loses an answer.
+   * Refuses new streams and tells every reader to reconnect to another server once it has read its streams.
+   * Resolves when no stream is active and `onEnd` has returned for all of them. Streams that are still active
+   * after `drainMs` milliseconds (`drainSeconds` of the settings unless given) fail with a retryable error.
+   * Call it before `close()`, so that no reader loses an answer.
    */
   drain(drainMs?: number): Promise<void>;
   /** See `AttachedRivulet`. */
@@ -56,11 +57,11 @@ export interface RivuletServer {
   close(): Promise<void>;
 }
 
-/** The time that the last messages of each stream have to leave. */
+/** Milliseconds for sending the last messages of each stream. */
 const LAST_MESSAGES_MS = 20;
-/** The time that clients have to answer the end of their connection. */
+/** Milliseconds for clients to confirm the end of their connection. */
 const CLOSING_MS = 500;
-/** The server starts without Redis if it cannot be reached within this time after it was waited for before. */
+/** Milliseconds after which the server starts without Redis, if it has waited for Redis before. */
 const AFTER_WAIT_MS = 200;
 
 const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> = {
@@ -77,7 +78,7 @@ const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> 
 };
 
 /**
- * Creates the whole server: the streaming core, its streams, and the sockets in front.
+ * Creates the whole server: the streaming core, its streams, and the sockets.
  *
  * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown.
  */
@@ -131,10 +132,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       rivulet.close();
       llm.close();
       await wait(LAST_MESSAGES_MS);
-      // Also closes the HTTP server, which waits for the connections that pages keep open.
+      // Also closes the HTTP server, which waits for keep-alive connections of pages.
       const closed = io.close();
       http.closeAllConnections();
-      // A client that has lost its network never answers.
+      // A client that has lost its network never responds.
       const late = setTimeout(() => tcpSockets.forEach((socket) => socket.destroy()), CLOSING_MS);
       await closed;
       clearTimeout(late);
@@ -142,7 +143,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   };
 }
 
-/** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */
+/** An unavailable provider may recover by itself; a misconfigured one needs an operator. */
 function readinessOf(
   providers: readonly ProviderStatus[],
   redisProblem: string | undefined,

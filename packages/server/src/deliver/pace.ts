@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
 
-/** Something that sends what it can when told to. */
+/** An object that sends its pending data when `flush` is called. */
 export interface Flushable {
-  /** True until it has sent text: a user who waits for the first text waits for the server. */
+  /** True until it has sent text. The first text is not delayed, because a user waits for it. */
   readonly isFresh: boolean;
-  /** Set by the pace: true while a flush is scheduled. */
+  /** Set by the scheduler: true while a flush is scheduled. */
   isScheduled: boolean;
   flush(): void;
 }
@@ -13,27 +13,27 @@ export interface Flushable {
 export interface Load {
   /** The share of the time in which the event loop was busy, from 0 to 1. */
   utilization: number;
-  /** The delay of a timer beyond its time. */
+  /** The delay of a timer after its scheduled time, in milliseconds. */
   lagMs: number;
 }
 
 const MEASURE_EVERY_MS = 50;
-/** Above it, the process does not keep up. */
+/** Above this utilization, the process is overloaded. */
 const MAX_UTILIZATION = 0.9;
-/** The time of one frame on a screen. */
+/** The time of one frame on a screen, in milliseconds. */
 const FRAME_MS = 16;
-/** The weight of the newest measurement in the average that counts. */
+/** The weight of the newest measurement in the moving average. */
 const WEIGHT = 0.3;
 const MIN_STRETCH_MS = 8;
 const MAX_STRETCH_MS = 160;
-/** The stretch changes by this factor with each measurement. */
+/** The interval grows or shrinks by this factor with each measurement. */
 const STEP = 1.5;
 
 /**
- * When readers send. A provider often yields several tokens in one turn of the event loop. `nextTick`
- * runs after them all, so they leave as one frame, without the latency of a timer. A write costs the same
- * however small it is, so a process that does not keep up writes less often, and each reader gets one
- * larger frame. The interval grows while the process does not keep up, and shrinks to nothing while it does.
+ * Schedules the flushes of readers. A provider often yields several tokens in one turn of the event loop.
+ * `nextTick` runs after all of them, so they leave in one message, without the delay of a timer. Each write
+ * has a fixed cost, so an overloaded process writes less often, and each reader receives one larger message.
+ * The interval grows while the process is overloaded, and shrinks to zero while it is not.
  */
 export class Pace {
   #waiting: Flushable[] = [];
@@ -56,13 +56,16 @@ export class Pace {
     flushAll(readers);
   };
   readonly #onTimer = (): void => {
-    // No timer runs, and none is paid for, in a process whose streams wait.
+    // The timer stops while no stream sends, so that an idle process does no work.
     if (!this.#isActive) this.#stop();
     else this.measured(this.#measure());
     this.#isActive = false;
   };
 
-  /** Schedules a flush of `reader` at the end of this turn of the event loop; later under load. */
+  /**
+   * Schedules a flush of `reader` at the end of this turn of the event loop, or later if the process is
+   * overloaded.
+   */
   soon(reader: Flushable): void {
     if (reader.isScheduled) return;
     reader.isScheduled = true;
@@ -78,7 +81,7 @@ export class Pace {
     this.#utilization += (utilization - this.#utilization) * WEIGHT;
     this.#lagMs += (lagMs - this.#lagMs) * WEIGHT;
     if (this.#utilization > MAX_UTILIZATION) {
-      // A process that is busy but not late needs no interval that a user can see.
+      // If the process is busy but on time, the interval stays shorter than a user can notice.
       const maxMs = this.#lagMs > FRAME_MS ? MAX_STRETCH_MS : FRAME_MS;
       this.#stretchMs = Math.min(maxMs, Math.max(MIN_STRETCH_MS, this.#stretchMs * STEP));
     } else {

@@ -26,28 +26,28 @@ import { type Owned, StreamTable } from './stream-table.js';
 import type { ToolReply } from '../tool-replies.js';
 
 export interface StreamLimits extends StreamTimeouts {
-  /** A finished stream can be read for this long. */
+  /** The milliseconds for which a finished stream can be read. */
   finishedRetentionMs: number;
   /** The memory budget of all streams; one principal may use an eighth of it. */
   maxLogBytes: number;
-  /** Active streams of one principal. */
+  /** The limit of active streams of one principal. */
   maxStreamsPerPrincipal: number;
 }
 
 export interface StreamRegistryOptions {
-  /** True if identical requests of different principals share a generation, too. False unless given. */
+  /** True if identical requests of different principals also share a generation. False unless given. */
   isShared?: boolean;
   hooks?: StreamHooks;
-  /** Keeps the logs where other processes read them; none unless given. */
+  /** Stores the logs where other processes can read them. None unless given. */
   store?: LogStore;
 }
 
-/** A request, and what identifies it. */
+/** A request, its JSON and its fingerprint. */
 export interface IdentifiedRequest {
   readonly request: GenerateRequest;
   /** As JSON. */
   readonly body: string;
-  /** Equal for identical requests only. */
+  /** Equal only for identical requests. */
   readonly fingerprint: string;
 }
 
@@ -66,7 +66,7 @@ export const FORGOTTEN: ErrorEntry = {
   code: 'cancelled',
   message: 'unable to finish the answer: the data of this user was removed',
 };
-/** `onEnd` may hold this part of the memory budget. */
+/** Pending calls of `onEnd` may hold this share of the memory budget. */
 const REPORTS_SHARE = 1 / 8;
 const DRAIN_CHECK_MS = 50;
 /** Gives readers time to receive the final entry. */
@@ -147,9 +147,9 @@ export class StreamRegistry implements StreamDirectory {
     return this.begin(identity, identified, connectionId);
   }
 
-  /** @returns what identifies a request. */
+  /** @returns the request with its JSON and its fingerprint. */
   identify(request: GenerateRequest): IdentifiedRequest {
-    // What a client left out changes nothing of the answer.
+    // The number of omitted messages does not change the answer.
     const asked = { ...request, omittedMessages: undefined };
     const body = JSON.stringify(this.#isShared ? { ...asked, principal: undefined } : asked);
     return { request, body, fingerprint: fingerprintOf(body) };
@@ -177,7 +177,7 @@ export class StreamRegistry implements StreamDirectory {
     this.#eviction.admit(principal, requestBytesOf(request, body));
   }
 
-  /** Starts a stream with a generation of its own. `onCreated` is called before anything is generated. */
+  /** Starts a stream with its own generation. `onCreated` is called before anything is generated. */
   begin(
     identity: StreamIdentity,
     identified: IdentifiedRequest,
@@ -237,7 +237,7 @@ export class StreamRegistry implements StreamDirectory {
     throw notFound();
   }
 
-  /** @returns the stream if it is in this process. */
+  /** @returns the stream; undefined if it is not in this process. */
   find(principal: string, id: string): Owned | undefined {
     return this.#table.find(principal, id);
   }
@@ -281,7 +281,7 @@ export class StreamRegistry implements StreamDirectory {
     return this.#reports?.settled(principal);
   }
 
-  /** `handOver` is called after `drainMs`, and returns true if the running streams go on elsewhere. */
+  /** Calls `handOver` after `drainMs`. It returns true if other processes continue the running streams. */
   async drain(drainMs: number, handOver?: () => boolean): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;
@@ -302,13 +302,15 @@ export class StreamRegistry implements StreamDirectory {
   close(): void {
     this.#isDraining = true;
     for (const stream of this.#table.all()) this.end(stream, SHUT_DOWN);
-    // The readers flush first, which they do in this turn of the event loop.
+    // The readers flush first, in this turn of the event loop.
     setImmediate(() => {
       for (const principal of this.#table.principals()) this.forgetPrincipal(principal);
     });
   }
 
-  /** Calls `prepare`, and runs the generation of `owned`, which has no other stream until then. */
+  /**
+   * Calls `prepare`, and runs the generation of `owned`. No other stream shares the generation until then.
+   */
   async prepareAndRun(
     owned: Owned,
     request: GenerateRequest,
@@ -328,7 +330,7 @@ export class StreamRegistry implements StreamDirectory {
     const changes = JSON.stringify(prepared);
     const fingerprint = fingerprintOf(`${body}\n${changes}`);
     const found = this.#findFlight(owned, request, fingerprint);
-    // Without a store nothing may happen before the generation is added.
+    // Without a store, there is no `await` before the generation is added.
     const running = found instanceof Promise ? await found : found;
     if (stream.log.done) return;
     if (running !== undefined) return this.move(owned, running);
@@ -339,7 +341,7 @@ export class StreamRegistry implements StreamDirectory {
     await this.run(generation, request, prepared, connectionId, resumed);
   }
 
-  /** Lets a stream that has nothing in its log yet share `generation`. */
+  /** Lets a stream share `generation`. Its own log must be empty. */
   move(owned: Owned, generation: Generation): void {
     const { stream, view } = owned;
     this.#leave(owned);
@@ -349,7 +351,7 @@ export class StreamRegistry implements StreamDirectory {
     if (stream.log.done) this.finish(stream);
   }
 
-  /** Generates until the log of `generation` has its end, or another process writes it. */
+  /** Generates until the log of `generation` has a terminal entry, or another process writes the log. */
   async run(
     generation: Generation,
     request: GenerateRequest,
@@ -364,7 +366,7 @@ export class StreamRegistry implements StreamDirectory {
     this.finishAll(generation);
   }
 
-  /** To be called when the log of `generation` has its end. */
+  /** Called when the log of `generation` has a terminal entry. */
   finishAll(generation: Generation): void {
     this.#table.budget.update(generation);
     this.#singleFlight.remove(generation);
@@ -372,7 +374,7 @@ export class StreamRegistry implements StreamDirectory {
     generation.request = undefined;
   }
 
-  /** @returns the running generation that a prepared request shares. */
+  /** @returns the running generation that a prepared request can share; undefined if there is none. */
   #findFlight(
     { stream, generation }: Owned,
     request: GenerateRequest,
@@ -383,7 +385,7 @@ export class StreamRegistry implements StreamDirectory {
       return this.#store.findFlight(stream, generation, fingerprint);
     }
     const running = this.#singleFlight.find(request, fingerprint);
-    // A plain reader has been told that the stream begins with the first attempt.
+    // A plain reader has received the first attempt as the beginning of the stream.
     return (running?.log.start?.attempt ?? 1) === 1 ? running : undefined;
   }
 
@@ -401,8 +403,9 @@ export class StreamRegistry implements StreamDirectory {
   }
 
   /**
-   * A plain reader only concatenates, so a stream with one cannot begin its text again: it ends with the
-   * failure and the text so far. @returns false if no other stream is left for a further attempt.
+   * A plain reader only concatenates, so its stream cannot restart its text: the stream ends with the failure
+   * and the text so far.
+   * @returns false if no other stream is left for a further attempt.
    */
   #mayRestart({ hasText, streams }: Generation, failure: StreamError): boolean {
     if (!hasText) return true;
@@ -414,7 +417,7 @@ export class StreamRegistry implements StreamDirectory {
     return true;
   }
 
-  /** Ends a stream with `entry`, at `offset` if that is given; nothing happens if it has ended. */
+  /** Ends a stream with `entry`, at `offset` if given. Does nothing if the stream has ended. */
   end(stream: Stream, entry: ErrorEntry, offset: number = Infinity): void {
     const owned = this.#table.of(stream);
     const ended = owned?.view.endAt(offset, entry) ?? stream.log.append(entry);
@@ -429,7 +432,7 @@ export class StreamRegistry implements StreamDirectory {
     generation.abort(entry);
   }
 
-  /** To be called when the log of the stream has its end. */
+  /** Called when the log of the stream has a terminal entry. */
   finish(stream: Stream): void {
     const owned = this.#table.of(stream);
     if (this.#table.isFinished(stream) || owned === undefined) return;
@@ -475,7 +478,7 @@ export class StreamRegistry implements StreamDirectory {
   }
 }
 
-/** @returns the question, with a copy of the request. */
+/** @returns the question of the stream, with a copy of the request. */
 function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
   const { principal: _, ...asked } = structuredClone(request);
   return {
@@ -486,7 +489,9 @@ function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
   };
 }
 
-/** Apart from schemas, a request is texts; only those of a client that has schemas need a closer look. */
+/**
+ * @returns an estimate of the request's bytes in memory. Only JSON Schemas need more memory than their text.
+ */
 export function requestBytesOf({ clientTools, options }: GenerateRequest, body: string): number {
   const hasSchema = clientTools !== undefined || options?.response_schema !== undefined;
   return hasSchema ? bytesOfParsed(body) : 2 * body.length;

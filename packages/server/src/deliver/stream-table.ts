@@ -4,19 +4,19 @@ import type { LogView } from './log-view.js';
 import { createMemoryBudget, type MemoryBudget } from './memory-budget.js';
 import type { Stream } from './stream.js';
 
-/** A stream, and where its text comes from. */
+/** A stream, its view, and the generation that writes its text. */
 export interface Owned {
   stream: Stream;
   view: LogView;
   generation: Generation;
-  /** Of the request as the client sent it, by which a repeated start is known. */
+  /** The fingerprint of the request that the client sent. A repeated start has the same one. */
   readonly fingerprint: string;
 }
 
 /** The streams of one principal. */
 interface Owner {
   readonly streams: Map<string, Owned>;
-  /** Those that have ended. */
+  /** The number of its finished streams. */
   finished: number;
 }
 
@@ -30,12 +30,12 @@ export class StreamTable {
   readonly #finished = new Map<Stream, NodeJS.Timeout>();
   readonly #watchers = new Map<string, Set<Listener>>();
 
-  /** @param retentionMs a finished stream is kept for this long. */
+  /** @param retentionMs the milliseconds for which a finished stream is kept. */
   constructor(retentionMs: number) {
     this.#retentionMs = retentionMs;
   }
 
-  /** Readers of all streams. */
+  /** The number of readers of all streams. */
   get readers(): number {
     let readers = 0;
     for (const { streams } of this.#byPrincipal.values()) {
@@ -59,12 +59,12 @@ export class StreamTable {
     return owned?.stream === stream ? owned : undefined;
   }
 
-  /** @returns true if the principal has a stream here, running or kept. */
+  /** @returns true if the principal has a running or finished stream in this process. */
   hasAny(principal: string): boolean {
     return this.#byPrincipal.has(principal);
   }
 
-  /** Streams of the principal that have not ended. */
+  /** @returns the number of the principal's streams that have not ended. */
   runningOf(principal: string): number {
     const owner = this.#byPrincipal.get(principal);
     return owner === undefined ? 0 : owner.streams.size - owner.finished;
@@ -84,7 +84,7 @@ export class StreamTable {
     return [...this.#byPrincipal.keys()].flatMap((principal) => this.streamsOf(principal));
   }
 
-  /** Streams that have ended and can still be read, oldest first. */
+  /** @returns the streams that have ended and can still be read, oldest first. */
   finished(): Iterable<Stream> {
     return this.#finished.keys();
   }
@@ -103,7 +103,7 @@ export class StreamTable {
     return largest?.stream;
   }
 
-  /** Keeps a stream that has ended for its time; calls `drop` after that. */
+  /** Keeps a stream that has ended for `retentionMs`; then calls `drop`. */
   finish(stream: Stream, drop: Listener): void {
     this.#ownerOf(stream.principal).finished += 1;
     const timer = setTimeout(() => drop(stream), this.#retentionMs).unref();
@@ -126,8 +126,8 @@ export class StreamTable {
   }
 
   /**
-   * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
-   * it has ended. @returns a function that ends this.
+   * Calls `listener` when a stream of the principal has started, may have changed its status, or has ended.
+   * @returns a function that removes the listener.
    */
   watch(principal: string, listener: Listener): () => void {
     const listeners = this.#watchers.get(principal) ?? new Set();

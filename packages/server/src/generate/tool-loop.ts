@@ -12,14 +12,14 @@ import { type Tool, type ToolContext, ToolError } from './tools/tool.js';
 import type { Toolbox, ToolLimits } from './tools/toolbox.js';
 
 /**
- * Asks, runs the tools that the model calls, gives it the results and asks again, until it answers
- * without a call. Tools run once: if a provider fails after them, the next one goes on from their
- * results. Calls in a turn that was cut off are not run.
+ * Calls the provider, runs the tools that the model calls, and calls the provider again with the results,
+ * until the model answers without a tool call. A tool call runs once: if a provider fails afterwards, the
+ * next provider continues from its result. The tool calls of an interrupted turn do not run.
  *
- * @param replies receives what clients say of the calls that wait for them; those fail at once without it.
- * @param earlier the rounds of tools that another process has run. They are not run again.
+ * @param replies receives the replies of clients to calls that wait for them; such calls fail without it.
+ * @param earlier the rounds of tool calls of another process. They do not run again.
  * @returns the last turn, with the usage of all turns; undefined if the answer came from the cache.
- * @throws as `Failover.ask` does, and `tool_limit` when the model calls tools in every turn.
+ * @throws the errors of `Failover.ask`, and `tool_limit` if the model calls tools in every turn.
  */
 export async function answerWithTools(
   failover: Failover,
@@ -57,13 +57,14 @@ export async function answerWithTools(
     const said = { text: answer.readTurn(), toolCalls: calls, ...(raw && { raw }) };
     const results = await runTogether(calls, toolbox, answer, requester, replies);
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
-    // The provider that called the tools goes on: calls may be signed, and mean nothing to those before it.
+    // The next turn goes to the provider that called the tools: other providers may not accept its signed
+    // calls.
     caller = turn.provider;
     answer.nextTurn();
   }
 }
 
-/** A call without a result was running when its process went away. */
+/** The call was running when its process was lost. */
 const UNKNOWN_OUTCOME = 'the server went away while the tool ran; it may have done its work';
 
 function messagesOf({ calls, results }: ResumedAnswer['rounds'][number]): Prompt['messages'] {
@@ -85,8 +86,8 @@ function messagesOf({ calls, results }: ResumedAnswer['rounds'][number]): Prompt
 }
 
 /**
- * Runs the calls of a turn at the same time; their results come in the order of the calls. All calls are
- * written before the first result. A call that waits for a client runs once its reply has come.
+ * Runs the calls of a turn concurrently. Their results are in the order of the calls. All calls are written
+ * before the first result. A call that waits for a client runs after its reply.
  */
 async function runTogether(
   calls: readonly ToolCall[],
@@ -131,7 +132,7 @@ async function runTogether(
     }
     signal.throwIfAborted();
     const running = begin.map((each) => each());
-    // The loop reports the first that rejects; nothing would handle the others.
+    // Only the first rejection is reported. The others need a handler.
     for (const outcome of running) outcome.catch(() => {});
     const results: ToolResult[] = [];
     for (const [i, { callId, name }] of calls.entries()) {
@@ -147,16 +148,17 @@ async function runTogether(
   }
 }
 
-/** A call that waits for a client. */
+/** The reply that a call waits for, and its receiver. */
 interface Waiting {
   awaits: Awaits;
   replies: ToolReplies;
 }
 
 /**
- * Checks the arguments before a user is asked.
+ * Checks the arguments before a client is asked for a reply.
  *
- * @returns what the call waits for; the error of one that cannot wait; undefined for one that runs at once.
+ * @returns the reply that the call waits for; the error of invalid arguments; undefined if the call runs at
+ * once.
  */
 async function waitingOf(
   tool: Tool | undefined,
@@ -178,7 +180,7 @@ async function waitingOf(
   return { error: 'not run: no client can answer the call' };
 }
 
-/** Waits for a reply to a call. @returns undefined if none has come in time. */
+/** Waits for a client's reply to a call. @returns undefined after the timeout. */
 async function expectReply(
   callId: string,
   { awaits, replies }: Waiting,
@@ -198,7 +200,7 @@ async function expectReply(
   }
 }
 
-/** Gives the reply of a client as the result of the call, or runs the call once it is approved. */
+/** Uses the client's reply as the result of the call, or runs the call if the reply approves it. */
 async function afterReply(
   call: ToolCall,
   replied: Promise<ToolReply | undefined>,

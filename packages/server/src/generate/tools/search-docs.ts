@@ -6,7 +6,7 @@ import { defineTool, type Tool } from './tool.js';
 const SECTIONS_GIVEN = 3;
 const UNITS_GIVEN = 3_000;
 
-/** Searches Rivulet's own documentation, or the sections given: the three that fit best. */
+/** A tool that searches Rivulet's documentation, or the given sections. It returns the three best matches. */
 export function searchDocs({
   sections = readSections(),
 }: { sections?: readonly DocsSection[] | undefined } = {}): Tool {

@@ -11,20 +11,27 @@ import { type Asked, toCallOptions } from './prompt.js';
 import { createTurnReader, type TurnReader } from './turn.js';
 
 export interface LanguageModelOptions {
-  /** As logs, metrics and the `start` entry name the provider; `model.provider` up to its first dot unless given. */
+  /**
+   * The provider's name in logs, metrics and the `start` entry. The part of `model.provider` before the first
+   * dot unless given.
+   */
   name?: string | undefined;
-  /** Given to the model with each call, such as `{ google: { thinkingConfig: { includeThoughts: true } } }`. */
+  /**
+   * Passed to the model with each call, such as `{ google: { thinkingConfig: { includeThoughts: true } } }`.
+   */
   providerOptions?: Metadata | undefined;
-  /** Is told, once each, of warnings of the model, and of parts of its answers that are left out. */
+  /**
+   * Receives, once each, the warnings of the model and the types of parts that are left out of its answers.
+   */
   logger?: Logger | undefined;
 }
 
-/** Warnings and parts that are logged, of one model. */
+/** The limit of logged warnings and parts of one model. */
 const MAX_LOGGED = 50;
 const MAX_TYPE_CHARACTERS = 60;
 
 /**
- * A model of the AI SDK as a provider. Text, thoughts, calls of tools, usage and the finish reason are
+ * Wraps a model of the AI SDK as a provider. Text, thoughts, tool calls, usage and the finish reason are
  * passed on. Files, sources and tools that the model's own provider runs are left out of the answer.
  */
 export function languageModel(
@@ -73,7 +80,7 @@ export function languageModel(
       const options = toCallOptions(asking, asked, providerOptions, upstream.signal);
       try {
         const opening = Promise.resolve(model.doStream(options as never));
-        // A model may answer after its reader has gone.
+        // A model may still respond after the caller has stopped waiting.
         opening.then(
           (late) => upstream.signal.aborted && void cancel(late.stream.getReader()),
           () => {},
@@ -118,7 +125,7 @@ export function languageModel(
   return { name, model: model.modelId, hasJsonMode: true, stream };
 }
 
-/** `google.generative-ai` is `google`. */
+/** Shortens `google.generative-ai` to `google`. */
 function shortName(provider: string): string {
   return provider.split('.', 1)[0] || provider;
 }

@@ -9,7 +9,7 @@ import {
 } from '../provider.js';
 import type { CallOptions, Message, Metadata, TurnPart } from './model.js';
 
-/** The model, as `RawMessage` names it. */
+/** The provider and model, as in `RawMessage`. */
 export interface Asked {
   name: string;
   model: string;
@@ -51,7 +51,7 @@ export function toCallOptions(
   };
 }
 
-/** A turn without text and calls, such as of an answer that was stopped at once, is left out. */
+/** Leaves out a turn without text and calls, such as an answer that was stopped at once. */
 function toMessage(
   message: PromptMessage,
   before: PromptMessage | undefined,

@@ -281,7 +281,7 @@ describe('the other namespaces of a user’s server', () => {
     await enter();
     for (let i = 0; i < 200; i++) client.write(`42${prefix}["${EVENT.list}",{}]`);
     await client.hears(/rate_limited/);
-    // What was under way does not reach Socket.IO, which would close the connection.
+    // The data in progress does not reach Socket.IO, which would close the connection.
     for (let i = 0; i < 20; i++) client.write(`42${prefix}["${EVENT.list}",{}]`);
     await echoes(1);
     await expect.poll(() => ledger().size).toMatchObject({ connections: 0, handshakes: 0 });

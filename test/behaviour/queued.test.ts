@@ -39,7 +39,9 @@ const start = (socket: Socket, id: string, more: object = {}) =>
 const place = (socket: Socket, id: string): Promise<StreamQueuedMessage> =>
   next(socket, EVENT.queued, ({ stream_id }) => stream_id === id);
 
-/** What a socket hears of a stream, in order: the place, or the type of message. */
+/**
+ * The messages of a stream that a socket receives, in order: the place in the queue, or the type of message.
+ */
 function heard(socket: Socket, id: string): (number | string)[] {
   const messages: (number | string)[] = [];
   for (const event of [EVENT.queued, EVENT.start, EVENT.chunk, EVENT.end, EVENT.error]) {

@@ -10,7 +10,6 @@ export interface RawConnection {
   /** Sends one WebSocket message. */
   send(payload: Payload): void;
   /** Sends bytes that need not be a WebSocket frame. */
-  sendBytes(bytes: Uint8Array): void;
   /** Resolves when the server has sent `text`, or when the connection is closed. */
   until(text: string): Promise<void>;
   close(): void;
@@ -50,7 +49,6 @@ export function openRaw(url: string, localAddress: string): Promise<RawConnectio
     heard: () => heard,
     isOpen: () => isOpen,
     send: (payload) => void socket.write(frameOf(payload)),
-    sendBytes: (bytes) => void socket.write(bytes),
     until: (text) =>
       new Promise((resolve) => {
         const look = (): void => {

@@ -72,7 +72,7 @@ export class ChatPage {
     await this.press('Edit', this.message(index));
   }
 
-  /** What is said of a message's failure. */
+  /** The displayed text of a message's failure. */
   alert(index: number): Locator {
     return this.message(index).getByRole('alert');
   }

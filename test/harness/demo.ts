@@ -60,7 +60,7 @@ export async function stagedDemo(
 /** The demo page in a browser of its own. */
 export class DemoPage {
   readonly page: Page;
-  /** What the page has sent over its sockets. */
+  /** The messages that the page has sent over its sockets. */
   readonly sent: string[] = [];
   /** Errors in its console, those of its content security policy among them. */
   readonly complaints: string[] = [];
@@ -99,7 +99,7 @@ export class DemoPage {
     return this.page.locator('.question').last();
   }
 
-  /** Where a question is written. */
+  /** The input for a question. */
   get field(): Locator {
     return this.page.getByTestId('question');
   }
@@ -168,7 +168,7 @@ export class DemoPage {
     });
   }
 
-  /** How often the page asked a server. */
+  /** The number of the page's requests to a server. */
   starts(): number {
     return this.sent.filter((frame) => frame.includes('"stream_start"')).length;
   }

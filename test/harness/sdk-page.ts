@@ -110,7 +110,7 @@ export function resume(page: Pick<TestPage, 'evaluate'>): Promise<string> {
   );
 }
 
-/** What the page shows of `globalThis.answer`, once it has that status, text and number of tools. */
+/** The page's `globalThis.answer`, once it has that status, text and number of tools. */
 export function shown(
   page: Pick<TestPage, 'evaluate'>,
   until: Partial<Pick<AnswerSnapshot, 'status' | 'text'>>,
@@ -130,7 +130,7 @@ export function shown(
 
 type Shown = Omit<AnswerSnapshot, 'error'> & { code: string | undefined };
 
-/** What IndexedDB has of the page's user, by the first letter of its keys. */
+/** The entries of the page's user in IndexedDB, by the first letter of their keys. */
 export function stored(
   page: Pick<TestPage, 'evaluate'>,
   kind: 'b' | 'm' | 'j' | 'c' | 'n',

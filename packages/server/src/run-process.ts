@@ -22,7 +22,7 @@ export interface ProcessContext {
   logger: Logger;
 }
 
-/** How a process is told to end, and tells that it is ready. */
+/** The shutdown events and log fields of a process. */
 export interface ProcessRole {
   /** Added to each line of the log. */
   fields: Readonly<Record<string, unknown>>;

@@ -1,16 +1,16 @@
-/** What a client has to send before a call goes on. */
+/** The kind of reply that a call needs from a client. */
 export type Awaits = 'result' | 'approval';
 
-/** What a client said of a call: its result as JSON, why it failed, or whether a user approved it. */
+/** A client's reply to a call: the result as JSON, an error message, or the user's decision. */
 export type ToolReply = { result: unknown } | { error: string } | { approved: boolean };
 
 /** Receives the replies of clients to the calls of one answer. */
 export interface ToolReplies {
   /**
-   * Accepts one reply to the call from now on. The answer is paused until it has come or `signal` aborts.
+   * Waits for one reply to the call. The answer is paused until the reply arrives or `signal` aborts.
    *
-   * @returns a promise that resolves with the reply.
-   * @throws `signal.reason` by its promise when the signal aborts. Later replies are refused.
+   * @returns a promise of the reply. It rejects with `signal.reason` when the signal aborts. Later replies
+   * are refused.
    */
   expect(callId: string, awaits: Awaits, signal: AbortSignal): Promise<ToolReply>;
 }

@@ -18,7 +18,7 @@ import { type ErrorEntry, isTerminal } from '../../../packages/server/src/entry.
 import { encode, encodeShort } from '../../../packages/server/src/socket/encode.js';
 import { partsPair, toldBy, toldTo, type Truth, upTo, withEntry } from './truth.js';
 
-/** What a stream should say: its generation, and its own end where it was cancelled. */
+/** The expected content of a stream: its generation, and its own end if it was cancelled. */
 export interface ModelStream {
   id: string;
   query: string;
@@ -199,7 +199,7 @@ export class ModelReader {
     }
   }
 
-  /** What is here is exactly what the stream says up to there. */
+  /** Checks that the received content is equal to the stream's content up to that offset. */
   check(): void {
     const truth = this.#truth();
     const { offset, terminal } = this.received;

@@ -37,7 +37,7 @@ export interface LogStore {
   isShared(generation: Generation): boolean;
   /** Called when a generation starts to wait for a client's reply to a call, and when it continues. */
   onPausedChange(generation: Generation): void;
-  /** Called when a reader came or left. */
+  /** Called when a reader subscribed or left. */
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
   /** Called when the stream has no reader left in this process. Ends the stream after its timeout. */
   onAbandoned(stream: Stream): void;

@@ -28,7 +28,7 @@ import type { ToolReply } from '../tool-replies.js';
 export interface StreamLimits extends StreamTimeouts {
   /** The milliseconds for which a finished stream can be read. */
   finishedRetentionMs: number;
-  /** The memory budget of all streams; one principal may use an eighth of it. */
+  /** The memory budget of all streams in bytes. One principal may use an eighth of it. */
   maxLogBytes: number;
   /** The limit of active streams of one principal. */
   maxStreamsPerPrincipal: number;

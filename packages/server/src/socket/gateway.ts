@@ -20,11 +20,14 @@ export interface GatewayOptions {
 }
 
 export interface Gateway {
-  /** Says that the server ends within `drainMs`; lets in only who has a stream here from now on. */
+  /**
+   * Announces that the server ends within `drainMs` milliseconds. Afterwards, only principals with a stream
+   * in this process may connect.
+   */
   announceClosing(drainMs: number): void;
 }
 
-/** Puts streams on a namespace of a Socket.IO server: its messages in, their frames out. */
+/** Serves the streams on a namespace of a Socket.IO server. */
 export function serveStreams(namespace: Namespace, options: GatewayOptions): Gateway {
   const { streams, guard, ledger, refusals, logger } = options;
   const admissions = new WeakMap<Socket, Admission>();
@@ -35,7 +38,7 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     const isNew = admission.newStreams || !streams.hasAny(admission.principal);
     if (closesAt !== undefined && isNew) {
       admission.account.leave();
-      // A load balancer may lead the next connection elsewhere at once.
+      // A load balancer may route the next connection to another server at once.
       const retry = admission.newStreams ? {} : { retryAfterMs: 1_000 };
       throw new StreamError('overloaded', 'unable to connect: the server is shutting down', retry);
     }

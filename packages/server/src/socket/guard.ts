@@ -10,17 +10,17 @@ import { anonymous, type Authenticate, authenticated, type Principal } from './p
 import type { Requester } from './rate-limits.js';
 import type { Refusals } from './refusals.js';
 
-/** A connection that may enter. */
+/** A connection that may enter the namespace. */
 export interface Admission extends Requester {
   readonly account: SocketAccount;
-  /** Whether a later connection can be known as the same principal. */
+  /** True if a later connection can have the same principal. */
   returns: boolean;
   expiresAt: Date | undefined;
-  /** The handshake's requests, not parsed yet; empty once they are being carried out. */
+  /** The requests in the handshake, not parsed yet. Empty once they are being carried out. */
   requests: unknown[];
-  /** The newest version of the protocol that the client speaks. */
+  /** The newest version of the protocol that the client supports. */
   protocol: number;
-  /** True if the connection is for new questions only. */
+  /** True if the connection is only for new streams. */
   newStreams: boolean;
 }
 
@@ -33,7 +33,9 @@ export interface GuardOptions {
 
 /** Decides which connections may enter the namespace. */
 export interface Guard {
-  /** Counts the connection until its account leaves. @throws {StreamError} why it may not enter. */
+  /**
+   * Counts the connection until its account leaves. @throws {StreamError} the reason why it may not enter.
+   */
   admit(socket: Socket): Promise<Admission>;
 }
 
@@ -60,7 +62,7 @@ export function createGuard(options: GuardOptions): Guard {
     }
   }
 
-  /** Socket.IO would keep the whole message, up to 1 MiB, as long as the connection lasts. */
+  /** Socket.IO would keep the whole message, up to 1 MiB, until the connection closes. */
   function forgetMessage(handshake: Socket['handshake']): void {
     if (ledger.ownsConnections) handshake.auth = {};
     else delete handshake.auth['requests'];

@@ -2,35 +2,38 @@ import { StreamError } from '@rivulet/protocol';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { SharedCounts } from '../deliver/stream-directory.js';
 
-/** How often a principal may ask. */
+/** The limit of requests of one principal. */
 export interface RateLimit {
   requests: number;
   windowSeconds: number;
 }
 
-/** Who asks: the principal, and the address it connects from. */
+/** The principal of a request, and the address of its connection. */
 export interface Requester {
   principal: string;
   address: string;
 }
 
-/** Throws `rate_limited`, with when to try again. */
+/** Counts one request. @throws {StreamError} rate_limited, with the time of the next allowed request. */
 export type SpendOne = (requester: Requester) => Promise<void>;
 
 export interface RateLimits {
-  /** A new stream. */
+  /** Counts a new stream. */
   start: SpendOne;
-  /** Reading a stream that exists. It comes in bursts: after each cut, once for each stream. */
+  /** Counts a resumed stream. A client resumes all its streams at once after a disconnect. */
   resume: SpendOne;
-  /** Forgets what a principal has spent. What its address has spent still counts. */
+  /** Resets the counts of a principal. The counts of its address stay. */
   forget(principal: string): Promise<void>;
 }
 
-/** Many people may share an address, and one can make up as many principals as they like. */
+/** An address may have many users, and one user can create any number of principals. */
 const ADDRESS_FACTOR = 10;
 const ATTACH_FACTOR = 10;
 
-/** @param counts of all processes; each process counts for itself unless given, and while they cannot be had. */
+/**
+ * @param counts the counters of all processes. Unless given, and while they are unavailable, each process
+ * counts separately.
+ */
 export function createRateLimits(
   { requests, windowSeconds }: RateLimit,
   counts?: SharedCounts,

@@ -38,19 +38,19 @@ interface Served {
   logger: Logger;
 }
 
-/** Carries out what one connection asks for. */
+/** Carries out the requests of one socket. */
 export function serveSocket(socket: Socket, admission: Admission, served: Served): void {
   const server = new SocketRequests(socket, admission, served);
   for (const raw of admission.requests.splice(0)) server.carryOutOfHandshake(raw);
 }
 
-/** The requests of one socket, which are carried out in the order in which they came. */
+/** The requests of one socket. They are carried out in the order of their arrival. */
 class SocketRequests {
   readonly #admission: Admission;
   readonly #served: Served;
   readonly #subscriptions: Subscriptions;
   readonly #requests: Requests;
-  /** Steps that wait for the one that is being carried out. */
+  /** Steps that wait for the current one. */
   readonly #waiting: (() => void | Promise<void>)[] = [];
   #isBusy = false;
 
@@ -80,7 +80,7 @@ class SocketRequests {
       if (typeof reply === 'function') {
         outbox.reply(() => (reply as Settle)(result));
       } else if (!result.ok && (name === 'start' || name === 'resume')) {
-        // A client that asked for no reply.
+        // The client did not ask for a reply.
         outbox.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...result.error });
       }
     });
@@ -116,12 +116,12 @@ class SocketRequests {
     });
   }
 
-  /** Runs a step once the earlier ones are done. */
+  /** Runs a step after the earlier ones. */
   #inTurn(step: () => void | Promise<void>): void {
     this.#waiting.push(step);
     if (this.#isBusy) return;
     this.#isBusy = true;
-    // What a request has a reader send in the next tick comes after the reply, which a microtask sends.
+    // A reader sends its messages in the next tick. A microtask sends the reply before them.
     queueMicrotask(() => void this.#carryOutWaiting());
   }
 
@@ -141,7 +141,7 @@ function isResume(raw: unknown): boolean {
   return typeof raw === 'object' && raw !== null && 'type' in raw && raw.type === EVENT.resume;
 }
 
-/** The names in a refused message, so that its sender knows which of its requests it was. */
+/** @returns the ids in a refused message, so that its sender can identify the request. */
 function claimedEnvelope(raw: unknown): Partial<Envelope> {
   const envelope: Partial<Envelope> = {};
   if (typeof raw !== 'object' || raw === null) return envelope;

@@ -11,15 +11,15 @@ export type { Server as SocketServer } from 'socket.io';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** A connection of a refused origin is closed this long after its handshake. */
+/** A connection of a refused origin is closed after this time. */
 const REFUSED_CONNECT_TIMEOUT_MS = 5_000;
-/** Connections of refused origins at the same time. The handshake of a further one fails. */
+/** The limit of concurrent connections of refused origins. Further handshakes fail. */
 const MAX_REFUSED = 100;
 
 type Query = Readonly<Record<string, string>>;
 type Next = (error?: Error) => void;
 
-/** A Socket.IO server that takes no more than Rivulet's messages need, from pages that may connect. */
+/** Creates a Socket.IO server with the limits of Rivulet's messages, for pages of allowed origins. */
 export function createSocketServer(
   http: HttpServer,
   checkOrigin: OriginCheck,
@@ -27,7 +27,7 @@ export function createSocketServer(
   refusals: Refusals,
   path: string,
 ): Server {
-  /** Connections that are in no namespace yet, by their session id. */
+  /** The connections without a namespace, by their session id. */
   const pending = new Map<string, Connection>();
   const refused = new Map<Connection, OriginError>();
 
@@ -40,7 +40,8 @@ export function createSocketServer(
       refusals.countHandshake(isRefused ? 'origins' : 'handshakes');
       decide('too many connections', false);
     },
-    // A page of a refused origin can read its refusal. Cookies are not sent, and need not be.
+    // Allows any origin, so that a page of a refused origin can read the reason. Browsers send no cookies
+    // without `credentials`.
     cors: { origin: true },
     maxHttpBufferSize: LIMITS.messageBytes,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -61,8 +62,9 @@ export function createSocketServer(
     setTimeout(() => account.close(), REFUSED_CONNECT_TIMEOUT_MS).unref();
   }
 
-  // Engine.IO calls `allowRequest` at the handshake only, and this for every request. A browser omits the
-  // `Origin` of GET requests of the page's own origin, so the first to have one may be a later request.
+  // Engine.IO calls `allowRequest` only for the handshake, and this middleware for every request. A browser
+  // omits the `Origin` of GET requests to the page's own origin, so a later request may be the first to have
+  // one.
   io.engine.use((request: IncomingMessage, _: ServerResponse, next: Next) => {
     const refusal = refusalOf(request);
     if (refusal === undefined) return next();
@@ -96,19 +98,19 @@ export function createSocketServer(
 
   io.on('connection', (socket) => {
     pending.delete(sessionIdOf(socket.conn));
-    // A client that leaves the namespace would keep its connection, which is counted nowhere else.
+    // Without this, a client that leaves the namespace would keep a connection that is not counted.
     socket.on('disconnect', () => ledger.accountOf(socket.conn).close());
   });
   return io;
 }
 
-/** Engine.IO has parsed the query of each request that it handles. */
+/** Engine.IO has parsed the query of each request. */
 function queryOf(request: IncomingMessage): Query {
   const { _query: query } = request as IncomingMessage & { _query: Query };
   return query;
 }
 
-/** The session id of Engine.IO, which its type hides. */
+/** @returns Engine.IO's session id, which its types hide. */
 function sessionIdOf(conn: unknown): string {
   return (conn as { id: string }).id;
 }

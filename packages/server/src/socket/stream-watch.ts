@@ -6,8 +6,8 @@ import { envelopeOf } from './encode.js';
 import type { Outbox } from './outbox.js';
 
 /**
- * Tells a connection of changes to its principal's streams. Of each stream only the newest change waits
- * while the transport takes nothing, so that the rate limit of new streams bounds what waits.
+ * Notifies a connection of changes to its principal's streams. While the transport is busy, only the newest
+ * change of each stream is kept, so the rate limit of new streams bounds the memory.
  */
 export class StreamWatch implements Flushable {
   readonly isFresh = false;
@@ -15,7 +15,7 @@ export class StreamWatch implements Flushable {
   readonly #outbox: Outbox;
   readonly #unwatch: () => void;
   readonly #changed = new Map<string, StreamSummary>();
-  /** What was told last of the streams that have not ended. */
+  /** The last sent status of each stream that has not ended. */
   readonly #told = new Map<string, StreamSummary['status']>();
 
   constructor(streams: StreamDirectory, principal: string, outbox: Outbox) {
@@ -23,7 +23,7 @@ export class StreamWatch implements Flushable {
     this.#unwatch = streams.watch(principal, (stream) => this.#note(stream));
   }
 
-  /** The client is about to receive `streams`, all that are running. */
+  /** Called before the client receives `streams`, the list of all running streams. */
   listed(streams: readonly ListedStream[]): void {
     for (const { id, status } of streams) this.#told.set(id, status);
   }
@@ -49,7 +49,7 @@ export class StreamWatch implements Flushable {
     if (status === 'ended') this.#told.delete(id);
     else this.#told.set(id, status);
     this.#changed.set(id, summaryOf(stream));
-    // After what the change itself has sent, such as the reply to a start.
+    // Sent after the messages that the change itself causes, such as the reply to a start.
     if (this.#changed.size === 1) process.nextTick(() => this.flush());
   }
 }

@@ -59,7 +59,7 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
     ? await developedPages(server(), hosts)
     : { serve: await openBuiltPages({ hasLab }) };
 
-  const listener = lab?.link.listener ?? server().http;
+  const listener = lab?.proxy.listener ?? server().http;
   const url = await listen(listener, host, port).catch((error: unknown) => {
     if (isPortTaken(error) && !process.env['PORT']) return listen(listener, host, 0);
     throw error;

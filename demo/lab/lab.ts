@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Providers, RivuletServer } from '@rivulet/server';
-import { createLink, type Link } from './link.js';
+import { createFaultProxy, type FaultProxy } from './fault-proxy.js';
 import { createPageCheck } from './page-check.js';
-import { createPlainServer } from './plain.js';
+import { createPlainServer } from './plain-server.js';
 import { createRecorder } from './recorder.js';
 
 /** A fault that a button causes. `offline` and `slow` end by themselves. */
@@ -19,7 +19,7 @@ export type StartServer = (parts: {
 
 /** The server behind "Try to break it": a link that fails on demand, and a server behind it that restarts. */
 export interface Lab {
-  readonly link: Link;
+  readonly proxy: FaultProxy;
   server(): RivuletServer;
   close(): Promise<void>;
 }
@@ -42,39 +42,39 @@ interface Body {
 
 export async function openLab(start: StartServer): Promise<Lab> {
   const check = createPageCheck();
-  const link = createLink();
-  const plain = createPlainServer(check);
-  const recorder = createRecorder(plain.listener);
+  const proxy = createFaultProxy();
+  const plainServer = createPlainServer(check);
+  const recorder = createRecorder(plainServer.listener);
   let replyMs = REPLY_MS;
   let restarting: Promise<void> | undefined;
   let server = await open();
 
   async function open(): Promise<RivuletServer> {
-    const opened = await start({ record: recorder.record, serve });
-    plain.attach(opened.http);
+    const opened = await start({ record: recorder.wrap, serve });
+    plainServer.attach(opened.http);
     await opened.listen(0);
-    link.leadTo(opened.http.address() as AddressInfo);
+    proxy.setTarget(opened.http.address() as AddressInfo);
     return opened;
   }
 
   async function restart(): Promise<void> {
-    link.down();
-    plain.detach();
+    proxy.down();
+    plainServer.detach();
     await Promise.all([server.close(), wait(RESTART_MS)]);
     server = await open();
-    link.up();
+    proxy.up();
   }
 
   const faults: Record<Fault, (body: Body) => void> = {
-    cut: () => link.cut(),
-    offline: forSomeTime(link.down, link.up),
-    slow: forSomeTime(
+    cut: () => proxy.cut(),
+    offline: temporarily(proxy.down, proxy.up),
+    slow: temporarily(
       () => {
-        link.limit(SLOW_BYTES_PER_SECOND);
+        proxy.limit(SLOW_BYTES_PER_SECOND);
         replyMs = SLOW_REPLY_MS;
       },
       () => {
-        link.limit(undefined);
+        proxy.limit(undefined);
         replyMs = REPLY_MS;
       },
     ),
@@ -119,19 +119,19 @@ export async function openLab(start: StartServer): Promise<Lab> {
   }
 
   return {
-    link,
+    proxy,
     server: () => server,
     async close() {
       await restarting;
-      plain.detach();
-      link.close();
+      plainServer.detach();
+      proxy.close();
       await server.close();
     },
   };
 }
 
 /** Begins a fault for the time that a request asks for. A second request begins that time again. */
-function forSomeTime(begin: () => void, end: () => void): (body: Body) => void {
+function temporarily(begin: () => void, end: () => void): (body: Body) => void {
   let ending: NodeJS.Timeout | undefined;
   return ({ ms }) => {
     begin();

@@ -26,7 +26,7 @@ export interface Generated {
 
 /** Keeps the text that the providers generate, and makes them fail. */
 export interface Recorder {
-  record(providers: Providers): Providers;
+  wrap(providers: Providers): Providers;
   /** Finds the newest text for a question. `digest` is that of its first `units`. */
   find(question: string, units: number): Generated | undefined;
   /** The running calls fail, or if there are none the next one before its first text. */
@@ -35,7 +35,7 @@ export interface Recorder {
   failLater(): void;
 }
 
-interface Call {
+interface RecordedCall {
   id: number;
   question: string;
   text: string;
@@ -49,24 +49,24 @@ const MAX_KEPT = 50;
 const UNITS_BEFORE_FAILURE = 300;
 
 export function createRecorder(listener: CallListener): Recorder {
-  const calls: Call[] = [];
-  let next: 'now' | 'later' | undefined;
+  const calls: RecordedCall[] = [];
+  let nextFailure: 'now' | 'later' | undefined;
   let lastId = 0;
 
-  const running = (): Call[] => calls.filter(({ isRunning }) => isRunning);
+  const runningCalls = (): RecordedCall[] => calls.filter(({ isRunning }) => isRunning);
 
-  async function* play(
+  async function* streamRecorded(
     provider: Provider,
     prompt: Prompt,
     signal: AbortSignal,
   ): AsyncGenerator<Delta> {
     const question = questionOf(prompt);
     const controller = new AbortController();
-    const failAt = next === 'later' ? UNITS_BEFORE_FAILURE : undefined;
+    const failAt = nextFailure === 'later' ? UNITS_BEFORE_FAILURE : undefined;
     const id = (lastId += 1);
-    const call: Call = { id, question, text: '', isRunning: true, controller, failAt };
-    if (next === 'now') controller.abort(failure());
-    next = undefined;
+    const call: RecordedCall = { id, question, text: '', isRunning: true, controller, failAt };
+    if (nextFailure === 'now') controller.abort(failure());
+    nextFailure = undefined;
     calls.push(call);
     if (calls.length > MAX_KEPT) calls.shift();
     listener.begin(id, question);
@@ -91,7 +91,7 @@ export function createRecorder(listener: CallListener): Recorder {
     }
   }
 
-  function recorded(provider: Provider): Provider {
+  function wrapProvider(provider: Provider): Provider {
     const { withModel, prepare } = provider;
     return {
       get name() {
@@ -107,16 +107,16 @@ export function createRecorder(listener: CallListener): Recorder {
         return provider.canContinue;
       },
       ...(prepare && { prepare: () => prepare.call(provider) }),
-      ...(withModel && { withModel: (model) => recorded(withModel.call(provider, model)) }),
-      stream: (prompt, signal) => play(provider, prompt, signal),
+      ...(withModel && { withModel: (model) => wrapProvider(withModel.call(provider, model)) }),
+      stream: (prompt, signal) => streamRecorded(provider, prompt, signal),
     };
   }
 
   return {
-    record([first, ...rest]) {
+    wrap([first, ...rest]) {
       return [
-        { ...first, provider: recorded(first.provider) },
-        ...rest.map((config) => ({ ...config, provider: recorded(config.provider) })),
+        { ...first, provider: wrapProvider(first.provider) },
+        ...rest.map((config) => ({ ...config, provider: wrapProvider(config.provider) })),
       ];
     },
     find(question, units) {
@@ -127,13 +127,13 @@ export function createRecorder(listener: CallListener): Recorder {
       return { length: text.length, digest, isRunning };
     },
     failNow() {
-      const affected = running();
-      if (affected.length === 0) next = 'now';
+      const affected = runningCalls();
+      if (affected.length === 0) nextFailure = 'now';
       for (const { controller } of affected) controller.abort(failure());
     },
     failLater() {
-      const affected = running();
-      if (affected.length === 0) next = 'later';
+      const affected = runningCalls();
+      if (affected.length === 0) nextFailure = 'later';
       for (const call of affected) call.failAt = call.text.length + UNITS_BEFORE_FAILURE;
     },
   };
@@ -142,6 +142,6 @@ export function createRecorder(listener: CallListener): Recorder {
 function failure(): ProviderError {
   return new ProviderError(
     'unavailable',
-    'unable to go on: "Try to break it" made the provider fail',
+    'unable to continue: "Try to break it" made the provider fail',
   );
 }

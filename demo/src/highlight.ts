@@ -7,8 +7,8 @@ const MAX_UNITS = 30_000;
 /** Open code is colored again with each frame. */
 const MAX_OPEN_UNITS = 8_000;
 /** A closed block inside a list that still grows is drawn again with each frame of the list. */
-const MAX_KEPT = 32;
-const kept = new Map<string, string>();
+const MAX_CACHED = 32;
+const cache = new Map<string, string>();
 
 /**
  * The code as HTML with its colors. Undefined for code that is too long, for a language that is not carried,
@@ -21,11 +21,11 @@ export function highlight(code: string, language: string, isClosed: boolean): st
   const loaded = languages.get();
   if (loaded === undefined) return undefined;
   const key = `${language}\n${code}`;
-  const known = kept.get(key);
+  const known = cache.get(key);
   if (known !== undefined) return known;
   const html = loaded.highlightCode(code, language);
   if (html === undefined || !isClosed) return html;
-  if (kept.size >= MAX_KEPT) kept.clear();
-  kept.set(key, html);
+  if (cache.size >= MAX_CACHED) cache.clear();
+  cache.set(key, html);
   return html;
 }

@@ -4,7 +4,7 @@ export interface Lazy<T> {
   get(): T | undefined;
 }
 
-const underWay = new Set<Promise<void>>();
+const pendingLoads = new Set<Promise<void>>();
 
 /** After a failed load, such as one while the browser is offline, the next use after this time loads again. */
 const RETRY_MS = 10_000;
@@ -14,7 +14,7 @@ export function lazy<T>(load: () => Promise<T>): Lazy<T> {
   let isLoading = false;
   let retryAt = 0;
 
-  async function begin(): Promise<void> {
+  async function start(): Promise<void> {
     try {
       part = await load();
     } catch {
@@ -27,8 +27,8 @@ export function lazy<T>(load: () => Promise<T>): Lazy<T> {
     get() {
       if (part === undefined && !isLoading && performance.now() >= retryAt) {
         isLoading = true;
-        const loading = begin().finally(() => underWay.delete(loading));
-        underWay.add(loading);
+        const loading = start().finally(() => pendingLoads.delete(loading));
+        pendingLoads.add(loading);
       }
       return part;
     },
@@ -37,5 +37,5 @@ export function lazy<T>(load: () => Promise<T>): Lazy<T> {
 
 /** @returns a promise that settles when all that is being loaded is there; undefined if nothing is. */
 export function whenLoaded(): Promise<unknown> | undefined {
-  return underWay.size === 0 ? undefined : Promise.all(underWay);
+  return pendingLoads.size === 0 ? undefined : Promise.all(pendingLoads);
 }

@@ -8,12 +8,12 @@ import { download, fileName, toMarkdown } from './conversation/export.js';
 import { createBottomScroll } from './conversation/scroll.js';
 import { showSuggestions } from './conversation/welcome.js';
 import { find } from './find.js';
-import { offerLab } from './lab-offer.js';
+import { loadLab } from './load-lab.js';
 import { followOpenChat } from './open-chat.js';
 import { showConnection } from './shell/connection-badge.js';
 import { createDocsDialog } from './shell/docs-dialog.js';
 import { createDrawer } from './shell/drawer.js';
-import { createForget } from './shell/forget.js';
+import { createClearData } from './shell/forget.js';
 import { createRouter } from './shell/router.js';
 import { createSidebar, showTitle } from './shell/sidebar.js';
 import { createThemeSwitch } from './shell/theme.js';
@@ -36,8 +36,11 @@ const drawer = createDrawer(byId('sidebar'), byId('page'), {
   skip: byId('skip'),
 });
 createThemeSwitch(byId('theme'));
-createForget(buttonOf('forget'), find(document, '#forget-dialog', HTMLDialogElement), client, () =>
-  router.openNew(),
+createClearData(
+  buttonOf('forget'),
+  find(document, '#forget-dialog', HTMLDialogElement),
+  client,
+  () => router.openNew(),
 );
 buttonOf('new-chat').addEventListener('click', () => {
   if (chat.getSnapshot().messages.length > 0) router.openNew();
@@ -52,7 +55,7 @@ showConnection(byId('connection'), client.connection$);
 buttonOf('export').addEventListener('click', () =>
   download(fileName(title), toMarkdown(title, chat.getSnapshot().messages)),
 );
-void offerLab(byId('lab'), buttonOf('lab-toggle'), { client, currentAnswer$: answer$ });
+void loadLab(byId('lab'), buttonOf('lab-toggle'), { client, currentAnswer$: answer$ });
 createDocsDialog(find(document, '#docs', HTMLDialogElement));
 
 // The conversation

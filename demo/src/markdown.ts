@@ -28,7 +28,7 @@ interface Progress {
   links: Links;
 }
 
-const beginning: Progress = { text: '', frozenChars: 0, frozenNodes: 0, links: {} };
+const INITIAL_PROGRESS: Progress = { text: '', frozenChars: 0, frozenNodes: 0, links: {} };
 
 /** The end of a longer open block is drawn as it is, and not made drawable with each frame. */
 const MAX_OPEN_UNITS = 20_000;
@@ -36,11 +36,11 @@ const MAX_OPEN_UNITS = 20_000;
 const SLOW_DRAW_MS = 50;
 
 export function createMarkdownView(container: Element): MarkdownView {
-  let progress = beginning;
+  let progress = INITIAL_PROGRESS;
   let newest: { text: string; stage: Stage } = { text: '', stage: 'draft' };
   let drawLater: number | undefined;
   let drawAgainAt = 0;
-  let awaited: Promise<unknown> | undefined;
+  let pendingLoads: Promise<unknown> | undefined;
 
   function drawNewest(): void {
     clearTimeout(drawLater);
@@ -51,11 +51,11 @@ export function createMarkdownView(container: Element): MarkdownView {
     const tookMs = performance.now() - began;
     const isLong = newest.text.length - progress.frozenChars > MAX_OPEN_UNITS;
     drawAgainAt = isLong && tookMs > SLOW_DRAW_MS ? began + 4 * tookMs : 0;
-    if (awaited === undefined) void drawOnceLoaded();
+    if (pendingLoads === undefined) void drawOnceLoaded();
   }
 
   function drawDraft(text: string): void {
-    if (!text.startsWith(progress.text)) progress = beginning;
+    if (!text.startsWith(progress.text)) progress = INITIAL_PROGRESS;
     const { frozenChars, frozenNodes } = progress;
     const tail = text.slice(frozenChars);
     const tokens = tokensOf(tail, 'draft', progress.links);
@@ -75,16 +75,16 @@ export function createMarkdownView(container: Element): MarkdownView {
 
   function drawFinished(): void {
     patchChildren(container, finishedNodes(newest.text));
-    progress = beginning;
+    progress = INITIAL_PROGRESS;
   }
 
   /** Draws again when the formulas and colors that are being loaded are there. */
   async function drawOnceLoaded(): Promise<void> {
-    awaited = whenLoaded();
-    if (awaited === undefined) return;
-    await awaited;
-    awaited = undefined;
-    progress = beginning;
+    pendingLoads = whenLoaded();
+    if (pendingLoads === undefined) return;
+    await pendingLoads;
+    pendingLoads = undefined;
+    progress = INITIAL_PROGRESS;
     drawNewest();
   }
 
@@ -106,7 +106,7 @@ export function createMarkdownView(container: Element): MarkdownView {
 export function renderMarkdown(text: string): DocumentFragment {
   const fragment = document.createDocumentFragment();
   fragment.append(...finishedNodes(text));
-  void drawAgainOnceLoaded(text, [...fragment.querySelectorAll(LATE)]);
+  void drawAgainOnceLoaded(text, [...fragment.querySelectorAll(LAZY_ELEMENTS)]);
   return fragment;
 }
 
@@ -116,12 +116,12 @@ async function drawAgainOnceLoaded(text: string, drawn: Element[]): Promise<void
   await loading;
   const again = document.createElement('div');
   again.append(...finishedNodes(text));
-  const complete = [...again.querySelectorAll(LATE)];
+  const complete = [...again.querySelectorAll(LAZY_ELEMENTS)];
   drawn.forEach((element, i) => element.replaceWith(complete[i] ?? element));
 }
 
 /** Elements that are drawn with code that is loaded when it is needed. */
-const LATE = '.code, .math';
+const LAZY_ELEMENTS = '.code, .math';
 
 function finishedNodes(text: string): ChildNode[] {
   return toNodes(tokensOf(unixLines(text), 'finished'), 'finished');

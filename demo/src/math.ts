@@ -3,8 +3,8 @@ import { lazy } from './lazy.js';
 
 const katex = lazy(() => import('./katex.js'));
 
-const MAX_KEPT = 200;
-const kept = new Map<string, Node>();
+const MAX_CACHED = 200;
+const cache = new Map<string, Node>();
 
 /**
  * A formula of at most 2,000 units, without an empty line: `$$…$$`, `\[…\]`, `\(…\)` or `$…$`. A single `$`
@@ -75,11 +75,11 @@ export function typeset(root: ParentNode): void {
     const loaded = katex.get();
     if (loaded === undefined) return;
     const source = element.textContent ?? '';
-    let drawn = kept.get(source);
+    let drawn = cache.get(source);
     if (drawn === undefined) {
       drawn = loaded.drawFormula(...unwrap(source)) ?? document.createTextNode(source);
-      if (kept.size >= MAX_KEPT) kept.clear();
-      kept.set(source, drawn);
+      if (cache.size >= MAX_CACHED) cache.clear();
+      cache.set(source, drawn);
     }
     element.replaceChildren(drawn.cloneNode(true));
   }

@@ -39,7 +39,7 @@ export function followOpenChat(
     map((state) => runningAnswer(state)?.answer.id),
     filter((id) => id !== undefined),
     distinctUntilChanged(),
-    switchMap((id) => leaseAnswer(client, id)),
+    switchMap((id) => resumeAnswer(client, id)),
     startWith(undefined),
     shareReplay({ bufferSize: 1, refCount: true }),
   );
@@ -47,7 +47,7 @@ export function followOpenChat(
 }
 
 /** A handle of the answer, which is released when nobody subscribes any more. */
-function leaseAnswer(client: Client, id: string): Observable<Answer> {
+function resumeAnswer(client: Client, id: string): Observable<Answer> {
   return new Observable((subscriber) => {
     const answer = client.resume(id);
     subscriber.next(answer);

@@ -82,7 +82,7 @@ describe.each(['gemini', 'openai', 'ollama'] as const)('an answer of %s', (name)
 
     it.each(['stop', 'other'] as const)('is a failure that shows no text (%s)', async (reason) => {
       const { entries, log } = await answer(reason);
-      const message = 'unable to get an answer: the model gave an empty one';
+      const message = 'unable to get an answer: the model sent an empty one; ask again';
       expect(entries).toEqual([{ type: 'error', code: 'provider_unavailable', message }]);
       expect(JSON.stringify(log.events)).toContain(`without text (${reason})`);
     });

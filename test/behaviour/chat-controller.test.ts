@@ -4,7 +4,7 @@ import { questionOf } from '@rivulet/server';
 import { filter, firstValueFrom, map } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import {
-  chatLists,
+  observeChatList,
   createChatController,
 } from '../../packages/client/src/bindings/chat-controller.js';
 import { stagedChat, textsOf } from '../harness/chat.js';
@@ -123,7 +123,7 @@ describe('a list of chats', () => {
     const { client, reply } = await stagedChat();
     const seen: unknown[] = [];
     const listed = firstValueFrom(
-      chatLists(client, undefined).pipe(
+      observeChatList(client, undefined).pipe(
         map((list) => {
           seen.push([list.status, list.chats.map(({ title }) => title)]);
           return list.chats.length;
@@ -144,7 +144,7 @@ describe('a list of chats', () => {
     const error = new Error('unable to read: no');
     const store = { ...createMemoryChatStore(), list: () => Promise.reject(error) };
     const last = firstValueFrom(
-      chatLists(client, store).pipe(filter(({ status }) => status !== 'loading')),
+      observeChatList(client, store).pipe(filter(({ status }) => status !== 'loading')),
     );
     expect(await last).toEqual({ status: 'failed', chats: [], error });
   });

@@ -238,7 +238,7 @@ describe('a connection', () => {
     const delaysMs = (random: number): number[] => {
       vi.spyOn(Math, 'random').mockReturnValue(random);
       const backoff = createBackoff();
-      return Array.from({ length: 8 }, () => backoff.failed(undefined, true));
+      return Array.from({ length: 8 }, () => backoff.nextDelayMs(undefined, true));
     };
     expect(delaysMs(0)).toEqual([125, 250, 500, 1000, 2000, 4000, 5000, 5000]);
     expect(delaysMs(0.5)).toEqual([187.5, 375, 750, 1500, 3000, 6000, 7500, 7500]);

@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Frame as ReceivedFrame } from '../../packages/client/src/connection/frame.js';
-import { NOTHING, receive, type Received } from '../../packages/client/src/answer/receive.js';
+import { type LogSegment as ReceivedFrame } from '../../packages/client/src/connection/log-segment.js';
+import {
+  NOTHING_RECEIVED,
+  receive,
+  type ReceivedAnswer,
+} from '../../packages/client/src/answer/receive.js';
 import { createLogView } from '../../packages/server/src/deliver/log-view.js';
 import { createLog, type Log } from '../../packages/server/src/deliver/log.js';
 import type { Entry } from '../../packages/server/src/entry.js';
@@ -95,7 +99,7 @@ describe('a client that is given pieces of a log', () => {
   it('has a beginning of it, from whatever overlaps, repeats or leaves gaps', () => {
     const property = fc.property(entries, pieces, (all, places) => {
       const truth = [...all, CANCELLED].reduce(withEntry, EMPTY);
-      let state: Received = NOTHING;
+      let state: ReceivedAnswer = NOTHING_RECEIVED;
       for (const [back, size] of places) {
         // From a little beyond what is here, which is a gap, down to what came long ago.
         const offset = Math.min(truth.units.length - 1, Math.max(0, state.offset + 3 - back));

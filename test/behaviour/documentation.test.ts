@@ -11,6 +11,7 @@ import {
   type Snippet,
   typeErrors,
 } from '../harness/snippets.js';
+import { APPS } from '../apps/list.js';
 import { slugOf } from '../../packages/server/src/providers/docs/sections.js';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -60,6 +61,21 @@ describe('a snippet of the documentation', () => {
 
   it.each(of('json'))('in JSON can be read ($place)', ({ code }) => {
     expect(() => JSON.parse(code)).not.toThrow();
+  });
+
+  it.each(APPS.flatMap(({ name, shown }) => shown.map((file) => `${name}/${file}`)))(
+    'is the file test/apps/%s, which is built and run',
+    (path) => {
+      const file = readPage(`test/apps/${path}`);
+      expect(SNIPPETS.map(({ code }) => code.replace(/^\/\/ [\w.]+\n/, ''))).toContain(file);
+    },
+  );
+
+  it('for a browser imports no file of its page by `.js`, which Next.js does not find', () => {
+    const snippets = SNIPPETS.filter(
+      ({ code }) => code.includes('@rivulet/client') && /from '\.\.?\/.*\.js'/.test(code),
+    );
+    expect(snippets.map(({ place }) => place)).toEqual([]);
   });
 
   it('names only npm scripts that are there', () => {

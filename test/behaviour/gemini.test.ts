@@ -194,7 +194,8 @@ describe('a failure of gemini', () => {
     expect(deltas.every(({ type }) => type === 'text')).toBe(true);
     expect(error).toMatchObject({
       failure: 'content_filter',
-      message: 'unable to answer: the safety rules of the model do not allow it',
+      message:
+        'unable to answer: the safety rules of the model do not allow it; change the question',
       detail: `the safety rules of gemini refuse the answer (${reason})`,
     });
   });

@@ -108,7 +108,7 @@ describe('the server of "Try to break it"', () => {
         page: (asked, response) => void serve(asked, response),
       });
     });
-    const url = await listen(lab.link.listener, '127.0.0.1', 0);
+    const url = await listen(lab.proxy.listener, '127.0.0.1', 0);
     const session = await send('GET', '/lab/session', {}, url);
     const { token: secret } = JSON.parse(session.body) as { token: string };
     const headers = { origin: new URL(url).origin, 'x-lab-token': secret };

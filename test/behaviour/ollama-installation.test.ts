@@ -107,7 +107,8 @@ describe.each(WRONG)('a model that %s', (_, model, detail) => {
     for (let asked = 1; asked <= 2; asked++) {
       await expect(started.llm.generateResponse({ query: 'q' })).rejects.toMatchObject({
         code: 'provider_unavailable',
-        message: 'unable to get an answer: the model is not set up correctly on this server',
+        message:
+          'unable to get an answer: the model is not set up correctly on this server; ask its operator to read the log',
       });
       expect(named(started, 'LLM_PROVIDER_MISCONFIGURED')).toHaveLength(1 + asked);
     }

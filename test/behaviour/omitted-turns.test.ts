@@ -117,7 +117,7 @@ describe.each(['gemini', 'openai', 'ollama'] as const)(
       expect(deltas).toEqual([]);
       expect(error).toMatchObject({
         failure: 'bad_request',
-        message: 'unable to answer: the question is too long for the model',
+        message: 'unable to answer: the question is too long for the model; shorten it',
         detail: expect.stringMatching(
           /HTTP 400: (the input length|The input token count|This model's maximum context)/,
         ),

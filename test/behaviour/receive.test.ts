@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Frame } from '../../packages/client/src/connection/frame.js';
+import { type LogSegment } from '../../packages/client/src/connection/log-segment.js';
 import {
-  NOTHING,
+  NOTHING_RECEIVED,
   receive,
-  receiveAhead,
-  type Received,
+  receiveQueued,
+  type ReceivedAnswer,
   withoutEnd,
 } from '../../packages/client/src/answer/receive.js';
 
-const START: Frame['entry'] = {
+const START: LogSegment['entry'] = {
   type: 'start',
   attempt: 1,
   source: 'model',
@@ -18,13 +18,13 @@ const START: Frame['entry'] = {
   reason: undefined,
   omittedMessages: 0,
 };
-const text = (offset: number, value: string): Frame => ({
+const text = (offset: number, value: string): LogSegment => ({
   offset,
   size: value.length,
   entry: { type: 'text', text: value },
 });
 
-function received(state: Received, ...frames: Frame[]): Received | 'gap' {
+function received(state: ReceivedAnswer, ...frames: LogSegment[]): ReceivedAnswer | 'gap' {
   let current = state;
   for (const frame of frames) {
     const step = receive(current, frame);
@@ -36,13 +36,13 @@ function received(state: Received, ...frames: Frame[]): Received | 'gap' {
 
 describe('receiving', () => {
   it('drops what is here already', () => {
-    const state = received(NOTHING, text(0, 'Hello')) as Received;
+    const state = received(NOTHING_RECEIVED, text(0, 'Hello')) as ReceivedAnswer;
     expect(receive(state, text(0, 'Hello'))).toBeUndefined();
     expect(receive(state, text(2, 'llo'))).toBeUndefined();
   });
 
   it('takes the new part of an overlap', () => {
-    const state = received(NOTHING, text(0, 'Hello')) as Received;
+    const state = received(NOTHING_RECEIVED, text(0, 'Hello')) as ReceivedAnswer;
     expect(receive(state, text(3, 'lo you'))).toMatchObject({
       received: { text: 'Hello you', offset: 9 },
       events: [{ type: 'text', text: ' you' }],
@@ -50,12 +50,12 @@ describe('receiving', () => {
   });
 
   it('finds a gap where something is missing', () => {
-    expect(received(NOTHING, text(0, 'Hello'), text(6, 'you'))).toBe('gap');
+    expect(received(NOTHING_RECEIVED, text(0, 'Hello'), text(6, 'you'))).toBe('gap');
   });
 
   it('begins the text again with each attempt', () => {
     const state = received(
-      NOTHING,
+      NOTHING_RECEIVED,
       { offset: 0, size: 1, entry: START },
       text(1, 'Lon'),
       { offset: 4, size: 1, entry: { ...START, attempt: 2, reason: 'cut' } },
@@ -65,19 +65,23 @@ describe('receiving', () => {
   });
 
   it('takes each new frame for the end of a wait, and an old one not', () => {
-    const queued = receiveAhead(received(NOTHING, text(0, 'Lon')) as Received, 2);
+    const queued = receiveQueued(received(NOTHING_RECEIVED, text(0, 'Lon')) as ReceivedAnswer, 2);
     expect(received(queued, text(0, 'Lon'))).toMatchObject({ ahead: 2 });
     expect(received(queued, text(3, 'don'))).toMatchObject({ ahead: 0, text: 'London' });
   });
 
   it('can be taken up again before an end that was not looked into yet', () => {
-    const before = received(NOTHING, { offset: 0, size: 1, entry: START }, text(1, 'Paris'));
+    const before = received(
+      NOTHING_RECEIVED,
+      { offset: 0, size: 1, entry: START },
+      text(1, 'Paris'),
+    );
     if (before === 'gap') throw new Error('a gap');
     const end = { finishReason: 'stop', totalLength: 5, digest: '', usage: {} } as const;
     const entry = { type: 'end', ...end, timing: { total_ms: 1 } } as const;
     const whole = received(before, { offset: 6, size: 1, entry });
     expect(whole).toMatchObject({ offset: 7, terminal: entry });
-    expect(withoutEnd(whole as Received)).toEqual(before);
+    expect(withoutEnd(whole as ReceivedAnswer)).toEqual(before);
     expect(withoutEnd(before)).toBe(before);
   });
 
@@ -88,7 +92,7 @@ describe('receiving', () => {
         fc.string({ unit: 'grapheme', minLength: 1, maxLength: 80 }),
         cuts,
         (whole, pieces) => {
-          let state: Received = NOTHING;
+          let state: ReceivedAnswer = NOTHING_RECEIVED;
           const hear = (offset: number, size: number): void => {
             const piece = whole.slice(offset, offset + size);
             if (piece === '') return;

@@ -209,7 +209,11 @@ describe('an answer', () => {
     const bug = script('bug', { fail: new TypeError('secret is undefined') });
     const entries = await entriesOf(serviceOf(bug).generateResponseStream(ASK));
     expect(entries).toEqual([
-      { type: 'error', code: 'internal', message: 'unable to use bug: the server failed' },
+      {
+        type: 'error',
+        code: 'internal',
+        message: 'unable to use bug: the server failed; try again',
+      },
     ]);
   });
 });

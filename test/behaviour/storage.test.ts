@@ -172,11 +172,11 @@ function entryOf(id: string) {
   return {
     id,
     request: { query: 'What?' },
-    keeping: { key: 'k', askedAt: now, replaces: false },
+    cacheTarget: { key: 'k', askedAt: now, replaces: false },
     phase: 'reading',
     received: { offset: 5, text: 'Once', tools: [] },
     writtenAt: now,
-    isLeft: false,
+    isFromUnload: false,
   };
 }
 

@@ -1,5 +1,5 @@
 import { mockProvider } from '@rivulet/server';
-import { lastValueFrom, toArray } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, ReplaySubject, toArray } from 'rxjs';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import * as z from 'zod';
 import { createPartialJson } from '../../packages/client/src/output/partial-json.js';
@@ -40,11 +40,16 @@ describe('an answer with an output', () => {
   it('gives the parts as they come; what is complete stays the same object', async () => {
     const { server, nextCall } = await staged();
     const answer = sdk(server.url).start({ query: 'Where?', output });
-    const partials = lastValueFrom(answer.partial$.pipe(toArray()));
+    const partials = new ReplaySubject<{ city?: string | undefined; tags?: unknown }>();
+    answer.partial$.subscribe(partials);
     const call = await nextCall();
-    for (const part of ['{"tags":["old","big"],"ci', 'ty":"Ro', 'me"}']) call.say(part);
+    call.say('{"tags":["old","big"],"ci');
+    await firstValueFrom(partials.pipe(filter(({ tags }) => Array.isArray(tags))));
+    call.say('ty":"Ro');
+    await firstValueFrom(partials.pipe(filter(({ city }) => city === 'Ro')));
+    call.say('me"}');
     call.finish();
-    const told = await partials;
+    const told = await lastValueFrom(partials.pipe(toArray()));
     expect(told.at(-1)).toEqual(ROME);
     expect(told.map(({ city }) => city)).toEqual(expect.arrayContaining(['Ro', 'Rome']));
     const withCity = told.filter(({ city }) => city !== undefined);

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Connection, Link } from '../../packages/client/src/connection/link.js';
+import type { Connection, StreamHandler } from '../../packages/client/src/connection/connection.js';
 import { ActiveAnswers } from '../../packages/client/src/answer/active-answers.js';
 import { LiveAnswer } from '../../packages/client/src/answer/live-answer.js';
 import { type Answer, smooth, text } from '../../packages/client/src/index.js';
@@ -34,7 +34,7 @@ async function costs(read: (answer: Answer) => unknown): Promise<number[]> {
   let offset = 0;
   const feed = async (chunks: number): Promise<void> => {
     for (let i = 0; i < chunks; i++) {
-      link.receive({ offset, size: UNITS, entry: { type: 'text', text: 'word ' } });
+      link.onSegment({ offset, size: UNITS, entry: { type: 'text', text: 'word ' } });
       offset += UNITS;
       if (i % BURST === 0) await nextTurn();
     }
@@ -51,20 +51,20 @@ async function costs(read: (answer: Answer) => unknown): Promise<number[]> {
   return found;
 }
 
-async function begin(): Promise<{ answer: Answer; link: Link }> {
-  let resolve!: (link: Link) => void;
-  const joined = new Promise<Link>((settle) => (resolve = settle));
+async function begin(): Promise<{ answer: Answer; link: StreamHandler }> {
+  let resolve!: (link: StreamHandler) => void;
+  const joined = new Promise<StreamHandler>((settle) => (resolve = settle));
   const connection: Partial<Connection> = {
-    join(link) {
+    addHandler(link) {
       resolve(link);
       return () => {};
     },
-    tell() {},
+    sendReliably() {},
     acknowledge() {},
   };
   const answers = new ActiveAnswers(connection as Connection, undefined);
-  const around = { connection: connection as Connection, memory: undefined, answers };
-  const answer = new LiveAnswer('id', { query: 'q' }, around).lease();
+  const dependencies = { connection: connection as Connection, storage: undefined, answers };
+  const answer = new LiveAnswer('id', { query: 'q' }, dependencies).createHandle();
   return { answer, link: await joined };
 }
 

@@ -23,10 +23,10 @@ async function journal(): Promise<[string, unknown][]> {
 /** Writes an entry as a page would have done it that was left `ageMs` ago. */
 function left(id: string, ageMs: number): Promise<void> {
   const now = Date.now();
-  const keeping = { key: 'k', askedAt: now - ageMs, replaces: false };
+  const cacheTarget = { key: 'k', askedAt: now - ageMs, replaces: false };
   const received = { offset: 5, text: 'Once', tools: [], ahead: 0 };
-  const entry = { id, request: { query: 'What?' }, keeping, phase: 'reading', received };
-  return set(`j:${id}:w`, { ...entry, writtenAt: now - ageMs, isLeft: false }, ownStore());
+  const entry = { id, request: { query: 'What?' }, cacheTarget, phase: 'reading', received };
+  return set(`j:${id}:w`, { ...entry, writtenAt: now - ageMs, isFromUnload: false }, ownStore());
 }
 
 describe('the journal', () => {

@@ -2,14 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import type { Payload } from './packets.js';
 
-/** A WebSocket connection of Engine.IO on which a test writes any bytes. */
+/** A WebSocket connection of Engine.IO for raw messages. */
 export interface RawConnection {
   /** All that the server has sent, as text. */
   readonly heard: () => string;
   readonly isOpen: () => boolean;
   /** Sends one WebSocket message. */
   send(payload: Payload): void;
-  /** Sends bytes that need not be a WebSocket frame. */
   /** Resolves when the server has sent `text`, or when the connection is closed. */
   until(text: string): Promise<void>;
   close(): void;

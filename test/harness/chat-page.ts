@@ -72,7 +72,7 @@ export class ChatPage {
     await this.press('Edit', this.message(index));
   }
 
-  /** The displayed text of a message's failure. */
+  /** The text about the failure of a message. */
   alert(index: number): Locator {
     return this.message(index).getByRole('alert');
   }

@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 export interface ChildOptions {
+  /** The folder that it starts in; the project's root unless given. */
+  cwd?: string;
   /** Added to this process's environment. */
   env?: Record<string, string>;
   /** The line of its stdout that says that it is ready. */
@@ -35,16 +37,16 @@ process.once('exit', () => {
 });
 
 /**
- * Starts a process in the project's root. Rejects with its output when it ends before a line
+ * Starts a process. Rejects with its output when it ends before a line
  * matches `ready`, or when none does in 50 s.
  */
 export async function startChild(
   command: string,
   args: readonly string[],
-  { env, ready, group = false }: ChildOptions,
+  { cwd = ROOT, env, ready, group = false }: ChildOptions,
 ): Promise<Child> {
   const child = spawn(command, args, {
-    cwd: ROOT,
+    cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: group,

@@ -60,7 +60,7 @@ export async function stagedDemo(
 /** The demo page in a browser of its own. */
 export class DemoPage {
   readonly page: Page;
-  /** The messages that the page has sent over its sockets. */
+  /** The frames that the page has sent over its sockets. */
   readonly sent: string[] = [];
   /** Errors in its console, those of its content security policy among them. */
   readonly complaints: string[] = [];
@@ -99,7 +99,7 @@ export class DemoPage {
     return this.page.locator('.question').last();
   }
 
-  /** The input for a question. */
+  /** The field for a question. */
   get field(): Locator {
     return this.page.getByTestId('question');
   }
@@ -168,7 +168,7 @@ export class DemoPage {
     });
   }
 
-  /** The number of the page's requests to a server. */
+  /** The number of questions that the page sent. */
   starts(): number {
     return this.sent.filter((frame) => frame.includes('"stream_start"')).length;
   }

@@ -26,7 +26,7 @@ export async function openExample(
 
 export class ExamplePage {
   readonly page: Page;
-  /** The messages that the page has received over its sockets. */
+  /** The frames that the page has received over its sockets. */
   readonly received: string[] = [];
   /** Errors in its console. */
   readonly complaints: string[] = [];

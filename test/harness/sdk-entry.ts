@@ -1,7 +1,7 @@
 import * as rivulet from '@rivulet/client';
 import * as chats from '@rivulet/client/chat';
 import { chatStoreTests } from '@rivulet/client/testing';
-import { createMemory } from '../../packages/client/src/cache/memory.js';
+import { createClientStorage } from '../../packages/client/src/cache/client-storage.js';
 
-// The globals of a page of `sdkPage()`.
-Object.assign(globalThis, { rivulet, chats, chatStoreTests, createMemory });
+// What a page of `sdkPage()` has as globals.
+Object.assign(globalThis, { rivulet, chats, chatStoreTests, createClientStorage });

@@ -7,7 +7,7 @@ import type { chatStoreTests as chatStoreTestsHere } from '@rivulet/client/testi
 import type { ServerOptions } from '@rivulet/server';
 import type { TestPage } from './browsers.js';
 import { build } from 'vite';
-import type { createMemory as createMemoryHere } from '../../packages/client/src/cache/memory.js';
+import type { createClientStorage as createClientStorageHere } from '../../packages/client/src/cache/client-storage.js';
 import { onTestFinished } from 'vitest';
 import { startServer } from './rivulet.js';
 import { stage } from './stage.js';
@@ -15,7 +15,7 @@ import { stage } from './stage.js';
 declare global {
   /** In a page of `sdkPage()`. */
   var rivulet: typeof Rivulet;
-  var createMemory: typeof createMemoryHere;
+  var createClientStorage: typeof createClientStorageHere;
   var chats: typeof Chats;
   var chatStoreTests: typeof chatStoreTestsHere;
   var client: Client;
@@ -110,7 +110,7 @@ export function resume(page: Pick<TestPage, 'evaluate'>): Promise<string> {
   );
 }
 
-/** The page's `globalThis.answer`, once it has that status, text and number of tools. */
+/** @returns the snapshot of `globalThis.answer`, once it has that status and text. */
 export function shown(
   page: Pick<TestPage, 'evaluate'>,
   until: Partial<Pick<AnswerSnapshot, 'status' | 'text'>>,
@@ -130,7 +130,7 @@ export function shown(
 
 type Shown = Omit<AnswerSnapshot, 'error'> & { code: string | undefined };
 
-/** The entries of the page's user in IndexedDB, by the first letter of their keys. */
+/** @returns the entries of the user of the page in IndexedDB, by the first letter of their keys. */
 export function stored(
   page: Pick<TestPage, 'evaluate'>,
   kind: 'b' | 'm' | 'j' | 'c' | 'n',

@@ -72,8 +72,9 @@ export function typeErrors(snippets: readonly Snippet[]): string[] {
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2022,
     lib: ['lib.es2024.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
-    module: ts.ModuleKind.NodeNext,
-    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    module: ts.ModuleKind.ESNext,
+    // Not each bundler finds `x.ts` where `./x.js` is imported; so snippets import `./x`.
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
     customConditions: ['@rivulet/source'],
     jsx: ts.JsxEmit.ReactJSX,
     experimentalDecorators: true,

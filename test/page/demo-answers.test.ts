@@ -253,7 +253,7 @@ describe('every ending', () => {
     call.finish('length', undefined, { output_tokens: 3 });
     await demo.reaches('done');
     expect(await demo.part('ending').textContent()).toBe(
-      'Cut off: it reached the length limit of 3 tokens',
+      'Incomplete: it reached the length limit of 3 tokens',
     );
     await demo.part('continue').click();
     await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
@@ -265,7 +265,7 @@ describe('every ending', () => {
     await demo.stop();
     await call.aborted;
     await demo.reaches('cancelled');
-    expect(await demo.part('ending').textContent()).toBe('Stopped before its first word');
+    expect(await demo.part('ending').textContent()).toBe('Stopped before the first word');
     expect(await demo.part('continue').isVisible()).toBe(false);
     await demo.part('retry').click();
     await isDone(demo, await nextCall(), 'Where a river ends.');
@@ -280,7 +280,7 @@ describe('every ending', () => {
     await demo.reaches('failed');
     expect(await demo.part('error').textContent()).toMatch(/Try again|try again/);
     expect(await demo.part('error').textContent()).not.toContain('upstream');
-    expect(await demo.part('ending').textContent()).toBe('Broke off with an error');
+    expect(await demo.part('ending').textContent()).toBe('Ended with an error');
     expect(await demo.part('continue').isVisible()).toBe(true);
     await demo.part('retry').click();
     await isDone(demo, await nextCall(), 'Where a river ends.');
@@ -303,11 +303,11 @@ describe('every ending', () => {
     await demo.shows('Where a riv');
     await restart();
     await demo.reaches('failed');
-    expect(await demo.part('ending').textContent()).toBe('Interrupted: the server went away');
+    expect(await demo.part('ending').textContent()).toBe('Interrupted: the server stopped');
     expect(await demo.part('error').textContent()).toMatch(/continue or try again/);
     await demo.page.reload();
     await demo.shows('Where a riv');
-    expect(await demo.part('ending').textContent()).toBe('Interrupted: the server went away');
+    expect(await demo.part('ending').textContent()).toBe('Interrupted: the server stopped');
     await demo.part('continue').click();
     await isDone(demo, await nextCall(), 'er ends.', 'Where a river ends.');
   });

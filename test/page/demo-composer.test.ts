@@ -52,7 +52,7 @@ describe('the button of the composer', () => {
     await call.aborted;
     await demo.reaches('cancelled');
     expect(await demo.page.evaluate(() => document.activeElement?.id)).toBe('send');
-    expect(await demo.part('ending').textContent()).toBe('Stopped before its first word');
+    expect(await demo.part('ending').textContent()).toBe('Stopped before the first word');
   });
 
   it('is also Escape, but not while a question is edited or a word is composed', async () => {
@@ -209,7 +209,7 @@ describe('a question that is typed while an answer runs', () => {
     await expect.poll(() => demo.question.getByTestId('queued').isVisible()).toBe(true);
     await expect
       .poll(() => demo.status.textContent())
-      .toBe('You are offline. Your question waits and is sent by itself.');
+      .toBe('You are offline. Your question waits and is sent automatically.');
     expect(calls).toHaveLength(0);
     await demo.page.context().setOffline(false);
     say(await nextCall(), 'Where a river ends.');

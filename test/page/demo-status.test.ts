@@ -83,7 +83,7 @@ describe('the status line', () => {
     expect(await demo.page.getByTestId('connection').textContent()).toBe('Offline');
     call.say('river ');
     await demo.page.context().setOffline(false);
-    await says(demo, /^Caught up after a cut; generating/);
+    await says(demo, /^Reconnected; generating/);
     await demo.shows('Where a river');
     say(call, 'ends.');
     await demo.shows('Where a river ends.');

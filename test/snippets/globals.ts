@@ -1,5 +1,6 @@
 import type { Answer, AnswerRequest, Client } from '@rivulet/client';
 import type { AnswerState } from '@rivulet/client/react';
+import type { expect as jestExpect, test as jestTest } from 'vitest';
 
 // The names that snippets of the documentation use without declaring them.
 declare global {
@@ -14,6 +15,10 @@ declare global {
   const form: HTMLFormElement;
   const stopButton: HTMLButtonElement;
   const list: HTMLElement;
+
+  /** Globals of Jest, whose functions of these names are like Vitest's. */
+  const test: typeof jestTest;
+  const expect: typeof jestExpect;
 
   function render(state: AnswerState): void;
 

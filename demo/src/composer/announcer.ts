@@ -1,6 +1,6 @@
 import type { Chat, ChatSnapshot } from '@rivulet/client/chat';
 import { distinctUntilChanged, map, merge, type Observable, scan, switchMap } from 'rxjs';
-import { endingWords } from '../conversation/ending.js';
+import { endingText } from '../conversation/ending.js';
 import { type Status } from './status.js';
 
 /** Announces to screen readers what happens, in sentences. The text of an answer is not announced. */
@@ -11,11 +11,11 @@ export function announce(
 ): void {
   const endings$ = chat$.pipe(switchMap((chat) => chat.state$.pipe(scan(findEnded, noneEnded))));
   const ended$ = endings$.pipe(
-    map(({ words }) => words),
+    map(({ text: words }) => words),
     distinctUntilChanged(),
   );
   const statuses$ = status$.pipe(
-    map((status) => (status === undefined ? '' : `${status.words}.`)),
+    map((status) => (status === undefined ? '' : `${status.text}.`)),
     distinctUntilChanged(),
   );
   merge(ended$, statuses$).subscribe((words) => {
@@ -27,22 +27,22 @@ interface Ended {
   /** The ids of the answers under way. */
   readonly running: ReadonlySet<string>;
   /** The newest ending in words, which differ from those of the ending before, so that both are announced. */
-  readonly words: string;
+  readonly text: string;
 }
 
-const noneEnded: Ended = { running: new Set(), words: '' };
+const noneEnded: Ended = { running: new Set(), text: '' };
 
 function findEnded(before: Ended, { messages }: ChatSnapshot): Ended {
   const running = new Set<string>();
-  let { words } = before;
+  let { text: words } = before;
   for (const message of messages) {
     if (message.role !== 'assistant') continue;
     if (message.ending === undefined) {
       running.add(message.id);
       words = '';
     } else if (before.running.has(message.id)) {
-      words = message.ending === 'complete' ? 'Response complete.' : `${endingWords(message)}.`;
+      words = message.ending === 'complete' ? 'Response complete.' : `${endingText(message)}.`;
     }
   }
-  return { running, words };
+  return { running, text: words };
 }

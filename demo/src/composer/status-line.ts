@@ -11,7 +11,7 @@ import {
   timer,
 } from 'rxjs';
 import { element } from '../dom.js';
-import { runningAnswer, type Situation, type Status, statusOf } from './status.js';
+import { runningAnswer, type StatusInput, type Status, createStatusText } from './status.js';
 
 const TICK_MS = 500;
 
@@ -27,11 +27,11 @@ export function createStatus(
   connection$: Observable<ConnectionState>,
 ): Observable<Status | undefined> {
   return combineLatest([state$, connection$]).pipe(
-    scan(follow, undefined as Followed | undefined),
+    scan(nextState, undefined as StatusState | undefined),
     switchMap((followed) => {
       if (followed === undefined) return of(undefined);
       const { chat, connection, running } = followed;
-      const situation = (): Situation => ({
+      const situation = (): StatusInput => ({
         chat,
         connection,
         isCaughtUp: running?.wasCut === true && connection.status === 'connected',
@@ -39,23 +39,23 @@ export function createStatus(
         now: Date.now(),
       });
       const ticks$ = running === undefined ? of(0) : timer(0, TICK_MS);
-      return ticks$.pipe(map(() => statusOf(situation())));
+      return ticks$.pipe(map(() => createStatusText(situation())));
     }),
     distinctUntilChanged(isSame),
   );
 }
 
-interface Followed {
+interface StatusState {
   readonly chat: ChatSnapshot;
   readonly connection: ConnectionState;
   readonly running: Running | undefined;
 }
 
 /** Remembers since when the answer under way runs, and whether it was cut off. */
-function follow(
-  before: Followed | undefined,
+function nextState(
+  before: StatusState | undefined,
   [chat, connection]: [ChatSnapshot, ConnectionState],
-): Followed {
+): StatusState {
   const message = runningAnswer(chat);
   if (message === undefined) return { chat, connection, running: undefined };
   const { id, status } = message.answer;
@@ -71,7 +71,7 @@ function follow(
 }
 
 function isSame(a: Status | undefined, b: Status | undefined): boolean {
-  return a?.tone === b?.tone && a?.words === b?.words && a?.detail === b?.detail;
+  return a?.tone === b?.tone && a?.text === b?.text && a?.detail === b?.detail;
 }
 
 /** Shows the status as long as it is true. */
@@ -81,7 +81,7 @@ export function showStatus(line: HTMLElement, status$: Observable<Status | undef
     if (status === undefined) return line.replaceChildren();
     line.replaceChildren(
       element('span', { class: 'status-mark', 'aria-hidden': 'true' }),
-      element('span', { class: 'status-words' }, status.words),
+      element('span', { class: 'status-words' }, status.text),
       element('span', { class: 'status-detail' }, status.detail),
     );
   });

@@ -3,8 +3,8 @@ import { element, icon, iconButton, showText } from '../dom.js';
 import { createMarkdownView } from '../markdown.js';
 import { figures, modelLabel, notes, sourceLabel } from './answer-facts.js';
 import { createCopyButton } from './copy.js';
-import { endingWords, nextSteps } from './ending.js';
-import { explain } from './errors.js';
+import { endingText, nextSteps } from './ending.js';
+import { errorText } from './errors.js';
 import { createToolsView } from './tools-view.js';
 import { createPager } from './versions.js';
 import type { MessageView } from './view.js';
@@ -28,14 +28,19 @@ export function createAnswerView(
   const note = element('p', { class: 'note', 'data-testid': 'note' });
   const ending = element('p', { class: 'ending', 'data-testid': 'ending' });
 
-  const keepOn = action('play', 'Continue', 'continue', () => void chat.continue(message.id));
+  const continueButton = action(
+    'play',
+    'Continue',
+    'continue',
+    () => void chat.continue(message.id),
+  );
   const retry = action('again', 'Try again', 'retry', () => void chat.retry(message.id));
   const rephrase = action('edit', 'Change the question', 'rephrase', onRephrase);
-  const outcome = element('div', { class: 'outcome' }, ending, keepOn, retry, rephrase);
+  const outcome = element('div', { class: 'outcome' }, ending, continueButton, retry, rephrase);
 
   const badge = element('span', { class: 'badge', 'data-testid': 'badge' });
   const model = element('span', { class: 'model', 'data-testid': 'model' });
-  const numbers = element('span', { class: 'figures', 'data-testid': 'figures' });
+  const figuresLine = element('span', { class: 'figures', 'data-testid': 'figures' });
   const pager = createPager('answer', (version) => chat.selectVersion(message.id, version));
   const copy = createCopyButton('Copy the answer', () => message.text);
   const regenerate = iconButton('again', 'Regenerate: ask the model again, past every cache', {
@@ -43,7 +48,7 @@ export function createAnswerView(
   });
   regenerate.addEventListener('click', () => void chat.regenerate(message.id));
   const buttons = element('span', { class: 'answer-buttons' }, pager.root, copy, regenerate);
-  const facts = element('footer', { class: 'facts' }, badge, model, numbers, buttons);
+  const facts = element('footer', { class: 'facts' }, badge, model, figuresLine, buttons);
 
   const root = element('article', { class: 'answer', tabindex: '-1', 'aria-label': 'Answer' });
   const end = element('div', { class: 'end' }, outcome, facts);
@@ -69,11 +74,11 @@ export function createAnswerView(
       else markdown.finish(next.text);
       dots.hidden = !isThinking;
 
-      showText(error, answer.error === undefined ? '' : explain(answer.error, answer.requestId));
+      showText(error, answer.error === undefined ? '' : errorText(answer.error, answer.requestId));
       showText(note, notes(answer));
-      showText(ending, endingWords(next));
+      showText(ending, endingText(next));
       const { canContinue, canRetry, canRephrase } = nextSteps(next);
-      keepOn.hidden = !canContinue;
+      continueButton.hidden = !canContinue;
       retry.hidden = !canRetry;
       rephrase.hidden = !canRephrase;
       outcome.hidden = isRunning;
@@ -82,8 +87,8 @@ export function createAnswerView(
       badge.dataset['source'] = answer.source ?? '';
       showText(model, modelLabel(answer));
       const shownFigures = isRunning ? [] : figures(next);
-      numbers.replaceChildren(...shownFigures.map((figure) => element('span', {}, figure)));
-      numbers.hidden = shownFigures.length === 0;
+      figuresLine.replaceChildren(...shownFigures.map((figure) => element('span', {}, figure)));
+      figuresLine.hidden = shownFigures.length === 0;
       pager.draw(next);
       copy.hidden = isRunning || next.text === '';
       regenerate.hidden = isRunning;

@@ -7,7 +7,7 @@ export function createCopyButton(label: string, text: () => string): HTMLButtonE
   const button = iconButton('copy', label, { 'data-testid': 'copy' });
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  function say(outcome: 'copied' | 'refused' | undefined): void {
+  function showOutcome(outcome: 'copied' | 'refused' | undefined): void {
     const words = { copied: 'Copied', refused: 'The browser does not allow copying' };
     const name = outcome === undefined ? label : words[outcome];
     button.title = name;
@@ -25,12 +25,12 @@ export function createCopyButton(label: string, text: () => string): HTMLButtonE
     const writing = navigator.clipboard?.writeText(text()) ?? Promise.reject(new Error('none'));
     writing
       .then(
-        () => say('copied'),
-        () => say('refused'),
+        () => showOutcome('copied'),
+        () => showOutcome('refused'),
       )
       .finally(() => {
         clearTimeout(timer);
-        timer = setTimeout(() => say(undefined), SHOWN_MS);
+        timer = setTimeout(() => showOutcome(undefined), SHOWN_MS);
       });
   });
   return button;

@@ -17,28 +17,28 @@ const HOPELESS: ReadonlySet<string> = new Set([
 ]);
 
 /** Describes in words how an answer ended; empty while it runs. */
-export function endingWords({ ending, text, answer }: AssistantMessage): string {
-  return ending === undefined ? '' : words(ending, text !== '', answer.usage?.output_tokens);
+export function endingText({ ending, text, answer }: AssistantMessage): string {
+  return ending === undefined ? '' : textOfEnding(ending, text !== '', answer.usage?.output_tokens);
 }
 
-function words(ending: Ending, hasText: boolean, tokens: number | undefined): string {
+function textOfEnding(ending: Ending, hasText: boolean, tokens: number | undefined): string {
   switch (ending) {
     case 'complete':
       return 'Complete';
     case 'stopped':
-      return hasText ? 'Stopped before its end' : 'Stopped before its first word';
+      return hasText ? 'Stopped before its end' : 'Stopped before the first word';
     case 'length': {
       const limit = tokens === undefined ? '' : ` of ${tokens.toLocaleString('en')} tokens`;
-      return `Cut off: it reached the length limit${limit}`;
+      return `Incomplete: it reached the length limit${limit}`;
     }
     case 'filtered':
       return 'Ended by the provider because of its content';
     case 'interrupted':
-      return hasText ? 'Interrupted: the server went away' : 'Lost: the server went away';
+      return hasText ? 'Interrupted: the server stopped' : 'Lost: the server stopped';
     case 'failed':
-      return hasText ? 'Broke off with an error' : 'Failed before its first word';
+      return hasText ? 'Ended with an error' : 'Failed before the first word';
     case 'empty':
-      return 'The model ended without a word';
+      return 'The model sent no text';
     case 'other':
       return 'Ended early; the provider does not say why';
     default:

@@ -1,6 +1,6 @@
 import type { ChatMessage } from '@rivulet/client/chat';
 import { modelLabel } from './answer-facts.js';
-import { endingWords } from './ending.js';
+import { endingText } from './ending.js';
 
 /** The visible messages of a chat as Markdown. The text of an answer is exactly what the model wrote. */
 export function toMarkdown(title: string, messages: readonly ChatMessage[]): string {
@@ -8,7 +8,7 @@ export function toMarkdown(title: string, messages: readonly ChatMessage[]): str
     if (message.role === 'user') return `**You**\n\n${quote(message.text)}`;
     const model = modelLabel(message.answer);
     const isWhole = message.ending === 'complete';
-    const ending = message.ending === undefined ? 'Not finished yet' : endingWords(message);
+    const ending = message.ending === undefined ? 'Not finished yet' : endingText(message);
     return [
       `**Answer**${model === '' ? '' : ` (${model})`}`,
       message.text,

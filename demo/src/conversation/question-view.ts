@@ -13,11 +13,7 @@ export interface QuestionView extends MessageView<UserMessage> {
 export function createQuestionView(chat: Chat, first: UserMessage): QuestionView {
   let message = first;
   const text = element('h2', { class: 'asked', dir: 'auto', 'data-testid': 'asked' });
-  const waiting = element(
-    'span',
-    { class: 'question-waiting', 'data-testid': 'queued' },
-    'Waits for its turn',
-  );
+  const waiting = element('span', { class: 'question-waiting', 'data-testid': 'queued' }, 'Queued');
   const copy = createCopyButton('Copy the question', () => message.text);
   const editButton = iconButton('edit', 'Edit the question', { 'data-testid': 'edit' });
   const removeButton = iconButton('trash', 'Remove the question', { 'data-testid': 'remove' });

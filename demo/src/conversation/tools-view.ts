@@ -25,7 +25,7 @@ export function createToolsView(decide: Decide): {
     const canDecide = isRunning && needsDecision(tool);
     if (known?.tool === tool && known.canDecide === canDecide) return known;
     const row = element('li', { class: 'tool', 'data-status': tool.status }, icon('tool'));
-    row.append(element('span', { class: 'tool-words', dir: 'auto' }, toolWords(tool, isRunning)));
+    row.append(element('span', { class: 'tool-words', dir: 'auto' }, toolText(tool, isRunning)));
     if (canDecide) row.append(createArguments(tool), createDecision(tool, decide));
     return { root: row, tool, canDecide };
   }
@@ -49,7 +49,7 @@ export function needsDecision({ status, awaits }: ToolUse): boolean {
 }
 
 /** Describes a tool's use in words, such as "Searched the docs for “offset”". */
-export function toolWords(tool: ToolUse, isRunning = true): string {
+export function toolText(tool: ToolUse, isRunning = true): string {
   const { name, arguments: args, status, awaits, approved } = tool;
   if (isRunning && needsDecision(tool)) return `${name} needs your approval`;
   if (approved === false) return `Refused ${name}`;

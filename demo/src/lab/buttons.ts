@@ -22,51 +22,55 @@ interface Button {
   id: Fault | 'rate-limit' | 'second-tab';
   label: string;
   /** The line under the buttons after this one was pressed. */
-  said: string;
+  message: string;
   ms?: number;
 }
 
 const BUTTONS: Button[] = [
-  { id: 'cut', label: 'Cut the connection', said: 'The connection was cut.' },
+  { id: 'cut', label: 'Cut the connection', message: 'The connection was cut.' },
   {
     id: 'offline',
     label: 'Go offline for 5 s',
-    said: 'Offline for 5 seconds.',
+    message: 'Offline for 5 seconds.',
     ms: OFFLINE_MS,
   },
   {
     id: 'slow',
     label: 'Slow link: 1 KB/s',
-    said: 'The link carries 1 KB a second, for 15 seconds.',
+    message: 'The link carries 1 KB a second, for 15 seconds.',
     ms: SLOW_MS,
   },
   {
     id: 'restart',
     label: 'Restart the server',
-    said: 'The server restarts, and has lost the answers in its memory.',
+    message: 'The server restarts, and has lost the answers in its memory.',
   },
   {
     id: 'fail-now',
     label: 'Fail the model now',
-    said: 'The model failed. Without an answer under way, the next one fails before its text.',
+    message: 'The model failed. Without an answer under way, the next one fails before its text.',
   },
   {
     id: 'fail-later',
     label: 'Fail the model later',
-    said: 'The model fails after 300 more characters.',
+    message: 'The model fails after 300 more characters.',
   },
-  { id: 'rate-limit', label: 'Exhaust the rate limit', said: 'Asking until the server refuses …' },
+  {
+    id: 'rate-limit',
+    label: 'Exhaust the rate limit',
+    message: 'Asking until the server refuses …',
+  },
   {
     id: 'second-tab',
     label: 'Open in a second tab',
-    said: 'The second tab shows the same answer.',
+    message: 'The second tab shows the same answer.',
   },
 ];
 
 /** Fills `host` with the buttons. `said` tells what the last one did. */
 export function showButtons(
   host: HTMLElement,
-  said: HTMLElement,
+  statusLine: HTMLElement,
   { client, server, onFault }: ButtonActions,
 ): void {
   host.append(...BUTTONS.map(createButton));
@@ -77,20 +81,20 @@ export function showButtons(
     element.textContent = button.label;
     element.dataset['fault'] = button.id;
     element.addEventListener('click', () => {
-      said.textContent = button.said;
-      press(button).catch(() => {
-        said.textContent =
+      statusLine.textContent = button.message;
+      onClick(button).catch(() => {
+        statusLine.textContent =
           'The server is not reached. Try again in a moment, or reload the page if `npm start` was run again.';
       });
     });
     return element;
   }
 
-  async function press({ id, label, ms }: Button): Promise<void> {
+  async function onClick({ id, label, ms }: Button): Promise<void> {
     if (id === 'second-tab') return void window.open(location.href, '_blank', 'noopener');
     if (id === 'rate-limit') {
       const asked = await exhaustRateLimit(client);
-      said.textContent = `The server took ${asked} questions and refused the next one. Your next question waits, and the page says how long.`;
+      statusLine.textContent = `The server took ${asked} questions and refused the next one. Your next question waits, and the page says how long.`;
       return undefined;
     }
     onFault(label);

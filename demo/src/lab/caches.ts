@@ -1,5 +1,5 @@
 /** An entry that Rivulet keeps in this browser. */
-export interface Kept {
+export interface StoredItem {
   kind: string;
   name: string;
   bytes: number;
@@ -14,9 +14,9 @@ const KINDS: Record<string, string> = {
 };
 
 /** Reads the entries of Rivulet's databases in this browser. */
-export async function readCaches(): Promise<Kept[]> {
+export async function readStoredItems(): Promise<StoredItem[]> {
   const databases = await indexedDB.databases();
-  const found: Kept[] = [];
+  const found: StoredItem[] = [];
   for (const { name } of databases) {
     if (name?.startsWith('rivulet') !== true) continue;
     for (const [key, value] of await entriesOf(name)) {
@@ -52,6 +52,10 @@ async function entriesOf(name: string): Promise<[string, unknown][]> {
 function resultOf<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.addEventListener('success', () => resolve(request.result));
-    request.addEventListener('error', () => reject(request.error ?? new Error('unable to read')));
+    request.addEventListener('error', () =>
+      reject(
+        request.error ?? new Error('unable to read IndexedDB: the request failed; reload the page'),
+      ),
+    );
   });
 }

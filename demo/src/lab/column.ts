@@ -11,7 +11,7 @@ export interface Comparison {
 }
 
 /** The state of an answer, as one reader has it. */
-export interface Reading {
+export interface ReaderState {
   status: string;
   text: string;
   meter: Meter | undefined;
@@ -20,8 +20,8 @@ export interface Reading {
 /** One reader of the comparison: how far it is, whether its text is exact, and the end of the text. */
 export interface Column {
   /** @param newest undefined if the server was not reached. */
-  compared(newest: Comparison | undefined): void;
-  draw(reading: Reading | undefined): void;
+  setComparison(newest: Comparison | undefined): void;
+  draw(reading: ReaderState | undefined): void;
 }
 
 const TAIL_UNITS = 280;
@@ -45,11 +45,11 @@ export function createColumn(host: HTMLElement, name: string): Column {
   let comparison: Comparison | undefined;
 
   return {
-    compared: (newest) => void (comparison = newest),
+    setComparison: (newest) => void (comparison = newest),
     draw(reading) {
       const verdict = part('.verdict');
       verdict.dataset['verdict'] = verdictOf(reading, comparison);
-      verdict.textContent = sentenceOf(reading, comparison);
+      verdict.textContent = verdictText(reading, comparison);
       part('.figures').textContent = figuresOf(reading);
       part('.digest').textContent = comparison ? `SHA-256 ${comparison.digest.slice(0, 16)}…` : '';
       const tail = part('.tail');
@@ -59,7 +59,7 @@ export function createColumn(host: HTMLElement, name: string): Column {
   };
 }
 
-function figuresOf(reading: Reading | undefined): string {
+function figuresOf(reading: ReaderState | undefined): string {
   if (reading === undefined) return '';
   const { gapMs = 0, caughtUpUnits = 0 } = reading.meter ?? {};
   const state = `Status: ${reading.status}.`;
@@ -73,7 +73,7 @@ function isPrefix({ units, digest, generated }: Comparison): boolean {
 }
 
 function verdictOf(
-  reading: Reading | undefined,
+  reading: ReaderState | undefined,
   comparison: Comparison | undefined,
 ): 'none' | 'exact' | 'wrong' | 'behind' {
   if (reading === undefined || comparison === undefined) return 'none';
@@ -81,7 +81,7 @@ function verdictOf(
   return comparison.units === comparison.generated.length ? 'exact' : 'behind';
 }
 
-function sentenceOf(reading: Reading | undefined, comparison: Comparison | undefined): string {
+function verdictText(reading: ReaderState | undefined, comparison: Comparison | undefined): string {
   if (reading === undefined) return 'No answer yet.';
   if (comparison === undefined) return 'Not compared yet.';
   const { units, generated } = comparison;

@@ -1,7 +1,7 @@
 import type { Answer, AnswerSnapshot, Client } from '@rivulet/client';
 import { filter, type Observable, switchMap, tap } from 'rxjs';
 import { RATE_LIMIT_QUESTION, showButtons } from './buttons.js';
-import { readCaches } from './caches.js';
+import { readStoredItems } from './caches.js';
 import { type Comparison, createColumn, isFinal } from './column.js';
 import { createLabServer, digestOf } from './lab-server.js';
 // oxlint-disable-next-line import/no-unassigned-import -- Vite loads the stylesheet.
@@ -9,9 +9,9 @@ import './lab.css';
 import { createMeter, type Meter } from './meter.js';
 import { createPlainReader, type PlainReader } from './plain-reader.js';
 import { drawTimeline } from './timeline.js';
-import { watchWire } from './wire.js';
+import { monitorWire } from './wire.js';
 
-export interface LabSurroundings {
+export interface LabDependencies {
   client: Client;
   /** The answer that the visitor looks at, and each that takes its place. */
   currentAnswer$: Observable<Answer | undefined>;
@@ -30,22 +30,22 @@ const MAX_CHECKS = 30;
  */
 export function mountLab(
   host: HTMLElement,
-  { client, currentAnswer$ }: LabSurroundings,
+  { client, currentAnswer$ }: LabDependencies,
   token: string,
 ): () => void {
   const server = createLabServer(token);
-  const wire = watchWire(redrawSoon);
+  const monitor = monitorWire(redrawSoon);
   let answer: Answer | undefined;
   let meter: Meter | undefined;
-  let plain: PlainReader | undefined;
+  let plainReader: PlainReader | undefined;
   let status = '';
   let redraw: number | undefined;
   let checks = 0;
 
   host.innerHTML = LAYOUT;
   const part = (name: string): HTMLElement => host.querySelector(`[data-lab=${name}]`)!;
-  const ours = createColumn(part('rivulet'), 'Rivulet');
-  const theirs = createColumn(part('plain'), 'Plain Socket.IO');
+  const rivuletColumn = createColumn(part('rivulet'), 'Rivulet');
+  const plainColumn = createColumn(part('plain'), 'Plain Socket.IO');
   showButtons(part('buttons'), part('said'), { client, server, onFault });
   const compare = host.querySelector<HTMLInputElement>('[data-lab=compare]')!;
   compare.addEventListener('change', () => showPlain(compare.checked));
@@ -54,39 +54,39 @@ export function mountLab(
 
   currentAnswer$
     .pipe(
-      tap(begin),
+      tap(onAnswer),
       filter((current) => current !== undefined),
       switchMap((current) => current.state$),
     )
-    .subscribe(follow);
-  setInterval(() => void check(), CHECK_MS);
+    .subscribe(onSnapshot);
+  setInterval(() => void compareAll(), CHECK_MS);
 
-  function begin(current: Answer | undefined): void {
+  function onAnswer(current: Answer | undefined): void {
     if (current?.id === answer?.id) return;
     answer = current;
     meter = current && createMeter();
-    wire.reset();
-    ours.compared(undefined);
-    changed();
+    monitor.reset();
+    rivuletColumn.setComparison(undefined);
+    scheduleChecks();
   }
 
-  function follow(snapshot: AnswerSnapshot): void {
+  function onSnapshot(snapshot: AnswerSnapshot): void {
     const isThinking = snapshot.status === 'waiting' && snapshot.thoughts !== '';
     const next = isThinking ? 'thinking' : snapshot.status;
     if (next !== status || meter?.marks.length === 0) meter?.status(next);
     status = next;
     meter?.grow(snapshot.text.length);
-    changed();
+    scheduleChecks();
   }
 
   function onFault(label: string): void {
     meter?.fault(label);
-    plain?.answer?.meter.fault(label);
-    wire.reset();
-    changed();
+    plainReader?.answer?.meter.fault(label);
+    monitor.reset();
+    scheduleChecks();
   }
 
-  function changed(): void {
+  function scheduleChecks(): void {
     checks = 0;
     redrawSoon();
   }
@@ -94,19 +94,24 @@ export function mountLab(
   function showPlain(isShown: boolean): void {
     part('plain').hidden = !isShown;
     part('columns').dataset['count'] = isShown ? '2' : '1';
-    plain?.close();
-    plain = isShown ? createPlainReader(token, RATE_LIMIT_QUESTION, changed) : undefined;
-    changed();
+    plainReader?.close();
+    plainReader = isShown
+      ? createPlainReader(token, RATE_LIMIT_QUESTION, scheduleChecks)
+      : undefined;
+    scheduleChecks();
   }
 
   /** Compares the texts of the columns with the generated ones. */
-  async function check(): Promise<void> {
+  async function compareAll(): Promise<void> {
     if (host.hidden || checks >= MAX_CHECKS) return;
     checks += 1;
     const { query, text } = answer?.getSnapshot() ?? {};
-    if (query !== undefined && text !== undefined) ours.compared(await compareTexts(query, text));
-    if (plain?.answer !== undefined) {
-      theirs.compared(await compareTexts(plain.answer.question, plain.answer.text));
+    if (query !== undefined && text !== undefined)
+      rivuletColumn.setComparison(await compareTexts(query, text));
+    if (plainReader?.answer !== undefined) {
+      plainColumn.setComparison(
+        await compareTexts(plainReader.answer.question, plainReader.answer.text),
+      );
     }
     await drawCaches();
     redrawSoon();
@@ -128,11 +133,11 @@ export function mountLab(
     redraw = undefined;
     drawTimeline(part('timeline'), meter, performance.now());
     const snapshot = answer?.getSnapshot();
-    ours.draw(snapshot && { status: snapshot.status, text: snapshot.text, meter });
-    theirs.draw(plain?.answer);
+    rivuletColumn.draw(snapshot && { status: snapshot.status, text: snapshot.text, meter });
+    plainColumn.draw(plainReader?.answer);
     const since = meter?.marks.some(({ type }) => type === 'fault') ? 'last fault' : 'question';
     part('cost').textContent = meter
-      ? `Rivulet received ${bytesOf(wire.receivedBytes)} since the ${since}, and ${wire.repeatedUnits} characters twice.`
+      ? `Rivulet received ${bytesOf(monitor.receivedBytes)} since the ${since}, and ${monitor.repeatedUnits} characters twice.`
       : '';
     if (part('frames-box').hasAttribute('open')) drawFrames();
     if (snapshot && !isFinal(snapshot.status)) redrawSoon();
@@ -140,7 +145,7 @@ export function mountLab(
 
   function drawFrames(): void {
     part('frames').replaceChildren(
-      ...wire.frames.toReversed().map(({ at, isSent, bytes, text }) => {
+      ...monitor.frames.toReversed().map(({ at, isSent, bytes, text }) => {
         const item = document.createElement('li');
         item.dataset['sent'] = String(isSent);
         const time = `${(at / 1_000).toFixed(2)} s`;
@@ -152,7 +157,7 @@ export function mountLab(
 
   async function drawCaches(): Promise<void> {
     if (!part('caches-box').hasAttribute('open')) return;
-    const kept = await readCaches().catch(() => []);
+    const kept = await readStoredItems().catch(() => []);
     const rows = kept.map(({ kind, name, bytes }) => {
       const item = document.createElement('li');
       item.textContent = `${kind}: ${name} (${bytesOf(bytes)})`;
@@ -162,7 +167,7 @@ export function mountLab(
   }
 
   return () => {
-    changed();
+    scheduleChecks();
     draw();
   };
 }

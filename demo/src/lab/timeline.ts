@@ -32,30 +32,30 @@ export function drawTimeline(host: HTMLElement, meter: Meter | undefined, now: n
   const x = (at: number): number => Math.min(WIDTH, (at - began) * scale);
 
   const svg = element('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img' });
-  const told: string[] = [];
+  const descriptions: string[] = [];
   states.forEach((state, i) => {
     const until = states[i + 1]?.at ?? end;
-    told.push(`${nameOf(state.status)} at ${seconds(state.at - began)}`);
+    descriptions.push(`${nameOf(state.status)} at ${seconds(state.at - began)}`);
     if (isFinal(state.status)) return;
     const width = Math.max(1, x(until) - x(state.at));
     svg.append(element('rect', { class: state.status, x: x(state.at), width, ...BAR }));
   });
   const faults = marks.filter((mark) => mark.type === 'fault');
   for (const { at } of marks.filter((mark) => mark.type === 'text')) {
-    const place = { x1: x(at), x2: x(at), y1: BAR.y, y2: BAR.y + BAR.height };
-    svg.append(element('line', { class: 'chunk', ...place }));
+    const position = { x1: x(at), x2: x(at), y1: BAR.y, y2: BAR.y + BAR.height };
+    svg.append(element('line', { class: 'chunk', ...position }));
   }
   faults.forEach(({ at, name }, i) => {
-    told.push(`${name} at ${seconds(at - began)}`);
-    const place = { x1: x(at), x2: x(at), y1: 18, y2: HEIGHT - 18 };
-    svg.append(element('line', { class: 'fault', ...place }));
+    descriptions.push(`${name} at ${seconds(at - began)}`);
+    const position = { x1: x(at), x2: x(at), y1: 18, y2: HEIGHT - 18 };
+    svg.append(element('line', { class: 'fault', ...position }));
     svg.append(label(String(i + 1), x(at), 14, 'middle', 'fault'));
   });
   svg.append(
     label('0 s', 0, HEIGHT - 4, 'start'),
     label(seconds(end - began), WIDTH, HEIGHT - 4, 'end'),
   );
-  svg.setAttribute('aria-label', `Timeline: ${told.join(', ')}`);
+  svg.setAttribute('aria-label', `Timeline: ${descriptions.join(', ')}`);
   const phases = new Set(states.map(({ status }) => status));
   host.replaceChildren(
     svg,

@@ -1,5 +1,5 @@
 /** A frame of the page's WebSockets. */
-export interface Frame {
+export interface WebSocketFrame {
   /** Milliseconds since the page was opened. */
   at: number;
   isSent: boolean;
@@ -8,9 +8,9 @@ export interface Frame {
   text: string;
 }
 
-export interface Wire {
+export interface WireMonitor {
   /** The newest frames, oldest first. */
-  readonly frames: readonly Frame[];
+  readonly frames: readonly WebSocketFrame[];
   /** Bytes received since `reset()`. */
   readonly receivedBytes: number;
   /** Units of answers that were received since `reset()` although the page had them. */
@@ -22,11 +22,11 @@ const MAX_FRAMES = 40;
 const SHOWN_UNITS = 160;
 
 /** Watches the WebSockets to Rivulet, from the next frame that each one sends. */
-export function watchWire(onFrame: () => void): Wire {
+export function monitorWire(onFrame: () => void): WireMonitor {
   const { send } = WebSocket.prototype;
   const watched = new WeakSet<WebSocket>();
-  const frames: Frame[] = [];
-  const readers = createReaders();
+  const frames: WebSocketFrame[] = [];
+  const offsets = createStreamOffsets();
   let receivedBytes = 0;
   let repeatedUnits = 0;
 
@@ -35,7 +35,7 @@ export function watchWire(onFrame: () => void): Wire {
     const bytes = new TextEncoder().encode(text).length;
     if (!isSent) {
       receivedBytes += bytes;
-      repeatedUnits += readers.repeatedUnits(text);
+      repeatedUnits += offsets.repeatedUnits(text);
     }
     frames.push({ at: performance.now(), isSent, bytes, text: text.slice(0, SHOWN_UNITS) });
     if (frames.length > MAX_FRAMES) frames.shift();
@@ -67,13 +67,13 @@ export function watchWire(onFrame: () => void): Wire {
   };
 }
 
-interface Readers {
+interface StreamOffsets {
   /** @returns the number of units in a received frame that an earlier frame of the same stream had already. */
   repeatedUnits(frame: string): number;
 }
 
 /** Chunks name their stream by a number, which a reply has told before. */
-function createReaders(): Readers {
+function createStreamOffsets(): StreamOffsets {
   const streams = new Map<number, string>();
   const ends = new Map<string, number>();
 

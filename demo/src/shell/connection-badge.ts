@@ -1,7 +1,7 @@
 import type { ConnectionState } from '@rivulet/client';
 import type { Observable } from 'rxjs';
 
-const words = {
+const LABELS = {
   idle: 'Not connected',
   connecting: 'Connecting…',
   connected: 'Connected',
@@ -16,6 +16,6 @@ export function showConnection(badge: HTMLElement, connection$: Observable<Conne
   connection$.subscribe((state) => {
     const shown = state.status === 'reconnecting' ? state.reason : state.status;
     badge.dataset['connection'] = shown;
-    badge.textContent = words[shown];
+    badge.textContent = LABELS[shown];
   });
 }

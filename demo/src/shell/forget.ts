@@ -2,7 +2,7 @@ import type { Client } from '@rivulet/client';
 import { find } from '../find.js';
 
 /** Clears what this browser keeps, chats and answers, after the visitor has confirmed it in `dialog`. */
-export function createForget(
+export function createClearData(
   button: HTMLButtonElement,
   dialog: HTMLDialogElement,
   client: Client,

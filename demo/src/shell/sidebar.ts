@@ -33,8 +33,8 @@ export function createSidebar(
 ): Sidebar {
   const list = find(nav, '#chats', HTMLElement);
   const search = find(nav, '#search', HTMLInputElement);
-  const nothing = find(nav, '#no-chats', HTMLElement);
-  const create = find(nav, '#new-chat', HTMLButtonElement);
+  const emptyMessage = find(nav, '#no-chats', HTMLElement);
+  const newChatButton = find(nav, '#new-chat', HTMLButtonElement);
   const rows = new Map<string, ChatRow>();
   const findChats = createChatSearch(store);
   const notice = find(nav, '#undo', HTMLElement);
@@ -83,7 +83,10 @@ export function createSidebar(
     for (const id of rows.keys()) if (!shown.has(id)) rows.delete(id);
     placeChildren(list, items);
     list.hidden = items.length === 0;
-    showText(nothing, items.length > 0 ? '' : words === '' ? 'No chats yet.' : 'Nothing found.');
+    showText(
+      emptyMessage,
+      items.length > 0 ? '' : words === '' ? 'No chats yet.' : 'Nothing found.',
+    );
   }
 
   function addRow(chatId: string): ChatRow {
@@ -99,7 +102,7 @@ export function createSidebar(
   async function remove(chatId: string): Promise<void> {
     const item = rows.get(chatId)?.item;
     const next = (item?.nextElementSibling ?? item?.previousElementSibling)?.querySelector('a');
-    (next ?? create).focus();
+    (next ?? newChatButton).focus();
     await deletion.remove(chatId);
     if (router.chatId === chatId) router.openNew();
   }

@@ -6,5 +6,5 @@ export function jsonSchemaOf(schema: Schema): Record<string, unknown> {
   if (!('~standard' in schema)) return schema.jsonSchema;
   const { jsonSchema } = schema['~standard'];
   if (jsonSchema !== undefined) return jsonSchema.input({ target: 'draft-2020-12' });
-  throw new StreamError('bad_request', 'unable to ask: the schema has no JSON Schema');
+  throw new StreamError('bad_request', 'unable to ask: the schema must have a JSON Schema');
 }

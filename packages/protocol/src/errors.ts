@@ -28,11 +28,11 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 export interface StreamErrorOptions {
-  /** Milliseconds after which another try makes sense, where the source said so. */
+  /** Milliseconds after which a retry makes sense, if the source named a time. */
   retryAfterMs?: number | undefined;
-  /** The text that had come before the failure; empty when none had. */
+  /** The text that was received before the failure; empty by default. */
   partialText?: string | undefined;
-  /** Where it does not follow from the code. */
+  /** Replaces the value that follows from the code. */
   retryable?: boolean | undefined;
   cause?: unknown;
 }

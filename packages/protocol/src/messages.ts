@@ -29,10 +29,10 @@ export const EVENT = {
 /** Why a text ended. Only `stop` means that the model has finished. */
 export type FinishReason = 'stop' | 'length' | 'other';
 
-/** Where an answer came from: generated for this request, or the server's response cache. */
+/** The origin of an answer: generated for this request, or from the response cache of the server. */
 export type Source = 'model' | 'cache';
 
-/** What the caller takes the question to be for; it goes into the prompt. */
+/** The intent that the caller assigns to the question. It becomes a part of the prompt. */
 export interface Intent {
   name: string;
   parameters?: Record<string, string | number | boolean> | undefined;
@@ -77,7 +77,7 @@ export interface Timing {
   total_ms: number;
 }
 
-/** What went wrong, in the one shape that replies and `stream_error` share. */
+/** An error in the shape that replies and `stream_error` share. */
 export interface WireError {
   code: ErrorCode;
   message: string;

@@ -65,13 +65,13 @@ const intent: z.ZodType<Intent> = z.object({
     .exactOptional(),
 });
 
-const turn: z.ZodType<ContextMessage> = z.object({
+const contextMessage: z.ZodType<ContextMessage> = z.object({
   role: z.enum(['user', 'assistant']),
   content: z.string(),
 });
 
 const context = z
-  .array(turn)
+  .array(contextMessage)
   .max(LIMITS.contextMessages)
   .refine((turns) => turns.reduce((sum, t) => sum + t.content.length, 0) <= LIMITS.contextUnits, {
     error: `at most ${LIMITS.contextUnits} UTF-16 units in all`,
@@ -85,14 +85,14 @@ function limitJson(maxUnits: number): z.core.$ZodCheck<unknown> {
   return z.check(({ value, issues }) => {
     const refuse = (message: string): void =>
       void issues.push({ code: 'custom', message, input: value });
-    if (!isFlat(value)) refuse(`at most ${JSON_LEVELS} levels of JSON`);
+    if (!isWithinLevels(value)) refuse(`at most ${JSON_LEVELS} levels of JSON`);
     else if ((JSON.stringify(value) ?? '').length > maxUnits)
       refuse(`at most ${maxUnits} UTF-16 units of JSON`);
   });
 }
 
 /** @returns true if the value has at most `JSON_LEVELS` levels. */
-function isFlat(value: unknown): boolean {
+function isWithinLevels(value: unknown): boolean {
   let level = [value];
   for (let depth = 0; depth <= JSON_LEVELS; depth++) {
     level = level.flatMap((each) =>

@@ -23,10 +23,10 @@ await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
 const samples = await page.evaluate(
   async ({ entries, rounds, units }) => {
     const cache = { namespace: 'bench', maxEntries: entries };
-    const memory = createMemory(undefined, cache);
+    const memory = createClientStorage(undefined, cache);
     const questions = Array.from({ length: entries + rounds }, (_, i) => `Question ${i}`);
     const keys = await Promise.all(
-      questions.map((query) => memory.answers.keyOf({ query, stream_id: 'x' })),
+      questions.map((query) => memory.cache.keyOf({ query, stream_id: 'x' })),
     );
     const answerTo = (i: number) => ({
       text: `${i} `.padEnd(units, 'lorem ipsum '),
@@ -37,7 +37,7 @@ const samples = await page.evaluate(
       createdAt: Date.now(),
     });
     const put = (i: number): Promise<void> =>
-      memory.answers.put({ key: keys[i]!, askedAt: Date.now(), replaces: true }, answerTo(i));
+      memory.cache.put({ key: keys[i]!, askedAt: Date.now(), replaces: true }, answerTo(i));
     const time = async (work: () => Promise<unknown>): Promise<number> => {
       const startedAt = performance.now();
       await work();
@@ -49,7 +49,7 @@ const samples = await page.evaluate(
     const found: Record<string, number[]> = { lookup: [], answer: [], put: [], sweep: [] };
     for (let i = 0; i < rounds; i++) {
       const at = (i * 37) % entries;
-      found['lookup']!.push(await time(() => memory.answers.get(keys[at]!)));
+      found['lookup']!.push(await time(() => memory.cache.get(keys[at]!)));
     }
     const client = rivulet.createClient({ cache });
     const options = { cache: 'only-if-cached' as const };

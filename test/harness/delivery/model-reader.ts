@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { StreamError } from '@rivulet/protocol';
 import {
-  decode,
-  type Frame as ReceivedFrame,
-} from '../../../packages/client/src/connection/frame.js';
+  decodeMessage,
+  type LogSegment as ReceivedFrame,
+} from '../../../packages/client/src/connection/log-segment.js';
 import {
-  NOTHING,
+  NOTHING_RECEIVED,
   receive,
-  receiveAhead,
-  type Received,
+  receiveQueued,
+  type ReceivedAnswer,
 } from '../../../packages/client/src/answer/receive.js';
 import type { Frame } from '../../../packages/server/src/deliver/log.js';
 import type { Flushable } from '../../../packages/server/src/deliver/pace.js';
@@ -31,7 +31,7 @@ const DROPPED: ErrorEntry = { type: 'error', code: 'interrupted', message: 'unab
 
 /** A client that reads one stream as the SDK does, over a wire on which the test lets things happen. */
 export class ModelReader {
-  received: Received = NOTHING;
+  received: ReceivedAnswer = NOTHING_RECEIVED;
   /** The server does not know the stream any more. */
   isLost = false;
   stream: ModelStream;
@@ -143,7 +143,7 @@ export class ModelReader {
     this.#late.push(...this.#wire.filter(isFrame).slice(-late - 1, -1));
     this.#wire = [];
     this.#awaitsReply = false;
-    this.received = receiveAhead(this.received, 0);
+    this.received = receiveQueued(this.received, 0);
   }
 
   deliver(count: number, find: () => Stream): void {
@@ -151,7 +151,7 @@ export class ModelReader {
       if (this.isDone) return;
       if (item === 'opened') this.#opened();
       else if (item === 'not found') this.isLost = true;
-      else if ('ahead' in item) this.received = receiveAhead(this.received, item.ahead);
+      else if ('ahead' in item) this.received = receiveQueued(this.received, item.ahead);
       else this.#receive(item, find);
     }
   }
@@ -159,7 +159,7 @@ export class ModelReader {
   /** A new reader is told its place unless that is 0. */
   #opened(): void {
     this.#awaitsReply = false;
-    this.received = receiveAhead(this.received, 0);
+    this.received = receiveQueued(this.received, 0);
   }
 
   deliverLate(which: number, find: () => Stream): void {
@@ -270,7 +270,7 @@ export class ModelReader {
       const [, offset, text] = short;
       return { offset, size: text.length, entry: { type: 'text', text } };
     }
-    const decoded = decode(encode(frame, { stream_id: this.stream.id })[1]);
+    const decoded = decodeMessage(encode(frame, { stream_id: this.stream.id })[1]);
     if (decoded === undefined) throw new Error('a frame has an offset');
     return decoded;
   }

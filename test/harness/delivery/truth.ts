@@ -1,4 +1,4 @@
-import type { Received } from '../../../packages/client/src/answer/receive.js';
+import type { ReceivedAnswer } from '../../../packages/client/src/answer/receive.js';
 import type { Entry } from '../../../packages/server/src/entry.js';
 
 type Mark = Exclude<Entry, { type: 'text' }>;
@@ -74,7 +74,7 @@ export function toldBy({ units, marks }: Truth): Told {
   };
 }
 
-export function toldTo({ offset, text, thoughts, attempt, tools, terminal }: Received): Told {
+export function toldTo({ offset, text, thoughts, attempt, tools, terminal }: ReceivedAnswer): Told {
   let end = '';
   if (terminal?.type === 'end') end = `end ${terminal.totalLength} ${terminal.digest}`;
   if (terminal?.type === 'error') end = `error ${terminal.error.code}`;

@@ -1,132 +1,137 @@
 import { REQUEST_LIMITS, type StreamSummary } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
 import type { Journal } from '../cache/journal.js';
-import type { Connection } from '../connection/link.js';
-import { createLatest } from '../latest.js';
+import type { Connection } from '../connection/connection.js';
+import { createStateSubject } from '../state-subject.js';
 import type { ActiveAnswer } from '../types.js';
 import type { LiveAnswer } from './live-answer.js';
 import { isFinal } from './snapshot.js';
 
-/** The answers of one client by their id, and those of the same user that others read. */
+/** The answers of one client by their id, and the list of the active answers of its user. */
 export class ActiveAnswers {
   readonly active$: Observable<readonly ActiveAnswer[]>;
   readonly #connection: Connection;
   readonly #journal: Journal | undefined;
-  readonly #own = new Map<string, LiveAnswer>();
-  /** By the journal, then by the server; undefined until one of them has said. */
-  #listed: readonly ActiveAnswer[] | undefined;
+  readonly #answers = new Map<string, LiveAnswer>();
+  /** The active answers that the journal, then the server, has listed; undefined until one of them has. */
+  #entries: readonly ActiveAnswer[] | undefined;
   #isObserved = false;
-  readonly #latest = createLatest<readonly ActiveAnswer[]>();
-  #told = '';
+  readonly #subject = createStateSubject<readonly ActiveAnswer[]>();
+  #lastJson = '';
 
   constructor(connection: Connection, journal: Journal | undefined) {
     this.#connection = connection;
     this.#journal = journal;
     this.active$ = new Observable((subscriber) => {
-      // A view that is rendered on a server subscribes and leaves in one turn. It opens no socket.
+      // A view that is rendered on a server subscribes and unsubscribes synchronously, and must open no socket.
       queueMicrotask(() => {
         if (subscriber.closed) return;
         this.#observe();
-        subscriber.add(connection.hold());
+        subscriber.add(connection.keepOpen());
       });
-      return this.#latest.value$.subscribe(subscriber);
+      return this.#subject.value$.subscribe(subscriber);
     });
   }
 
   get(id: string): LiveAnswer | undefined {
-    return this.#own.get(id);
+    return this.#answers.get(id);
   }
 
-  /** @returns the newest entry of the list of an answer that others read. */
-  listed(id: string): ActiveAnswer | undefined {
-    return this.#listed?.find((active) => active.id === id);
+  /** @returns the entry of the active answer with this id. */
+  entry(id: string): ActiveAnswer | undefined {
+    return this.#entries?.find((active) => active.id === id);
   }
 
   add(answer: LiveAnswer): void {
-    this.#own.set(answer.id, answer);
+    this.#answers.set(answer.id, answer);
   }
 
   remove(answer: LiveAnswer): void {
     const { id } = answer;
-    if (this.#own.get(id) === answer) this.#own.delete(id);
-    this.#listed = this.#listed?.filter((active) => active.id !== id);
+    if (this.#answers.get(id) === answer) this.#answers.delete(id);
+    this.#entries = this.#entries?.filter((active) => active.id !== id);
   }
 
-  /** To be called when the status of an answer has changed, or whether it is listed. */
-  changed(): void {
-    if (this.#listed === undefined) return;
-    const byId = new Map(this.#listed.map((active) => [active.id, active]));
-    for (const { id, snapshot, sessionId, isListed } of this.#own.values()) {
+  /** Updates `active$`; call it after `status` or `isActive` of an answer has changed. */
+  update(): void {
+    if (this.#entries === undefined) return;
+    const byId = new Map(this.#entries.map((active) => [active.id, active]));
+    for (const { id, snapshot, sessionId, isActive } of this.#answers.values()) {
       const { query, status } = snapshot;
-      if (!isListed || isFinal(snapshot)) byId.delete(id);
+      if (!isActive || isFinal(snapshot)) byId.delete(id);
       else byId.set(id, { ...summary(id, query, sessionId), status } as ActiveAnswer);
     }
-    const now = [...byId.values()];
-    const news = JSON.stringify(now);
-    if (news === this.#told) return;
-    this.#told = news;
-    this.#latest.next(now);
+    const entries = [...byId.values()];
+    const json = JSON.stringify(entries);
+    if (json === this.#lastJson) return;
+    this.#lastJson = json;
+    this.#subject.next(entries);
   }
 
-  /** The client is closed. */
+  /** Closes all answers of the client. */
   close(): void {
-    for (const answer of this.#own.values()) answer.close();
+    for (const answer of this.#answers.values()) answer.close();
   }
 
   #observe(): void {
     if (this.#isObserved) return;
     this.#isObserved = true;
-    void this.#recall();
+    void this.#addFromJournal();
     this.#connection.state$.subscribe({
       next: ({ status }) => {
-        if (status === 'connected') this.#list();
+        if (status === 'connected') this.#requestList();
       },
       complete: () => {
-        this.#listed = [];
-        this.#own.clear();
-        this.changed();
-        this.#latest.complete();
+        this.#entries = [];
+        this.#answers.clear();
+        this.update();
+        this.#subject.complete();
       },
     });
   }
 
-  /** Adds what only the journal knows: everything before the server has said, then what it was not asked. */
-  async #recall(): Promise<void> {
-    const entries = (await this.#journal?.all()) ?? [];
-    const listed = this.#listed;
+  /**
+   * Adds answers from the journal: all of them before the server has replied, afterwards only those whose question
+   * the server does not have yet.
+   */
+  async #addFromJournal(): Promise<void> {
+    const stored = (await this.#journal?.all()) ?? [];
+    const entries = this.#entries;
     // An empty journal does not mean that nothing is running; only the server knows.
-    if (listed === undefined && entries.length === 0) return;
-    const added = entries.flatMap(({ id, request, phase }): ActiveAnswer[] => {
+    if (entries === undefined && stored.length === 0) return;
+    const added = stored.flatMap(({ id, request, phase }): ActiveAnswer[] => {
       const isAsking = phase === 'asking';
-      if (listed !== undefined && (!isAsking || this.listed(id) !== undefined)) return [];
+      if (entries !== undefined && (!isAsking || this.entry(id) !== undefined)) return [];
       const known = summary(id, request.query, request.sessionId);
       return [{ ...known, status: isAsking ? 'waiting' : 'reconnecting' }];
     });
-    this.#listed = [...(listed ?? []), ...added];
-    this.changed();
+    this.#entries = [...(entries ?? []), ...added];
+    this.update();
   }
 
-  #list(): void {
-    this.#connection.list(
+  #requestList(): void {
+    this.#connection.listStreams(
       (reply) => {
         if (!reply.ok) return;
-        this.#listed = reply.streams.flatMap(activeOf);
-        void this.#recall();
+        this.#entries = reply.streams.flatMap(toActiveAnswers);
+        void this.#addFromJournal();
       },
       (stream) => {
-        const now = activeOf(stream);
-        const listed = this.#listed ?? [];
-        const at = listed.findIndex(({ id }) => id === stream.stream_id);
-        this.#listed =
-          at < 0 ? [...listed, ...now] : listed.flatMap((active, i) => (i === at ? now : [active]));
-        this.changed();
+        const now = toActiveAnswers(stream);
+        const entries = this.#entries ?? [];
+        const at = entries.findIndex(({ id }) => id === stream.stream_id);
+        this.#entries =
+          at < 0
+            ? [...entries, ...now]
+            : entries.flatMap((active, i) => (i === at ? now : [active]));
+        this.update();
       },
     );
   }
 }
 
 /** @returns nothing if the stream has ended. */
-function activeOf({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
+function toActiveAnswers({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
   if (status === 'ended') return [];
   const known = status === 'paused' ? 'waiting' : status;
   return [{ ...summary(stream_id, query, session_id), status: known }];

@@ -2,48 +2,50 @@ import { Observable, type Subscriber } from 'rxjs';
 import type { Answer, ResponseEvent } from '../types.js';
 import type { LiveAnswer } from './live-answer.js';
 
-/** The parts of an answer that a stream uses. */
-export interface ColdSource extends Pick<LiveAnswer, 'lease' | 'snapshot' | 'wasGivenUp'> {
-  readonly current: ColdSource;
+/** The parts of an answer that a cold stream uses. */
+export interface ColdAnswer extends Pick<LiveAnswer, 'createHandle' | 'snapshot' | 'wasAbandoned'> {
+  readonly current: ColdAnswer;
 }
 
 /**
- * One answer for all who subscribe: the first asks, the last to leave releases or cancels, and who comes
- * back within the server's grace reads on. After a failure the next subscriber asks again.
+ * All subscribers share one answer. The first subscriber starts it; the last one to unsubscribe releases or
+ * cancels it. A subscriber that comes within the server's detach timeout resumes it. After a failure, the next
+ * subscriber starts a new answer.
  */
 export function coldStream(
-  ask: () => ColdSource,
+  start: () => ColdAnswer,
   onUnsubscribe: 'detach' | 'cancel' = 'detach',
 ): Observable<ResponseEvent> {
-  let source: ColdSource | undefined;
+  let answer: ColdAnswer | undefined;
   let handle: Answer | undefined;
   let subscribers = 0;
 
-  function askNext(): Answer {
-    source = ask();
-    return (handle = source.lease());
+  function startNext(): Answer {
+    answer = start();
+    return (handle = answer.createHandle());
   }
 
-  function join(): Answer {
-    source = source?.current;
-    const { status } = source?.snapshot ?? {};
-    if (source === undefined || status === 'failed' || status === 'cancelled') return askNext();
-    if (handle?.getSnapshot().status !== 'released') return (handle ??= source.lease());
-    return (handle = source.lease());
+  function currentHandle(): Answer {
+    answer = answer?.current;
+    const { status } = answer?.snapshot ?? {};
+    if (answer === undefined || status === 'failed' || status === 'cancelled') return startNext();
+    if (handle?.getSnapshot().status !== 'released') return (handle ??= answer.createHandle());
+    return (handle = answer.createHandle());
   }
 
-  /** Gives the events of `answer`, or of the next one if all had left it for too long. */
-  function tell(answer: Answer, subscriber: Subscriber<ResponseEvent>): void {
-    const told = source;
+  /** Forwards the events of `from`, or of a new answer if the server had ended `from` for lack of readers. */
+  function forward(from: Answer, subscriber: Subscriber<ResponseEvent>): void {
+    const forwarded = answer;
     let isSubscribing = true;
-    const subscription = answer.events$.subscribe({
+    const subscription = from.events$.subscribe({
       next: (event) => subscriber.next(event),
       complete: () => subscriber.complete(),
       error(error: unknown) {
-        if (told?.wasGivenUp === true) tell(source === told ? askNext() : join(), subscriber);
+        if (forwarded?.wasAbandoned === true)
+          forward(answer === forwarded ? startNext() : currentHandle(), subscriber);
         else if (!isSubscribing) subscriber.error(error);
         else {
-          // `retry()` subscribes again from within an error, and so without an end.
+          // Delayed, because `retry()` subscribes synchronously and would recurse without end.
           const timer = setTimeout(() => subscriber.error(error));
           subscriber.add(() => clearTimeout(timer));
         }
@@ -54,9 +56,9 @@ export function coldStream(
   }
 
   return new Observable((subscriber) => {
-    const answer = join();
+    const joined = currentHandle();
     subscribers += 1;
-    tell(answer, subscriber);
+    forward(joined, subscriber);
     return () => {
       subscribers -= 1;
       if (subscribers > 0) return;

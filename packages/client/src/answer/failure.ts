@@ -2,27 +2,27 @@ import { StreamError, type WireError } from '@rivulet/protocol';
 import type { Phase } from './snapshot.js';
 import type { AnswerTiming } from '../types.js';
 
-/** Why an answer ends without being whole: what the server said, or what the client found. */
+/** The reason why an answer did not complete, from the server or from this client. */
 export type Failure = Omit<WireError, 'retryable'> & { retryable?: boolean; cause?: unknown };
 
 export const CLIENT_CLOSED: Failure = {
   code: 'cancelled',
-  message: 'unable to go on: the client was closed',
+  message: 'unable to finish the answer: the client was closed',
 };
-export const NOT_KEPT: Failure = {
+export const NOT_CACHED: Failure = {
   code: 'not_found',
-  message: 'unable to answer: this browser has kept no answer to it',
+  message: 'unable to answer: the answer is not in the cache; ask without `only-if-cached`',
 };
 export const INTERRUPTED: Failure = {
   code: 'interrupted',
-  message: 'unable to finish the answer: the server that was generating it is gone; ask again',
+  message: 'unable to finish the answer: the server that generated it is gone; ask again',
 };
-export const GARBLED: Failure = {
+export const CORRUPTED: Failure = {
   code: 'internal',
-  message: 'unable to finish the answer: its text did not arrive as it was sent; ask again',
+  message: 'unable to finish the answer: its text was corrupted on the way; ask again',
 };
 
-/** Someone's cancelling is no error. */
+/** A cancelled answer is not an error. `now` is in milliseconds since 1970. */
 export function phaseOfFailure(
   { code, message, retryable, retry_after_ms: retryAfterMs, cause }: Failure,
   partialText: string,
@@ -35,7 +35,7 @@ export function phaseOfFailure(
   return { status: 'failed', timing, error, retryAt };
 }
 
-/** An exception of this client, which is no fault of the question. */
+/** The failure for an unexpected exception in this client. */
 export function internalFailure(cause: unknown): Failure {
-  return { code: 'internal', message: 'unable to answer: the client failed', cause };
+  return { code: 'internal', message: 'unable to answer: the client failed; ask again', cause };
 }

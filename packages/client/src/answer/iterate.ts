@@ -1,9 +1,9 @@
 import type { Observable } from 'rxjs';
 
-/** An Observable's values in order; what comes while the loop is busy waits. Leaving the loop unsubscribes. */
+/** Yields the values in order. Values that arrive while the loop is busy are buffered. Leaving the loop unsubscribes. */
 export async function* iterate<T>(source: Observable<T>): AsyncGenerator<T, void, undefined> {
   const values: T[] = [];
-  let ended: { error?: unknown } | undefined;
+  let end: { error?: unknown } | undefined;
   let wake = (): void => {};
   const subscription = source.subscribe({
     next(value) {
@@ -11,11 +11,11 @@ export async function* iterate<T>(source: Observable<T>): AsyncGenerator<T, void
       wake();
     },
     error(error: unknown) {
-      ended = { error };
+      end = { error };
       wake();
     },
     complete() {
-      ended = {};
+      end = {};
       wake();
     },
   });
@@ -23,8 +23,8 @@ export async function* iterate<T>(source: Observable<T>): AsyncGenerator<T, void
     for (;;) {
       yield* values.splice(0);
       if (values.length > 0) continue;
-      if (ended !== undefined && 'error' in ended) throw ended.error;
-      if (ended !== undefined) return;
+      if (end !== undefined && 'error' in end) throw end.error;
+      if (end !== undefined) return;
       await new Promise<void>((resolve) => (wake = resolve));
     }
   } finally {

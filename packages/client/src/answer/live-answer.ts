@@ -1,9 +1,9 @@
 import { EVENT, StreamError } from '@rivulet/protocol';
 import type { JournalEntry } from '../cache/journal.js';
-import type { Memory } from '../cache/memory.js';
+import type { ClientStorage } from '../cache/client-storage.js';
 import type { CachedAnswer, CacheTarget } from '../cache/response-cache.js';
-import type { Connection } from '../connection/link.js';
-import type { End } from '../connection/frame.js';
+import type { Connection } from '../connection/connection.js';
+import type { End } from '../connection/log-segment.js';
 import { randomId } from '../random-id.js';
 import type {
   Answer,
@@ -16,87 +16,87 @@ import type {
   ToolUse,
 } from '../types.js';
 import type { ActiveAnswers } from './active-answers.js';
-import { type AnswerOwner, SharedAnswer } from './answer.js';
+import { type AnswerOwner, SharedAnswer } from './shared-answer.js';
 import {
   CLIENT_CLOSED,
   type Failure,
   internalFailure,
-  NOT_KEPT,
+  NOT_CACHED,
   phaseOfFailure,
 } from './failure.js';
-import { keepable, receivedOf } from './keepable.js';
+import { toCachedAnswer, fromCachedAnswer } from './cached-answer.js';
 import { withoutEnd } from './receive.js';
-import { copyOf, refusal, type StartRequest, startRequest } from './request.js';
-import { eventsOf, type Phase, snapshotOf } from './snapshot.js';
+import { copyRequest, validateRequest, type StartRequest, toStartRequest } from './request.js';
+import { replayEvents, type Phase, createSnapshot } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
-import { type Moved, type StreamListener, StreamReader } from './stream-reader.js';
+import { type StreamPhase, type StreamListener, StreamReader } from './stream-reader.js';
 
-/** The parts of a client that an answer uses. */
-export interface Surroundings {
+/** The parts of a client that an answer depends on. */
+export interface AnswerDependencies {
   connection: Connection;
-  /** Undefined where nothing is to be kept. */
-  memory: Memory | undefined;
+  /** Undefined if the client stores nothing. */
+  storage: ClientStorage | undefined;
   answers: ActiveAnswers;
 }
 
-/** Without handles, an answer is kept for this long: the server waits two seconds for a reader. */
-const RELEASED_MS = 5_000;
+/** The client forgets an answer without handles after this time. The server ends it after 2 s without readers. */
+const RELEASE_TIMEOUT_MS = 5_000;
 
 /**
- * The one answer of a client under an id: what this browser keeps of it, what the stream reader reads, and
- * what its handles are told.
+ * The one answer of a client with a given id. Combines the response cache, the journal and the stream reader, and
+ * passes snapshots to the handles of the answer.
  */
 export class LiveAnswer implements AnswerOwner, StreamListener {
   readonly id: string;
-  readonly #around: Surroundings;
-  readonly #start: StartRequest;
+  readonly #dependencies: AnswerDependencies;
+  readonly #startRequest: StartRequest;
   readonly #cacheMode: CacheMode;
-  readonly #asks: boolean;
+  readonly #isNew: boolean;
   readonly #reader: StreamReader;
   readonly #shared: SharedAnswer;
   /** Without its signal; only the query, if there is one, while `#knowsRequest` is false. */
   #request: AnswerRequest;
   #knowsRequest: boolean;
   #stopwatch = createStopwatch();
-  /** Undefined if nothing of it is to be kept, or as long as that is not known. */
-  #keeping: CacheTarget | undefined;
-  #kept: CachedAnswer | undefined;
-  #isListed = false;
-  /** The number of requests ahead, or the loading, that was told last. */
-  #toldNews: number | 'loading' = 0;
-  #onChange: ((isUrgent: boolean) => void) | undefined;
-  #wasAsking = true;
+  /** Undefined if the answer is not to be cached, and until the cache key is known. */
+  #cacheTarget: CacheTarget | undefined;
+  #cached: CachedAnswer | undefined;
+  #isActive = false;
+  /** The progress of the last `queued` or `loading` event: the number of requests ahead, or `loading`. */
+  #lastProgress: number | 'loading' = 0;
+  #onJournalChange: ((isUrgent: boolean) => void) | undefined;
+  #wasUnaccepted = true;
   #stopJournal: ((isOver: boolean) => void) | undefined;
   #releasedTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #signal: AbortSignal | undefined;
   /** The tools that this page runs. */
   #tools: readonly ClientTool[];
-  /** The newest tools whose waiting calls are run. */
-  #seenTools: readonly ToolUse[] | undefined;
-  /** The calls that were run. */
-  readonly #runs = new Set<string>();
-  /** Aborts when the answer is final. */
-  readonly #ended = new AbortController();
-  #forgetSignal = (): void => {};
+  /** The newest list of calls whose waiting calls were started. */
+  #checkedTools: readonly ToolUse[] | undefined;
+  /** The ids of the calls that were started. */
+  readonly #startedCalls = new Set<string>();
+  /** Aborted when the answer is final. */
+  readonly #toolAbort = new AbortController();
+  #removeAbortListener = (): void => {};
 
-  /** `asks` is false for an answer that is under way, of which `request` has what is known. */
-  constructor(id: string, request: AnswerRequest, around: Surroundings, asks = true) {
+  /** `isNew` is false for an answer that is running already; `request` is then as far as it is known. */
+  constructor(id: string, request: AnswerRequest, dependencies: AnswerDependencies, isNew = true) {
     this.id = id;
-    this.#around = around;
-    this.#asks = asks;
-    this.#start = startRequest(id, randomId(), request);
-    this.#request = copyOf(request);
+    this.#dependencies = dependencies;
+    this.#isNew = isNew;
+    this.#startRequest = toStartRequest(id, randomId(), request);
+    this.#request = copyRequest(request);
     this.#tools = request.tools ?? [];
-    this.#knowsRequest = asks;
+    this.#knowsRequest = isNew;
     this.#cacheMode = request.options?.cache ?? 'default';
-    this.#reader = new StreamReader(around.connection, this.#start, this, {
-      asks,
-      waitsWhenLimited: waitsWhenLimited(request),
+    this.#reader = new StreamReader(dependencies.connection, this.#startRequest, this, {
+      isNew,
+      waitsOnRateLimit: waitsOnRateLimit(request),
     });
     this.#shared = new SharedAnswer(this.#snapshot({ status: 'open' }), this);
     this.#signal = request.options?.signal;
-    this.#followSignal();
-    this.#begin().catch((error: unknown) => this.failed(internalFailure(error)));
+    this.#addAbortListener();
+    this.#begin().catch((error: unknown) => this.onError(internalFailure(error)));
   }
 
   get request(): AnswerRequest | undefined {
@@ -111,36 +111,35 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     return this.#request.sessionId;
   }
 
-  /** True while it is read, or is about to be. */
-  get isListed(): boolean {
-    return this.#isListed;
+  /** True while `active$` and the journal list the answer. */
+  get isActive(): boolean {
+    return this.#isActive;
   }
 
-  /** The answer that the client has under this id now. */
+  /** The answer that the client has with this id now; a released one may have been replaced. */
   get current(): LiveAnswer {
-    return this.#around.answers.get(this.id) ?? this;
+    return this.#dependencies.answers.get(this.id) ?? this;
   }
 
-  /** True if it ended because all had released it for longer than the server waits. */
-  get wasGivenUp(): boolean {
+  /** True if the server ended the answer because it had no readers for too long. */
+  get wasAbandoned(): boolean {
     return this.#reader.hadEnded && this.snapshot.status !== 'done';
   }
 
-  /** @returns a handle of its own for one reader. */
-  lease(): Answer {
-    return this.#shared.lease();
+  createHandle(): Answer {
+    return this.#shared.createHandle();
   }
 
   cancel(): void {
     if (this.#shared.isFinal) return;
     this.#reader.cancel();
-    this.#show({ status: 'cancelled', timing: this.#stopwatch.timing() });
+    this.#setPhase({ status: 'cancelled', timing: this.#stopwatch.timing() });
   }
 
   async reply(callId: string, reply: ToolReply): Promise<void> {
-    const { sendReply } = await import('./send-reply.js');
-    const failure = await sendReply(
-      this.#around.connection,
+    const { sendToolReply } = await import('./send-tool-reply.js');
+    const failure = await sendToolReply(
+      this.#dependencies.connection,
       EVENT.toolReply,
       { stream_id: this.id, call_id: callId, ...reply },
       this.#shared.isFinal,
@@ -148,42 +147,42 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     if (failure) throw new StreamError(failure.code, failure.message, failure);
   }
 
-  /** Runs the waiting calls of these tools in this page. */
+  /** Replaces the tools of this page, and runs the calls that wait for them. */
   runTools(tools: readonly ClientTool[] | undefined): void {
     if (!tools) return;
     this.#tools = tools;
-    this.#runWaiting();
+    this.#runAwaitingCalls();
   }
 
-  /** The client is closed: the server is told, and ends the answer unless another client reads it. */
+  /** Detaches from the stream because the client is closed. The server ends it unless another client reads it. */
   close(): void {
     this.#reader.detach();
-    this.#unlist();
-    this.failed(CLIENT_CLOSED);
+    this.#deactivate();
+    this.onError(CLIENT_CLOSED);
   }
 
-  onReleased(): void {
-    if (this.#reader.detach()) this.#unlist();
-    this.#releasedTimer = setTimeout(() => this.#forget(), RELEASED_MS);
+  onLastRelease(): void {
+    if (this.#reader.detach()) this.#deactivate();
+    this.#releasedTimer = setTimeout(() => this.#dispose(), RELEASE_TIMEOUT_MS);
     (this.#releasedTimer as { unref?: () => void }).unref?.();
   }
 
-  onLeased(): void {
+  onFirstHandle(): void {
     clearTimeout(this.#releasedTimer);
-    this.#around.answers.add(this);
-    this.#followSignal();
-    if (this.#reader.comeBack()) this.#list();
+    this.#dependencies.answers.add(this);
+    this.#addAbortListener();
+    if (this.#reader.resume()) this.#activate();
   }
 
-  #entry(): JournalEntry | undefined {
-    const keeping = this.#keeping;
-    if (keeping === undefined) return undefined;
-    const { isAsking, epoch, received } = this.#reader;
+  #journalEntry(): JournalEntry | undefined {
+    const cacheTarget = this.#cacheTarget;
+    if (cacheTarget === undefined) return undefined;
+    const { isUnaccepted, epoch, received } = this.#reader;
     return {
       id: this.id,
       request: this.#request,
-      keeping,
-      phase: isAsking ? 'asking' : 'reading',
+      cacheTarget,
+      phase: isUnaccepted ? 'asking' : 'reading',
       retryAt: this.snapshot.retryAt,
       epoch,
       firstChunkMs: this.#stopwatch.firstChunkMs,
@@ -191,207 +190,212 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     };
   }
 
-  moved(phase: Moved, events?: readonly ResponseEvent[]): void {
-    if (this.#reader.received.text !== '') this.#stopwatch.noteText();
-    this.#show(phase, events);
-    if (phase.status === 'open') this.#runWaiting();
+  onUpdate(phase: StreamPhase, events?: readonly ResponseEvent[]): void {
+    if (this.#reader.received.text !== '') this.#stopwatch.markText();
+    this.#setPhase(phase, events);
+    if (phase.status === 'open') this.#runAwaitingCalls();
   }
 
-  finished({ timing: server, finishReason, usage }: End): void {
+  onComplete({ timing: server, finishReason, usage }: End): void {
     const timing = { ...this.#stopwatch.timing(), server };
-    this.#show({ status: 'done', timing }, [{ type: 'end', finishReason, usage, timing }]);
-    const answer = keepable(this.#reader.received);
-    if (answer === undefined || this.#keeping === undefined) return;
-    // An answer that could not be validated or stored is not kept.
-    this.#keep(this.#keeping, answer).catch(() => {});
+    this.#setPhase({ status: 'done', timing }, [{ type: 'end', finishReason, usage, timing }]);
+    const answer = toCachedAnswer(this.#reader.received);
+    if (answer === undefined || this.#cacheTarget === undefined) return;
+    // An answer that cannot be validated or stored is not cached.
+    this.#store(this.#cacheTarget, answer).catch(() => {});
   }
 
-  /** Keeps the answer unless its request has an output that it is not. */
-  async #keep(keeping: CacheTarget, answer: CachedAnswer): Promise<void> {
+  /** Stores the answer in the response cache, unless the request has a schema that the text does not match. */
+  async #store(target: CacheTarget, answer: CachedAnswer): Promise<void> {
     const { output } = this.#request;
     if (output !== undefined) {
       const { parseOutput } = await import('../output/parse-output.js');
       if ('message' in (await parseOutput(output, answer.text))) return;
     }
-    await this.#around.memory?.answers.put(keeping, answer);
+    await this.#dependencies.storage?.cache.put(target, answer);
   }
 
-  #runWaiting(): void {
+  #runAwaitingCalls(): void {
     const { tools } = this.snapshot;
-    if (this.#tools.length === 0 || tools === this.#seenTools || this.#shared.isFinal) return;
+    if (this.#tools.length === 0 || tools === this.#checkedTools || this.#shared.isFinal) return;
     this.#runTools(tools).catch(() => {});
   }
 
-  /** Rejects if the file could not be loaded; the next snapshot tries again. */
+  /** Rejects if the module could not be loaded; the next snapshot tries again. */
   async #runTools(tools: readonly ToolUse[]): Promise<void> {
     const { runTools } = await import('./run-tools.js');
-    this.#seenTools = tools;
-    runTools(tools, this.#tools, this.#runs, this.#ended.signal, this);
+    this.#checkedTools = tools;
+    runTools(tools, this.#tools, this.#startedCalls, this.#toolAbort.signal, this);
   }
 
-  failed(failure: Failure): void {
+  onError(failure: Failure): void {
     const { text } = this.#reader.received;
-    this.#show(phaseOfFailure(failure, text, this.#stopwatch.timing()));
+    this.#setPhase(phaseOfFailure(failure, text, this.#stopwatch.timing()));
   }
 
   async #begin(): Promise<void> {
-    const refused = this.#asks ? refusal(this.#start) : undefined;
-    if (refused !== undefined) return this.failed(refused);
-    if (!(await (this.#asks ? this.#beginAsk() : this.#beginResume()))) return;
+    const refused = this.#isNew ? validateRequest(this.#startRequest) : undefined;
+    if (refused !== undefined) return this.onError(refused);
+    if (!(await (this.#isNew ? this.#beginStart() : this.#beginResume()))) return;
     if (this.snapshot.status === 'cancelled') {
-      // Removes what the page before a reload wrote to the journal.
-      this.#list();
-      this.#unlist(true);
-    } else if (!this.#shared.isFinal && this.#reader.begin()) this.#list();
+      // Removes the entry that the page wrote to the journal before a reload.
+      this.#activate();
+      this.#deactivate(true);
+    } else if (!this.#shared.isFinal && this.#reader.begin()) this.#activate();
   }
 
   /** @returns false if the stream is not needed. */
-  async #beginAsk(): Promise<boolean> {
-    const { memory } = this.#around;
+  async #beginStart(): Promise<boolean> {
+    const { storage } = this.#dependencies;
     const mode = this.#cacheMode;
     const askedAt = Date.now();
-    // Tools of a page act for it alone.
-    if (memory !== undefined && mode !== 'no-store' && this.#tools.length === 0) {
-      const key = await memory.answers.keyOf(this.#start);
-      const kept = mode === 'reload' ? undefined : await memory.answers.get(key);
-      if (kept !== undefined) {
-        this.#showKept(kept);
+    // The results of tools are for this page only.
+    if (storage !== undefined && mode !== 'no-store' && this.#tools.length === 0) {
+      const key = await storage.cache.keyOf(this.#startRequest);
+      const cached = mode === 'reload' ? undefined : await storage.cache.get(key);
+      if (cached !== undefined) {
+        this.#completeFromCache(cached);
         return false;
       }
-      this.#keeping = { key, askedAt, replaces: mode === 'reload' };
+      this.#cacheTarget = { key, askedAt, replaces: mode === 'reload' };
     }
-    if (mode === 'only-if-cached') this.failed(NOT_KEPT);
+    if (mode === 'only-if-cached') this.onError(NOT_CACHED);
     return mode !== 'only-if-cached';
   }
 
   async #beginResume(): Promise<boolean> {
-    const entry = await this.#around.memory?.journal.read(this.id);
-    if (entry !== undefined && !this.#shared.isFinal) this.#goOnFrom(entry);
+    const entry = await this.#dependencies.storage?.journal.read(this.id);
+    if (entry !== undefined && !this.#shared.isFinal) this.#restore(entry);
     return true;
   }
 
-  #showKept(answer: CachedAnswer): void {
+  #completeFromCache(answer: CachedAnswer): void {
     if (this.#shared.isFinal) return;
-    this.#kept = answer;
-    this.#stopwatch.noteText();
-    this.#showAll({ status: 'done', timing: this.#stopwatch.timing() });
+    this.#cached = answer;
+    this.#stopwatch.markText();
+    this.#replacePhase({ status: 'done', timing: this.#stopwatch.timing() });
   }
 
-  #goOnFrom({
+  #restore({
     request,
-    keeping,
+    cacheTarget,
     phase,
     retryAt,
     epoch,
     firstChunkMs,
     received,
   }: JournalEntry): void {
-    const asks = phase === 'asking';
-    const start = startRequest(this.id, randomId(), request);
-    this.#request = copyOf(request);
+    const isNew = phase === 'asking';
+    const start = toStartRequest(this.id, randomId(), request);
+    this.#request = copyRequest(request);
     this.#knowsRequest = true;
-    this.#keeping = keeping;
-    this.#stopwatch = createStopwatch(Date.now() - keeping.askedAt, firstChunkMs);
-    const options = { asks, waitsWhenLimited: waitsWhenLimited(request) };
-    this.#reader.goOnFrom(start, { thoughts: '', ...received, ...NOT_STORED }, epoch, options);
-    const refused = asks ? refusal(start) : undefined;
-    if (refused !== undefined) return this.failed(refused);
-    const isLimited = asks && retryAt !== undefined && retryAt > Date.now();
-    this.#showAll(isLimited ? { status: 'limited', retryAt } : { status: 'reconnecting' });
+    this.#cacheTarget = cacheTarget;
+    this.#stopwatch = createStopwatch(Date.now() - cacheTarget.askedAt, firstChunkMs);
+    const options = { isNew, waitsOnRateLimit: waitsOnRateLimit(request) };
+    this.#reader.restore(
+      start,
+      { thoughts: '', ...received, ...OMITTED_FROM_JOURNAL },
+      epoch,
+      options,
+    );
+    const invalid = isNew ? validateRequest(start) : undefined;
+    if (invalid !== undefined) return this.onError(invalid);
+    const isLimited = isNew && retryAt !== undefined && retryAt > Date.now();
+    this.#replacePhase(isLimited ? { status: 'limited', retryAt } : { status: 'reconnecting' });
   }
 
-  /** From now on `active$` and the journal have it. */
-  #list(): void {
-    this.#stopJournal ??= this.#around.memory?.journal.follow(
+  /** Adds the answer to `active$` and to the journal. */
+  #activate(): void {
+    this.#stopJournal ??= this.#dependencies.storage?.journal.record(
       this.id,
       (listener) => {
-        this.#onChange = listener;
-        return () => (this.#onChange = undefined);
+        this.#onJournalChange = listener;
+        return () => (this.#onJournalChange = undefined);
       },
-      () => this.#entry(),
+      () => this.#journalEntry(),
     );
-    this.#isListed = true;
-    this.#around.answers.changed();
+    this.#isActive = true;
+    this.#dependencies.answers.update();
   }
 
-  #unlist(isOver = false): void {
+  #deactivate(isOver = false): void {
     this.#stopJournal?.(isOver);
     this.#stopJournal = undefined;
-    this.#isListed = false;
-    this.#around.answers.changed();
+    this.#isActive = false;
+    this.#dependencies.answers.update();
   }
 
-  #forget(isOver = false): void {
+  #dispose(isOver = false): void {
     clearTimeout(this.#releasedTimer);
-    this.#around.answers.remove(this);
-    this.#unlist(isOver);
-    this.#forgetSignal();
+    this.#dependencies.answers.remove(this);
+    this.#deactivate(isOver);
+    this.#removeAbortListener();
   }
 
   /** Shows what was there before anybody read it. */
-  #showAll(phase: Phase): void {
-    this.#show(phase, eventsOf(this.#snapshot(phase)));
+  #replacePhase(phase: Phase): void {
+    this.#setPhase(phase, replayEvents(this.#snapshot(phase)));
   }
 
-  #show(phase: Phase, events: readonly ResponseEvent[] = []): void {
+  #setPhase(phase: Phase, events: readonly ResponseEvent[] = []): void {
     if (this.#shared.isFinal) return;
     const { status } = this.snapshot;
     const snapshot = this.#snapshot(phase);
-    this.#shared.next(snapshot, this.#withNews(snapshot, events));
-    const { isAsking } = this.#reader;
+    this.#shared.next(snapshot, this.#withProgress(snapshot, events));
+    const { isUnaccepted } = this.#reader;
     // Another page that goes on with it is not to ask again.
-    this.#onChange?.(this.#wasAsking && !isAsking);
-    this.#wasAsking = isAsking;
-    if (this.#shared.isFinal) this.#end();
-    else if (snapshot.status !== status) this.#around.answers.changed();
+    this.#onJournalChange?.(this.#wasUnaccepted && !isUnaccepted);
+    this.#wasUnaccepted = isUnaccepted;
+    if (this.#shared.isFinal) this.#finish();
+    else if (snapshot.status !== status) this.#dependencies.answers.update();
   }
 
   /** Adds what has changed about the queue or the loading of the model. */
-  #withNews(
+  #withProgress(
     { status, ahead, loading }: AnswerSnapshot,
     events: readonly ResponseEvent[],
   ): readonly ResponseEvent[] {
     const isItsTurn = status === 'waiting' || status === 'streaming';
-    const news = loading === undefined ? (ahead ?? (isItsTurn ? 0 : undefined)) : 'loading';
+    const progress = loading === undefined ? (ahead ?? (isItsTurn ? 0 : undefined)) : 'loading';
     // While the connection is away nothing is known: the queue moves on.
-    if (news === undefined || news === this.#toldNews) return events;
-    this.#toldNews = news;
-    if (news !== 'loading') return [{ type: 'queued', ahead: news }, ...events];
+    if (progress === undefined || progress === this.#lastProgress) return events;
+    this.#lastProgress = progress;
+    if (progress !== 'loading') return [{ type: 'queued', ahead: progress }, ...events];
     return loading === undefined ? events : [{ type: 'loading', ...loading }, ...events];
   }
 
   /** It is final: nothing is read any more, and later readers get it from the server's log. */
-  #end(): void {
+  #finish(): void {
     this.#reader.stop();
-    this.#ended.abort();
-    this.#forget(true);
+    this.#toolAbort.abort();
+    this.#dispose(true);
   }
 
   #snapshot(phase: Phase): AnswerSnapshot {
     const asked = {
       id: this.id,
       query: this.#request.query,
-      kept: this.#kept !== undefined,
+      isCached: this.#cached !== undefined,
       requestId: this.#reader.requestId,
     };
-    const received = this.#kept ? receivedOf(this.#kept) : this.#reader.received;
-    return snapshotOf(asked, received, phase);
+    const received = this.#cached ? fromCachedAnswer(this.#cached) : this.#reader.received;
+    return createSnapshot(asked, received, phase);
   }
 
-  #followSignal(): void {
+  #addAbortListener(): void {
     const signal = this.#signal;
     if (signal === undefined) return;
-    this.#forgetSignal();
+    this.#removeAbortListener();
     const cancel = (): void => this.cancel();
     signal.addEventListener('abort', cancel);
-    this.#forgetSignal = () => signal.removeEventListener('abort', cancel);
+    this.#removeAbortListener = () => signal.removeEventListener('abort', cancel);
     if (signal.aborted) cancel();
   }
 }
 
 /** The journal does not keep these parts of an answer. */
-const NOT_STORED = { ahead: 0, loading: undefined, terminal: undefined };
+const OMITTED_FROM_JOURNAL = { ahead: 0, loading: undefined, terminal: undefined };
 
-function waitsWhenLimited({ options }: AnswerRequest): boolean {
+function waitsOnRateLimit({ options }: AnswerRequest): boolean {
   return options?.onRateLimit === 'wait';
 }

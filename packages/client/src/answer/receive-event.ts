@@ -1,24 +1,24 @@
-import { receive, receiveAhead, receiveLoading, type Received } from './receive.js';
+import { receive, receiveQueued, receiveLoading, type ReceivedAnswer } from './receive.js';
 import type { ResponseEvent } from '../types.js';
 
-/** What an event adds to what was received before it: the way back from events to states. */
-export function receiveEvent(received: Received, event: ResponseEvent): Received {
-  if (event.type === 'queued') return receiveAhead(received, event.ahead);
+/** @returns the state after `event`: the inverse of the events that `receive` returns. */
+export function receiveEvent(received: ReceivedAnswer, event: ResponseEvent): ReceivedAnswer {
+  if (event.type === 'queued') return receiveQueued(received, event.ahead);
   if (event.type === 'loading') return receiveLoading(received, event);
   const size = event.type === 'text' ? event.text.length : 1;
-  const step = receive(received, {
+  const result = receive(received, {
     offset: received.offset,
     size,
     entry: entryOf(event, received),
   });
-  return step === undefined || step === 'gap' ? received : step.received;
+  return result === undefined || result === 'gap' ? received : result.received;
 }
 
 type Entry = Parameters<typeof receive>[1]['entry'];
 
 function entryOf(
   event: Exclude<ResponseEvent, { type: 'queued' | 'loading' }>,
-  { text }: Received,
+  { text }: ReceivedAnswer,
 ): Entry {
   switch (event.type) {
     case 'start': {

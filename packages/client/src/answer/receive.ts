@@ -1,4 +1,4 @@
-import type { Attempt, End, Frame } from '../connection/frame.js';
+import type { Attempt, End, LogSegment } from '../connection/log-segment.js';
 import { sha256 } from '../digest.js';
 import type {
   LoadingModel,
@@ -8,25 +8,25 @@ import type {
   ToolUse,
 } from '../types.js';
 
-/** All that was received of one stream. */
-export interface Received {
-  /** Everything below it is here. */
+/** The part of one stream that was received. */
+export interface ReceivedAnswer {
+  /** All entries below this offset were received. */
   readonly offset: number;
-  /** The text of the attempt under way. */
+  /** The text of the current attempt. */
   readonly text: string;
-  /** The thoughts of the attempt under way. */
+  /** The thoughts of the current attempt. */
   readonly thoughts: string;
-  /** Of all attempts. */
+  /** The tool calls of all attempts. */
   readonly tools: readonly ToolUse[];
   readonly attempt: Attempt | undefined;
-  /** The number of requests ahead in a queue; 0 when the stream is in none. */
+  /** The number of requests ahead in a queue; 0 while the stream is not queued. */
   readonly ahead: number;
-  /** The model that is being loaded; undefined for none. */
+  /** The model that is being loaded; undefined while none is. */
   readonly loading: LoadingModel | undefined;
-  readonly terminal: Extract<Frame['entry'], { type: 'end' | 'error' }> | undefined;
+  readonly terminal: Extract<LogSegment['entry'], { type: 'end' | 'error' }> | undefined;
 }
 
-export const NOTHING: Received = {
+export const NOTHING_RECEIVED: ReceivedAnswer = {
   offset: 0,
   text: '',
   thoughts: '',
@@ -37,22 +37,24 @@ export const NOTHING: Received = {
   terminal: undefined,
 };
 
-/** The result of adding a frame to an answer. */
-export interface Step {
-  received: Received;
-  /** The events of the frame. The end of the log has none, because the text is not verified yet. */
+/** The result of adding a log segment. */
+export interface ReceiveResult {
+  received: ReceivedAnswer;
+  /** The events of the segment. The end of the log has none, because the text is not verified yet. */
   events: readonly ResponseEvent[];
 }
 
 const NO_EVENTS: readonly ResponseEvent[] = [];
 
 /**
- * Adds a frame: drops what is here already, takes the new part of an overlap. Where something between
- * is missing it is a `gap`, and nothing changes. A newer attempt replaces what is here from its offset on.
+ * Adds a log segment. Of an overlap, only the new part is added. A newer attempt replaces the text.
  *
- * @returns undefined if the frame has nothing new.
+ * @returns `gap` if entries before the segment are missing; undefined if the segment has nothing new.
  */
-export function receive(state: Received, { offset, size, entry }: Frame): Step | 'gap' | undefined {
+export function receive(
+  state: ReceivedAnswer,
+  { offset, size, entry }: LogSegment,
+): ReceiveResult | 'gap' | undefined {
   if (offset > state.offset) return 'gap';
   const isNewAttempt = entry.type === 'start' && entry.attempt > (state.attempt?.attempt ?? 0);
   if (offset + size <= state.offset && !isNewAttempt) return undefined;
@@ -77,28 +79,28 @@ export function receive(state: Received, { offset, size, entry }: Frame): Step |
   const next = { ...state, offset: offset + size, ahead: 0, loading: undefined };
   switch (entry.type) {
     case 'start': {
-      const tools = atTheStart(state.tools);
+      const tools = withToolsAtStart(state.tools);
       const received = { ...next, text: '', thoughts: '', tools, attempt: entry };
-      return { received, events: [startOf(entry)] };
+      return { received, events: [startEvent(entry)] };
     }
     case 'thought':
       return { received: { ...next, thoughts: state.thoughts + entry.text }, events: [entry] };
     case 'tool_call':
-      return { received: { ...next, tools: withCall(state, entry) }, events: [entry] };
+      return { received: { ...next, tools: addCall(state, entry) }, events: [entry] };
     case 'tool_decision': {
       const { callId, approved } = entry;
-      const tools = withChange(state.tools, callId, { status: 'running', approved });
+      const tools = updateCall(state.tools, callId, { status: 'running', approved });
       return { received: { ...next, tools }, events: [entry] };
     }
     case 'tool_result':
-      return { received: { ...next, tools: withResult(state.tools, entry) }, events: [entry] };
+      return { received: { ...next, tools: addResult(state.tools, entry) }, events: [entry] };
     case 'end':
     case 'error':
       return { received: { ...next, terminal: entry }, events: NO_EVENTS };
   }
 }
 
-function startOf(entry: Attempt): ResponseEvent {
+function startEvent(entry: Attempt): ResponseEvent {
   const { attempt, source, provider, model, reason, omittedMessages } = entry;
   return {
     type: 'start',
@@ -111,14 +113,14 @@ function startOf(entry: Attempt): ResponseEvent {
   };
 }
 
-/** A further attempt keeps the results of the tools. Their calls precede all of its text. */
-function atTheStart(tools: readonly ToolUse[]): readonly ToolUse[] {
+/** A further attempt keeps the tool results; their calls precede all of its text. */
+function withToolsAtStart(tools: readonly ToolUse[]): readonly ToolUse[] {
   if (tools.every(({ textBefore }) => textBefore === 0)) return tools;
   return Object.freeze(tools.map((use) => Object.freeze({ ...use, textBefore: 0 })));
 }
 
-function withCall(
-  { tools, text }: Received,
+function addCall(
+  { tools, text }: ReceivedAnswer,
   { callId, name, arguments: args, awaits, timeoutMs }: ToolCallEvent,
 ): readonly ToolUse[] {
   const use: ToolUse = {
@@ -133,18 +135,18 @@ function withCall(
   return Object.freeze([...tools, Object.freeze(use)]);
 }
 
-function withResult(
+function addResult(
   tools: readonly ToolUse[],
   { callId, result, error }: ToolResultEvent,
 ): readonly ToolUse[] {
-  return withChange(
+  return updateCall(
     tools,
     callId,
     error === undefined ? { status: 'done', result } : { status: 'failed', error },
   );
 }
 
-function withChange(
+function updateCall(
   tools: readonly ToolUse[],
   callId: string,
   change: Partial<ToolUse>,
@@ -154,22 +156,22 @@ function withChange(
   );
 }
 
-/** The place in a queue. The next frame ends the wait. */
-export function receiveAhead(state: Received, ahead: number): Received {
+/** Sets the position in the queue. The next segment clears it. */
+export function receiveQueued(state: ReceivedAnswer, ahead: number): ReceivedAnswer {
   return { ...state, ahead, loading: undefined };
 }
 
-/** The model is being loaded, until the next frame or news. */
-export function receiveLoading(state: Received, loading: LoadingModel): Received {
+/** Sets the model that is being loaded. The next segment or queue position clears it. */
+export function receiveLoading(state: ReceivedAnswer, loading: LoadingModel): ReceivedAnswer {
   return { ...state, ahead: 0, loading };
 }
 
-/** As it was before the end came, to be read on from there. */
-export function withoutEnd(state: Received): Received {
+/** @returns the state before the end of the log, so that reading can resume there. */
+export function withoutEnd(state: ReceivedAnswer): ReceivedAnswer {
   return state.terminal ? { ...state, offset: state.offset - 1, terminal: undefined } : state;
 }
 
 /** @returns true if `text` has the length and, where the page can compute it, the digest that the server sent. */
-export async function isWhole(text: string, { totalLength, digest }: End): Promise<boolean> {
+export async function isIntact(text: string, { totalLength, digest }: End): Promise<boolean> {
   return text.length === totalLength && ((await sha256(text)) ?? digest) === digest;
 }

@@ -22,32 +22,31 @@ export type StartRequest = StreamStartRequest & {
   reader_id: string;
 };
 
-/** A copy of a question, to be asked again. It has no signal: that was for one answer. */
-export function copyOf({ options, ...request }: AnswerRequest): AnswerRequest {
+/** @returns a frozen copy without the abort signal, which belongs to one answer only. */
+export function copyRequest({ options, ...request }: AnswerRequest): AnswerRequest {
   const { signal: _, ...rest } = options ?? {};
   return Object.freeze({ ...request, ...(options && { options: Object.freeze(rest) }) });
 }
 
-/** A question as it goes on the wire: a copy, since a framework's proxies cannot be cloned. */
-export function startRequest(id: string, readerId: string, ask: AnswerRequest): StartRequest {
-  const options = wireOptions(ask);
+/** @returns the message for the wire. It is a copy, because the proxies of a framework cannot be cloned. */
+export function toStartRequest(id: string, readerId: string, request: AnswerRequest): StartRequest {
   return {
     type: EVENT.start,
     stream_id: id,
     reader_id: readerId,
-    query: ask.query,
-    ...(ask.sessionId !== undefined && { session_id: ask.sessionId }),
-    ...(ask.intent !== undefined && { intent: copyIntent(ask.intent) }),
-    ...(ask.context !== undefined && { context: ask.context.map(copyTurn) }),
-    ...(ask.continueText && { continue_text: ask.continueText }),
-    ...(ask.tools?.length && { client_tools: ask.tools.map(wireTool) }),
-    ...(Object.keys(options).length > 0 && { options }),
-    ...(ask.omittedMessages && { omitted_messages: ask.omittedMessages }),
+    query: request.query,
+    ...(request.sessionId !== undefined && { session_id: request.sessionId }),
+    ...(request.intent !== undefined && { intent: copyIntent(request.intent) }),
+    ...(request.context !== undefined && { context: request.context.map(copyMessage) }),
+    ...(request.continueText && { continue_text: request.continueText }),
+    ...(request.tools?.length && { client_tools: request.tools.map(wireTool) }),
+    ...((request.options || request.output) && { options: wireOptions(request) }),
+    ...(request.omittedMessages && { omitted_messages: request.omittedMessages }),
     window: WINDOW_UNITS,
   };
 }
 
-function copyTurn({ role, content }: ContextMessage): ContextMessage {
+function copyMessage({ role, content }: ContextMessage): ContextMessage {
   return { role, content };
 }
 
@@ -61,22 +60,22 @@ function wireTool({ name, description, parameters }: ClientTool): WireTool {
 
 function wireOptions({ options = {}, output }: AnswerRequest): GenerateOptions {
   const { temperature, topP, topK, maxTokens, stop, seed, thoughts, cache } = options;
-  const toServer = cache === 'reload' || cache === 'no-store' ? cache : undefined;
+  // JSON leaves out what is undefined.
   return {
-    ...(temperature !== undefined && { temperature }),
-    ...(topP !== undefined && { top_p: topP }),
-    ...(topK !== undefined && { top_k: topK }),
-    ...(maxTokens !== undefined && { max_tokens: maxTokens }),
-    ...(stop !== undefined && { stop: [...stop] }),
-    ...(seed !== undefined && { seed }),
-    ...(thoughts && { thoughts }),
-    ...(output && { response_schema: jsonSchemaOf(output) }),
-    ...(toServer !== undefined && { cache: toServer }),
+    temperature,
+    top_p: topP,
+    top_k: topK,
+    max_tokens: maxTokens,
+    stop: stop && [...stop],
+    seed,
+    thoughts: thoughts || undefined,
+    response_schema: output && jsonSchemaOf(output),
+    cache: cache === 'reload' || cache === 'no-store' ? cache : undefined,
   };
 }
 
-/** The server refuses these too; a message over its limit would even cost the connection. */
-export function refusal(request: StreamStartRequest): StreamError | undefined {
+/** Checks the limits of the server here, because a message that is too large ends the connection. */
+export function validateRequest(request: StreamStartRequest): StreamError | undefined {
   if (typeof request.query !== 'string' || request.query.trim() === '') {
     return new StreamError('bad_request', 'unable to ask: query must be a non-blank string');
   }

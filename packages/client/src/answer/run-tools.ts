@@ -1,33 +1,33 @@
 import { validate } from '../output/validate.js';
-import type { AnswerOwner } from './answer.js';
+import type { AnswerOwner } from './shared-answer.js';
 import type { ClientTool, ToolReply, ToolUse } from '../types.js';
 
-/** A server takes no longer ones. */
+/** The server refuses longer messages. */
 const ERROR_UNITS = 1_024;
 
 /**
- * Runs the calls that wait for a tool of the page, each once, and gives the server the results.
+ * Runs the calls that wait for a tool of the page, each once, and sends the results to the server.
  *
- * @param ids the ids of the calls that were run.
- * @param signal aborts when the answer is final.
+ * @param startedCalls the ids of the calls that were started; new ones are added.
+ * @param signal aborted when the answer is final.
  */
 export function runTools(
   uses: readonly ToolUse[],
   tools: readonly ClientTool[],
-  ids: Set<string>,
+  startedCalls: Set<string>,
   signal: AbortSignal,
   answer: Pick<AnswerOwner, 'reply'>,
 ): void {
   for (const { callId, name, status, awaits, arguments: args } of uses) {
     const tool = tools.find((each) => each.name === name);
-    const isWaiting = status === 'awaiting' && awaits === 'result' && !ids.has(callId);
+    const isWaiting = status === 'awaiting' && awaits === 'result' && !startedCalls.has(callId);
     if (!isWaiting || tool?.execute === undefined) continue;
-    ids.add(callId);
+    startedCalls.add(callId);
     void run(tool, args, signal)
       .then((result) => answer.reply(callId, result))
-      // The result may be too large, or no JSON.
+      // The result may be too large, or not JSON.
       .catch((error: unknown) => answer.reply(callId, { error: messageOf(error) }))
-      // Another page was first, or the call has ended: the snapshot says what became of it.
+      // Another page replied first, or the call has ended: the snapshot shows the outcome.
       .catch(() => {});
   }
 }

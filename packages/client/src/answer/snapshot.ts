@@ -1,5 +1,5 @@
 import { StreamError } from '@rivulet/protocol';
-import type { Received } from './receive.js';
+import type { ReceivedAnswer } from './receive.js';
 import type {
   AnswerSnapshot,
   AnswerSource,
@@ -10,7 +10,7 @@ import type {
   ToolUse,
 } from '../types.js';
 
-/** How an answer stands, apart from what was received of it. */
+/** The state of an answer apart from its content. */
 export type Phase =
   | { status: 'open' }
   | { status: 'limited'; retryAt: number }
@@ -19,23 +19,27 @@ export type Phase =
   | { status: 'cancelled'; timing: AnswerTiming }
   | { status: 'failed'; timing: AnswerTiming; error: StreamError; retryAt: number | undefined };
 
-export interface Asked {
+export interface AnswerInfo {
   id: string;
   query: string;
-  /** Whether the text was kept in this browser. */
-  kept: boolean;
-  /** As the server named the stream in its log. */
+  /** True if the text comes from the response cache of this browser. */
+  isCached: boolean;
+  /** The id of the request in the logs of the server. */
   requestId?: string | undefined;
 }
 
-export function snapshotOf(asked: Asked, received: Received, phase: Phase): AnswerSnapshot {
+export function createSnapshot(
+  info: AnswerInfo,
+  received: ReceivedAnswer,
+  phase: Phase,
+): AnswerSnapshot {
   const { attempt, terminal } = received;
-  // Until the text is verified it has not ended, whatever the server said.
+  // The end of the log does not count until the text is verified.
   const end = phase.status === 'done' && terminal?.type === 'end' ? terminal : undefined;
   const status = statusOf(received, phase);
   return Object.freeze({
-    id: asked.id,
-    query: asked.query,
+    id: info.id,
+    query: info.query,
     status,
     ahead: status === 'queued' ? received.ahead : undefined,
     loading: status === 'loading' ? received.loading : undefined,
@@ -43,12 +47,12 @@ export function snapshotOf(asked: Asked, received: Received, phase: Phase): Answ
     thoughts: received.thoughts,
     tools: received.tools,
     attempt: attempt?.attempt ?? 0,
-    source: sourceOf(asked, received),
+    source: sourceOf(info, received),
     provider: attempt?.provider,
     model: attempt?.model,
     restartReason: attempt?.reason,
     omittedMessages: attempt?.omittedMessages ?? 0,
-    requestId: asked.requestId,
+    requestId: info.requestId,
     finishReason: end?.finishReason,
     usage: end?.usage,
     retryAt: 'retryAt' in phase ? phase.retryAt : undefined,
@@ -63,13 +67,13 @@ export function isFinal({ status }: Pick<AnswerSnapshot, 'status'>): boolean {
   );
 }
 
-export function isSame(a: AnswerSnapshot, b: AnswerSnapshot): boolean {
-  // Of most pairs it is the text that differs.
+export function isSameSnapshot(a: AnswerSnapshot, b: AnswerSnapshot): boolean {
+  // Most snapshots differ in their text, so it is compared first.
   if (a.text !== b.text) return false;
   return (Object.keys(a) as (keyof AnswerSnapshot)[]).every((key) => a[key] === b[key]);
 }
 
-/** Why an answer did not complete; undefined unless it was cancelled or failed. */
+/** @returns the error of an answer that failed or was cancelled; otherwise undefined. */
 export function failureOf({ status, error, text }: AnswerSnapshot): StreamError | undefined {
   if (status === 'failed') return error;
   if (status !== 'cancelled') return undefined;
@@ -78,8 +82,8 @@ export function failureOf({ status, error, text }: AnswerSnapshot): StreamError 
   });
 }
 
-/** What a subscriber that comes now has missed. */
-export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
+/** @returns events that lead to this snapshot, for a late subscriber. */
+export function replayEvents(snapshot: AnswerSnapshot): ResponseEvent[] {
   const { attempt, source, provider, model, restartReason, text, ahead } = snapshot;
   const { loading, omittedMessages, thoughts } = snapshot;
   const events: ResponseEvent[] = [];
@@ -89,7 +93,7 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
     events.push({ type: 'start', attempt, source, provider, model, ...reason, ...omitted });
   }
   if (thoughts !== '') events.push({ type: 'thought', text: thoughts });
-  events.push(...toolsInText(text, snapshot.tools));
+  events.push(...textAndToolEvents(text, snapshot.tools));
   if (ahead !== undefined) events.push({ type: 'queued', ahead });
   if (loading !== undefined) events.push({ type: 'loading', ...loading });
   const { finishReason, usage, timing } = snapshot;
@@ -99,23 +103,23 @@ export function eventsOf(snapshot: AnswerSnapshot): ResponseEvent[] {
   return events;
 }
 
-/** The text, parted where tools were called. */
-function toolsInText(text: string, tools: readonly ToolUse[]): ResponseEvent[] {
+/** @returns the text in pieces, with the events of each tool call at its position. */
+function textAndToolEvents(text: string, tools: readonly ToolUse[]): ResponseEvent[] {
   const events: ResponseEvent[] = [];
-  let told = 0;
-  const tellText = (end: number): void => {
-    if (end > told) events.push({ type: 'text', text: text.slice(told, end) });
-    told = Math.max(told, end);
+  let emittedUnits = 0;
+  const addText = (end: number): void => {
+    if (end > emittedUnits) events.push({ type: 'text', text: text.slice(emittedUnits, end) });
+    emittedUnits = Math.max(emittedUnits, end);
   };
   for (const use of tools) {
-    tellText(use.textBefore);
+    addText(use.textBefore);
     const { status: _, result: __, error: ___, textBefore: ____, approved, ...call } = use;
     const { callId, name } = call;
     events.push({ type: 'tool_call', ...call });
     if (approved !== undefined) events.push({ type: 'tool_decision', callId, name, approved });
     events.push(...resultOf(use));
   }
-  tellText(text.length);
+  addText(text.length);
   return events;
 }
 
@@ -124,7 +128,7 @@ function resultOf({ callId, name, status, result, error }: ToolUse): ToolResultE
   return [{ type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) }];
 }
 
-function statusOf({ text, ahead, loading }: Received, { status }: Phase): AnswerStatus {
+function statusOf({ text, ahead, loading }: ReceivedAnswer, { status }: Phase): AnswerStatus {
   if (status === 'limited') return 'waiting';
   if (status !== 'open') return status;
   if (ahead > 0) return 'queued';
@@ -132,8 +136,8 @@ function statusOf({ text, ahead, loading }: Received, { status }: Phase): Answer
   return text === '' ? 'waiting' : 'streaming';
 }
 
-function sourceOf({ kept }: Asked, { attempt }: Received): AnswerSource | undefined {
+function sourceOf({ isCached }: AnswerInfo, { attempt }: ReceivedAnswer): AnswerSource | undefined {
   if (attempt === undefined) return undefined;
-  if (kept) return 'browser-cache';
+  if (isCached) return 'browser-cache';
   return attempt.source === 'cache' ? 'server-cache' : 'model';
 }

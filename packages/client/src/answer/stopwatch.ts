@@ -1,22 +1,23 @@
 import type { AnswerTiming } from '../types.js';
 
-/** The times of one answer, from its ask on. */
+/** Measures one answer, from its start on. */
 export interface Stopwatch {
   /** Undefined until the first text. */
   readonly firstChunkMs: number | undefined;
-  noteText(): void;
+  /** Notes the arrival of text; only the first call has an effect. */
+  markText(): void;
   timing(): AnswerTiming;
 }
 
-/** `begunMs` ago it was asked, perhaps by a page that is gone, which may have seen the first text. */
-export function createStopwatch(begunMs = 0, firstChunkMs?: number): Stopwatch {
-  const askedAt = performance.now() - begunMs;
+/** @param elapsedBeforeMs time since the start, for an answer that an earlier page started. */
+export function createStopwatch(elapsedBeforeMs = 0, firstChunkMs?: number): Stopwatch {
+  const askedAt = performance.now() - elapsedBeforeMs;
   const elapsedMs = (): number => Math.round(performance.now() - askedAt);
   return {
     get firstChunkMs() {
       return firstChunkMs;
     },
-    noteText: () => void (firstChunkMs ??= elapsedMs()),
+    markText: () => void (firstChunkMs ??= elapsedMs()),
     timing: () => ({
       totalMs: elapsedMs(),
       ...(firstChunkMs !== undefined && { firstChunkMs }),

@@ -1,174 +1,176 @@
 import { type ErrorReply, EVENT, type StreamReply, type WireError } from '@rivulet/protocol';
-import type { Connection, Link, OpenRequest } from '../connection/link.js';
-import { CLIENT_CLOSED, type Failure, GARBLED, INTERRUPTED } from './failure.js';
+import type { Connection, StreamHandler, OpenRequest } from '../connection/connection.js';
+import { CLIENT_CLOSED, type Failure, CORRUPTED, INTERRUPTED } from './failure.js';
 import {
-  cameBack,
-  ended,
-  interrupted,
-  left,
-  lookedUp,
-  LOOKING,
-  type Reader,
-  replied,
-} from './reader.js';
-import { type End, type Frame, knownError } from '../connection/frame.js';
+  acceptReply,
+  detach,
+  finish,
+  finishRestore,
+  INITIAL,
+  interrupt,
+  type ReaderState,
+  resume,
+} from './reader-state.js';
+import { type End, type LogSegment, toKnownError } from '../connection/log-segment.js';
 import {
-  isWhole,
-  NOTHING,
+  isIntact,
+  NOTHING_RECEIVED,
   receive,
-  receiveAhead,
+  receiveQueued,
   receiveLoading,
-  type Received,
+  type ReceivedAnswer,
 } from './receive.js';
 import type { LoadingModel, ResponseEvent } from '../types.js';
 import { type StartRequest, WINDOW_UNITS } from './request.js';
 
-/** There is more, or a connection again, or none; or the question may not be asked before `retryAt`. */
-export type Moved = { status: 'open' | 'reconnecting' } | { status: 'limited'; retryAt: number };
+/**
+ * The state of a stream that is not final: `open` while there is a connection, `reconnecting` while there is none,
+ * `limited` while the rate limit forbids the question, until `retryAt` (milliseconds since 1970).
+ */
+export type StreamPhase =
+  | { status: 'open' | 'reconnecting' }
+  | { status: 'limited'; retryAt: number };
 
-/** A stream reader calls its listener after each frame and at the end. */
+/** A stream reader calls its listener after each log segment and at the end. */
 export interface StreamListener {
-  /** `events` are what the newest frame added; none if only the phase is new. */
-  moved(phase: Moved, events?: readonly ResponseEvent[]): void;
-  /** All of it is here, as it was sent. */
-  finished(end: End): void;
-  failed(failure: Failure): void;
+  /** `events` are those of the newest log segment; none if only the phase has changed. */
+  onUpdate(phase: StreamPhase, events?: readonly ResponseEvent[]): void;
+  /** The whole text was received and verified. */
+  onComplete(end: End): void;
+  onError(failure: Failure): void;
 }
 
 export interface StreamReaderOptions {
-  /** False for a stream that is under way. */
-  asks: boolean;
-  /** Whether a question that is refused as `rate_limited` is asked again when it may be. */
-  waitsWhenLimited: boolean;
+  /** True if the server may not have the stream yet, so that the reader has to start it. */
+  isNew: boolean;
+  /** True if the reader repeats a question that was refused as `rate_limited`, once the limit allows it. */
+  waitsOnRateLimit: boolean;
 }
 
-const OPEN: Moved = { status: 'open' };
-/** This page's place on a stream: it asks, reads, and after a cut reads on from there. */
-export class StreamReader implements Link {
+const OPEN: StreamPhase = { status: 'open' };
+
+/** Reads one stream: starts or resumes it, and resumes it from the received offset after a lost connection. */
+export class StreamReader implements StreamHandler {
   readonly id: string;
   readonly #connection: Connection;
   #request: StartRequest;
   readonly #listener: StreamListener;
-  #waitsWhenLimited: boolean;
-  /** True if the question was asked by this reader, or by a page before this one. */
+  #waitsOnRateLimit: boolean;
+  /** True if `#request` is the whole question: this reader started the stream, or the journal has the request. */
   #knowsRequest: boolean;
-  #received: Received = NOTHING;
+  #received: ReceivedAnswer = NOTHING_RECEIVED;
   #acknowledged = 0;
-  #reader: Reader = LOOKING;
-  /** Whether the server knows the stream: it does not, it was told, or it said that it does. */
-  #server: 'unaware' | 'told' | 'aware';
-  #rebuilt = false;
-  /** Of the log that `#received` is from. */
+  #state: ReaderState = INITIAL;
+  /** `sent` until the server has replied to the start. */
+  #acceptance: 'unsent' | 'sent' | 'accepted';
+  #wasReread = false;
+  /** The id of the log that `#received` comes from. */
   #epoch: string | undefined;
   #requestId: string | undefined;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #leave = (): void => {};
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #removeHandler = (): void => {};
 
   constructor(
     connection: Connection,
     request: StartRequest,
     listener: StreamListener,
-    { asks, waitsWhenLimited }: StreamReaderOptions,
+    { isNew, waitsOnRateLimit }: StreamReaderOptions,
   ) {
     this.id = request.stream_id;
     this.#connection = connection;
     this.#request = request;
     this.#listener = listener;
-    this.#waitsWhenLimited = waitsWhenLimited;
-    this.#knowsRequest = asks;
-    this.#server = asks ? 'unaware' : 'aware';
+    this.#waitsOnRateLimit = waitsOnRateLimit;
+    this.#knowsRequest = isNew;
+    this.#acceptance = isNew ? 'unsent' : 'accepted';
   }
 
-  get received(): Received {
+  get received(): ReceivedAnswer {
     return this.#received;
   }
 
-  /** As the server named the stream in its log. */
+  /** The id of the request in the logs of the server. */
   get requestId(): string | undefined {
     return this.#requestId;
   }
 
-  get isNew(): boolean {
-    return this.#server !== 'aware';
-  }
-
-  /** Whether the stream had ended when this page came back to it. */
+  /** True if the stream had ended when the reader resumed it after `detach()`. */
   get hadEnded(): boolean {
-    return 'hadEnded' in this.#reader && this.#reader.hadEnded;
+    return 'hadEnded' in this.#state && this.#state.hadEnded;
   }
 
-  /** The id of the log that `received` is from, where it is known. */
+  /** The id of the log that `received` comes from; undefined until the server has sent it. */
   get epoch(): string | undefined {
     return this.#epoch;
   }
 
   /** True until the server has accepted the question. */
-  get isAsking(): boolean {
-    return this.#server !== 'aware';
+  get isUnaccepted(): boolean {
+    return this.#acceptance !== 'accepted';
   }
 
   /**
-   * Takes over from a page before this one: what it had asked, and had received of the log `epoch`. It asks
-   * if that page did not get so far.
+   * Continues a stream from the journal: its request, and the part of the log `epoch` that was received. With
+   * `isNew` the reader starts the stream, since the page that wrote the journal got no reply.
    */
-  goOnFrom(
+  restore(
     request: StartRequest,
-    received: Received,
+    received: ReceivedAnswer,
     epoch: string | undefined,
-    { asks, waitsWhenLimited }: StreamReaderOptions,
+    { isNew, waitsOnRateLimit }: StreamReaderOptions,
   ): void {
     this.#knowsRequest = true;
     this.#request = request;
     this.#received = received;
     this.#epoch = epoch;
-    // The page before this one may have asked and gone before the reply.
-    this.#server = asks ? 'told' : 'aware';
-    this.#waitsWhenLimited = waitsWhenLimited;
+    // The earlier page may have sent the question and closed before the reply.
+    this.#acceptance = isNew ? 'sent' : 'accepted';
+    this.#waitsOnRateLimit = waitsOnRateLimit;
   }
 
-  /** Reads, unless it has left meanwhile. Whether it does. */
+  /** Opens the stream, unless `detach()` was called in the meantime. @returns true if it does. */
   begin(): boolean {
-    return this.#go(lookedUp(this.#reader));
+    return this.#enter(finishRestore(this.#state));
   }
 
-  /** Stops reading; the server ends the stream soon unless another reads it. Whether it was there. */
+  /** Stops reading. The server ends the stream soon if it has no other reader. @returns true if it was reading. */
   detach(): boolean {
-    const reader = left(this.#reader);
-    if (reader === this.#reader) return false;
-    this.#reader = reader;
-    clearTimeout(this.#retry);
-    this.#leave();
-    this.#endAtServer(EVENT.detach);
+    const state = detach(this.#state);
+    if (state === this.#state) return false;
+    this.#state = state;
+    clearTimeout(this.#retryTimer);
+    this.#removeHandler();
+    this.#notifyServer(EVENT.detach);
     return true;
   }
 
-  /** Reads on after `detach`. Whether it does. */
-  comeBack(): boolean {
-    return this.#go(cameBack(this.#reader));
+  /** Resumes reading after `detach()`. @returns true if it was detached. */
+  resume(): boolean {
+    return this.#enter(resume(this.#state));
   }
 
   /** Ends the stream for all its readers. */
   cancel(): void {
     this.stop();
-    this.#endAtServer(EVENT.cancel);
+    this.#notifyServer(EVENT.cancel);
   }
 
-  /** There is nothing more to read. */
+  /** Stops reading without a message to the server. */
   stop(): void {
-    this.#reader = ended(this.#reader);
-    clearTimeout(this.#retry);
-    this.#leave();
+    this.#state = finish(this.#state);
+    clearTimeout(this.#retryTimer);
+    this.#removeHandler();
   }
 
-  /** Asks, or reads on from what is here. Asking twice under one id is asking once. */
+  /** @returns a start, or a resume from the received offset. A start that the server has already has no effect. */
   request(): OpenRequest {
-    clearTimeout(this.#retry);
-    this.#reader = interrupted(this.#reader);
-    // A wait that is over is not told again.
-    this.#received = receiveAhead(this.#received, 0);
+    clearTimeout(this.#retryTimer);
+    this.#state = interrupt(this.#state);
+    // The position in the queue may be outdated.
+    this.#received = receiveQueued(this.#received, 0);
     const { offset } = this.#received;
     this.#acknowledged = offset;
-    if (this.#server === 'aware') {
+    if (this.#acceptance === 'accepted') {
       const { stream_id, reader_id } = this.#request;
       return {
         type: EVENT.resume,
@@ -180,94 +182,94 @@ export class StreamReader implements Link {
         window: WINDOW_UNITS,
       };
     }
-    this.#server = 'told';
+    this.#acceptance = 'sent';
     return this.#request;
   }
 
-  refused(error: WireError): void {
-    this.#listener.failed(error);
+  onRefused(error: WireError): void {
+    this.#listener.onError(error);
   }
 
-  disconnected(): void {
-    this.#reader = interrupted(this.#reader);
-    // The queue moves on meanwhile; the server says the place again.
-    this.#received = receiveAhead(this.#received, 0);
-    this.#listener.moved({ status: 'reconnecting' });
+  onDisconnect(): void {
+    this.#state = interrupt(this.#state);
+    // The queue moves on meanwhile; the server sends the position again.
+    this.#received = receiveQueued(this.#received, 0);
+    this.#listener.onUpdate({ status: 'reconnecting' });
   }
 
-  closed(): void {
-    this.#listener.failed(CLIENT_CLOSED);
+  onClosed(): void {
+    this.#listener.onError(CLIENT_CLOSED);
   }
 
-  receive(frame: Frame): void {
-    const step = receive(this.#received, frame);
-    if (step === 'gap') {
-      // What was on its way before the new reader began is no second gap.
-      if (this.#reader.status === 'reading') this.#reopen();
+  onSegment(segment: LogSegment): void {
+    const result = receive(this.#received, segment);
+    if (result === 'gap') {
+      // Segments that were sent before the stream was reopened do not count as another gap.
+      if (this.#state.status === 'reading') this.#reopen();
       return;
     }
-    if (step === undefined || this.#isOver) return;
-    this.#received = step.received;
-    const { terminal } = step.received;
-    if (terminal === undefined) this.#listener.moved(OPEN, step.events);
-    else if (terminal.type === 'error') this.#listener.failed(terminal.error);
+    if (result === undefined || this.#isEnded) return;
+    this.#received = result.received;
+    const { terminal } = result.received;
+    if (terminal === undefined) this.#listener.onUpdate(OPEN, result.events);
+    else if (terminal.type === 'error') this.#listener.onError(terminal.error);
     else void this.#verify(terminal);
     this.#acknowledge();
   }
 
-  replied(reply: StreamReply | ErrorReply): void {
-    if (this.#isOver) return;
-    if (!reply.ok && this.#waits(reply.error)) return;
-    this.#reader = replied(this.#reader, !reply.ok || reply.status === 'ended');
+  onReply(reply: StreamReply | ErrorReply): void {
+    if (this.#isEnded) return;
+    if (!reply.ok && this.#retriesLater(reply.error)) return;
+    this.#state = acceptReply(this.#state, !reply.ok || reply.status === 'ended');
     if (reply.ok) {
-      this.#server = 'aware';
+      this.#acceptance = 'accepted';
       this.#epoch = reply.epoch;
       this.#requestId = reply.request_id;
       if (reply.reset === true) {
-        this.#received = NOTHING;
+        this.#received = NOTHING_RECEIVED;
         this.#acknowledged = 0;
       }
-      return this.#listener.moved(OPEN);
+      return this.#listener.onUpdate(OPEN);
     }
-    if (this.#server !== 'aware' || reply.error.code !== 'not_found') {
-      return this.#listener.failed(knownError(reply.error));
+    if (this.#acceptance !== 'accepted' || reply.error.code !== 'not_found') {
+      return this.#listener.onError(toKnownError(reply.error));
     }
-    // The server that knew this stream is gone. Where none of it was seen it is simply asked again.
+    // The server that had this stream is gone. If no text was received, the question is sent again.
     if (this.#knowsRequest && this.#received.offset === 0) {
-      this.#server = 'unaware';
+      this.#acceptance = 'unsent';
       return this.#reopen();
     }
-    this.#listener.failed(this.#knowsRequest ? INTERRUPTED : reply.error);
+    this.#listener.onError(this.#knowsRequest ? INTERRUPTED : reply.error);
   }
 
-  /** Whether it asks again when the server said that it may. */
-  #waits({ code, retry_after_ms: afterMs }: WireError): boolean {
+  /** @returns true if the reader sends its request again after the delay that the server asked for. */
+  #retriesLater({ code, retry_after_ms: afterMs }: WireError): boolean {
     if (afterMs === undefined) return false;
-    // It still runs; only reading on was too much for now.
-    if (this.#server === 'aware') this.#listener.moved({ status: 'reconnecting' });
-    else if (code !== 'rate_limited' || !this.#waitsWhenLimited) return false;
-    else this.#listener.moved({ status: 'limited', retryAt: Date.now() + afterMs });
-    this.#retry = setTimeout(() => this.#reopen(), afterMs);
+    // The stream is running; only the resume exceeded the limit.
+    if (this.#acceptance === 'accepted') this.#listener.onUpdate({ status: 'reconnecting' });
+    else if (code !== 'rate_limited' || !this.#waitsOnRateLimit) return false;
+    else this.#listener.onUpdate({ status: 'limited', retryAt: Date.now() + afterMs });
+    this.#retryTimer = setTimeout(() => this.#reopen(), afterMs);
     return true;
   }
 
-  queued(ahead: number): void {
-    if (this.#isOver) return;
-    this.#received = receiveAhead(this.#received, ahead);
-    this.#listener.moved(OPEN);
+  onQueued(ahead: number): void {
+    if (this.#isEnded) return;
+    this.#received = receiveQueued(this.#received, ahead);
+    this.#listener.onUpdate(OPEN);
   }
 
-  loading(model: LoadingModel): void {
-    if (this.#isOver) return;
+  onLoading(model: LoadingModel): void {
+    if (this.#isEnded) return;
     this.#received = receiveLoading(this.#received, model);
-    this.#listener.moved(OPEN);
+    this.#listener.onUpdate(OPEN);
   }
 
-  #go(reader: Reader): boolean {
-    const goes = reader !== this.#reader && reader.status === 'opening';
-    this.#reader = reader;
-    if (goes) this.#leave = this.#connection.join(this);
-    return goes;
+  #enter(state: ReaderState): boolean {
+    const opens = state !== this.#state && state.status === 'opening';
+    this.#state = state;
+    if (opens) this.#removeHandler = this.#connection.addHandler(this);
+    return opens;
   }
 
   #acknowledge(): void {
@@ -277,29 +279,32 @@ export class StreamReader implements Link {
     this.#connection.acknowledge(this.id, offset);
   }
 
-  /** The text is what the server sent, or it is read again from the start, once. */
+  /** Completes if the text is what the server sent. Otherwise reads the stream again from the start, once. */
   async #verify(end: End): Promise<void> {
-    const whole = await isWhole(this.#received.text, end);
-    if (this.#isOver) return;
-    if (whole) return this.#listener.finished(end);
-    if (this.#rebuilt) return this.#listener.failed(GARBLED);
-    this.#rebuilt = true;
-    this.#received = NOTHING;
+    const intact = await isIntact(this.#received.text, end);
+    if (this.#isEnded) return;
+    if (intact) return this.#listener.onComplete(end);
+    if (this.#wasReread) return this.#listener.onError(CORRUPTED);
+    this.#wasReread = true;
+    this.#received = NOTHING_RECEIVED;
     this.#reopen();
   }
 
-  #endAtServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
-    if (this.#server === 'unaware') return;
+  #notifyServer(event: typeof EVENT.cancel | typeof EVENT.detach): void {
+    if (this.#acceptance === 'unsent') return;
     const { stream_id, reader_id } = this.#request;
-    this.#connection.tell(event, event === EVENT.detach ? { stream_id, reader_id } : { stream_id });
+    this.#connection.sendReliably(
+      event,
+      event === EVENT.detach ? { stream_id, reader_id } : { stream_id },
+    );
   }
 
   #reopen(): void {
-    const { status } = this.#reader;
+    const { status } = this.#state;
     if (status === 'opening' || status === 'reading') this.#connection.reopen(this);
   }
 
-  get #isOver(): boolean {
-    return this.#reader.status === 'over';
+  get #isEnded(): boolean {
+    return this.#state.status === 'ended';
   }
 }

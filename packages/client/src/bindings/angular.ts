@@ -20,7 +20,7 @@ import {
 import {
   type ChatActions,
   type ChatList,
-  chatLists,
+  observeChatList,
   createChatController,
   LOADING_CHATS,
 } from './chat-controller.js';
@@ -84,7 +84,7 @@ export function injectChat(
 /** The kept chats, the one that was changed last first. `store` is that of `injectChat`. */
 export function injectChats(client: Client, store?: ChatStore): Signal<ChatList> {
   const list = signal(LOADING_CHATS);
-  afterRender(() => chatLists(client, store).subscribe((next) => list.set(next)));
+  afterRender(() => observeChatList(client, store).subscribe((next) => list.set(next)));
   return list.asReadonly();
 }
 

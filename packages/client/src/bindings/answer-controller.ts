@@ -11,7 +11,7 @@ import type {
   ToolReply,
 } from '../types.js';
 
-/** What a view shows: the answer as it stands, or `idle` while nothing was asked. */
+/** The state of a view: a snapshot of its answer, or `idle` before the first question. */
 export type AnswerState = AnswerSnapshot | Idle;
 
 /** Nothing was asked yet. It has the fields of a snapshot, all of them empty. */
@@ -19,18 +19,18 @@ export interface Idle extends Omit<AnswerSnapshot, 'status'> {
   readonly status: 'idle';
 }
 
-/** How a view shows answers. */
+/** Options of a view that shows answers. */
 export interface UseAnswerOptions {
   /**
-   * What happens to an answer under way when the view is unmounted: `keep` reads on, unless given, so
-   * that a view that comes back has all of it; `cancel` ends it for all who read it.
+   * The treatment of a running answer when the view is unmounted: `keep` (the default) continues reading, so that a
+   * view that is mounted again has the whole text; `cancel` ends the answer for all its readers.
    */
   onUnmount?: 'keep' | 'cancel' | undefined;
   /** An answer to show at first, such as one that was started elsewhere. Its handle stays its owner's. */
   answer?: Answer | undefined;
 }
 
-/** What a view can do. */
+/** The actions of a view. */
 export interface AnswerActions {
   /**
    * Asks, and releases the answer before. It goes out once the view is mounted.
@@ -78,8 +78,8 @@ export interface AnswerController {
   getSnapshot(): AnswerState;
 }
 
-/** What a view shows. An answer that was given belongs to somebody else, who releases it. */
-type Shown = { request: AnswerRequest } | { id: string } | { answer: Answer };
+/** The answer that a view shows. A handle that was passed in is released by its owner, not by the view. */
+type ViewTarget = { request: AnswerRequest } | { id: string } | { answer: Answer };
 
 export const IDLE: Idle = Object.freeze({
   id: '',
@@ -109,45 +109,45 @@ export function createAnswerController(
   { onUnmount = 'keep', answer: given }: UseAnswerOptions = {},
 ): AnswerController {
   const states$ = new BehaviorSubject<AnswerState>(given?.getSnapshot() ?? IDLE);
-  let shown: Shown | undefined = given && { answer: given };
+  let target: ViewTarget | undefined = given && { answer: given };
   /** Of what is shown, once it went out: what is never mounted, as on a server, asks nothing. */
   let answer: Answer | undefined;
-  let reading = new Subscription();
-  let mounted = 0;
+  let subscription = new Subscription();
+  let mountCount = 0;
 
-  function put(next: Shown | undefined): Answer | undefined {
-    reading.unsubscribe();
-    if (shown !== undefined && !('answer' in shown)) answer?.release();
-    shown = next;
+  function replace(next: ViewTarget | undefined): Answer | undefined {
+    subscription.unsubscribe();
+    if (target !== undefined && !('answer' in target)) answer?.release();
+    target = next;
     answer = undefined;
-    return mounted > 0 ? read() : undefined;
+    return mountCount > 0 ? read() : undefined;
   }
 
   function read(): Answer | undefined {
-    if (shown === undefined) return undefined;
-    answer ??= open(shown);
-    reading = answer.state$.pipe(perFrame()).subscribe((state) => states$.next(state));
+    if (target === undefined) return undefined;
+    answer ??= answerOf(target);
+    subscription = answer.state$.pipe(perFrame()).subscribe((state) => states$.next(state));
     return answer;
   }
 
-  function open(what: Shown): Answer {
+  function answerOf(what: ViewTarget): Answer {
     if ('answer' in what) return what.answer;
     return 'id' in what ? client.resume(what.id) : client.start(what.request);
   }
 
-  function unmounted(): void {
-    reading.unsubscribe();
+  function onUnmounted(): void {
+    subscription.unsubscribe();
     if (onUnmount === 'keep') return;
     // A view that is mounted twice, as in React's StrictMode, is back in this turn.
     timer(0).subscribe(() => {
-      if (mounted === 0) answer?.cancel();
+      if (mountCount === 0) answer?.cancel();
     });
   }
 
-  /** What is shown, to be asked again; undefined if nothing was asked. */
-  function asked(): AnswerRequest | undefined {
-    if (shown === undefined) return undefined;
-    const request = answer?.request ?? ('request' in shown ? shown.request : undefined);
+  /** @returns the request of the current answer; undefined before the first question. */
+  function requestToRepeat(): AnswerRequest | undefined {
+    if (target === undefined) return undefined;
+    const request = answer?.request ?? ('request' in target ? target.request : undefined);
     if (request !== undefined) return request;
     throw new StreamError(
       'bad_request',
@@ -157,12 +157,12 @@ export function createAnswerController(
 
   return {
     state$: new Observable((subscriber) => {
-      mounted += 1;
-      if (mounted === 1) read();
+      mountCount += 1;
+      if (mountCount === 1) read();
       subscriber.add(states$.subscribe(subscriber));
       return () => {
-        mounted -= 1;
-        if (mounted === 0) unmounted();
+        mountCount -= 1;
+        if (mountCount === 0) onUnmounted();
       };
     }),
     getSnapshot: () => states$.value,
@@ -170,27 +170,27 @@ export function createAnswerController(
       ask<T>(next: string | (AnswerRequest & { output?: Schema<T> | undefined })) {
         const request = typeof next === 'string' ? { query: next } : next;
         // `client.start()` gives one where the request has an output.
-        return put({ request }) as OutputAnswer<T> | undefined;
+        return replace({ request }) as OutputAnswer<T> | undefined;
       },
-      resume: (id) => put({ id }),
-      show: (next) => void put({ answer: next }),
+      resume: (id) => replace({ id }),
+      show: (next) => void replace({ answer: next }),
       reply: async (callId, reply) => {
         if (answer !== undefined) return answer.reply(callId, reply);
         throw new StreamError('not_found', 'unable to answer the call: no answer is shown');
       },
       stop() {
-        if (answer === undefined) put(undefined);
+        if (answer === undefined) replace(undefined);
         else answer.cancel();
       },
       retry() {
-        const request = asked();
-        return request && put({ request });
+        const request = requestToRepeat();
+        return request && replace({ request });
       },
       regenerate() {
-        const request = asked();
+        const request = requestToRepeat();
         return (
           request &&
-          put({ request: { ...request, options: { ...request.options, cache: 'reload' } } })
+          replace({ request: { ...request, options: { ...request.options, cache: 'reload' } } })
         );
       },
     },

@@ -3,7 +3,7 @@ import type { ChatStore } from '../chat/chat-store.js';
 import { createChat } from '../chat/chat.js';
 import { listChats } from '../chat/list-chats.js';
 import type { Chat, ChatOptions, ChatSnapshot, ChatSummary } from '../chat/types.js';
-import { createLatest } from '../latest.js';
+import { createStateSubject } from '../state-subject.js';
 import { perFrame } from '../operators/per-frame.js';
 import type { Client } from '../types.js';
 
@@ -49,33 +49,33 @@ export function createChatController(client: Client, options: ChatOptions = {}):
   let { id } = options;
   let chat = createChat(client, options);
   let initial = initialSnapshot(id);
-  const states = createLatest<ChatSnapshot>();
-  let shown = initial;
-  let reading = new Subscription();
-  let mounted = 0;
-  let isReady = false;
-  let setReady = (): void => {};
-  const ready = new Promise<void>((resolve) => (setReady = resolve));
+  const states = createStateSubject<ChatSnapshot>();
+  let snapshot = initial;
+  let subscription = new Subscription();
+  let mountCount = 0;
+  let isMounted = false;
+  let resolveMounted = (): void => {};
+  const firstMount = new Promise<void>((resolve) => (resolveMounted = resolve));
 
-  function set(snapshot: ChatSnapshot): void {
-    shown = snapshot;
-    states.next(snapshot);
+  function emit(next: ChatSnapshot): void {
+    snapshot = next;
+    states.next(next);
   }
 
-  const update = (): void => set(chat.getSnapshot());
+  const update = (): void => emit(chat.getSnapshot());
 
-  const begin = (): void => set(id === undefined ? initial : chat.getSnapshot());
-  begin();
+  const reset = (): void => emit(id === undefined ? initial : chat.getSnapshot());
+  reset();
 
   function read(): void {
     // An action may have shown a newer snapshot than `perFrame` gives.
-    reading = chat.state$.pipe(perFrame()).subscribe(update);
-    isReady = true;
-    setReady();
+    subscription = chat.state$.pipe(perFrame()).subscribe(update);
+    isMounted = true;
+    resolveMounted();
   }
 
-  function act<T>(action: (chat: Chat) => T): T;
-  function act<T>(action: (chat: Chat) => T): T | Promise<T> {
+  function runWhenMounted<T>(action: (chat: Chat) => T): T;
+  function runWhenMounted<T>(action: (chat: Chat) => T): T | Promise<T> {
     const target = chat;
     const run = (): T => {
       try {
@@ -84,46 +84,47 @@ export function createChatController(client: Client, options: ChatOptions = {}):
         update();
       }
     };
-    if (isReady) return run();
-    const result = ready.then(run);
+    if (isMounted) return run();
+    const result = firstMount.then(run);
     result.catch(() => {});
     return result;
   }
 
   return {
     state$: new Observable((subscriber) => {
-      mounted += 1;
-      if (mounted === 1) read();
+      mountCount += 1;
+      if (mountCount === 1) read();
       subscriber.add(states.value$.subscribe(subscriber));
       return () => {
-        mounted -= 1;
-        if (mounted === 0) reading.unsubscribe();
+        mountCount -= 1;
+        if (mountCount === 0) subscription.unsubscribe();
       };
     }),
-    getSnapshot: () => shown,
+    getSnapshot: () => snapshot,
     getServerSnapshot: () => initial,
     show(next) {
       if (next === id) return;
       id = next;
       initial = initialSnapshot(id);
-      reading.unsubscribe();
+      subscription.unsubscribe();
       chat = createChat(client, { ...options, id });
-      if (mounted > 0) read();
-      else begin();
+      if (mountCount > 0) read();
+      else reset();
     },
     actions: {
-      send: (question) => act((target) => target.send(question)),
-      stop: () => act((target) => target.stop()),
-      edit: (messageId, text) => act((target) => target.edit(messageId, text)),
-      regenerate: (messageId) => act((target) => target.regenerate(messageId)),
-      retry: (messageId) => act((target) => target.retry(messageId)),
-      continue: (messageId) => act((target) => target.continue(messageId)),
+      send: (question) => runWhenMounted((target) => target.send(question)),
+      stop: () => runWhenMounted((target) => target.stop()),
+      edit: (messageId, text) => runWhenMounted((target) => target.edit(messageId, text)),
+      regenerate: (messageId) => runWhenMounted((target) => target.regenerate(messageId)),
+      retry: (messageId) => runWhenMounted((target) => target.retry(messageId)),
+      continue: (messageId) => runWhenMounted((target) => target.continue(messageId)),
       selectVersion: (messageId, version) =>
-        act((target) => target.selectVersion(messageId, version)),
-      remove: (messageId) => act((target) => target.remove(messageId)),
-      setDraft: (text) => act((target) => target.setDraft(text)),
-      reply: (messageId, callId, reply) => act((target) => target.reply(messageId, callId, reply)),
-      clear: () => act((target) => target.clear()),
+        runWhenMounted((target) => target.selectVersion(messageId, version)),
+      remove: (messageId) => runWhenMounted((target) => target.remove(messageId)),
+      setDraft: (text) => runWhenMounted((target) => target.setDraft(text)),
+      reply: (messageId, callId, reply) =>
+        runWhenMounted((target) => target.reply(messageId, callId, reply)),
+      clear: () => runWhenMounted((target) => target.clear()),
     },
   };
 }
@@ -152,7 +153,10 @@ export const LOADING_CHATS: ChatList = Object.freeze({
 });
 
 /** `LOADING_CHATS` at once, then each change; never errors. */
-export function chatLists(client: Client, store: ChatStore | undefined): Observable<ChatList> {
+export function observeChatList(
+  client: Client,
+  store: ChatStore | undefined,
+): Observable<ChatList> {
   return new Observable((subscriber) => {
     subscriber.next(LOADING_CHATS);
     const { chats: none } = LOADING_CHATS;

@@ -15,7 +15,7 @@ import {
 import {
   type ChatActions,
   type ChatList,
-  chatLists,
+  observeChatList,
   createChatController,
   LOADING_CHATS,
 } from './chat-controller.js';
@@ -72,29 +72,29 @@ export function useChat(client: Client, options: ChatOptions = {}): UseChat {
 
 /** The kept chats, the one that was changed last first. `store` is that of `useChat`. */
 export function useChats(client: Client, store?: ChatStore): ChatList {
-  return useNewest(
-    useMemo(() => chatLists(client, store), [client, store]),
+  return useLatest(
+    useMemo(() => observeChatList(client, store), [client, store]),
     LOADING_CHATS,
   );
 }
 
 /** The state of the client's connection. */
 export function useConnection(client: Client): ConnectionState {
-  return useNewest(client.connection$, IDLE_CONNECTION);
+  return useLatest(client.connection$, IDLE_CONNECTION);
 }
 
 const IDLE_CONNECTION: ConnectionState = Object.freeze({ status: 'idle' });
 
 /** The newest value of `source$`; `initial` until there is one. */
-function useNewest<T>(source$: Observable<T>, initial: T): T {
-  const { newest$, getNewest } = useMemo(() => {
-    let newest = initial;
+function useLatest<T>(source$: Observable<T>, initial: T): T {
+  const { newest$: latest$, getNewest: getLatest } = useMemo(() => {
+    let latest = initial;
     return {
-      newest$: source$.pipe(tap((next) => (newest = next))),
-      getNewest: () => newest,
+      newest$: source$.pipe(tap((next) => (latest = next))),
+      getNewest: () => latest,
     };
   }, [source$, initial]);
-  return useObservable(newest$, getNewest, () => initial);
+  return useObservable(latest$, getLatest, () => initial);
 }
 
 function useObservable<T>(

@@ -20,7 +20,7 @@ import {
 import {
   type ChatActions,
   type ChatList,
-  chatLists,
+  observeChatList,
   createChatController,
   LOADING_CHATS,
 } from './chat-controller.js';
@@ -67,11 +67,11 @@ export function createChat(
   const controller = createChatController(client, { ...options, id: untrack(getId) });
   const { state$, getSnapshot, actions, show } = controller;
   const [state, setState] = createSignal(getSnapshot());
-  const change = (next: string | undefined): void => {
+  const onIdChange = (next: string | undefined): void => {
     show(next);
     setState(getSnapshot());
   };
-  createComputed(on(getId, change, { defer: true }));
+  createComputed(on(getId, onIdChange, { defer: true }));
   whileMounted(() => state$.subscribe((next) => setState(next)));
   return { state, ...actions };
 }
@@ -79,7 +79,7 @@ export function createChat(
 /** The kept chats, the one that was changed last first. `store` is that of `createChat`. */
 export function createChats(client: Client, store?: ChatStore): Accessor<ChatList> {
   const [list, setList] = createSignal(LOADING_CHATS);
-  whileMounted(() => chatLists(client, store).subscribe((next) => setList(next)));
+  whileMounted(() => observeChatList(client, store).subscribe((next) => setList(next)));
   return list;
 }
 

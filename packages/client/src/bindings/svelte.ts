@@ -12,7 +12,7 @@ import {
 import {
   type ChatActions,
   type ChatList,
-  chatLists,
+  observeChatList,
   createChatController,
   LOADING_CHATS,
 } from './chat-controller.js';
@@ -47,7 +47,7 @@ export function createChat(client: Client, options?: ChatOptions): CreatedChat {
 
 /** A Svelte store of the kept chats, the one that was changed last first. `store` is that of `createChat`. */
 export function createChats(client: Client, store?: ChatStore): Readable<ChatList> {
-  return readable(chatLists(client, store), LOADING_CHATS);
+  return readable(observeChatList(client, store), LOADING_CHATS);
 }
 
 /** A store of the state of the client's connection. */

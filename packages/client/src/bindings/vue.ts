@@ -21,7 +21,7 @@ import {
 import {
   type ChatActions,
   type ChatList,
-  chatLists,
+  observeChatList,
   createChatController,
   LOADING_CHATS,
 } from './chat-controller.js';
@@ -78,7 +78,7 @@ export function useChat(client: Client, { id, ...options }: UseChatOptions = {})
 /** The kept chats, the one that was changed last first. `store` is that of `useChat`. */
 export function useChats(client: Client, store?: ChatStore): Readonly<ShallowRef<ChatList>> {
   const list = shallowRef(LOADING_CHATS);
-  whileMounted(() => chatLists(client, store).subscribe((next) => (list.value = next)));
+  whileMounted(() => observeChatList(client, store).subscribe((next) => (list.value = next)));
   return list;
 }
 

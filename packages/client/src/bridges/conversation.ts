@@ -21,7 +21,7 @@ export function requestOf(
 ): AnswerRequest {
   const question = messages.at(-1);
   if (question?.role !== 'user') {
-    throw new StreamError('bad_request', "unable to ask: the last message is not the user's");
+    throw new StreamError('bad_request', 'unable to ask: the last message must be one of the user');
   }
   const earlier = messages.slice(0, -1).filter(({ content }) => content.trim() !== '');
   return {

@@ -65,7 +65,7 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
         threadId = session.slice(0, -runId.length - 1);
         return true;
       });
-      if (answer === undefined) throw new Error('unable to go on: the answer is not under way');
+      if (answer === undefined) throw new Error('unable to continue: the answer is not running');
       yield* read(answer, { threadId, runId }, signal);
     },
     stop(threadId) {

@@ -6,7 +6,7 @@ import type { Entry, LocalStore } from './local-store.js';
 import type { CacheTarget } from './response-cache.js';
 
 /** The part of an answer that this browser has received. */
-export interface StoredText {
+export interface ReceivedPart {
   /** The position in the log up to which everything was received, in UTF-16 units. */
   readonly offset: number;
   readonly text: string;
@@ -30,7 +30,7 @@ export interface JournalEntry {
   id: string;
   /** The request without its signal. */
   request: AnswerRequest;
-  keeping: CacheTarget;
+  cacheTarget: CacheTarget;
   /** `asking` until the server has accepted the question. */
   phase: 'asking' | 'reading';
   /** When a question that exceeded the rate limit may be asked again; milliseconds since 1970. */
@@ -39,7 +39,7 @@ export interface JournalEntry {
   epoch: string | undefined;
   /** Milliseconds from the question to the first text; undefined before the first text. */
   firstChunkMs: number | undefined;
-  received: StoredText;
+  received: ReceivedPart;
 }
 
 /**
@@ -57,10 +57,10 @@ export interface Journal {
    * @returns a function that stops and removes the entry; with `isOver` it also removes the entries that
    * `read` found, which no client needs any more.
    */
-  follow(
+  record(
     id: string,
-    changes: (listener: (isUrgent: boolean) => void) => () => void,
-    entry: () => JournalEntry | undefined,
+    subscribe: (listener: (isUrgent: boolean) => void) => () => void,
+    getEntry: () => JournalEntry | undefined,
   ): (isOver: boolean) => void;
   /** Removes expired and unreadable entries. */
   sweep(): Promise<void>;
@@ -70,7 +70,7 @@ interface StoredEntry extends JournalEntry {
   /** Milliseconds since 1970. */
   writtenAt: number;
   /** True if the page wrote the entry while it was being unloaded. */
-  isLeft: boolean;
+  isFromUnload: boolean;
 }
 
 const PREFIX = 'j:';
@@ -82,7 +82,7 @@ const MAX_AGE_MS = 360_000;
 const MAX_TOTAL_MS = 86_400_000;
 const MAX_UNITS = 16_777_216;
 // WebKit loses writes made in the other two events, and a page that is killed fires only `visibilitychange`.
-const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
+const UNLOAD_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
 
 export function createJournal(store: LocalStore): Journal {
   /** The entries that `read` found, until `follow` is called for their answer. */
@@ -98,10 +98,10 @@ export function createJournal(store: LocalStore): Journal {
 
   function isUsable(value: unknown): value is StoredEntry {
     if (!isStoredEntry(value)) return false;
-    const { writtenAt, retryAt = 0, keeping } = value;
+    const { writtenAt, retryAt = 0, cacheTarget } = value;
     // A question that waits for the rate limit does not age until it may be asked.
     const newest = Math.max(writtenAt, Math.min(retryAt, Date.now()));
-    return store.isFresh(newest, MAX_AGE_MS) && store.isFresh(keeping.askedAt, MAX_TOTAL_MS);
+    return store.isFresh(newest, MAX_AGE_MS) && store.isFresh(cacheTarget.askedAt, MAX_TOTAL_MS);
   }
 
   return {
@@ -109,20 +109,22 @@ export function createJournal(store: LocalStore): Journal {
       const entries = (await list(`${PREFIX}${id}:`)).filter(([, entry]) => entry.id === id);
       found.set(id, entries);
       const [, newest] = entries.at(-1) ?? [];
-      return newest && frozen(newest);
+      return newest && freeze(newest);
     },
     async all() {
       const newest = new Map((await list(PREFIX)).map(([, entry]) => [entry.id, entry]));
-      return [...newest.values()].sort((a, b) => a.keeping.askedAt - b.keeping.askedAt);
+      return [...newest.values()].sort((a, b) => a.cacheTarget.askedAt - b.cacheTarget.askedAt);
     },
     async sweep() {
       const unusable = (await store.list(PREFIX)).filter(([, value]) => !isUsable(value));
       if (unusable.length > 0) await store.remove(unusable.map(([key]) => key));
     },
-    follow(id, changes, entryNow) {
+    record(id, subscribe, getEntry) {
       const key = `${PREFIX}${id}:${(writer ??= randomId())}`;
       const others = found.get(id) ?? [];
-      let left = others.flatMap(([other, { isLeft }]): Entry[] => (isLeft ? [[other]] : []));
+      let unloaded = others.flatMap(([other, { isFromUnload }]): Entry[] =>
+        isFromUnload ? [[other]] : [],
+      );
       let request: AnswerRequest | undefined;
       let timer: ReturnType<typeof setTimeout> | undefined;
       found.delete(id);
@@ -130,16 +132,16 @@ export function createJournal(store: LocalStore): Journal {
       function write(event?: Event): void {
         clearTimeout(timer);
         timer = undefined;
-        const entry = entryNow();
-        request ??= entry && plain(entry.request);
+        const entry = getEntry();
+        request ??= entry && toStorable(entry.request);
         if (entry === undefined || request === undefined) return;
-        const { askedAt } = entry.keeping;
-        const isLeft = event !== undefined && event.type !== 'visibilitychange';
-        const own = [key, { ...entry, request, isLeft, writtenAt: Date.now() }] as const;
-        const replaced = left;
-        left = [];
+        const { askedAt } = entry.cacheTarget;
+        const isFromUnload = event !== undefined && event.type !== 'visibilitychange';
+        const own = [key, { ...entry, request, isFromUnload, writtenAt: Date.now() }] as const;
+        const replaced = unloaded;
+        unloaded = [];
         const writing = event
-          ? store.writeLast(own, askedAt)
+          ? store.writeOnUnload(own, askedAt)
           : store.write([key], askedAt, () => [own, ...replaced]);
         writing.catch(() => {});
       }
@@ -147,9 +149,9 @@ export function createJournal(store: LocalStore): Journal {
       const page = globalThis as Partial<
         Pick<typeof globalThis, `${'add' | 'remove'}EventListener`>
       >;
-      for (const type of LAST_EVENTS) page.addEventListener?.(type, write);
+      for (const type of UNLOAD_EVENTS) page.addEventListener?.(type, write);
       const renewal = setInterval(() => write(), RENEW_EVERY_MS);
-      const unsubscribe = changes((isUrgent) => {
+      const unsubscribe = subscribe((isUrgent) => {
         if (isUrgent) write();
         else timer ??= setTimeout(write, WRITE_EVERY_MS);
       });
@@ -158,7 +160,7 @@ export function createJournal(store: LocalStore): Journal {
         clearTimeout(timer);
         clearInterval(renewal);
         unsubscribe();
-        for (const type of LAST_EVENTS) page.removeEventListener?.(type, write);
+        for (const type of UNLOAD_EVENTS) page.removeEventListener?.(type, write);
         const over = isOver ? others.map(([other]) => other) : [];
         store.remove([key, ...over]).catch(() => {});
       };
@@ -175,7 +177,7 @@ function withoutSchemas(_: string, value: unknown): unknown {
  * A copy that can be stored, which a framework's proxies and the schemas of libraries cannot; undefined if
  * there is none.
  */
-function plain<T>(value: T): T | undefined {
+function toStorable<T>(value: T): T | undefined {
   try {
     return JSON.parse(JSON.stringify(value, withoutSchemas)) as T;
   } catch {
@@ -184,7 +186,7 @@ function plain<T>(value: T): T | undefined {
 }
 
 /** Snapshots share these objects with views, so they must not change. */
-function frozen({ received, ...entry }: StoredEntry): JournalEntry {
+function freeze({ received, ...entry }: StoredEntry): JournalEntry {
   const tools = Object.freeze(received.tools.map((use) => Object.freeze(use)));
   return { ...entry, received: { ...received, tools } };
 }
@@ -195,7 +197,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
     const {
       id,
       request,
-      keeping,
+      cacheTarget,
       phase,
       retryAt = 0,
       epoch = '',
@@ -211,10 +213,20 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       attempt = { attempt: 1, provider: '', model: '' },
     } = received;
     const { provider, model } = attempt;
-    const texts = [id, query, keeping.key, epoch, text, thoughts, continueText, provider, model];
+    const texts = [
+      id,
+      query,
+      cacheTarget.key,
+      epoch,
+      text,
+      thoughts,
+      continueText,
+      provider,
+      model,
+    ];
     for (const { role, content } of context) texts.push(role, content);
     for (const { callId, name } of tools) texts.push(callId, name);
-    const numbers = [keeping.askedAt, retryAt, writtenAt, offset, attempt.attempt];
+    const numbers = [cacheTarget.askedAt, retryAt, writtenAt, offset, attempt.attempt];
     return (
       texts.every((field) => typeof field === 'string') &&
       numbers.every(Number.isSafeInteger) &&

@@ -1,12 +1,12 @@
 import type { KeyValueStorage } from '../types.js';
-import { createIndexedDbDisk } from './indexed-db.js';
-import { createStorageDisk } from './storage.js';
+import { createIndexedDbBackend } from './indexed-db-backend.js';
+import { createKeyValueBackend } from './key-value-backend.js';
 
 /** An entry that is written with the value `undefined` is removed. */
 export type Entry = readonly [key: string, value?: unknown];
 
 /** Storage that outlives the page. Each method rejects if the browser's storage does. */
-export interface Disk {
+export interface StorageBackend {
   get(key: string): Promise<unknown>;
   /** Every entry whose key begins with `prefix`. */
   list(prefix: string): Promise<Entry[]>;
@@ -40,9 +40,9 @@ export interface LocalStore {
     change: (present: unknown[]) => readonly Entry[],
   ): Promise<void>;
   /** Writes while the page is being unloaded, when nothing can be read first. */
-  writeLast(entry: Entry, askedAt: number): Promise<void>;
+  writeOnUnload(entry: Entry, askedAt: number): Promise<void>;
   /** Keeps entries in memory that the disk refused. */
-  remember(entries: Entry[], askedAt: number): void;
+  keepInMemory(entries: Entry[], askedAt: number): void;
   remove(keys: string[]): Promise<void>;
   /**
    * @returns true if `at` (milliseconds since 1970) is at most `maxAgeMs` ago, is not followed by a
@@ -69,41 +69,41 @@ export function createLocalStore(
   storage: KeyValueStorage | undefined,
   onFirstUse: () => void,
 ): LocalStore {
-  const disk = storage ? createStorageDisk(name, storage) : createIndexedDbDisk(name);
+  const backend = storage ? createKeyValueBackend(name, storage) : createIndexedDbBackend(name);
   const memory = new Map<string, unknown>();
   const clearListeners = new Set<() => void>();
   let clearedAt = 0;
   let isUsed = false;
-  let tabs: BroadcastChannel | undefined;
+  let channel: BroadcastChannel | undefined;
 
-  function use(): Disk {
+  function open(): StorageBackend {
     if (!isUsed) {
       isUsed = true;
       listenToOtherTabs();
       onFirstUse();
     }
-    return disk;
+    return backend;
   }
 
   function listenToOtherTabs(): void {
     try {
-      if (tabs !== undefined) return;
-      tabs = new BroadcastChannel(name);
-      tabs.addEventListener('message', ({ data }) => forget(Number(data)));
+      if (channel !== undefined) return;
+      channel = new BroadcastChannel(name);
+      channel.addEventListener('message', ({ data }) => onCleared(Number(data)));
       // In Node.js an open channel would keep the process running.
-      (tabs as { unref?: () => void }).unref?.();
+      (channel as { unref?: () => void }).unref?.();
     } catch {
       // The platform has no BroadcastChannel, or Firefox blocks it together with cookies.
     }
   }
 
-  function forget(at: number): void {
+  function onCleared(at: number): void {
     clearedAt = at;
     memory.clear();
     for (const listener of clearListeners) listener();
   }
 
-  function remember(entries: readonly Entry[], askedAt: number): void {
+  function keepInMemory(entries: readonly Entry[], askedAt: number): void {
     if (isCleared(askedAt, clearedAt)) return;
     for (const [key, value] of entries) {
       if (value === undefined) memory.delete(key);
@@ -113,9 +113,9 @@ export function createLocalStore(
 
   return {
     name,
-    get: async (key) => memory.get(key) ?? orUndefined(use().get(key)),
+    get: async (key) => memory.get(key) ?? readOrUndefined(open().get(key)),
     async list(prefix) {
-      const stored = (await orUndefined(use().list(prefix))) ?? [];
+      const stored = (await readOrUndefined(open().list(prefix))) ?? [];
       const remembered = [...memory].filter(([key]) => key.startsWith(prefix));
       return [
         ...new Map<string, unknown>([...stored.map(([k, v]) => [k, v] as const), ...remembered]),
@@ -123,19 +123,21 @@ export function createLocalStore(
     },
     async write(keys, askedAt, change) {
       if (memory.has(keys[0] ?? '')) {
-        return remember(change(keys.map((key) => memory.get(key))), askedAt);
+        return keepInMemory(change(keys.map((key) => memory.get(key))), askedAt);
       }
-      await use().update([CLEARED, ...keys], ([cleared, ...present]) =>
-        isCleared(askedAt, clearedAt) || isCleared(askedAt, Number(cleared)) ? [] : change(present),
+      await open().update([CLEARED, ...keys], ([storedClearedAt, ...present]) =>
+        isCleared(askedAt, clearedAt) || isCleared(askedAt, Number(storedClearedAt))
+          ? []
+          : change(present),
       );
     },
-    async writeLast(entry, askedAt) {
-      if (!isCleared(askedAt, clearedAt)) await use().update([], () => [entry]);
+    async writeOnUnload(entry, askedAt) {
+      if (!isCleared(askedAt, clearedAt)) await open().update([], () => [entry]);
     },
-    remember,
+    keepInMemory,
     remove(keys) {
       for (const key of keys) memory.delete(key);
-      return use().update([], () => keys.map((key) => [key]));
+      return open().update([], () => keys.map((key) => [key]));
     },
     isFresh(at, maxAgeMs) {
       const ageMs = Date.now() - at;
@@ -148,15 +150,15 @@ export function createLocalStore(
     async clear() {
       listenToOtherTabs();
       const at = Date.now();
-      forget(at);
+      onCleared(at);
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none
-      tabs?.postMessage(at);
-      await within(CLEAR_TIMEOUT_MS, disk.clear([CLEARED, at]));
+      channel?.postMessage(at);
+      await withTimeout(CLEAR_TIMEOUT_MS, backend.clear([CLEARED, at]));
     },
     close() {
       isUsed = true;
-      tabs?.close();
-      tabs = undefined;
+      channel?.close();
+      channel = undefined;
     },
   };
 }
@@ -166,12 +168,12 @@ function isCleared(askedAt: number, clearedAt: number): boolean {
   return askedAt <= clearedAt && clearedAt <= Date.now() + CLOCK_TOLERANCE_MS;
 }
 
-function orUndefined<T>(reading: Promise<T>): Promise<T | undefined> {
-  return within(READ_TIMEOUT_MS, reading).catch(() => undefined);
+function readOrUndefined<T>(reading: Promise<T>): Promise<T | undefined> {
+  return withTimeout(READ_TIMEOUT_MS, reading).catch(() => undefined);
 }
 
 /** @throws {Error} if `work` has not settled in time. */
-function within<T>(ms: number, work: Promise<T>): Promise<T> {
+function withTimeout<T>(ms: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('unable to use the store: timed out')), ms);
     work.then(resolve, reject).finally(() => clearTimeout(timer));

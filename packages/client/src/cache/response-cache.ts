@@ -130,7 +130,7 @@ export function createResponseCache(
           if (!(error instanceof Error) || error.name !== 'QuotaExceededError') throw error;
           return makeRoom().then(write);
         })
-        .catch(() => store.remember(entries, askedAt));
+        .catch(() => store.keepInMemory(entries, askedAt));
       onPut();
     },
     sweep,

@@ -5,51 +5,51 @@ import type { LiveParts } from './live-parts.js';
 import type { LivePart } from './message.js';
 import { type PartRecord, partOf, withPart } from './records.js';
 
-/** The chat whose answers are recorded. */
-export interface RecordedChat {
+/** The recorder calls its listener, the chat. */
+export interface RecorderListener {
   /** @returns true while the chat itself stops its running answers. */
   isStopping(): boolean;
   isClientClosed(): boolean;
   /** Called when an answer has changed. */
-  changed(): void;
+  onChange(): void;
   /** Called when an answer has ended. */
-  ended(): void;
-  /** Called when the server did not know the answer yet; the chat is to read it again later. */
-  readLater(): void;
+  onEnd(): void;
+  /** Called when the server does not know the answer yet. The chat resumes it again later. */
+  onUnknownAnswer(): void;
 }
 
 const SAVE_EVERY_MS = 5_000;
-/** For this long, a question that the server does not know may still be on its way from another page. */
-const FOLLOW_MS = 30_000;
+/** The time within which a question of another page reaches the server. */
+const MAX_DELIVERY_MS = 30_000;
 
 /** Writes the running answers of a chat into its records. */
 export class AnswerRecorder {
   readonly #records: ChatRecords;
   readonly #live: LiveParts;
-  readonly #chat: RecordedChat;
+  readonly #listener: RecorderListener;
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(records: ChatRecords, live: LiveParts, chat: RecordedChat) {
+  constructor(records: ChatRecords, live: LiveParts, listener: RecorderListener) {
     this.#records = records;
     this.#live = live;
-    this.#chat = chat;
+    this.#listener = listener;
   }
 
   /** Records a new state of the answer of a message. */
   add(messageId: string, part: LivePart): void {
     const { snapshot, lastTextAt } = part;
     if (!isFinal(snapshot)) {
-      this.#recordFirst(messageId, part);
+      this.#recordFirstStates(messageId, part);
       this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_EVERY_MS);
-      return this.#chat.changed();
+      return this.#listener.onChange();
     }
-    if (this.#mayStillBeAsked(messageId, snapshot)) return this.#chat.readLater();
+    if (this.#mayStillArrive(messageId, snapshot)) return this.#listener.onUnknownAnswer();
     const last = partOf(snapshot, lastTextAt, this.#records.now());
-    if (snapshot.status !== 'cancelled' || this.#chat.isStopping())
+    if (snapshot.status !== 'cancelled' || this.#listener.isStopping())
       return this.end(messageId, last);
-    // Closing the client cancels its answers, and the next page resumes them. `connection$` says so in this turn.
+    // Closing the client cancels its answers, and the next page resumes them. `connection$` reports it synchronously.
     queueMicrotask(() => {
-      if (!this.#chat.isClientClosed()) return this.end(messageId, last);
+      if (!this.#listener.isClientClosed()) return this.end(messageId, last);
       this.#record(messageId, { ...last, answer: { ...last.answer, status: 'reconnecting' } });
     });
   }
@@ -57,7 +57,7 @@ export class AnswerRecorder {
   /** Records the end of the answer of a message. */
   end(messageId: string, part: PartRecord): void {
     this.#record(messageId, part);
-    this.#chat.ended();
+    this.#listener.onEnd();
   }
 
   /** Updates the records with the text so far, in case this page and the server go away. */
@@ -87,19 +87,19 @@ export class AnswerRecorder {
   }
 
   /** @returns true if the server does not know the answer because another page has not reached it yet. */
-  #mayStillBeAsked(messageId: string, { error, requestId }: AnswerSnapshot): boolean {
+  #mayStillArrive(messageId: string, { error, requestId }: AnswerSnapshot): boolean {
     const record = this.#records.get(messageId);
     if (error?.code !== 'interrupted' || requestId !== undefined) return false;
     const part = record?.role === 'assistant' ? record.parts.at(-1) : undefined;
     if (part === undefined || part.answer.requestId !== undefined) return false;
-    return Math.abs(Date.now() - part.updatedAt) < FOLLOW_MS;
+    return Math.abs(Date.now() - part.updatedAt) < MAX_DELIVERY_MS;
   }
 
   /**
-   * Records at once that the server has the answer, so that other tabs read it, too, and the first text, which a
-   * reloaded page shows before it has read the journal.
+   * Records two states at once: that the server has the answer, so that other tabs can resume it, and the first text,
+   * which a reloaded page shows before it has read the journal.
    */
-  #recordFirst(messageId: string, { snapshot, lastTextAt }: LivePart): void {
+  #recordFirstStates(messageId: string, { snapshot, lastTextAt }: LivePart): void {
     const record = this.#records.get(messageId);
     if (snapshot.requestId === undefined || record?.role !== 'assistant') return;
     const recorded = record.parts.at(-1)?.answer;

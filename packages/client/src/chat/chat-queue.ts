@@ -4,9 +4,9 @@ import type { ChatRecords } from './chat-records.js';
 import type { UserRecord } from './records.js';
 import { queueOf } from './tree.js';
 
-/** The promise of a queued question. */
-interface Pending {
-  /** The text of an edit. */
+/** The promise of a queued question, and the text of its edit. */
+interface PendingQuestion {
+  /** The new text if the question was edited while it was queued. */
   readonly edited: string | undefined;
   resolve(answer: Answer): void;
   reject(error: StreamError): void;
@@ -15,46 +15,46 @@ interface Pending {
 const LOCK_PREFIX = 'rivulet:owner:';
 
 /**
- * The questions of one chat that wait. Each is asked by one page, its owner. When that page is gone, another
- * one takes its questions over, which it learns from Web Locks. Without them, as in React Native and on plain
- * HTTP, a page takes over at once what was queued before it opened the chat.
+ * The queued questions of one chat. Each is sent by one page, its owner. Web Locks tell another page when the owner
+ * is closed, and that page claims the questions. Where Web Locks are missing, as in React Native and on plain HTTP, a
+ * page claims at once the questions that were queued before it opened the chat.
  */
 export class ChatQueue {
   readonly #records: ChatRecords;
-  /** Names this page. */
-  readonly #owner: string;
-  readonly #onTaken: () => void;
+  /** The id of this page. */
+  readonly #pageId: string;
+  readonly #onClaimed: () => void;
   readonly #createdAt = Date.now();
-  readonly #pending = new Map<string, Pending>();
-  /** Ends waiting for the page of an owner to go away, by owner. */
-  readonly #awaited = new Map<string, AbortController>();
+  readonly #pending = new Map<string, PendingQuestion>();
+  /** Stops waiting for the lock of another page, by the id of that page. */
+  readonly #claims = new Map<string, AbortController>();
   #releaseLock: (() => void) | undefined;
 
-  /** `onTaken` is called when questions of another page became this page's. */
-  constructor(records: ChatRecords, owner: string, onTaken: () => void) {
+  /** `onClaimed` is called after this page has claimed questions of another page. */
+  constructor(records: ChatRecords, pageId: string, onClaimed: () => void) {
     this.#records = records;
-    this.#owner = owner;
-    this.#onTaken = onTaken;
+    this.#pageId = pageId;
+    this.#onClaimed = onClaimed;
   }
 
-  /** The questions whose callers wait for them to be asked, by id: with the text of an edit. */
-  get awaited(): ReadonlyMap<string, { readonly edited: string | undefined }> {
+  /** The questions with an unsettled promise, by id, and the text of their edit. */
+  get pending(): ReadonlyMap<string, { readonly edited: string | undefined }> {
     return new Map(this.#pending);
   }
 
-  /** True while a caller waits for its question to be asked. */
-  get isAwaited(): boolean {
+  /** True while a promise of a question is unsettled. */
+  get hasPending(): boolean {
     return this.#pending.size > 0;
   }
 
-  /** The question of this page that is to be asked next. */
+  /** The question of this page that is sent next. */
   get next(): UserRecord | undefined {
-    const next = queueOf(this.#records.all).find(({ owner }) => owner === this.#owner);
+    const next = queueOf(this.#records.all).find(({ owner }) => owner === this.#pageId);
     if (next === undefined) this.#release();
     return next;
   }
 
-  /** @returns what resolves once the question is asked. */
+  /** @returns a promise that resolves when the question is sent. */
   wait(messageId: string, edited?: string): Promise<Answer> {
     this.#holdLock();
     return new Promise((resolve, reject) =>
@@ -72,26 +72,26 @@ export class ChatQueue {
     this.#pending.delete(messageId);
   }
 
-  /** Rejects all promises, and lets other pages take the questions over. */
+  /** Rejects all promises, and lets other pages claim the questions. */
   rejectAll(reason: string): void {
-    for (const messageId of this.awaited.keys()) this.reject(messageId, reason);
+    for (const messageId of this.pending.keys()) this.reject(messageId, reason);
     this.#release();
   }
 
-  /** Takes over what other pages have queued once they are gone. */
-  takeOver(): void {
+  /** Claims the questions of other pages once those pages are closed. */
+  claimAbandoned(): void {
     const hasLocks = locks() !== undefined;
     for (const { owner, updatedAt } of queueOf(this.#records.all)) {
-      if (owner === this.#owner || this.#awaited.has(owner)) continue;
-      // Without locks two open pages would take the same question from each other for ever.
-      if (hasLocks || updatedAt <= this.#createdAt) this.#await(owner);
+      if (owner === this.#pageId || this.#claims.has(owner)) continue;
+      // Without locks, two open pages would claim the same question from each other forever.
+      if (hasLocks || updatedAt <= this.#createdAt) this.#claimWhenClosed(owner);
     }
   }
 
-  /** The chat is not used any more. */
+  /** Stops waiting for other pages; the chat is not used any more. */
   close(): void {
-    for (const controller of this.#awaited.values()) controller.abort();
-    this.#awaited.clear();
+    for (const controller of this.#claims.values()) controller.abort();
+    this.#claims.clear();
     this.#release();
   }
 
@@ -104,35 +104,35 @@ export class ChatQueue {
     if (this.#releaseLock !== undefined) return;
     const released = new Promise<void>((resolve) => (this.#releaseLock = resolve));
     locks()
-      ?.request(LOCK_PREFIX + this.#owner, () => released)
+      ?.request(LOCK_PREFIX + this.#pageId, () => released)
       .catch(() => {});
   }
 
-  #await(owner: string): void {
+  #claimWhenClosed(owner: string): void {
     const controller = new AbortController();
-    this.#awaited.set(owner, controller);
+    this.#claims.set(owner, controller);
     const { signal } = controller;
-    const request = locks()?.request(LOCK_PREFIX + owner, { signal }, () => this.#take(owner));
-    // Aborted, or the page may not use locks.
+    const request = locks()?.request(LOCK_PREFIX + owner, { signal }, () => this.#claim(owner));
+    // The request was aborted, or the page may not use locks.
     if (request) request.catch(() => {});
-    else void this.#take(owner);
+    else void this.#claim(owner);
   }
 
-  /** While this page has the lock no other one takes them. */
-  async #take(owner: string): Promise<void> {
+  /** Runs while this page holds the lock of the owner, so no other page claims the same questions. */
+  async #claim(owner: string): Promise<void> {
     await this.#records.read();
-    this.#awaited.delete(owner);
-    const taken = queueOf(this.#records.all).filter((record) => record.owner === owner);
-    if (taken.length === 0) return;
+    this.#claims.delete(owner);
+    const claimed = queueOf(this.#records.all).filter((record) => record.owner === owner);
+    if (claimed.length === 0) return;
     this.#holdLock();
     const updatedAt = this.#records.now();
-    this.#records.put(...taken.map((record) => ({ ...record, owner: this.#owner, updatedAt })));
+    this.#records.put(...claimed.map((record) => ({ ...record, owner: this.#pageId, updatedAt })));
     await this.#records.save();
-    this.#onTaken();
+    this.#onClaimed();
   }
 }
 
-/** React Native, Node 20 and pages on plain HTTP have none. */
+/** @returns undefined in React Native, in Node.js 20 and on plain HTTP, which have no Web Locks. */
 function locks(): Pick<LockManager, 'request'> | undefined {
   return (globalThis.navigator as { locks?: LockManager } | undefined)?.locks;
 }

@@ -1,4 +1,4 @@
-import type { ChatHub } from './chat-hub.js';
+import type { ChatRegistry } from './chat-registry.js';
 import type { StoredChat } from './chat-store.js';
 import {
   type ChatRecord,
@@ -12,22 +12,22 @@ import {
 
 /** `ChatRecords` calls its listener. */
 export interface RecordsListener {
-  /** Something was restored, was changed by another tab, or could not be kept. */
-  changed(): void;
-  /** Everything was removed, here or in another tab. */
-  forgotten(): void;
-  /** The page may go away; what is written by then is kept. */
-  leaving(): void;
+  /** Records were read from the store, or a write has succeeded or failed. */
+  onChange(): void;
+  /** The chat was removed, in this tab or another. */
+  onRemoved(): void;
+  /** The page may be unloaded. Records that the listener updates now are written. */
+  onUnload(): void;
 }
 
 const SAVE_DRAFT_MS = 300;
 const CLOCK_TOLERANCE_MS = 30_000;
-/** WebKit loses what is written in the others, and a page that is killed fires only `visibilitychange`. */
-const LAST_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
+/** WebKit loses writes made in the other two events, and a page that is killed fires only `visibilitychange`. */
+const UNLOAD_EVENTS = ['visibilitychange', 'pagehide', 'beforeunload'] as const;
 
 /** The records of one chat, in memory and in its store. */
 export class ChatRecords {
-  readonly #hub: ChatHub;
+  readonly #registry: ChatRegistry;
   readonly #listener: RecordsListener;
   readonly #messages = new Map<string, MessageRecord>();
   readonly #unsaved = new Set<string>();
@@ -37,20 +37,20 @@ export class ChatRecords {
   #revision = 0;
   #removals = 0;
   #removal: Promise<void> | undefined;
-  /** True once the store has the chat. */
+  /** True after the store has read or written the chat. */
   #isStored = false;
   #isLoaded: boolean;
   #reading: Promise<void> | undefined;
-  #isStale = false;
+  #needsRead = false;
   #writes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #storeError: unknown;
   #lastTime = 0;
-  #close = (): void => {};
+  #stopFollowing = (): void => {};
 
-  /** `isNew`: the store has no chat with this id. */
-  constructor(hub: ChatHub, id: string, isNew: boolean, listener: RecordsListener) {
-    this.#hub = hub;
+  /** `isNew` is true if the store has no chat with this id. */
+  constructor(registry: ChatRegistry, id: string, isNew: boolean, listener: RecordsListener) {
+    this.#registry = registry;
     this.#listener = listener;
     this.#isLoaded = isNew;
     this.#chat = emptyChat(id);
@@ -60,7 +60,7 @@ export class ChatRecords {
     return this.#chat;
   }
 
-  /** Changes with the messages. */
+  /** A number that changes with the messages. */
   get revision(): number {
     return this.#revision;
   }
@@ -69,7 +69,7 @@ export class ChatRecords {
     return this.#messages.values();
   }
 
-  /** False until the store was read, each time that the records are opened. */
+  /** False from `open` until the store was read. */
   get isLoaded(): boolean {
     return this.#isLoaded;
   }
@@ -79,7 +79,7 @@ export class ChatRecords {
     return this.#storeError;
   }
 
-  /** True while something is read or written. */
+  /** True while a read or write is running or scheduled. */
   get isBusy(): boolean {
     return this.#writes > 0 || this.#reading !== undefined || this.#timer !== undefined;
   }
@@ -94,8 +94,8 @@ export class ChatRecords {
   }
 
   /**
-   * @returns milliseconds since 1970, later than the time before and than what other tabs wrote, so that records
-   * have an order.
+   * @returns milliseconds since 1970, greater than every earlier result and than the times that other tabs wrote, so
+   * that records have an order.
    */
   now(): number {
     return (this.#lastTime = Math.max(Date.now(), this.#lastTime + 1));
@@ -103,18 +103,18 @@ export class ChatRecords {
 
   /** Follows the store until `close`. */
   open(): void {
-    const forgetHub = this.#hub.subscribe((chatId, writer) => {
+    const unsubscribe = this.#registry.subscribe((chatId, writer) => {
       if (writer !== this && (chatId === undefined || chatId === this.#chat.id)) void this.read();
     });
     const page = globalThis as Partial<Pick<typeof globalThis, `${'add' | 'remove'}EventListener`>>;
-    const leave = (): void => {
-      this.#listener.leaving();
+    const onUnload = (): void => {
+      this.#listener.onUnload();
       void this.save();
     };
-    for (const type of LAST_EVENTS) page.addEventListener?.(type, leave);
-    this.#close = () => {
-      forgetHub();
-      for (const type of LAST_EVENTS) page.removeEventListener?.(type, leave);
+    for (const type of UNLOAD_EVENTS) page.addEventListener?.(type, onUnload);
+    this.#stopFollowing = () => {
+      unsubscribe();
+      for (const type of UNLOAD_EVENTS) page.removeEventListener?.(type, onUnload);
     };
     const isUnused = this.#isLoaded && !this.#isStored && this.#removals === 0;
     if (isUnused) return;
@@ -123,10 +123,10 @@ export class ChatRecords {
   }
 
   close(): void {
-    this.#close();
+    this.#stopFollowing();
   }
 
-  /** Adds or replaces messages, and keeps them. */
+  /** Adds or replaces messages, and writes them soon. */
   put(...records: readonly MessageRecord[]): void {
     this.#revision += 1;
     for (const record of records) {
@@ -134,11 +134,11 @@ export class ChatRecords {
       this.#unsaved.add(record.id);
       this.#units.set(record.id, JSON.stringify(record).length);
     }
-    this.#set({ updatedAt: this.now() });
-    this.#saveSoon(0);
+    this.#setChat({ updatedAt: this.now() });
+    this.#scheduleSave(0);
   }
 
-  /** Changes what is known of a message and is written with the next change, or when `save` is called. */
+  /** Replaces a message, which is written with the next `put` or `save`. */
   update(record: MessageRecord): void {
     this.#revision += 1;
     this.#messages.set(record.id, record);
@@ -146,18 +146,18 @@ export class ChatRecords {
   }
 
   setTitle(title: string): void {
-    this.#set({ title });
+    this.#setChat({ title });
   }
 
   setDraft(draft: string): void {
-    this.#set({ draft, draftAt: this.now() });
-    this.#saveSoon(SAVE_DRAFT_MS);
+    this.#setChat({ draft, draftAt: this.now() });
+    this.#scheduleSave(SAVE_DRAFT_MS);
   }
 
-  /** Removes everything, in every tab. */
+  /** Removes the chat, in every tab. */
   async remove(): Promise<void> {
-    this.#removal = this.#hub.remove(this.#chat.id, this);
-    this.#forget(false);
+    this.#removal = this.#registry.remove(this.#chat.id, this);
+    this.#reset(false);
     this.#writes += 1;
     try {
       await this.#removal;
@@ -166,21 +166,21 @@ export class ChatRecords {
     }
   }
 
-  #set(fields: Partial<ChatRecord>): void {
+  #setChat(fields: Partial<ChatRecord>): void {
     const createdAt = this.#chat.createdAt || this.now();
     this.#chat = { ...this.#chat, createdAt, ...fields };
     this.#isChatUnsaved = true;
   }
 
-  #saveSoon(ms: number): void {
+  #scheduleSave(ms: number): void {
     if (this.#timer !== undefined && ms > 0) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.save(), ms);
   }
 
-  /** Writes what is not written yet. */
+  /** Writes unsaved records. */
   async save(): Promise<void> {
-    // Before the store was read, the records of other tabs are not known.
+    // The records of other tabs are unknown until the store was read.
     if (!this.#isLoaded) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -195,7 +195,7 @@ export class ChatRecords {
   async #write(chat: ChatRecord, messages: readonly MessageRecord[]): Promise<void> {
     this.#writes += 1;
     try {
-      await this.#hub.write(chat, messages, this);
+      await this.#registry.write(chat, messages, this);
       this.#isStored = true;
       this.#storeError = undefined;
     } catch (error) {
@@ -206,27 +206,27 @@ export class ChatRecords {
       this.#storeError = error;
     }
     this.#writes -= 1;
-    this.#listener.changed();
+    this.#listener.onChange();
   }
 
-  /** Reads what other tabs wrote. Resolves once all that was there at the time of the call was read. */
+  /** Reads the records that other tabs wrote. Resolves after a read that began after the call. */
   read(): Promise<void> {
-    this.#isStale = true;
-    return (this.#reading ??= this.#readAll());
+    this.#needsRead = true;
+    return (this.#reading ??= this.#readUntilCurrent());
   }
 
-  async #readAll(): Promise<void> {
-    while (this.#isStale) {
-      this.#isStale = false;
+  async #readUntilCurrent(): Promise<void> {
+    while (this.#needsRead) {
+      this.#needsRead = false;
       try {
         const removals = this.#removals;
-        // A removal that failed has been told to its caller.
+        // The caller of `remove` handles its failure.
         await this.#removal?.catch(() => {});
-        const stored = await this.#hub.store.read(this.#chat.id);
-        if (removals !== this.#removals) this.#isStale = true;
+        const stored = await this.#registry.store.read(this.#chat.id);
+        if (removals !== this.#removals) this.#needsRead = true;
         else if (stored !== undefined) this.#restore(stored);
-        // At first there may be questions that were added after the chat was removed elsewhere.
-        else if (this.#isStored) this.#forget(!this.#isLoaded);
+        // Questions may have been added here after another tab removed the chat.
+        else if (this.#isStored) this.#reset(!this.#isLoaded);
         this.#storeError = undefined;
       } catch (error) {
         this.#storeError = error;
@@ -235,43 +235,43 @@ export class ChatRecords {
     this.#reading = undefined;
     this.#isLoaded = true;
     void this.save();
-    this.#listener.changed();
+    this.#listener.onChange();
   }
 
   /** @throws {Error} if the store returned something other than a chat; unknown messages are left out. */
   #restore(stored: StoredChat): void {
     const chat = readChatRecord(stored.chat);
     if (chat === undefined)
-      throw new Error('unable to read the chat: the store has no valid record');
+      throw new Error('unable to read the chat: its record in the store is invalid');
     const messages = stored.messages.flatMap((message) => readMessageRecord(message) ?? []);
-    // The chat was removed and begun again while this tab did not look.
-    const isAnother = this.#isStored && chat.createdAt > this.#chat.createdAt;
-    if (isAnother) this.#forget(!this.#isLoaded);
+    // The chat was removed and created again while this tab did not follow the store.
+    const isRecreated = this.#isStored && chat.createdAt > this.#chat.createdAt;
+    if (isRecreated) this.#reset(!this.#isLoaded);
     this.#isStored = true;
     this.#revision += 1;
     const { draft, draftAt, createdAt } = this.#chat;
     this.#chat = createdAt === 0 ? chat : mergeChat(chat, this.#chat);
-    // Another tab's draft must not replace what is being written in this one.
+    // The draft of another tab must not replace the one that is being written in this tab.
     if (this.#isLoaded) this.#chat = { ...this.#chat, draft, draftAt };
     for (const message of messages) {
-      this.#seeTime(message.updatedAt);
-      this.#seeTime(message.selectedAt);
+      this.#advanceClock(message.updatedAt);
+      this.#advanceClock(message.selectedAt);
       const ours = this.#messages.get(message.id);
       const merged = ours ? mergeMessage(message, ours) : message;
       const json = JSON.stringify(merged);
       this.#units.set(message.id, json.length);
-      // The same object as long as nothing is new, so that no view renders it again.
+      // An unchanged message stays the same object, so that no view renders it again.
       if (ours === undefined || json !== JSON.stringify(ours))
         this.#messages.set(message.id, merged);
     }
   }
 
   /** The clock of another tab may be ahead; a time far in the future comes from a clock that was wrong. */
-  #seeTime(at: number): void {
+  #advanceClock(at: number): void {
     if (at > this.#lastTime && at <= Date.now() + CLOCK_TOLERANCE_MS) this.#lastTime = at;
   }
 
-  #forget(keepsUnsaved: boolean): void {
+  #reset(keepsUnsaved: boolean): void {
     this.#removals += 1;
     const kept = keepsUnsaved
       ? [...this.#unsaved].flatMap((id) => this.#messages.get(id) ?? [])
@@ -287,7 +287,7 @@ export class ChatRecords {
     this.#chat = emptyChat(this.#chat.id);
     // The store refuses what was created before the removal, also in the same millisecond.
     this.#lastTime = Math.max(this.#lastTime, Date.now());
-    this.#listener.forgotten();
+    this.#listener.onRemoved();
     if (kept.length > 0) this.put(...kept);
   }
 }

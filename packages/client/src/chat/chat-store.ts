@@ -15,37 +15,38 @@ export interface StoredChat {
 }
 
 /**
- * Keeps chats. An app may give a store of its own, such as over its database; `chatStoreTests` of
- * `@rivulet/client/testing` says whether it does what chats need. Records are plain JSON. A method rejects if
- * the store fails; the chat then goes on in memory, and its snapshot says so.
+ * Storage of chats. An app may implement a store of its own, for example over its database; `chatStoreTests` of
+ * `@rivulet/client/testing` tests it. Records are plain JSON. A method rejects if the store fails; the chat then
+ * continues in memory, and its snapshot has the error as `storeError`.
  */
 export interface ChatStore {
-  /** Every chat, in any order. */
+  /** @returns every chat, in any order. */
   list(): Promise<readonly ChatRecord[]>;
   /** @returns undefined if there is no such chat. */
   read(chatId: string): Promise<StoredChat | undefined>;
   /**
-   * Adds or replaces the chat and these messages; its other messages stay. Where a record is there already, the
-   * result of `mergeChat` or `mergeMessage` is kept, so that two tabs that write at once lose nothing. Nothing
-   * is written if the chat was removed after `chat.createdAt`.
+   * Adds or replaces the chat and these messages; its other messages stay. An existing record is replaced by the
+   * result of `mergeChat` or `mergeMessage`, so that two tabs that write at the same time lose nothing. Nothing is
+   * written if the chat was removed after `chat.createdAt`.
    */
   write(chat: ChatRecord, messages: readonly MessageRecord[]): Promise<void>;
+  /** Removes the chat and its messages. Has no effect if there is no such chat. */
   remove(chatId: string): Promise<void>;
   /**
    * Calls `listener` with the id of each chat that was written or removed elsewhere, such as in another tab, or
-   * without an id if that may be any. Calls for changes by this object are not needed.
+   * without an id if any chat may have changed. Changes by this object need no call.
    *
-   * @returns a function that ends it.
+   * @returns a function that removes the listener.
    */
   subscribe?(listener: (chatId?: string) => void): () => void;
 }
 
 export interface ChatStoreOptions {
-  /** Chats kept; the one that was changed least recently leaves first. 200 unless given. */
+  /** The maximum number of chats; 200 by default. The least recently changed chat is removed first. */
   maxChats?: number | undefined;
-  /** UTF-16 units of the messages of all chats, as JSON; 33,554,432 (64 MiB) unless given. */
+  /** The maximum size of all chats, in UTF-16 units of JSON; 33,554,432 (64 MiB) by default. */
   maxUnits?: number | undefined;
-  /** Seconds after its last change that a chat is kept; a year unless given. */
+  /** Seconds after its last change for which a chat is stored; 31,536,000 (a year) by default. */
   maxAgeSeconds?: number | undefined;
 }
 
@@ -61,55 +62,55 @@ const MAX_UNITS = 33_554_432;
 const YEAR_SECONDS = 31_536_000;
 const TOMBSTONE_MS = 86_400_000;
 
-/** Chats in what a client keeps in this browser. `cache.clear()` of the client removes them, too. */
+/** Stores chats in the local store of a client. `cache.clear()` of the client removes them, too. */
 export function createLocalChatStore(
   store: LocalStore,
   { maxChats = 200, maxUnits = MAX_UNITS, maxAgeSeconds = YEAR_SECONDS }: ChatStoreOptions = {},
 ): ChatStore {
   const listeners = new Set<(chatId?: string) => void>();
-  /** Why the disk did not take a chat. From then on it is in memory. */
+  /** The errors of chats that could not be written, by chat id. These chats are in memory only. */
   const failures = new Map<string, unknown>();
   const channelName = `${store.name}:chats`;
-  let tabs: BroadcastChannel | undefined;
-  let forgetClears = (): void => {};
+  let channel: BroadcastChannel | undefined;
+  let removeClearListener = (): void => {};
   let isSwept = false;
 
-  function tell(chatId?: string): void {
+  function notify(chatId?: string): void {
     for (const listener of listeners) listener(chatId);
   }
 
-  function hearOtherTabs(): void {
-    forgetClears = store.onClear(() => {
+  function listenToOtherTabs(): void {
+    removeClearListener = store.onClear(() => {
       failures.clear();
-      tell();
+      notify();
     });
     try {
-      tabs = new BroadcastChannel(channelName);
-      tabs.addEventListener('message', ({ data }) => tell(String(data)));
-      // Node has them too, and would not end.
-      (tabs as { unref?: () => void }).unref?.();
+      channel = new BroadcastChannel(channelName);
+      channel.addEventListener('message', ({ data }) => notify(String(data)));
+      // In Node.js an open channel would keep the process running.
+      (channel as { unref?: () => void }).unref?.();
     } catch {
-      // There is none, or Firefox blocks it together with cookies.
+      // The platform has no BroadcastChannel, or Firefox blocks it together with cookies.
     }
   }
 
-  /** Tells other tabs, also when this one does not listen. */
-  function told(chatId: string): void {
+  /** Notifies other tabs, also when this tab does not listen itself. */
+  function notifyOtherTabs(chatId: string): void {
     try {
-      const channel = tabs ?? new BroadcastChannel(channelName);
+      const sender = channel ?? new BroadcastChannel(channelName);
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none
-      channel.postMessage(chatId);
-      if (channel !== tabs) channel.close();
+      sender.postMessage(chatId);
+      if (sender !== channel) sender.close();
     } catch {
-      // There is none, or Firefox blocks it together with cookies.
+      // The platform has no BroadcastChannel, or Firefox blocks it together with cookies.
     }
   }
 
-  async function heads(): Promise<ChatRecord[]> {
+  async function listChats(): Promise<ChatRecord[]> {
     return (await store.list(HEAD)).flatMap(([, value]) => readHead(value) ?? []);
   }
 
-  /** The disk may still have what was cleared in another tab a moment ago. */
+  /** @returns undefined for a chat that another tab has cleared; the storage may still have it. */
   function readHead(value: unknown): ChatRecord | undefined {
     const chat = readChatRecord(value);
     return chat && store.isFresh(chat.createdAt, Infinity) ? chat : undefined;
@@ -124,13 +125,13 @@ export function createLocalChatStore(
     const removedAt = Date.now();
     const messages = await keysOf(chatId);
     const tombstone: Tombstone = { id: chatId, removedAt };
-    // The disk may have an older state of what is in memory.
+    // The storage may have an older state of a chat that is in memory.
     if (failures.delete(chatId)) await store.remove([headKey(chatId), ...messages]);
     await store.write([headKey(chatId)], removedAt, () => [
       [headKey(chatId), tombstone],
       ...messages.map((key) => [key] as const),
     ]);
-    told(chatId);
+    notifyOtherTabs(chatId);
   }
 
   async function sweep(openChatId?: string): Promise<void> {
@@ -142,7 +143,7 @@ export function createLocalChatStore(
     if (old.length > 0) await store.remove(old.map(([key]) => key));
     let count = 0;
     let units = 0;
-    const newestFirst = (await heads()).sort((a, b) => b.updatedAt - a.updatedAt);
+    const newestFirst = (await listChats()).sort((a, b) => b.updatedAt - a.updatedAt);
     for (const chat of newestFirst) {
       count += 1;
       units += chat.units;
@@ -156,7 +157,7 @@ export function createLocalChatStore(
 
   /** Removes the oldest quarter of the other chats. */
   async function makeRoom(openChatId: string): Promise<void> {
-    const others = (await heads()).filter(({ id }) => id !== openChatId);
+    const others = (await listChats()).filter(({ id }) => id !== openChatId);
     others.sort((a, b) => a.updatedAt - b.updatedAt);
     for (const { id } of others.slice(0, Math.ceil(others.length / 4))) await remove(id);
   }
@@ -176,7 +177,7 @@ export function createLocalChatStore(
   }
 
   return {
-    list: heads,
+    list: listChats,
     async read(chatId) {
       const [head, entries] = await Promise.all([
         store.get(headKey(chatId)),
@@ -193,8 +194,8 @@ export function createLocalChatStore(
           return makeRoom(chat.id).then(() => write(chat, messages));
         })
         .catch((error: unknown) => {
-          // This page goes on with it in memory.
-          store.remember(
+          // The page keeps the chat in memory.
+          store.keepInMemory(
             [
               [headKey(chat.id), chat],
               ...messages.map((message) => [messageKey(chat.id, message.id), message] as const),
@@ -203,7 +204,7 @@ export function createLocalChatStore(
           );
           failures.set(chat.id, error);
         });
-      told(chat.id);
+      notifyOtherTabs(chat.id);
       if (failures.has(chat.id)) throw failures.get(chat.id);
       if (isSwept) return;
       isSwept = true;
@@ -211,20 +212,20 @@ export function createLocalChatStore(
     },
     remove,
     subscribe(listener) {
-      if (listeners.size === 0) hearOtherTabs();
+      if (listeners.size === 0) listenToOtherTabs();
       listeners.add(listener);
       return () => {
         listeners.delete(listener);
         if (listeners.size > 0) return;
-        tabs?.close();
-        tabs = undefined;
-        forgetClears();
+        channel?.close();
+        channel = undefined;
+        removeClearListener();
       };
     },
   };
 }
 
-/** Chats in memory, as long as the page. */
+/** Creates a store in memory: its chats are lost when the page is closed. */
 export function createMemoryChatStore(): ChatStore {
   const chats = new Map<string, { chat: ChatRecord; messages: Map<string, MessageRecord> }>();
   const removed = new Map<string, number>();
@@ -256,7 +257,7 @@ function headKey(chatId: string): string {
   return HEAD + chatId;
 }
 
-/** The length is there because an id may begin as another one, and may have colons. */
+/** The key includes the length, because an id may be the beginning of another one and may have colons. */
 function messageKey(chatId: string, messageId: string): string {
   return `${MESSAGE}${chatId.length}:${chatId}:${messageId}`;
 }

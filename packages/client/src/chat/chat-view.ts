@@ -4,24 +4,24 @@ import type { ChatRecords } from './chat-records.js';
 import type { LiveParts } from './live-parts.js';
 import { assistantMessage, type LivePart, userMessage } from './message.js';
 import type { MessageRecord } from './records.js';
-import { queueOf, type Visible, visibleBranch } from './tree.js';
+import { queueOf, type VisibleMessage, visibleBranch } from './tree.js';
 import type { ChatMessage, ChatSnapshot, ChatStatus } from './types.js';
 
-/** A message as it was shown last, and what it was made of. */
-interface Shown {
+/** A message of the last snapshot, and the values that it was made of. */
+interface CachedMessage {
   readonly message: ChatMessage;
   readonly record: MessageRecord;
   readonly live: LivePart | undefined;
   readonly isQueued: boolean;
 }
 
-/** Makes the snapshots of a chat. A message is the same object as long as nothing of it changes. */
+/** Creates the snapshots of a chat. An unchanged message stays the same object. */
 export class ChatView {
   readonly #records: ChatRecords;
   readonly #live: LiveParts;
-  #shown = new Map<string, Shown>();
-  #branch: readonly Visible[] = [];
-  /** The state of the records that `#branch` and `#queue` were made of. */
+  #cache = new Map<string, CachedMessage>();
+  #branch: readonly VisibleMessage[] = [];
+  /** The revision of the records that `#branch` and `#queue` were made of. */
   #revision = -1;
   #queue: readonly MessageRecord[] = [];
 
@@ -30,8 +30,8 @@ export class ChatView {
     this.#live = live;
   }
 
-  /** The visible branch, without what is queued. */
-  get branch(): readonly Visible[] {
+  /** The visible branch, without queued questions. */
+  get branch(): readonly VisibleMessage[] {
     if (this.#revision !== this.#records.revision) {
       this.#revision = this.#records.revision;
       this.#branch = visibleBranch(this.#records.all);
@@ -40,28 +40,28 @@ export class ChatView {
     return this.#branch;
   }
 
-  /** True if an answer of the visible branch is under way, in this tab or another. */
-  get isUnderWay(): boolean {
+  /** True if an answer of the visible branch is running, in this tab or another. */
+  get isAnswering(): boolean {
     return this.branch.some(({ record }) => {
       const part = record.role === 'assistant' ? record.parts.at(-1) : undefined;
       return part !== undefined && !isFinal(part.answer);
     });
   }
 
-  /** `before` is the snapshot before; the same object is returned if nothing is new. */
+  /** @returns `before`, the previous snapshot, if nothing has changed. */
   snapshot(before: ChatSnapshot | undefined): ChatSnapshot {
     const { chat, storeError } = this.#records;
     const { branch } = this;
-    const shown = new Map<string, Shown>();
-    const unasked = branch.filter((visible) => this.#isUnasked(visible));
-    const waiting = new Set(unasked.map(({ record }) => record.parentId));
+    const cache = new Map<string, CachedMessage>();
+    const unsent = branch.filter((visible) => this.#isUnsent(visible));
+    const waiting = new Set(unsent.map(({ record }) => record.parentId));
     const messages = branch
-      .filter((visible) => !unasked.includes(visible))
-      .map((visible) => this.#message(visible, shown, waiting.has(visible.record.id)));
+      .filter((visible) => !unsent.includes(visible))
+      .map((visible) => this.#message(visible, cache, waiting.has(visible.record.id)));
     for (const record of this.#queue) {
-      messages.push(this.#message({ record, version: 0, versionCount: 1 }, shown, true));
+      messages.push(this.#message({ record, version: 0, versionCount: 1 }, cache, true));
     }
-    this.#shown = shown;
+    this.#cache = cache;
     const isSame =
       messages.length === before?.messages.length &&
       messages.every((message, i) => message === before.messages[i]);
@@ -77,20 +77,20 @@ export class ChatView {
     return before && keys.every((key) => next[key] === before[key]) ? before : Object.freeze(next);
   }
 
-  /** True for an answer that the server does not know of, as there is no connection: its question waits. */
-  #isUnasked({ record, versionCount }: Visible): boolean {
+  /** @returns true if the question of the answer was not sent, because there is no connection. */
+  #isUnsent({ record, versionCount }: VisibleMessage): boolean {
     const live = this.#live.get(record.id)?.snapshot;
     const isFirst = record.role === 'assistant' && record.parts.length === 1 && versionCount === 1;
-    return isFirst && live?.status === 'reconnecting' && isUnknown(live);
+    return isFirst && live?.status === 'reconnecting' && isUnknownToServer(live);
   }
 
   #message(
-    { record, version, versionCount }: Visible,
-    shown: Map<string, Shown>,
+    { record, version, versionCount }: VisibleMessage,
+    shown: Map<string, CachedMessage>,
     isQueued: boolean,
   ): ChatMessage {
     const live = this.#live.get(record.id);
-    const before = this.#shown.get(record.id);
+    const before = this.#cache.get(record.id);
     const isSame =
       before?.record === record &&
       before.live === live &&
@@ -112,13 +112,13 @@ export class ChatView {
     const isShown = messages.some(
       (message) => message.role === 'assistant' && message.ending === undefined,
     );
-    if (isShown || parts.some((part) => !isUnknown(part))) return 'waiting';
+    if (isShown || parts.some((part) => !isUnknownToServer(part))) return 'waiting';
     return this.#records.isLoaded || messages.length > 0 ? 'ready' : 'loading';
   }
 }
 
-/** True if the server has not said that it has the answer. */
-export function isUnknown({ requestId, attempt }: AnswerSnapshot): boolean {
+/** @returns true if the server has not confirmed that it has the answer. */
+export function isUnknownToServer({ requestId, attempt }: AnswerSnapshot): boolean {
   return requestId === undefined && attempt === 0;
 }
 

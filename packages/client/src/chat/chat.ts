@@ -1,18 +1,18 @@
 import { StreamError } from '@rivulet/protocol';
 import { distinctUntilChanged, map, Observable, Subscription } from 'rxjs';
 import { isFinal } from '../answer/snapshot.js';
-import { createLatest } from '../latest.js';
+import { createStateSubject } from '../state-subject.js';
 import { randomId } from '../random-id.js';
 import type { Answer, AnswerOptions, Client, ClientTool, ToolReply } from '../types.js';
 import { AnswerRecorder } from './answer-recorder.js';
-import { type ChatHub, chatHubOf } from './chat-hub.js';
+import { type ChatRegistry, chatRegistryOf } from './chat-registry.js';
 import { ChatQueue } from './chat-queue.js';
 import { ChatRecords } from './chat-records.js';
-import { ChatView, isUnknown } from './chat-view.js';
+import { ChatView, isUnknownToServer } from './chat-view.js';
 import { requestFor } from './context.js';
 import { LiveParts } from './live-parts.js';
 import { interruptedAnswer } from './message.js';
-import { checkText, storable, titleOf } from './question.js';
+import { validateText, toStorable, titleOf } from './question.js';
 import {
   type AssistantRecord,
   type MessageRecord,
@@ -32,16 +32,16 @@ import type {
   ChatStatus,
 } from './types.js';
 
-/** A server keeps a log for minutes, so an answer that was under way a day ago is not there any more. */
+/** A server keeps a log for minutes, so an answer that was running a day ago is lost. */
 const MAX_RESUME_AGE_MS = 86_400_000;
-/** The interval in which the client looks for another page's question that the server did not have yet. */
-const FOLLOW_EVERY_MS = 2_000;
+/** The time after which the chat resumes an answer again whose question another page had not sent yet. */
+const RESUME_RETRY_MS = 2_000;
 
-/** A chat of `client`. Chats with the same id share their state; the options of the first one hold. */
+/** @returns the chat with `options.id`. Calls with the same client, store and id return the same chat, with the options of the first call. */
 export function createChat(client: Client, options: ChatOptions = {}): Chat {
-  const hub = chatHubOf(client, options.store);
-  const known = options.id === undefined ? undefined : hub.find(options.id);
-  return known instanceof ChatSession ? known : new ChatSession(client, hub, options);
+  const registry = chatRegistryOf(client, options.store);
+  const existing = options.id === undefined ? undefined : registry.find(options.id);
+  return existing instanceof ChatSession ? existing : new ChatSession(client, registry, options);
 }
 
 class ChatSession implements Chat {
@@ -51,11 +51,11 @@ class ChatSession implements Chat {
   readonly status$: Observable<ChatStatus>;
   readonly draft$: Observable<string>;
   readonly #client: Client;
-  readonly #hub: ChatHub;
+  readonly #registry: ChatRegistry;
   readonly #onBusy: 'queue' | 'replace' | 'reject';
   readonly #options: AnswerOptions | undefined;
   readonly #tools: readonly ClientTool[] | undefined;
-  readonly #states = createLatest<ChatSnapshot>();
+  readonly #states = createStateSubject<ChatSnapshot>();
   readonly #records: ChatRecords;
   readonly #live: LiveParts;
   readonly #recorder: AnswerRecorder;
@@ -67,31 +67,35 @@ class ChatSession implements Chat {
   #isOnline = true;
   #isClientClosed = false;
   #isStopping = false;
-  #followTimer: ReturnType<typeof setTimeout> | undefined;
-  #close = (): void => {};
+  #resumeTimer: ReturnType<typeof setTimeout> | undefined;
+  #stopFollowing = (): void => {};
 
-  constructor(client: Client, hub: ChatHub, { id, onBusy = 'queue', options, tools }: ChatOptions) {
+  constructor(
+    client: Client,
+    registry: ChatRegistry,
+    { id, onBusy = 'queue', options, tools }: ChatOptions,
+  ) {
     this.id = id ?? randomId();
     this.#client = client;
-    this.#hub = hub;
+    this.#registry = registry;
     this.#onBusy = onBusy;
     this.#options = options;
     this.#tools = tools;
-    hub.add(this.id, this);
+    registry.add(this.id, this);
     this.#live = new LiveParts((messageId, part) => this.#recorder.add(messageId, part));
-    this.#records = new ChatRecords(hub, this.id, id === undefined, {
-      changed: () => this.#onRecords(),
-      forgotten: () => this.#onForgotten(),
-      leaving: () => this.#recorder.update(),
+    this.#records = new ChatRecords(registry, this.id, id === undefined, {
+      onChange: () => this.#onRecordsChange(),
+      onRemoved: () => this.#onRemoved(),
+      onUnload: () => this.#recorder.update(),
     });
     this.#recorder = new AnswerRecorder(this.#records, this.#live, {
       isStopping: () => this.#isStopping,
       isClientClosed: () => this.#isClientClosed,
-      changed: () => this.#changed(),
-      ended: () => this.#onEnd(),
-      readLater: () => this.#followLater(),
+      onChange: () => this.#emit(),
+      onEnd: () => this.#onEnd(),
+      onUnknownAnswer: () => this.#scheduleResume(),
     });
-    this.#queue = new ChatQueue(this.#records, hub.owner, () => this.#onRecords());
+    this.#queue = new ChatQueue(this.#records, registry.pageId, () => this.#onRecordsChange());
     this.#view = new ChatView(this.#records, this.#live);
     this.#snapshot = this.#view.snapshot(undefined);
     this.#states.next(this.#snapshot);
@@ -114,13 +118,13 @@ class ChatSession implements Chat {
   }
 
   send(question: string | ChatQuestion): Promise<Answer> {
-    return this.#act(() => {
+    return this.#runAction(() => {
       const { text, ...request } = typeof question === 'string' ? { text: question } : question;
-      checkText(text);
+      validateText(text);
       if (this.#onBusy === 'reject' && this.#isBusy) {
         throw new StreamError(
           'conflict',
-          'unable to send: an answer is under way; wait or stop it',
+          'unable to send: an answer is running; wait for it or stop it',
         );
       }
       if (this.#onBusy === 'replace') this.#cancelLive();
@@ -130,34 +134,34 @@ class ChatSession implements Chat {
         text,
         status: 'queued',
         replaces: undefined,
-        owner: this.#hub.owner,
-        request: storable(request),
+        owner: this.#registry.pageId,
+        request: toStorable(request),
       };
       const { title, draft } = this.#records.chat;
       if (title === '') this.#records.setTitle(titleOf(text));
       if (draft === text) this.#records.setDraft('');
       this.#records.put(record);
-      return this.#queued(record.id);
+      return this.#enqueue(record.id);
     });
   }
 
   stop(): void {
     this.#cancelLive();
-    this.#askNext();
+    this.#startNext();
   }
 
   edit(messageId: string, text: string): Promise<Answer> {
-    return this.#act(() => {
-      checkText(text);
+    return this.#runAction(() => {
+      validateText(text);
       const record = this.#find(messageId);
       if (record.role !== 'user') throw notFound('edit', 'question');
       if (record.status === 'queued') {
-        const { owner } = this.#hub;
-        this.#records.put({ ...record, text, owner, updatedAt: this.#records.now() });
+        const { pageId } = this.#registry;
+        this.#records.put({ ...record, text, owner: pageId, updatedAt: this.#records.now() });
         this.#queue.reject(messageId, 'the question was changed');
-        return this.#queued(messageId, text);
+        return this.#enqueue(messageId, text);
       }
-      if (this.#isUnasked(record)) return this.#replaceUnasked(record, text);
+      if (this.#isUnsent(record)) return this.#replaceUnsent(record, text);
       this.#cancelLive();
       const { parentId, request } = record;
       const version: UserRecord = {
@@ -165,9 +169,9 @@ class ChatSession implements Chat {
         role: 'user',
         text,
         status: 'sent',
-        // Not the version that was edited, which may be removed.
+        // The edited version may be removed, so the new one refers to the first version.
         replaces: record.replaces ?? messageId,
-        owner: this.#hub.owner,
+        owner: this.#registry.pageId,
         request,
       };
       this.#records.put(version);
@@ -176,7 +180,7 @@ class ChatSession implements Chat {
   }
 
   regenerate(messageId?: string): Promise<Answer> {
-    return this.#act(() => {
+    return this.#runAction(() => {
       const question = this.#questionOf(this.#findAnswer(messageId));
       this.#cancelLive();
       return Promise.resolve(this.#generate(question, { cache: 'reload' }));
@@ -184,7 +188,7 @@ class ChatSession implements Chat {
   }
 
   retry(messageId?: string): Promise<Answer> {
-    return this.#act(() => {
+    return this.#runAction(() => {
       const failed = this.#findAnswer(messageId);
       const question = this.#questionOf(failed);
       this.#cancelLive();
@@ -194,7 +198,7 @@ class ChatSession implements Chat {
   }
 
   continue(messageId?: string): Promise<Answer> {
-    return this.#act(() => {
+    return this.#runAction(() => {
       const { id } = this.#findAnswer(messageId);
       this.#cancelLive();
       const record = this.#findAnswer(id);
@@ -217,7 +221,7 @@ class ChatSession implements Chat {
         updatedAt: now,
         selectedAt: now,
       });
-      return Promise.resolve(this.#read(id, answer));
+      return Promise.resolve(this.#addLive(id, answer));
     });
   }
 
@@ -227,7 +231,7 @@ class ChatSession implements Chat {
     if (selected === undefined) throw notFound('select', `version ${version}`);
     const now = this.#records.now();
     this.#records.put({ ...selected, selectedAt: now, updatedAt: now });
-    this.#changed();
+    this.#emit();
   }
 
   remove(messageId: string): void {
@@ -237,14 +241,14 @@ class ChatSession implements Chat {
       this.#live.cancel(record.id);
       this.#queue.reject(record.id, 'the question was removed');
     }
-    this.#onRecords();
+    this.#onRecordsChange();
   }
 
   setDraft(text: string): void {
     if (text === this.#records.chat.draft) return;
     this.#open();
     this.#records.setDraft(text);
-    this.#changed();
+    this.#emit();
   }
 
   reply(messageId: string, callId: string, reply: ToolReply): Promise<void> {
@@ -257,18 +261,16 @@ class ChatSession implements Chat {
     return promise;
   }
 
-  // Opening and closing
-
-  /** Restores the chat and follows its store, as long as it is used. */
+  /** Reads the chat from its store and follows the store until `#stopFollowing`. */
   #open(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;
     const connection = new Subscription();
-    this.#close = () => {
+    this.#stopFollowing = () => {
       connection.unsubscribe();
       this.#records.close();
       this.#queue.close();
-      clearTimeout(this.#followTimer);
+      clearTimeout(this.#resumeTimer);
       this.#recorder.close();
     };
     this.#records.open();
@@ -280,48 +282,49 @@ class ChatSession implements Chat {
           this.#queue.rejectAll('the client was closed');
           this.#queue.close();
         }
-        this.#askNext();
+        this.#startNext();
       }),
     );
   }
 
   #closeIfUnused(): void {
     const isUsed =
-      this.#subscribers > 0 || this.#live.size > 0 || this.#queue.isAwaited || this.#records.isBusy;
+      this.#subscribers > 0 ||
+      this.#live.size > 0 ||
+      this.#queue.hasPending ||
+      this.#records.isBusy;
     if (isUsed || !this.#isOpen) return;
     this.#isOpen = false;
-    this.#close();
+    this.#stopFollowing();
   }
 
-  /** Runs what a user asked for. The promise may be ignored. */
-  #act(action: () => Promise<Answer>): Promise<Answer> {
+  /** Runs an action of the user. The caller may ignore the promise: its rejection is never unhandled. */
+  #runAction(action: () => Promise<Answer>): Promise<Answer> {
     this.#open();
     const promise = new Promise<Answer>((resolve) => {
       if (this.#isClientClosed)
-        throw new StreamError('cancelled', 'unable to ask: the client is closed');
+        throw new StreamError('cancelled', 'unable to ask: the client is closed; create a new one');
       resolve(action());
     });
     promise.catch(() => {}).finally(() => this.#closeIfUnused());
-    // The action may have stopped an answer and failed then.
-    this.#askNext();
-    this.#changed();
+    // The action may have stopped an answer before it failed.
+    this.#startNext();
+    this.#emit();
     return promise;
   }
 
-  // Records
-
-  #onRecords(): void {
-    for (const record of this.#records.all) this.#follow(record);
+  #onRecordsChange(): void {
+    for (const record of this.#records.all) this.#resumeAnswer(record);
     this.#settleQueue();
-    if (!this.#isClientClosed) this.#queue.takeOver();
-    this.#changed();
-    this.#askNext();
+    if (!this.#isClientClosed) this.#queue.claimAbandoned();
+    this.#emit();
+    this.#startNext();
     this.#closeIfUnused();
   }
 
   /** Settles the promises of questions that another tab asked, changed or removed. */
   #settleQueue(): void {
-    for (const [messageId, { edited }] of this.#queue.awaited) {
+    for (const [messageId, { edited }] of this.#queue.pending) {
       const record = this.#records.get(messageId);
       if (record === undefined) this.#queue.reject(messageId, 'the question was removed');
       if (record?.role !== 'user' || record.status === 'queued') continue;
@@ -331,7 +334,7 @@ class ChatSession implements Chat {
       }
       for (const answer of this.#records.all) {
         const part = answer.role === 'assistant' ? answer.parts[0] : undefined;
-        // Before the server has the answer it cannot be read.
+        // The answer cannot be resumed before the server has it.
         const isKnown = part?.answer.requestId !== undefined;
         if (answer.parentId !== messageId || part === undefined || !isKnown) continue;
         this.#queue.resolve(messageId, this.#client.resume(part.answer.id, { tools: this.#tools }));
@@ -339,9 +342,9 @@ class ChatSession implements Chat {
     }
   }
 
-  /** Reads an answer that is under way elsewhere. */
-  #follow(record: MessageRecord): void {
-    // Another tab may have removed the question before it knew of this answer.
+  /** Resumes an answer that another page started. */
+  #resumeAnswer(record: MessageRecord): void {
+    // Another tab may have removed the question before it had the record of this answer.
     if (!record.isRemoved && this.#records.isRemoved(record.parentId)) {
       this.#records.put(withoutContent(record, this.#records.now()));
       return this.#live.cancel(record.id);
@@ -354,29 +357,27 @@ class ChatSession implements Chat {
     if (ageMs > MAX_RESUME_AGE_MS) {
       this.#recorder.end(record.id, { ...part, answer: interruptedAnswer(part.answer) });
     } else
-      this.#live.read(record.id, this.#client.resume(part.answer.id, { tools: this.#tools }), part);
+      this.#live.add(record.id, this.#client.resume(part.answer.id, { tools: this.#tools }), part);
   }
 
   #onEnd(): void {
-    this.#changed();
-    this.#askNext();
+    this.#emit();
+    this.#startNext();
     this.#closeIfUnused();
   }
 
-  #followLater(): void {
-    clearTimeout(this.#followTimer);
-    this.#followTimer = setTimeout(() => this.#onRecords(), FOLLOW_EVERY_MS);
+  #scheduleResume(): void {
+    clearTimeout(this.#resumeTimer);
+    this.#resumeTimer = setTimeout(() => this.#onRecordsChange(), RESUME_RETRY_MS);
   }
 
-  #onForgotten(): void {
-    this.#live.forget();
+  #onRemoved(): void {
+    this.#live.cancelSilently();
     this.#queue.rejectAll('the chat was removed');
-    this.#changed();
+    this.#emit();
   }
 
-  // Asking
-
-  /** Stops the answers under way. What is queued waits for what the caller asks instead. */
+  /** Stops the running answers without starting the next queued question. */
   #cancelLive(): void {
     this.#isStopping = true;
     this.#live.cancel();
@@ -384,17 +385,17 @@ class ChatSession implements Chat {
   }
 
   get #isBusy(): boolean {
-    return this.#live.size > 0 || this.#view.isUnderWay;
+    return this.#live.size > 0 || this.#view.isAnswering;
   }
 
-  #queued(messageId: string, edited?: string): Promise<Answer> {
+  #enqueue(messageId: string, edited?: string): Promise<Answer> {
     const answer = this.#queue.wait(messageId, edited);
-    this.#askNext();
+    this.#startNext();
     return answer;
   }
 
-  /** Asks what is queued first, if nothing is under way and the server may be reached. */
-  #askNext(): void {
+  /** Sends the first queued question, unless an answer is running or there is no connection. */
+  #startNext(): void {
     if (this.#isStopping || this.#isBusy || !this.#records.isLoaded) return;
     if (!this.#isOnline || this.#isClientClosed) return;
     const { next } = this.#queue;
@@ -418,37 +419,43 @@ class ChatSession implements Chat {
       parts: [partOf(answer.getSnapshot(), undefined, this.#records.now())],
     };
     this.#records.put(record);
-    return this.#read(record.id, answer);
+    return this.#addLive(record.id, answer);
   }
 
-  /** @returns a handle for the caller, who may release it. */
-  #read(messageId: string, answer: Answer): Answer {
+  /** @returns a handle of its own for the caller, which may release it. */
+  #addLive(messageId: string, answer: Answer): Answer {
     const isKnown = !isFinal(answer.getSnapshot());
     const handle = isKnown ? this.#client.resume(answer.id) : answer;
-    this.#live.read(messageId, answer, undefined);
-    this.#changed();
+    this.#live.add(messageId, answer, undefined);
+    this.#emit();
     return handle;
   }
 
-  /** @returns true if the server does not have the question yet, such as without a connection. */
-  #isUnasked({ id }: UserRecord): boolean {
+  /** @returns true if the server has not received the question, for example without a connection. */
+  #isUnsent({ id }: UserRecord): boolean {
     const answers = [...this.#records.all].filter(
       ({ parentId, isRemoved }) => parentId === id && !isRemoved,
     );
     const live = answers.length === 1 ? this.#live.get(answers[0]?.id ?? '') : undefined;
-    return live !== undefined && isUnknown(live.snapshot);
+    return live !== undefined && isUnknownToServer(live.snapshot);
   }
 
-  /** A new question takes its place, since other tabs and the store may have it as sent. */
-  #replaceUnasked(record: UserRecord, text: string): Promise<Answer> {
+  /** Replaces the question by a new one, because other tabs and the store may have it as sent. */
+  #replaceUnsent(record: UserRecord, text: string): Promise<Answer> {
     this.remove(record.id);
     const { id, createdAt, updatedAt } = this.#newRecord(undefined);
-    const { owner } = this.#hub;
-    this.#records.put({ ...record, id, createdAt, updatedAt, text, owner, status: 'queued' });
-    return this.#queued(id);
+    const { pageId } = this.#registry;
+    this.#records.put({
+      ...record,
+      id,
+      createdAt,
+      updatedAt,
+      text,
+      owner: pageId,
+      status: 'queued',
+    });
+    return this.#enqueue(id);
   }
-
-  // Finding
 
   #find(messageId: string): MessageRecord {
     const record = this.#records.get(messageId);
@@ -456,7 +463,7 @@ class ChatSession implements Chat {
     return record;
   }
 
-  /** The newest answer of the visible branch unless an id is given. */
+  /** @returns the answer with this id; the newest answer of the visible branch if it is undefined. */
   #findAnswer(messageId: string | undefined): AssistantRecord {
     const newest = this.#view.branch.findLast(({ record }) => record.role === 'assistant');
     const record = messageId === undefined ? newest?.record : this.#records.get(messageId);
@@ -487,9 +494,7 @@ class ChatSession implements Chat {
     };
   }
 
-  // Telling
-
-  #changed(): void {
+  #emit(): void {
     this.#snapshot = this.#view.snapshot(this.#snapshot);
     this.#states.next(this.#snapshot);
   }

@@ -2,18 +2,18 @@ import { type ContextMessage, LIMITS } from '@rivulet/protocol';
 import { byteLength } from '../byte-length.js';
 import type { AnswerOptions, AnswerRequest } from '../types.js';
 import { textOf, type UserRecord } from './records.js';
-import type { Visible } from './tree.js';
+import type { VisibleMessage } from './tree.js';
 
-/** For the names of fields, the ids and the options of a request. */
+/** Bytes reserved for field names, ids and options of a request. */
 const RESERVED_BYTES = 65_536;
 
 /**
- * The request that asks `question`, or continues its answer, with what is before it on the visible branch.
- * `options` are those of the chat, then those of the action.
+ * @returns the request for `question`, or for continuing its answer from `continueText`. The context is the visible
+ * branch before the question. `options` are those of the chat, then those of the action.
  */
 export function requestFor(
   question: UserRecord,
-  branch: readonly Visible[],
+  branch: readonly VisibleMessage[],
   options: readonly (AnswerOptions | undefined)[],
   continueText?: string,
 ): AnswerRequest {
@@ -35,8 +35,8 @@ export function requestFor(
 }
 
 /**
- * The newest messages that a request may carry beside `texts`. From the first message on that does not fit, all
- * older ones are left out, so that there is no gap.
+ * @returns the newest messages that fit into a request beside `texts`. If a message does not fit, all older ones are
+ * left out too, so that there is no gap.
  */
 export function fittingContext(
   messages: readonly ContextMessage[],
@@ -53,7 +53,7 @@ export function fittingContext(
     if (!fits || count === LIMITS.contextMessages) break;
     count += 1;
   }
-  // Providers want a question first.
+  // Providers require that the context begins with a question.
   while (count > 0 && messages[messages.length - count]?.role !== 'user') count -= 1;
   const omittedMessages = messages.length - count;
   return { context: messages.slice(omittedMessages), omittedMessages };

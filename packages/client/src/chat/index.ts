@@ -1,5 +1,5 @@
 export { createChat } from './chat.js';
-export { createChatStore } from './chat-hub.js';
+export { createChatStore } from './chat-registry.js';
 export {
   type ChatStore,
   type ChatStoreOptions,

@@ -1,17 +1,18 @@
 import { StreamError } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
 import type { Client } from '../types.js';
-import { chatHubOf } from './chat-hub.js';
+import { chatRegistryOf } from './chat-registry.js';
 import type { ChatStore } from './chat-store.js';
 import type { ChatSummary } from './types.js';
 
 /**
- * The chats that have a message, the one that was changed last first: at once, and after each change in any
- * tab. Errors if the store cannot be read.
+ * Emits the chats that have a title, the most recently changed one first: at once, and after each change in any tab.
+ * A chat gets its title with its first question. The Observable errors if the store cannot be read, and does not
+ * complete. Without `store`, the default store of the client is used.
  */
 export function listChats(client: Client, store?: ChatStore): Observable<readonly ChatSummary[]> {
   return new Observable((subscriber) => {
-    const hub = chatHubOf(client, store);
+    const registry = chatRegistryOf(client, store);
     let isReading = false;
     let isStale = false;
 
@@ -22,7 +23,7 @@ export function listChats(client: Client, store?: ChatStore): Observable<readonl
       try {
         while (isStale && !subscriber.closed) {
           isStale = false;
-          const chats = await hub.store.list();
+          const chats = await registry.store.list();
           const listed = chats.filter(({ title }) => title !== '');
           listed.sort((a, b) => b.updatedAt - a.updatedAt);
           subscriber.next(
@@ -39,15 +40,15 @@ export function listChats(client: Client, store?: ChatStore): Observable<readonl
       isReading = false;
     }
 
-    subscriber.add(hub.subscribe(() => void read()));
+    subscriber.add(registry.subscribe(() => void read()));
     void read();
   });
 }
 
 /**
- * Gives a chat another title.
+ * Changes the title of a chat.
  *
- * @throws {StreamError} `not_found`, or `bad_request` for a blank title, which `listChats` would leave out
+ * @throws {StreamError} `not_found` if the store has no such chat; `bad_request` for a blank title.
  */
 export async function renameChat(
   client: Client,
@@ -56,17 +57,17 @@ export async function renameChat(
   store?: ChatStore,
 ): Promise<void> {
   if (title.trim() === '') {
-    throw new StreamError('bad_request', 'unable to rename the chat: the title is blank');
+    throw new StreamError('bad_request', 'unable to rename the chat: the title must not be blank');
   }
-  const hub = chatHubOf(client, store);
-  const stored = await hub.store.read(chatId);
+  const registry = chatRegistryOf(client, store);
+  const stored = await registry.store.read(chatId);
   if (stored === undefined) {
-    throw new StreamError('not_found', 'unable to rename the chat: there is none with this id');
+    throw new StreamError('not_found', 'unable to rename the chat: no chat has this id');
   }
-  await hub.write({ ...stored.chat, title, titledAt: Date.now() }, []);
+  await registry.write({ ...stored.chat, title, titledAt: Date.now() }, []);
 }
 
-/** Removes a chat in every tab. Answers of it that are under way in this page are stopped. */
+/** Removes a chat in every tab, and stops its running answers in this page. Rejects if the store fails. */
 export async function removeChat(client: Client, chatId: string, store?: ChatStore): Promise<void> {
-  await chatHubOf(client, store).remove(chatId);
+  await chatRegistryOf(client, store).remove(chatId);
 }

@@ -10,7 +10,7 @@ import {
 } from './records.js';
 import type { AssistantMessage, Ending, UserMessage } from './types.js';
 
-/** The newest part of an answer under way, as it is read from the server. */
+/** The newest part of a running answer. `lastTextAt` is in milliseconds since 1970. */
 export interface LivePart {
   readonly snapshot: AnswerSnapshot;
   readonly lastTextAt: number | undefined;
@@ -35,13 +35,13 @@ export function assistantMessage(
   const newest = stored.at(-1);
   const answer = live?.snapshot ?? (newest ? snapshotOfStored(newest.answer) : undefined);
   if (answer === undefined) throw new Error(`unable to show the answer ${id}: it has no parts`);
-  // A part without text, such as one that failed, gives way to the part after it.
+  // A part without text, such as one that failed, is replaced by the next part.
   const earlier = stored
     .slice(0, -1)
     .filter((part) => part.answer.text !== '')
     .map((part) => snapshotOfStored(part.answer));
   const parts = Object.freeze([...earlier, answer]);
-  // Not `join`, which would copy the text for each chunk.
+  // `join` would copy the text for each chunk; engines concatenate without a copy.
   const text = parts.reduce((joined, part) => joined + part.text, '');
   const ending = isFinal(answer) ? endingOf(answer, text) : undefined;
   return Object.freeze({
@@ -59,7 +59,7 @@ export function assistantMessage(
   });
 }
 
-/** A server that could not continue an answer cannot do so the next time. */
+/** @returns false if the server has already refused to continue an answer. */
 function mayContinue(ending: Ending, { error }: AnswerSnapshot): boolean {
   return CONTINUABLE.has(ending) && error?.code !== 'unsupported';
 }
@@ -84,9 +84,8 @@ export function endingOf({ status, finishReason, error }: AnswerSnapshot, text: 
 }
 
 /**
- * Combines an answer that is read again with `kept`, the state of it that the chat has kept. While the server sends
- * the text again, the kept text stays, so that it does not get shorter and grow again. An answer that the server does
- * not know any more was interrupted.
+ * Combines a resumed answer with `kept`, its state in the record of the chat. The kept text stays while the server
+ * sends the text again, so that the text does not shrink. An answer that the server no longer has is `interrupted`.
  */
 export function resumedAnswer(live: AnswerSnapshot, kept: StoredAnswer): AnswerSnapshot {
   const { text, thoughts, attempt, source, provider, model, tools } = kept;
@@ -103,7 +102,7 @@ export function resumedAnswer(live: AnswerSnapshot, kept: StoredAnswer): AnswerS
   return Object.freeze({ ...answer, error: interrupted });
 }
 
-/** An answer that was under way when its page went away, so long ago that no server has it any more. */
+/** @returns the answer as `interrupted`, for one that is too old for any server to have. */
 export function interruptedAnswer(answer: StoredAnswer): StoredAnswer {
   const { code, message } = INTERRUPTED;
   const error = { code, message, retryable: true, retryAfterMs: undefined };

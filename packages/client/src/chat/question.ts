@@ -3,10 +3,10 @@ import type { QuestionRequest } from './records.js';
 
 const TITLE_UNITS = 80;
 
-/** @throws {StreamError} bad_request */
-export function checkText(text: string): void {
+/** @throws {StreamError} bad_request if the text is blank or too long. */
+export function validateText(text: string): void {
   if (typeof text !== 'string' || text.trim() === '') {
-    throw new StreamError('bad_request', 'unable to ask: the question is blank');
+    throw new StreamError('bad_request', 'unable to ask: the question must not be blank');
   }
   if (text.length <= LIMITS.queryUnits) return;
   throw new StreamError(
@@ -15,8 +15,8 @@ export function checkText(text: string): void {
   );
 }
 
-/** @returns a copy that can be stored: a framework's proxies and an `AbortSignal` cannot. */
-export function storable({ intent, sessionId, options }: QuestionRequest): QuestionRequest {
+/** @returns a copy that can be stored: without proxies of a framework and without the `AbortSignal`. */
+export function toStorable({ intent, sessionId, options }: QuestionRequest): QuestionRequest {
   const { signal: _, ...rest } = options ?? {};
   return JSON.parse(JSON.stringify({ intent, sessionId, options: rest })) as QuestionRequest;
 }

@@ -4,20 +4,20 @@ import type { AnswerRequest, AnswerSnapshot, AnswerStatus } from '../types.js';
 /** The version of the records that this client writes. */
 export const RECORD_VERSION = 1;
 
-/** A chat as it is kept, without its messages. Plain JSON. */
+/** The stored form of a chat, without its messages. Plain JSON; times are in milliseconds since 1970. */
 export interface ChatRecord {
   readonly version: number;
   readonly id: string;
   /** Empty until the first question. */
   readonly title: string;
-  /** When it was renamed, in milliseconds since 1970; 0 for a title from the first question. */
+  /** The time of the last renaming; 0 for a title from the first question. */
   readonly titledAt: number;
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly draft: string;
-  /** When the draft was written, in milliseconds since 1970. */
+  /** The time of the last change of the draft. */
   readonly draftAt: number;
-  /** UTF-16 units of its messages as JSON. */
+  /** The size of its messages, in UTF-16 units of JSON. */
   readonly units: number;
 }
 
@@ -25,11 +25,11 @@ interface BaseRecord {
   readonly version: number;
   readonly id: string;
   readonly chatId: string;
-  /** The message that it follows; undefined for the first. */
+  /** The id of the message before this one; undefined for the first. */
   readonly parentId: string | undefined;
   readonly createdAt: number;
   readonly updatedAt: number;
-  /** Of several versions the one that was selected last is visible. Milliseconds since 1970. */
+  /** The time of the last selection, in milliseconds since 1970. The version that was selected last is visible. */
   readonly selectedAt: number;
   /** A removed message stays as a record without content, so that another tab does not bring it back. */
   readonly isRemoved: boolean;
@@ -37,27 +37,27 @@ interface BaseRecord {
 
 export type QuestionRequest = Pick<AnswerRequest, 'intent' | 'sessionId' | 'options'>;
 
-/** A question as it is kept. */
+/** The stored form of a question. */
 export interface UserRecord extends BaseRecord {
   readonly role: 'user';
   readonly text: string;
   readonly status: 'queued' | 'sent';
-  /** The message of which it is another version. */
+  /** The id of the message of which this is another version. */
   readonly replaces: string | undefined;
-  /** The tab that asks it while it is queued. */
+  /** The id of the page that sends the question while it is queued. */
   readonly owner: string;
-  /** Without a signal. */
+  /** The request without its abort signal. */
   readonly request: QuestionRequest;
 }
 
-/** A part of an answer as it is kept. */
+/** The stored form of a part of an answer. Times are in milliseconds since 1970. */
 export interface PartRecord {
   readonly answer: StoredAnswer;
   readonly lastTextAt: number | undefined;
   readonly updatedAt: number;
 }
 
-/** A snapshot as JSON. */
+/** A snapshot as plain JSON. */
 export type StoredAnswer = Omit<AnswerSnapshot, 'error'> & {
   readonly error:
     | {
@@ -69,7 +69,7 @@ export type StoredAnswer = Omit<AnswerSnapshot, 'error'> & {
     | undefined;
 };
 
-/** An answer as it is kept. */
+/** The stored form of an answer. */
 export interface AssistantRecord extends BaseRecord {
   readonly role: 'assistant';
   readonly parts: readonly PartRecord[];
@@ -98,13 +98,13 @@ export function snapshotOfStored(answer: StoredAnswer): AnswerSnapshot {
 
 const snapshots = new WeakMap<StoredAnswer, AnswerSnapshot>();
 
-/** The text of a question, or of all parts of an answer. */
+/** @returns the text of a question, or the joined text of all parts of an answer. */
 export function textOf(record: MessageRecord): string {
   if (record.role === 'user') return record.text;
   return record.parts.map(({ answer }) => answer.text).join('');
 }
 
-/** The newest part of an answer, as it is when it begins or ends. */
+/** @returns the stored form of a snapshot. Times are in milliseconds since 1970. */
 export function partOf(
   snapshot: AnswerSnapshot,
   lastTextAt: number | undefined,
@@ -113,13 +113,13 @@ export function partOf(
   return { answer: storedAnswer(snapshot), lastTextAt, updatedAt };
 }
 
-/** The answer with another newest part. */
+/** @returns the answer with its newest part replaced. */
 export function withPart(record: AssistantRecord, part: PartRecord): AssistantRecord {
   const parts = [...record.parts.slice(0, -1), part];
   return { ...record, parts, updatedAt: part.updatedAt };
 }
 
-/** A removed message: what tells other tabs that it was removed. */
+/** @returns the record of the removed message, which tells other tabs that it was removed. */
 export function withoutContent(record: MessageRecord, now: number): MessageRecord {
   const removed = { ...record, isRemoved: true, updatedAt: now };
   if (removed.role === 'user') return { ...removed, text: '', request: {} };
@@ -127,8 +127,8 @@ export function withoutContent(record: MessageRecord, now: number): MessageRecor
 }
 
 /**
- * The record of a chat that two tabs wrote. Like `mergeMessage` it gives the same in whatever order the
- * records are merged, so that all tabs come to have the same.
+ * Merges the records of a chat from two tabs. The result does not depend on the order of the arguments, so all tabs
+ * converge on the same record.
  */
 export function mergeChat(a: ChatRecord, b: ChatRecord): ChatRecord {
   const { title, titledAt } = greater(a, b, (chat) => [chat.titledAt, chat.title]);
@@ -139,7 +139,10 @@ export function mergeChat(a: ChatRecord, b: ChatRecord): ChatRecord {
   return { version, id, title, titledAt, createdAt, updatedAt, draft, draftAt, units };
 }
 
-/** The record of a message that two tabs wrote. Nothing is lost that one of them has and the other has not. */
+/**
+ * Merges the records of a message from two tabs. A removal wins, then a sent question, then the newer record. The
+ * result does not depend on the order of the arguments.
+ */
 export function mergeMessage(a: MessageRecord, b: MessageRecord): MessageRecord {
   const selectedAt = Math.max(a.selectedAt, b.selectedAt);
   const newer = greater<MessageRecord>(a, b, (record) => [
@@ -167,7 +170,7 @@ function orderOfPart(part: PartRecord): Order {
 
 type Order = readonly (number | string)[];
 
-/** Compares field by field. */
+/** @returns the argument whose order is greater, compared field by field. */
 function greater<T>(a: T, b: T, orderOf: (value: T) => Order): T {
   const order = orderOf(b);
   for (const [i, field] of orderOf(a).entries()) {
@@ -183,7 +186,7 @@ function greater<T>(a: T, b: T, orderOf: (value: T) => Order): T {
  */
 const MIGRATIONS: readonly ((record: Record<string, unknown>) => Record<string, unknown>)[] = [];
 
-function migrated(value: unknown): Record<string, unknown> | undefined {
+function toNewestVersion(value: unknown): Record<string, unknown> | undefined {
   let record = Object(value) as Record<string, unknown>;
   const { version } = record;
   if (!Number.isInteger(version) || Number(version) < 1 || Number(version) > RECORD_VERSION) {
@@ -193,9 +196,9 @@ function migrated(value: unknown): Record<string, unknown> | undefined {
   return record;
 }
 
-/** @returns undefined if the store has something else there, such as what a newer client wrote. */
+/** @returns undefined if the value is not a valid record, for example one of a newer client. */
 export function readChatRecord(value: unknown): ChatRecord | undefined {
-  const record = migrated(value) as Partial<ChatRecord> | undefined;
+  const record = toNewestVersion(value) as Partial<ChatRecord> | undefined;
   if (record === undefined) return undefined;
   const { id, title, titledAt, createdAt, updatedAt, draft, draftAt, units } = record;
   const areTexts = [id, title, draft].every((field) => typeof field === 'string');
@@ -203,9 +206,9 @@ export function readChatRecord(value: unknown): ChatRecord | undefined {
   return areTexts && areNumbers ? (record as ChatRecord) : undefined;
 }
 
-/** @returns undefined if the store has something else there, such as what a newer client wrote. */
+/** @returns undefined if the value is not a valid record, for example one of a newer client. */
 export function readMessageRecord(value: unknown): MessageRecord | undefined {
-  const record = migrated(value) as Partial<MessageRecord> | undefined;
+  const record = toNewestVersion(value) as Partial<MessageRecord> | undefined;
   if (record === undefined || !isMessage(record)) return undefined;
   const isKnown =
     record.role === 'user'

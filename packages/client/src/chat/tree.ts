@@ -1,21 +1,21 @@
 import type { AssistantRecord, MessageRecord, UserRecord } from './records.js';
 
-/** A message of the visible branch, and its place among its versions. */
-export interface Visible {
+/** A message of the visible branch, and its position among its versions. */
+export interface VisibleMessage {
   readonly record: MessageRecord;
   readonly version: number;
   readonly versionCount: number;
 }
 
 /**
- * The visible branch of a chat, without what is queued. Versions of one message are siblings: of each group
- * of versions one is visible. Two questions that were sent at once from two tabs are siblings, too, but
- * no versions of each other: the later one follows the branch of the earlier one.
+ * @returns the visible branch of a chat, without queued questions. Versions of one message are siblings, and one
+ * version of each group is visible. Two questions that two tabs sent at the same time are siblings but not versions
+ * of each other: the later one follows the branch of the earlier one.
  */
-export function visibleBranch(records: Iterable<MessageRecord>): Visible[] {
-  const children = groupBy(records);
-  const branch: Visible[] = [];
-  // A loop of parents, in a store that was damaged, must not be followed for ever.
+export function visibleBranch(records: Iterable<MessageRecord>): VisibleMessage[] {
+  const children = groupByParent(records);
+  const branch: VisibleMessage[] = [];
+  // A damaged store may contain a cycle of parents.
   const seen = new Set<string>();
 
   const pending = followers(undefined);
@@ -25,17 +25,17 @@ export function visibleBranch(records: Iterable<MessageRecord>): Visible[] {
   }
 
   for (let versions; (versions = pending.pop()) !== undefined;) {
-    const shown = selectedOf(versions);
-    if (seen.has(shown.id)) continue;
-    seen.add(shown.id);
-    const version = versions.indexOf(shown);
-    branch.push({ record: shown, version, versionCount: versions.length });
-    pending.push(...followers(shown.id));
+    const selected = selectedOf(versions);
+    if (seen.has(selected.id)) continue;
+    seen.add(selected.id);
+    const version = versions.indexOf(selected);
+    branch.push({ record: selected, version, versionCount: versions.length });
+    pending.push(...followers(selected.id));
   }
   return branch;
 }
 
-/** @returns the queued questions, in the order in which they are asked. */
+/** @returns the queued questions, in the order in which they are sent. */
 export function queueOf(records: Iterable<MessageRecord>): UserRecord[] {
   const queued = [...records].filter(
     (record): record is UserRecord =>
@@ -44,25 +44,25 @@ export function queueOf(records: Iterable<MessageRecord>): UserRecord[] {
   return queued.sort(byAge);
 }
 
-/** The versions of a message, itself included, oldest first. */
+/** @returns the versions of a message, including the message, oldest first. */
 export function versionsOfMessage(
   records: Iterable<MessageRecord>,
   { id, parentId }: MessageRecord,
 ): readonly MessageRecord[] {
-  const siblings = groupBy(records).get(parentId) ?? [];
+  const siblings = groupByParent(records).get(parentId) ?? [];
   return versionsOf(siblings).find((versions) => versions.some((other) => other.id === id)) ?? [];
 }
 
-/** The message and all that follows it, on every branch. */
+/** @returns the message and all messages that follow it, on every branch. */
 export function subtreeOf(records: Iterable<MessageRecord>, root: MessageRecord): MessageRecord[] {
-  const children = groupBy(records);
+  const children = groupByParent(records);
   const found = new Set([root]);
-  // A set is iterated over what is added to it meanwhile.
+  // The iteration over a set includes values that are added meanwhile.
   for (const { id } of found) for (const child of children.get(id) ?? []) found.add(child);
   return [...found];
 }
 
-function groupBy(records: Iterable<MessageRecord>): Map<string | undefined, MessageRecord[]> {
+function groupByParent(records: Iterable<MessageRecord>): Map<string | undefined, MessageRecord[]> {
   const groups = new Map<string | undefined, MessageRecord[]>();
   for (const record of records) {
     const isQueued = record.role === 'user' && record.status === 'queued';
@@ -74,7 +74,7 @@ function groupBy(records: Iterable<MessageRecord>): Map<string | undefined, Mess
   return groups;
 }
 
-/** The answers of a question first, then the questions that follow; each group oldest first. */
+/** Groups siblings by version: the answers first, then each question with its versions, oldest first. */
 function versionsOf(siblings: readonly MessageRecord[]): (readonly MessageRecord[])[] {
   const answers = siblings.filter(
     (record): record is AssistantRecord => record.role === 'assistant',
@@ -91,7 +91,7 @@ function versionsOf(siblings: readonly MessageRecord[]): (readonly MessageRecord
   return [...(answers.length > 0 ? [answers.sort(byAge)] : []), ...groups.values()];
 }
 
-/** The id of the version that the others replace, directly or not. */
+/** @returns the id of the version that the others replace, directly or indirectly. */
 function firstVersion(question: UserRecord, byId: ReadonlyMap<string, UserRecord>): string {
   const seen = new Set<string>();
   let first = question.id;

@@ -18,7 +18,7 @@ import type { ChatStore } from './chat-store.js';
 export type ChatStatus = 'loading' | 'ready' | 'waiting' | 'streaming';
 
 /**
- * How an answer ended.
+ * The way in which an answer ended.
  *
  * - `complete`: the model finished it
  * - `stopped`: a user stopped it
@@ -73,7 +73,7 @@ export interface AssistantMessage extends Message {
   readonly ending: Ending | undefined;
   /** True if the answer ended before it was complete, and has text that `continue` can go on from. */
   readonly canContinue: boolean;
-  /** When the newest text came, in milliseconds since 1970; undefined until text has come. */
+  /** The time at which the newest text arrived, in milliseconds since 1970; undefined without text. */
   readonly lastTextAt: number | undefined;
 }
 
@@ -83,7 +83,7 @@ export type ChatMessage = UserMessage | AssistantMessage;
 export interface ChatSnapshot {
   readonly id: string;
   readonly status: ChatStatus;
-  /** The visible branch, oldest first. What is queued comes last. */
+  /** The visible branch, oldest first. Queued questions come last. */
   readonly messages: readonly ChatMessage[];
   /** Text that is being written and was not sent. */
   readonly draft: string;
@@ -92,11 +92,11 @@ export interface ChatSnapshot {
    * that the client left out, and those that the server left out.
    */
   readonly omittedMessages: number;
-  /** Why the store did not keep or return something the last time; undefined while it works. */
+  /** The error of the last failed read or write of the store; undefined while the store works. */
   readonly storeError: unknown;
 }
 
-/** A question, and how it is to be answered. */
+/** A question and its options. */
 export interface ChatQuestion extends Pick<AnswerRequest, 'intent' | 'sessionId' | 'options'> {
   text: string;
 }
@@ -107,8 +107,8 @@ export interface ChatOptions {
   /** The store that keeps the chat. In IndexedDB, beside the client's response cache, unless given. */
   store?: ChatStore | undefined;
   /**
-   * What `send` does while an answer is under way: `queue` asks after it, unless given; `replace` stops the
-   * answer and asks at once; `reject` refuses the question with `conflict`.
+   * The behaviour of `send` while an answer is running: `queue` (the default) sends the question after the answer;
+   * `replace` stops the answer and sends the question at once; `reject` rejects with `conflict`.
    */
   onBusy?: 'queue' | 'replace' | 'reject' | undefined;
   /** Options of every question; those of a question win. */
@@ -140,7 +140,7 @@ export interface Chat {
    * was closed.
    */
   send(question: string | ChatQuestion): Promise<Answer>;
-  /** Stops the answers under way; their text stays. What is queued is asked then. */
+  /** Stops the running answers; their text stays. The next queued question is sent. */
   stop(): void;
   /**
    * Changes a queued question, or asks another version of one that was sent. Answers under way are stopped. A

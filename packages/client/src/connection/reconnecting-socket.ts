@@ -1,16 +1,16 @@
 import { EVENT, PROTOCOL_VERSION, StreamError, type WireError } from '@rivulet/protocol';
 import type { Observable } from 'rxjs';
 import { byteLength } from '../byte-length.js';
-import { createLatest } from '../latest.js';
+import { createStateSubject } from '../state-subject.js';
 import type { ClientOptions, ConnectionState } from '../types.js';
 import { createBackoff } from './backoff.js';
-import { knownError } from './frame.js';
+import { toKnownError } from './log-segment.js';
 import {
   absoluteUrl,
   NO_URL,
   openSocket,
   type Socket,
-  type SocketFailure,
+  type CloseReason,
   type Transport,
   UNKNOWN_NAMESPACE,
 } from './socket.js';
@@ -22,38 +22,38 @@ export interface ReconnectingSocket {
   /** The state now, then each change; completes with `close()`. */
   readonly state$: Observable<ConnectionState>;
   /** The socket while it is connected. */
-  readonly current: Socket | undefined;
+  readonly connected: Socket | undefined;
   readonly isClosed: boolean;
   /** Connects at once, unless the server asked for a delay. */
   connect(): void;
   /** Closes the connection and opens the next one after `delayMs`. */
   reconnect(delayMs: number): void;
-  /** To be called when the result of one of the owner's getters has changed. */
-  needsChanged(): void;
-  /** The server has accepted a request: the delays begin again with the shortest. */
-  accepted(): void;
-  /** The server has sent a part of an answer: the connection is not dead. */
-  received(): void;
+  /** Updates the timers; call it after the result of a getter of the owner has changed. */
+  updateTimers(): void;
+  /** Starts the delays again with the shortest, because the server has accepted a request. */
+  resetBackoff(): void;
+  /** Notes that a part of an answer has arrived, so the connection works. */
+  noteData(): void;
   /** `awaitsReplies`: the socket stays open for a moment, or until `close(false)`. */
   close(awaitsReplies: boolean): void;
 }
 
-/** The owner of a socket says what it is needed for, and uses it while it is connected. */
+/** The owner of a socket: its getters say whether the socket is needed, and it handles the events. */
 export interface SocketOwner {
-  /** True while somebody needs the connection. */
+  /** True while the connection is needed. */
   readonly isNeeded: boolean;
   /** True while a message is expected. */
-  readonly isExpecting: boolean;
+  readonly expectsMessages: boolean;
   /** Bytes that were sent and not answered yet. */
   readonly unansweredBytes: number;
   /** @returns what the handshake carries apart from the identity of the client. */
   handshake(): object;
-  connected(): void;
-  event(name: unknown, args: unknown[]): void;
-  /** The connection is gone, or could not be made. It will be tried again. */
-  disconnected(): void;
-  /** The server does not let this client in, and trying again is of no use. */
-  refused(error: WireError): void;
+  onConnect(): void;
+  onEvent(name: unknown, args: unknown[]): void;
+  /** The connection was lost or could not be established. The socket tries again. */
+  onDisconnect(): void;
+  /** The server refused the connection, and a new attempt would be refused too. */
+  onRefused(error: WireError): void;
 }
 
 type Timer = ReturnType<typeof setTimeout>;
@@ -65,7 +65,7 @@ interface NoSocket {
 }
 
 /** A state owns its timers and its socket: `enter()` ends them with the state. */
-type State =
+type SocketStatus =
   | (NoSocket & { status: 'idle' })
   | {
       status: 'trying';
@@ -100,7 +100,7 @@ type State =
 const WEBSOCKET_TIMEOUT_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** The time that the server has to confirm the last messages when the client is closed. */
-const CLOSE_MS = 1_000;
+const CLOSE_TIMEOUT_MS = 1_000;
 
 const OFFLINE: ConnectionState = Object.freeze({ status: 'reconnecting', reason: 'offline' });
 
@@ -109,33 +109,33 @@ export function createReconnectingSocket(
   browserId: () => Promise<string>,
   owner: SocketOwner,
 ): ReconnectingSocket {
-  const latest = createLatest<ConnectionState>();
-  show({ status: 'idle' });
-  let state: State = { status: 'idle' };
+  const connectionState = createStateSubject<ConnectionState>();
+  publish({ status: 'idle' });
+  let state: SocketStatus = { status: 'idle' };
   const backoff = createBackoff();
   let hasConnected = false;
   /** Tokens refused in a row. */
-  let refusals = 0;
-  /** True if the last connection was dead before any part of an answer came. */
-  let wasDead = false;
+  let refusedTokens = 0;
+  /** True if the last connection was unresponsive before any part of an answer arrived. */
+  let wasUnresponsive = false;
   /** True after polling worked where a WebSocket did not, until an upgrade succeeds. */
   let needsPolling = false;
-  let stopListening: (() => void) | undefined;
+  let removeWakeListener: (() => void) | undefined;
 
-  function show(next: ConnectionState): void {
-    latest.next(Object.freeze(next));
+  function publish(next: ConnectionState): void {
+    connectionState.next(Object.freeze(next));
   }
 
-  function enter(next: State): void {
+  function transitionTo(next: SocketStatus): void {
     const { timer, watchdog, socket } = state;
     state = next;
     clearTimeout(timer);
-    watchdog?.watch(false);
+    watchdog?.setEnabled(false);
     if (socket !== next.socket) socket?.close();
   }
 
   function connect(): void {
-    stopListening ??= onWake(awake);
+    removeWakeListener ??= onWake(onWakeUp);
     const waits = state.status === 'waiting' && !state.isRequired;
     if (waits || state.status === 'idle' || state.status === 'refused') attempt();
   }
@@ -143,103 +143,112 @@ export function createReconnectingSocket(
   function attempt(transport: Transport = needsPolling ? 'polling' : 'websocket'): void {
     const absolute = absoluteUrl(url);
     if (absolute === undefined) {
-      return enter({ status: 'waiting', timer: setTimeout(refused, 0, NO_URL), isRequired: true });
+      return transitionTo({
+        status: 'waiting',
+        timer: setTimeout(onRefused, 0, NO_URL),
+        isRequired: true,
+      });
     }
-    const isNews = state.status !== 'trying' && backoff.attempts === undefined;
+    const isFirstAttempt = state.status !== 'trying' && backoff.attempts === undefined;
     const socket = openSocket(
       { url: absolute, path, transport },
       {
-        opened(opened) {
+        onOpen(opened) {
           if (opened === 'polling') needsPolling = true;
-          allowTime(0);
-          void handshake(socket);
+          extendTimeout(0);
+          void sendHandshake(socket);
         },
-        upgraded() {
+        onUpgrade() {
           needsPolling = false;
         },
-        heard: (units) => state.watchdog?.heard(units),
-        connected: () => connected(socket),
-        event: owner.event,
-        lost,
+        onPacket: (units) => state.watchdog?.onPacket(units),
+        onConnect: () => onConnect(socket),
+        onEvent: owner.onEvent,
+        onClose,
       },
     );
     const timeoutMs = transport === 'websocket' ? WEBSOCKET_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
-    enter({ status: 'trying', socket, transport, timer: setTimeout(lost, timeoutMs, {}) });
-    if (isNews) show({ status: 'connecting' });
+    transitionTo({
+      status: 'trying',
+      socket,
+      transport,
+      timer: setTimeout(onClose, timeoutMs, {}),
+    });
+    if (isFirstAttempt) publish({ status: 'connecting' });
   }
 
   /** Allows an attempt the usual time, and a millisecond for each byte that it sends. */
-  function allowTime(bytes: number): void {
+  function extendTimeout(bytes: number): void {
     if (state.status !== 'trying') return;
     clearTimeout(state.timer);
-    state.timer = setTimeout(lost, CONNECT_TIMEOUT_MS + bytes, {});
+    state.timer = setTimeout(onClose, CONNECT_TIMEOUT_MS + bytes, {});
   }
 
   /** Sends the identity of the client and the owner's part. */
-  async function handshake(socket: Socket): Promise<void> {
-    let ownId: string;
+  async function sendHandshake(socket: Socket): Promise<void> {
+    let id: string;
     let token: string | undefined;
     try {
-      ownId = await browserId();
-      token = await auth?.({ refused: refusals > 0 });
+      id = await browserId();
+      token = await auth?.({ refused: refusedTokens > 0 });
     } catch {
       // The app cannot get them now, for example without a network.
-      if (!socket.isClosed) failed(undefined, true);
+      if (!socket.isClosed) onFailure(undefined, true);
       return;
     }
     if (socket.isClosed) return;
     const payload = {
       protocol: PROTOCOL_VERSION.newest,
-      browser_id: ownId,
+      browser_id: id,
       ...(token !== undefined && { token }),
       ...owner.handshake(),
     };
-    allowTime(byteLength(JSON.stringify(payload)));
+    extendTimeout(byteLength(JSON.stringify(payload)));
     socket.handshake(payload);
   }
 
-  function connected(socket: Socket): void {
+  function onConnect(socket: Socket): void {
     if (state.status !== 'trying') return;
     const watchdog = createWatchdog({
-      probe: () => socket.emit(EVENT.list, {}, () => {}),
-      dead() {
-        wasDead = true;
-        lost({});
+      sendProbe: () => socket.emit(EVENT.list, {}, () => {}),
+      onDead() {
+        wasUnresponsive = true;
+        onClose({});
       },
       unansweredBytes: () => owner.unansweredBytes,
-      isFirst: !wasDead,
+      isFirstFailure: !wasUnresponsive,
     });
-    enter({ status: 'connected', socket, since: Date.now(), watchdog, timer: undefined });
+    transitionTo({ status: 'connected', socket, since: Date.now(), watchdog, timer: undefined });
     hasConnected = true;
-    refusals = 0;
+    refusedTokens = 0;
     backoff.endOutage();
-    show({ status: 'connected' });
-    owner.connected();
-    needsChanged();
+    publish({ status: 'connected' });
+    owner.onConnect();
+    updateTimers();
   }
 
   /** The connection broke, or the attempt failed. */
-  function lost({ refusal, isNamespaceUnknown, isClientError = false }: SocketFailure): void {
-    if (state.status === 'closing') return enter({ status: 'closed' });
+  function onClose({ refusal, isNamespaceUnknown, isClientError = false }: CloseReason): void {
+    if (state.status === 'closing') return transitionTo({ status: 'closed' });
     // A server that restarts may create its namespace a moment after it listens.
-    if (isNamespaceUnknown && !hasConnected) return refused(UNKNOWN_NAMESPACE);
+    if (isNamespaceUnknown && !hasConnected) return onRefused(UNKNOWN_NAMESPACE);
     const isAnswered = refusal !== undefined || isNamespaceUnknown === true || isClientError;
     const hasTriedWebSocket = state.status === 'trying' && state.transport === 'websocket';
     if (hasTriedWebSocket && !isAnswered && transports?.length !== 1) {
       return attempt('polling');
     }
-    failed(refusal, isAnswered);
+    onFailure(refusal, isAnswered);
   }
 
   /** @param isAnswered true if trying again at once is of no use, though the line is there. */
-  function failed(refusal: WireError | undefined, isAnswered: boolean): void {
+  function onFailure(refusal: WireError | undefined, isAnswered: boolean): void {
     if (refusal?.code === 'unauthorized') {
-      refusals += 1;
-      if (auth === undefined || refusals > 1) return refused(knownError(refusal));
+      refusedTokens += 1;
+      if (auth === undefined || refusedTokens > 1) return onRefused(toKnownError(refusal));
     } else if (refusal?.retryable === false) {
-      return refused(knownError(refusal));
+      return onRefused(toKnownError(refusal));
     }
-    const delayMs = backoff.failed(
+    const delayMs = backoff.nextDelayMs(
       state.status === 'connected' ? state.since : undefined,
       isAnswered,
     );
@@ -249,46 +258,46 @@ export function createReconnectingSocket(
 
   function retryIn(delayMs: number, isRequired: boolean): void {
     if (idleCloseMs !== undefined && !owner.isNeeded) return becomeIdle();
-    enter({ status: 'waiting', timer: setTimeout(attempt, delayMs), isRequired });
+    transitionTo({ status: 'waiting', timer: setTimeout(attempt, delayMs), isRequired });
     // Node.js and React Native have no `navigator.onLine`.
     const { navigator } = globalThis as { navigator?: { onLine?: boolean } };
-    if (navigator?.onLine === false) latest.next(OFFLINE);
+    if (navigator?.onLine === false) connectionState.next(OFFLINE);
     else {
       const { attempts = 0 } = backoff;
       const server = url ?? location.origin;
-      show({ status: 'reconnecting', reason: 'unreachable', url: server, attempts });
+      publish({ status: 'reconnecting', reason: 'unreachable', url: server, attempts });
     }
-    owner.disconnected();
+    owner.onDisconnect();
   }
 
-  /** A further attempt would be refused, too. */
-  function refused(error: WireError): void {
-    enter({ status: 'refused' });
-    refusals = 0;
+  /** Stops trying, because a new attempt would be refused too. */
+  function onRefused(error: WireError): void {
+    transitionTo({ status: 'refused' });
+    refusedTokens = 0;
     backoff.endOutage();
     const { code, message, retryable, retry_after_ms: retryAfterMs } = error;
     const reason = new StreamError(code, message, { retryable, retryAfterMs });
-    show({ status: 'refused', error: reason });
-    owner.refused(error);
+    publish({ status: 'refused', error: reason });
+    owner.onRefused(error);
   }
 
   function becomeIdle(): void {
-    enter({ status: 'idle' });
+    transitionTo({ status: 'idle' });
     backoff.endOutage();
-    show({ status: 'idle' });
+    publish({ status: 'idle' });
   }
 
   /** The page may have been suspended, or the network is back. */
-  function awake(isOnline: boolean): void {
-    if (state.status === 'connected') state.watchdog.check();
+  function onWakeUp(isOnline: boolean): void {
+    if (state.status === 'connected') state.watchdog.probeNow();
     else if (state.status === 'waiting') connect();
     // The packets of an attempt that began without a network are lost.
     else if (state.status === 'trying' && isOnline) attempt();
   }
 
-  function needsChanged(): void {
+  function updateTimers(): void {
     if (state.status !== 'connected') return;
-    state.watchdog.watch(owner.isExpecting);
+    state.watchdog.setEnabled(owner.expectsMessages);
     clearTimeout(state.timer);
     if (idleCloseMs === undefined || owner.isNeeded) return;
     state.timer = setTimeout(becomeIdle, idleCloseMs);
@@ -299,8 +308,8 @@ export function createReconnectingSocket(
   }
 
   return {
-    state$: latest.value$,
-    get current() {
+    state$: connectionState.value$,
+    get connected() {
       return state.status === 'connected' ? state.socket : undefined;
     },
     get isClosed() {
@@ -308,22 +317,22 @@ export function createReconnectingSocket(
     },
     connect,
     reconnect: (delayMs) => retryIn(delayMs, false),
-    needsChanged,
-    accepted: backoff.accepted,
-    received() {
-      wasDead = false;
+    updateTimers,
+    resetBackoff: backoff.reset,
+    noteData() {
+      wasUnresponsive = false;
     },
     close(awaitsReplies) {
-      const isNews = !isClosed();
+      const isFirstCall = !isClosed();
       // Socket.IO drops a message that comes in one turn with the end of its connection.
       if (awaitsReplies && state.status === 'connected') {
-        const timer = setTimeout(() => enter({ status: 'closed' }), CLOSE_MS);
-        enter({ status: 'closing', socket: state.socket, timer });
-      } else enter({ status: 'closed' });
-      if (!isNews) return;
-      stopListening?.();
-      show({ status: 'closed' });
-      latest.complete();
+        const timer = setTimeout(() => transitionTo({ status: 'closed' }), CLOSE_TIMEOUT_MS);
+        transitionTo({ status: 'closing', socket: state.socket, timer });
+      } else transitionTo({ status: 'closed' });
+      if (!isFirstCall) return;
+      removeWakeListener?.();
+      publish({ status: 'closed' });
+      connectionState.complete();
     },
   };
 }

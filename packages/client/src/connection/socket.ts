@@ -13,7 +13,7 @@ export interface SocketOptions {
 }
 
 /** Why a socket closed, where it is known. */
-export interface SocketFailure {
+export interface CloseReason {
   /** The server refused the handshake. */
   refusal?: WireError | undefined;
   /** True if the server has no namespace with the path of `url`. */
@@ -25,15 +25,15 @@ export interface SocketFailure {
 /** None of these is called after `close()`. */
 export interface SocketListener {
   /** The transport is open, and `handshake()` is to follow. */
-  opened(transport: string): void;
-  upgraded(): void;
+  onOpen(transport: string): void;
+  onUpgrade(): void;
   /** A packet of `units` UTF-16 units has arrived, whatever it is. */
-  heard(units: number): void;
+  onPacket(units: number): void;
   /** The server has accepted the handshake. */
-  connected(): void;
-  event(name: unknown, args: unknown[]): void;
+  onConnect(): void;
+  onEvent(name: unknown, args: unknown[]): void;
   /** The socket is closed or could not be opened; called once. */
-  lost(failure: SocketFailure): void;
+  onClose(failure: CloseReason): void;
 }
 
 export interface Socket {
@@ -72,10 +72,10 @@ export function openSocket(
     for (const part of encoder.encode({ ...packet, nsp: namespace })) engine.write(part as string);
   }
 
-  function lost(failure: SocketFailure): void {
+  function closeWith(failure: CloseReason): void {
     if (isClosed) return;
     close();
-    listener.lost(failure);
+    listener.onClose(failure);
   }
 
   function close(): void {
@@ -85,45 +85,45 @@ export function openSocket(
     engine.close();
   }
 
-  function receive({ type, nsp, id, data }: Packet): void {
+  function onPacket({ type, nsp, id, data }: Packet): void {
     if (isClosed || nsp !== namespace) return;
     const args = Array.isArray(data) ? (data as unknown[]) : [];
-    if (type === PacketType.EVENT) listener.event(args[0], args.slice(1));
+    if (type === PacketType.EVENT) listener.onEvent(args[0], args.slice(1));
     else if (type === PacketType.ACK) {
       replies.get(id)?.(args[0] as never);
       replies.delete(id);
     } else if (type === PacketType.CONNECT) {
       isConnected = true;
-      listener.connected();
+      listener.onConnect();
     } else {
       const { message, data: refusal } = (data ?? {}) as { message?: unknown; data?: WireError };
-      lost({ refusal, isNamespaceUnknown: message === 'Invalid namespace' });
+      closeWith({ refusal, isNamespaceUnknown: message === 'Invalid namespace' });
     }
   }
 
   engine.on('open', () => {
-    if (!isClosed) listener.opened(engine.transport.name);
+    if (!isClosed) listener.onOpen(engine.transport.name);
   });
   engine.on('upgrade', () => {
-    if (!isClosed) listener.upgraded();
+    if (!isClosed) listener.onUpgrade();
   });
   engine.on('packet', ({ data }) => {
-    if (!isClosed) listener.heard(typeof data === 'string' ? data.length : 0);
+    if (!isClosed) listener.onPacket(typeof data === 'string' ? data.length : 0);
   });
   engine.on('data', (data) => {
     try {
       decoder.add(data);
     } catch {
-      lost({});
+      closeWith({});
     }
   });
   // A listener that throws affects neither the decoder nor the packets that follow.
-  decoder.on('decoded', (packet) => queueMicrotask(() => receive(packet)));
+  decoder.on('decoded', (packet) => queueMicrotask(() => onPacket(packet)));
   engine.on('error', (error) => {
     const { description: status } = error as { description?: unknown };
     isClientError = typeof status === 'number' && status >= 400 && status < 500;
   });
-  engine.on('close', () => lost({ isClientError }));
+  engine.on('close', () => closeWith({ isClientError }));
 
   return {
     handshake: (data) => send({ type: PacketType.CONNECT, data }),
@@ -143,14 +143,13 @@ export function openSocket(
 export const UNKNOWN_NAMESPACE: WireError = {
   code: 'bad_request',
   message:
-    'unable to connect: the path of `url` is a Socket.IO namespace, and the server has none of that name; ' +
-    'give the path of a proxy as the option `path`',
+    'unable to connect: the server has no namespace with the path of `url`; set the path of a proxy as `path`',
   retryable: false,
 };
 
 export const NO_URL: WireError = {
   code: 'bad_request',
-  message: 'unable to connect: no page was loaded by HTTP; give createClient the option `url`',
+  message: 'unable to connect: the page was not loaded by HTTP; set the option `url`',
   retryable: false,
 };
 

@@ -7,8 +7,8 @@
  */
 export function onWake(listener: (isOnline: boolean) => void): () => void {
   if (typeof addEventListener !== 'function') return () => {};
-  const stop = new AbortController();
-  const { signal } = stop;
+  const removal = new AbortController();
+  const { signal } = removal;
   const wake = (): void => listener(false);
   addEventListener('online', () => listener(true), { signal });
   if (typeof document !== 'undefined') {
@@ -19,5 +19,5 @@ export function onWake(listener: (isOnline: boolean) => void): () => void {
     document.addEventListener('visibilitychange', wakeIfVisible, { signal });
     document.addEventListener('resume', wake, { signal });
   }
-  return () => stop.abort();
+  return () => removal.abort();
 }

@@ -1,30 +1,30 @@
 /** Detects a connection that is dead although no event says so. */
 export interface Watchdog {
   /** Turns detection on or off. It is on while a message is expected. */
-  watch(isExpecting: boolean): void;
+  setEnabled(isEnabled: boolean): void;
   /** A packet of `units` UTF-16 units has arrived. */
-  heard(units: number): void;
+  onPacket(units: number): void;
   /** The page may have been suspended: sends a probe now. */
-  check(): void;
+  probeNow(): void;
 }
 
 export interface WatchdogOptions {
   /** Sends a request that the server answers at once. */
-  probe: () => void;
+  sendProbe: () => void;
   /** Called when nothing arrived in time. */
-  dead: () => void;
+  onDead: () => void;
   /** Bytes that were sent and not answered yet. */
   unansweredBytes: () => number;
-  /** False if the connection before this one was dead, too, which a very slow line may only seem to be. */
-  isFirst: boolean;
+  /** False if the previous connection was unresponsive too; a very slow line needs twice the time. */
+  isFirstFailure: boolean;
 }
 
 const TICK_MS = 1_000;
 /** A line that is quiet for this long is probed. */
 const QUIET_MS = 4_000;
 /** With the last tick it is 10 s. */
-const PATIENCE_MS = 9_000;
-const PATIENCE_AWAKE_MS = 3_000;
+const TIMEOUT_MS = 9_000;
+const WAKE_TIMEOUT_MS = 3_000;
 /** Longer ticks mean that the page was suspended. */
 const SUSPENDED_TICK_MS = 5_000;
 /** The server sends a ping every 25 s. */
@@ -38,61 +38,61 @@ const MS_PER_BYTE = 1;
  * before it. The clock is the wall clock, since a monotonic one stands still while the machine sleeps.
  */
 export function createWatchdog(options: WatchdogOptions): Watchdog {
-  const { probe, dead, unansweredBytes, isFirst } = options;
-  let heardAt = Date.now();
+  const { sendProbe, onDead, unansweredBytes, isFirstFailure } = options;
+  let lastPacketAt = Date.now();
   /** The quiet that counts begins here; a suspended page cannot hear anything. */
-  let quietSince = heardAt;
-  let patienceMs = PATIENCE_MS;
+  let waitingSince = lastPacketAt;
+  let timeoutMs = TIMEOUT_MS;
   let isProbed = false;
   /** The longest packet of late: each packet halves it. */
   let recentUnits = 0;
-  let tickedAt = heardAt;
+  let lastTickAt = lastPacketAt;
   let timer: ReturnType<typeof setInterval> | undefined;
 
-  function listenAgain(forMs: number): void {
-    quietSince = Date.now();
-    patienceMs = forMs;
+  function restartTimeout(forMs: number): void {
+    waitingSince = Date.now();
+    timeoutMs = forMs;
     isProbed = false;
   }
 
-  function send(): void {
+  function probe(): void {
     isProbed = true;
-    probe();
+    sendProbe();
   }
 
-  function check(): void {
-    if (Date.now() - heardAt > MAX_QUIET_MS) return dead();
-    listenAgain(PATIENCE_AWAKE_MS);
-    send();
+  function probeNow(): void {
+    if (Date.now() - lastPacketAt > MAX_QUIET_MS) return onDead();
+    restartTimeout(WAKE_TIMEOUT_MS);
+    probe();
   }
 
   function tick(): void {
     const now = Date.now();
-    const wasSuspended = now - tickedAt > SUSPENDED_TICK_MS;
-    tickedAt = now;
+    const wasSuspended = now - lastTickAt > SUSPENDED_TICK_MS;
+    lastTickAt = now;
     if (wasSuspended) {
-      listenAgain(PATIENCE_AWAKE_MS);
-      return send();
+      restartTimeout(WAKE_TIMEOUT_MS);
+      return probe();
     }
     const outstandingMs = (unansweredBytes() + recentUnits) * MS_PER_BYTE;
-    const quietMs = now - quietSince;
-    if (quietMs > patienceMs * (isFirst ? 1 : 2) + outstandingMs) dead();
-    else if (quietMs >= QUIET_MS && !isProbed) send();
+    const quietMs = now - waitingSince;
+    if (quietMs > timeoutMs * (isFirstFailure ? 1 : 2) + outstandingMs) onDead();
+    else if (quietMs >= QUIET_MS && !isProbed) probe();
   }
 
   return {
-    watch(isExpecting) {
+    setEnabled(isExpecting) {
       if (isExpecting === (timer !== undefined)) return;
       clearInterval(timer);
-      tickedAt = Date.now();
+      lastTickAt = Date.now();
       timer = isExpecting ? setInterval(tick, TICK_MS) : undefined;
-      listenAgain(PATIENCE_MS);
+      restartTimeout(TIMEOUT_MS);
     },
-    heard(units) {
-      heardAt = Date.now();
+    onPacket(units) {
+      lastPacketAt = Date.now();
       recentUnits = Math.max(units, recentUnits / 2);
-      listenAgain(PATIENCE_MS);
+      restartTimeout(TIMEOUT_MS);
     },
-    check,
+    probeNow,
   };
 }

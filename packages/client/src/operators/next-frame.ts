@@ -4,14 +4,14 @@ import { animationFrames, asyncScheduler, Subscription } from 'rxjs';
 const FRAMELESS_MS = 100;
 
 /** Calls `draw` at the next animation frame, or after 100 ms if there is none before. Unsubscribing cancels it. */
-export function nextFrame(draw: () => void): Subscription {
+export function nextFrame(callback: () => void): Subscription {
   const waiting = new Subscription();
-  const drawOnce = (): void => {
+  const runOnce = (): void => {
     waiting.unsubscribe();
-    draw();
+    callback();
   };
-  waiting.add(asyncScheduler.schedule(drawOnce, FRAMELESS_MS));
+  waiting.add(asyncScheduler.schedule(runOnce, FRAMELESS_MS));
   // Without `requestAnimationFrame` this errors, and the timer calls `draw`.
-  waiting.add(animationFrames().subscribe({ next: drawOnce, error() {} }));
+  waiting.add(animationFrames().subscribe({ next: runOnce, error() {} }));
   return waiting;
 }

@@ -1,7 +1,7 @@
 import { distinctUntilChanged, map, type OperatorFunction, scan } from 'rxjs';
-import { NOTHING, type Received } from '../answer/receive.js';
+import { NOTHING_RECEIVED, type ReceivedAnswer } from '../answer/receive.js';
 import { receiveEvent } from '../answer/receive-event.js';
-import { type Phase, snapshotOf } from '../answer/snapshot.js';
+import { type Phase, createSnapshot } from '../answer/snapshot.js';
 import type { AnswerSnapshot, ResponseEvent } from '../types.js';
 
 /** The whole text so far, each time it grows; a new attempt begins it again. */
@@ -20,8 +20,8 @@ export function text(): OperatorFunction<ResponseEvent, string> {
 export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query' | 'requestId'>;
 
 interface SnapshotState {
-  received: Received;
-  kept: boolean;
+  received: ReceivedAnswer;
+  isCached: boolean;
   phase: Phase;
 }
 
@@ -30,20 +30,20 @@ export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
   return (events) =>
     events.pipe(
       scan(
-        ({ received, kept }: SnapshotState, event): SnapshotState => ({
+        ({ received, isCached }: SnapshotState, event): SnapshotState => ({
           received: receiveEvent(received, event),
-          kept: event.type === 'start' ? event.source === 'browser-cache' : kept,
+          isCached: event.type === 'start' ? event.source === 'browser-cache' : isCached,
           phase: phaseOf(event),
         }),
-        { received: NOTHING, kept: false, phase: { status: 'open' } },
+        { received: NOTHING_RECEIVED, isCached: false, phase: { status: 'open' } },
       ),
-      map(({ received, kept, phase }) => {
+      map(({ received, isCached, phase }) => {
         const {
           id: _,
           query: __,
           requestId: ___,
           ...snapshot
-        } = snapshotOf({ id: '', query: '', kept }, received, phase);
+        } = createSnapshot({ id: '', query: '', isCached }, received, phase);
         return Object.freeze(snapshot);
       }),
     );

@@ -8,7 +8,7 @@ import { nextFrame } from './next-frame.js';
 export function perFrame<T>(): MonoTypeOperatorFunction<T> {
   return (source) =>
     new Observable((subscriber) => {
-      let held: { value: T } | undefined;
+      let pending: { value: T } | undefined;
       let isWaiting = false;
 
       function emit(value: T): void {
@@ -23,10 +23,10 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
         flush(emit);
       }
 
-      function flush(out: (value: T) => void): void {
-        const last = held;
-        held = undefined;
-        if (last !== undefined) out(last.value);
+      function flush(emitPending: (value: T) => void): void {
+        const last = pending;
+        pending = undefined;
+        if (last !== undefined) emitPending(last.value);
       }
 
       const flushNow = (): void => flush((value) => subscriber.next(value));
@@ -34,7 +34,7 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
       subscriber.add(
         source.subscribe({
           next(value) {
-            if (isWaiting) held = { value };
+            if (isWaiting) pending = { value };
             else emit(value);
           },
           error(error: unknown) {

@@ -1,11 +1,11 @@
 import type { Answer, AnswerRequest, Client, OutputAnswer, Schema } from '../types.js';
 import { AnswerWithOutput } from './output-answer.js';
 
-/** @returns `start` of a client. @param ask sends one request, with or without an output, and returns its answer. */
-export function createStart(ask: (request: AnswerRequest) => Answer): Client['start'] {
+/** @returns `start` of a client. @param start sends one request, with or without an output, and returns its answer. */
+export function createStart(start: (request: AnswerRequest) => Answer): Client['start'] {
   return <T>(request: AnswerRequest & { output?: Schema<T> | undefined }): OutputAnswer<T> => {
     const { output, options = {} } = request;
-    const first = ask(request);
+    const first = start(request);
     // Without a schema, it is a plain answer to the caller, too.
     if (!output) return first as OutputAnswer<T>;
     const isCacheOnly = options.cache === 'only-if-cached';
@@ -13,6 +13,6 @@ export function createStart(ask: (request: AnswerRequest) => Answer): Client['st
       ...request,
       options: { ...options, cache: options.cache === 'no-store' ? 'no-store' : 'reload' },
     };
-    return new AnswerWithOutput<T>(first, output, isCacheOnly ? undefined : () => ask(again));
+    return new AnswerWithOutput<T>(first, output, isCacheOnly ? undefined : () => start(again));
   };
 }

@@ -1,10 +1,10 @@
 import { StreamError } from '@rivulet/protocol';
 import { Observable, Subscription } from 'rxjs';
-import { textsOf } from '../answer/answer.js';
+import { textsOf } from '../answer/shared-answer.js';
 import { internalFailure } from '../answer/failure.js';
 import { iterate } from '../answer/iterate.js';
 import { failureOf, isFinal } from '../answer/snapshot.js';
-import { createLatest } from '../latest.js';
+import { createStateSubject } from '../state-subject.js';
 import type {
   Answer,
   AnswerRequest,
@@ -28,14 +28,14 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
   readonly output: Promise<T>;
   readonly result: Promise<AnswerSnapshot>;
   readonly #schema: Schema<T>;
-  readonly #states = createLatest<AnswerSnapshot>();
-  readonly #answers = createLatest<Answer>();
+  readonly #states = createStateSubject<AnswerSnapshot>();
+  readonly #answers = createStateSubject<Answer>();
   #snapshot: AnswerSnapshot;
   #answer: Answer;
   /** Present until it was used. */
   #askAgain: (() => Answer) | undefined;
-  #reading = new Subscription();
-  #isOver = false;
+  #subscription = new Subscription();
+  #isFinished = false;
   #settle!: { resolve(output: T): void; reject(error: unknown): void };
 
   constructor(first: Answer, schema: Schema<T>, askAgain: (() => Answer) | undefined) {
@@ -55,17 +55,17 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     const sources = { answers$: this.#answers.value$, state$: this.state$, failureOf };
     this.events$ = new Observable((subscriber) => {
       load().then(
-        ({ readEvents }) => readEvents(sources, subscriber),
+        ({ emitEvents }) => emitEvents(sources, subscriber),
         (error: unknown) => subscriber.error(error),
       );
     });
     this.partial$ = new Observable((subscriber) => {
       load().then(
-        ({ readPartial }) => readPartial(this.events$, subscriber),
+        ({ emitPartials }) => emitPartials(this.events$, subscriber),
         () => subscriber.complete(),
       );
     });
-    this.#read(first);
+    this.#follow(first);
   }
 
   get id(): string {
@@ -100,31 +100,31 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     return iterate(this.events$);
   }
 
-  #read(answer: Answer): void {
+  #follow(answer: Answer): void {
     this.#answer = answer;
     this.#answers.next(answer);
-    this.#reading.unsubscribe();
-    this.#reading = answer.state$.subscribe((snapshot) => {
+    this.#subscription.unsubscribe();
+    this.#subscription = answer.state$.subscribe((snapshot) => {
       if (snapshot.status === 'done')
         this.#validate(snapshot).catch((cause: unknown) =>
           this.#fail(snapshot, internalFailure(cause)),
         );
       else if (isFinal(snapshot)) this.#finish(snapshot);
-      else this.#show(snapshot);
+      else this.#emit(snapshot);
     });
   }
 
   async #validate(snapshot: AnswerSnapshot): Promise<void> {
     const { parseOutput } = await import('./parse-output.js');
     const parsed = await parseOutput(this.#schema, snapshot.text);
-    if (this.#isOver) return;
+    if (this.#isFinished) return;
     if ('value' in parsed) {
       this.#settle.resolve(parsed.value);
       return this.#finish(snapshot);
     }
     const next = this.#askAgain?.();
     this.#askAgain = undefined;
-    if (next) return this.#read(next);
+    if (next) return this.#follow(next);
     this.#fail(snapshot, parsed);
   }
 
@@ -134,20 +134,20 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     this.#finish({ ...snapshot, status: 'failed', finishReason: undefined, error });
   }
 
-  #show(snapshot: AnswerSnapshot): void {
+  #emit(snapshot: AnswerSnapshot): void {
     this.#snapshot = Object.freeze(snapshot);
     this.#states.next(snapshot);
   }
 
   #finish(snapshot: AnswerSnapshot): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#isFinished) return;
+    this.#isFinished = true;
     // Of a released handle, too.
     const { error } = snapshot;
     this.#settle.reject(error ?? failureOf({ ...snapshot, status: 'cancelled' }));
-    this.#show(snapshot);
+    this.#emit(snapshot);
     this.#states.complete();
   }
 }
 
-const load = () => import('./read-output.js');
+const load = () => import('./output-events.js');

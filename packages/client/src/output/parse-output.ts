@@ -2,13 +2,13 @@ import type { Schema } from '../types.js';
 import { validate } from './validate.js';
 
 /** A text as its schema says, or why it is not. */
-export type Parsed<T> = { value: T } | { message: string; cause: unknown };
+export type ParseResult<T> = { value: T } | { message: string; cause: unknown };
 
-export async function parseOutput<T>(schema: Schema<T>, text: string): Promise<Parsed<T>> {
+export async function parseOutput<T>(schema: Schema<T>, text: string): Promise<ParseResult<T>> {
   try {
     return { value: await validate(schema, JSON.parse(text)) };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    return { message: `unable to read the answer as its schema says: ${reason}`, cause };
+    return { message: `unable to read the answer by its schema: ${reason}`, cause };
   }
 }

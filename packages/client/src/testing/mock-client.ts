@@ -3,13 +3,13 @@ import { coldStream } from '../answer/cold-stream.js';
 import { isFinal } from '../answer/snapshot.js';
 import { createStart } from '../output/create-start.js';
 import type { ActiveAnswer, AnswerRequest, Client, ConnectionState } from '../types.js';
-import { ScriptedAnswer } from './play-script.js';
+import { MockAnswer } from './mock-answer.js';
 import type { Script } from './script.js';
 
 const CONNECTED: ConnectionState = { status: 'connected' };
 
 export interface MockClientOptions {
-  /** What `connection$` gives, until the client is closed; `connected` unless given. */
+  /** The source of `connection$` until the client is closed; `connected` by default. */
   connection$?: Observable<ConnectionState> | undefined;
 }
 
@@ -21,15 +21,15 @@ export function createMockClient(
   script: Script | ((request: AnswerRequest) => Script),
   { connection$ = of(CONNECTED) }: MockClientOptions = {},
 ): Client {
-  const answers = new Map<string, ScriptedAnswer>();
+  const answers = new Map<string, MockAnswer>();
   const active$ = new BehaviorSubject<readonly ActiveAnswer[]>([]);
   const closed$ = new ReplaySubject<void>(1);
   const state$ = new ReplaySubject<ConnectionState>(1);
   connection$.pipe(takeUntil(closed$)).subscribe((state) => state$.next(state));
 
-  function ask(request: AnswerRequest): ScriptedAnswer {
+  function ask(request: AnswerRequest): MockAnswer {
     const steps = typeof script === 'function' ? script(request) : script;
-    const answer = new ScriptedAnswer(`answer-${answers.size + 1}`, request, steps, list);
+    const answer = new MockAnswer(`answer-${answers.size + 1}`, request, steps, list);
     answers.set(answer.id, answer);
     list();
     return answer;
@@ -46,10 +46,10 @@ export function createMockClient(
 
   return {
     stream: (request) => coldStream(() => ask(request), request.options?.onUnsubscribe),
-    start: createStart((request) => ask(request).lease()),
+    start: createStart((request) => ask(request).createHandle()),
     resume(id) {
       const unknown: Script = [{ type: 'error', code: 'not_found' }];
-      return (answers.get(id) ?? new ScriptedAnswer(id, { query: '' }, unknown)).lease();
+      return (answers.get(id) ?? new MockAnswer(id, { query: '' }, unknown)).createHandle();
     },
     active$: active$.asObservable(),
     connection$: state$.asObservable(),

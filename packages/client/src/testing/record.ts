@@ -12,8 +12,8 @@ import type { ResponseEvent } from '../types.js';
 import type { Script, Step } from './script.js';
 
 /**
- * What happened and when, as one script when the stream has ended, also when it failed. As JSON it
- * holds the answer and what tools were asked and found.
+ * Records the events of a stream with their times. Emits one script when the stream completes or fails. As JSON, the
+ * script contains the answer, and the arguments and results of its tools.
  */
 export function record(): OperatorFunction<ResponseEvent, Script> {
   return (events) =>

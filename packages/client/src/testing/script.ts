@@ -1,7 +1,7 @@
 import type { ErrorCode } from '@rivulet/protocol';
 import type { ResponseEvent } from '../types.js';
 
-type Said<Type extends ResponseEvent['type']> = Extract<ResponseEvent, { type: Type }>;
+type EventOf<Type extends ResponseEvent['type']> = Extract<ResponseEvent, { type: Type }>;
 
 /**
  * One thing that happens to a scripted answer. Every `ResponseEvent` is one, but less will do: the
@@ -12,11 +12,11 @@ export type Step = {
   readonly afterMs?: number;
 } & (
   | Readonly<
-      | (Pick<Said<'start'>, 'type'> & Partial<Said<'start'>>)
-      | (Pick<Said<'end'>, 'type'> & Partial<Said<'end'>>)
-      | Said<'text' | 'thought' | 'queued' | 'loading' | 'tool_decision' | 'tool_result'>
+      | (Pick<EventOf<'start'>, 'type'> & Partial<EventOf<'start'>>)
+      | (Pick<EventOf<'end'>, 'type'> & Partial<EventOf<'end'>>)
+      | EventOf<'text' | 'thought' | 'queued' | 'loading' | 'tool_decision' | 'tool_result'>
       /** A call with `awaits` stops the script until `reply` has answered it. */
-      | Said<'tool_call'>
+      | EventOf<'tool_call'>
     >
   /** The answer fails; with the code `cancelled` it was cancelled by someone else. */
   | {
@@ -30,5 +30,5 @@ export type Step = {
   | { readonly type: 'reconnecting' }
 );
 
-/** What happens to an answer, in order. Without `end` or `error` it stalls. It is plain JSON. */
+/** The steps of a mock answer, in order. Without `end` or `error` the answer stalls. Plain JSON. */
 export type Script = readonly Step[];

@@ -21,7 +21,7 @@ const OWN_MEMORY_USED: ErrorEntry = {
   type: 'error',
   code: 'overloaded',
   message:
-    'unable to finish the answer: your answers use all the memory that one user may; ask again once others have ended',
+    'unable to finish the answer: your answers use all the memory that one user may use; ask again once others have ended',
   retryAfterMs: 1_000,
 };
 const MEMORY_USED: ErrorEntry = {

@@ -44,7 +44,7 @@ export interface LogWriter extends EntrySink {
 const FAILED: ErrorEntry = {
   type: 'error',
   code: 'internal',
-  message: 'unable to finish the answer: the server failed',
+  message: 'unable to finish the answer: the server failed; ask again',
 };
 
 /** One call of `Generate`, its log, and the streams that share it. */

@@ -63,10 +63,7 @@ export class PendingCalls implements ToolReplies {
   reply(callId: string, reply: ToolReply): void {
     const call = this.#calls.get(callId);
     if (call === undefined) {
-      throw new StreamError(
-        'not_found',
-        'unable to answer the call: no call of this id waits for a client',
-      );
+      throw new StreamError('not_found', 'unable to answer the call: no waiting call has this id');
     }
     if ('approved' in reply !== (call.awaits === 'approval')) {
       throw new StreamError(

@@ -69,7 +69,7 @@ export async function callPrepare(
       ...(cause instanceof WrongResultError && { problems: cause.problems }),
       err: cause,
     });
-    const message = 'unable to answer: the server failed to prepare the question';
+    const message = 'unable to answer: the server failed to prepare the question; ask again';
     throw new StreamError('internal', message, { cause });
   } finally {
     clearTimeout(timer);
@@ -102,7 +102,11 @@ function parsePrepared(result: unknown): PreparedRequest {
 /** @returns the terminal entry of a stream that `prepare` refused. */
 export function refusalEntry(cause: unknown): ErrorEntry {
   if (!(cause instanceof StreamError)) {
-    return { type: 'error', code: 'internal', message: 'unable to answer: the server failed' };
+    return {
+      type: 'error',
+      code: 'internal',
+      message: 'unable to answer: the server failed; ask again',
+    };
   }
   const { code, message, retryAfterMs } = cause;
   return { type: 'error', code, message, ...(retryAfterMs !== undefined && { retryAfterMs }) };

@@ -59,7 +59,7 @@ export const CANCELLED: ErrorEntry = {
 export const SHUT_DOWN: ErrorEntry = {
   type: 'error',
   code: 'interrupted',
-  message: 'unable to finish the answer: the server is being shut down; ask again',
+  message: 'unable to finish the answer: the server is shutting down; ask again',
 };
 export const FORGOTTEN: ErrorEntry = {
   type: 'error',
@@ -500,10 +500,13 @@ export function requestBytesOf({ clientTools, options }: GenerateRequest, body: 
 export function conflict(): StreamError {
   return new StreamError(
     'conflict',
-    'unable to start the stream: its id is taken by another request; give each a new id',
+    'unable to start the stream: another request has its id; give each request a new id',
   );
 }
 
 export function notFound(): StreamError {
-  return new StreamError('not_found', 'unable to find the stream: it is unknown or was dropped');
+  return new StreamError(
+    'not_found',
+    'unable to find the stream: it is unknown or was dropped; ask again',
+  );
 }

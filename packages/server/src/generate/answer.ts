@@ -44,7 +44,7 @@ export interface AnswerOptions {
 
 const SERVER_LOST = new StreamError(
   'interrupted',
-  'unable to finish the answer: the server that generated it went away',
+  'unable to finish the answer: the server that generated it went away; ask again',
 );
 
 type Outcome =
@@ -411,7 +411,11 @@ export class Answer implements AnswerSink {
       return new StreamError('cancelled', 'unable to finish the answer: it was cancelled');
     }
     if (cause instanceof StreamError) return cause;
-    return new StreamError('internal', 'unable to finish the answer: the server failed', { cause });
+    return new StreamError(
+      'internal',
+      'unable to finish the answer: the server failed; ask again',
+      { cause },
+    );
   }
 
   #outcomeName(): string {

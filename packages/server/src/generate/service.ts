@@ -318,7 +318,9 @@ export class LlmService {
     const { cache } = this.#options;
     if (cache === undefined) return;
     if (cache.forget === undefined) {
-      throw new TypeError('unable to remove cached answers: the cache has no `forget`');
+      throw new TypeError(
+        'unable to remove cached answers: the cache must have the method `forget`',
+      );
     }
     await cache.forget(principal);
   }
@@ -390,7 +392,7 @@ function withClientTools(
   if (taken !== undefined) {
     throw new StreamError(
       'bad_request',
-      `unable to offer the tool ${JSON.stringify(taken.name)}: the server has one of this name`,
+      `unable to offer the tool ${JSON.stringify(taken.name)}: the server has a tool with this name; rename it`,
     );
   }
   return { ...allowed, tools: [...allowed.tools, ...clientTools.map(clientTool)] };

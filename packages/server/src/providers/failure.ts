@@ -2,12 +2,15 @@ import { ProviderError, type ProviderFailure } from './provider.js';
 
 /** The message for users for each failure. */
 const SENTENCES: Readonly<Record<ProviderFailure, string>> = {
-  unavailable: 'unable to get an answer: the model is not available at the moment',
-  busy: 'unable to get an answer: the model has too much to do at the moment',
-  misconfigured: 'unable to get an answer: the model is not set up correctly on this server',
-  bad_request: 'unable to get an answer: the model does not accept this request',
-  content_filter: 'unable to answer: the safety rules of the model do not allow it',
-  truncated: 'unable to finish the answer: the model broke it off',
+  unavailable: 'unable to get an answer: the model is not available at the moment; ask again soon',
+  busy: 'unable to get an answer: the model is overloaded; ask again soon',
+  misconfigured:
+    'unable to get an answer: the model is not set up correctly on this server; ask its operator to read the log',
+  bad_request:
+    'unable to get an answer: the model does not accept this request; change the question or its options',
+  content_filter:
+    'unable to answer: the safety rules of the model do not allow it; change the question',
+  truncated: 'unable to finish the answer: the model stopped before its end; ask again',
 };
 
 interface FailureOptions {
@@ -35,7 +38,7 @@ export class TooLongError extends ProviderError {
   readonly fits: number | undefined;
 
   constructor(detail: string, status: number, fits?: number) {
-    const message = 'unable to answer: the question is too long for the model';
+    const message = 'unable to answer: the question is too long for the model; shorten it';
     super('bad_request', message, { detail, status });
     this.fits = fits;
   }
@@ -47,7 +50,7 @@ export class TooLongError extends ProviderError {
  */
 export class BlankAnswerError extends ProviderError {
   constructor(provider: string, why: string) {
-    super('unavailable', 'unable to get an answer: the model gave an empty one', {
+    super('unavailable', 'unable to get an answer: the model sent an empty one; ask again', {
       detail: `${provider} ended its answer without text (${why})`,
     });
   }

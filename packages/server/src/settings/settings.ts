@@ -181,7 +181,7 @@ type ValueAt<S, P extends string> = P extends keyof S
 export type Setting<T> = {
   /** The environment variable. */
   env: string;
-  /** The variable that names a file with the value instead. */
+  /** The environment variable with the path of a file that contains the value. */
   fileEnv?: string;
   type: ValueType<Exclude<T, undefined>>;
   /** The description for the documentation, in Markdown. */

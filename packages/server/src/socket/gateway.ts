@@ -40,7 +40,11 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       admission.account.leave();
       // A load balancer may route the next connection to another server at once.
       const retry = admission.newStreams ? {} : { retryAfterMs: 1_000 };
-      throw new StreamError('overloaded', 'unable to connect: the server is shutting down', retry);
+      throw new StreamError(
+        'overloaded',
+        'unable to connect: the server is shutting down; try again soon',
+        retry,
+      );
     }
     admissions.set(socket, admission);
   }

@@ -55,7 +55,7 @@ export function createGuard(options: GuardOptions): Guard {
       return await account.authenticate(() => authenticated(authenticate, { token, headers }));
     } catch (cause) {
       if (cause instanceof StreamError) throw cause;
-      const message = 'unable to connect: the server could not check the token';
+      const message = 'unable to connect: the server could not check the token; try again soon';
       const error = new StreamError('internal', message, { retryAfterMs: BUSY_RETRY_MS, cause });
       refusals.countFailedCheck(error, cause, account.connectionId);
       throw error;

@@ -88,7 +88,10 @@ export class Refusals {
 
   #failed(cause: unknown, connectionId: string | undefined): StreamError {
     this.#logger.error({ event: 'SOCKET_MESSAGE_FAILED', connectionId, err: cause });
-    return new StreamError('internal', 'unable to carry out the request: the server failed');
+    return new StreamError(
+      'internal',
+      'unable to carry out the request: the server failed; try again',
+    );
   }
 
   #add(error: StreamError, reason: string, line: Line): void {

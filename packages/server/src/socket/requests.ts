@@ -111,7 +111,7 @@ export class Requests {
     if (offset > head) {
       throw new StreamError(
         'bad_request',
-        `unable to read from offset ${offset}: the stream ends at ${head} so far`,
+        `unable to read from offset ${offset}: the stream ends at ${head}; resume from an offset that was received`,
       );
     }
     return this.#read(stream, { offset, window, readerId });

@@ -20,9 +20,13 @@ export function toStreamError(error: unknown, provider: Provider): StreamError {
       cause: error,
     });
   }
-  return new StreamError('internal', `unable to use ${provider.name}: the server failed`, {
-    cause: error,
-  });
+  return new StreamError(
+    'internal',
+    `unable to use ${provider.name}: the server failed; try again`,
+    {
+      cause: error,
+    },
+  );
 }
 
 function codeOf({ failure }: ProviderError): StreamError['code'] {

@@ -352,7 +352,7 @@ function cannotContinue(): StreamError {
 function tooLong({ provider, deadlines }: Upstream): StreamError {
   return new StreamError(
     'overloaded',
-    `unable to get an answer from ${provider.name}: no slot was free within ${deadlines.firstChunkMs} ms`,
+    `unable to get an answer from ${provider.name}: no slot was free within ${deadlines.firstChunkMs} ms; ask again soon`,
   );
 }
 

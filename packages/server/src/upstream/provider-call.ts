@@ -420,7 +420,7 @@ class ProviderCall {
       case 'paused':
         return new StreamError(
           'cancelled',
-          `unable to finish the answer: it was not read for ${stallMs} ms`,
+          `unable to finish the answer: it was not read for ${stallMs} ms; read the entries as they arrive`,
         );
       default:
         return fail('stalled', `no further text came within ${stallMs} ms`);

@@ -174,7 +174,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     if (log !== undefined && !log.isOwn && !stream.log.done) {
       throw new StreamError(
         'unsupported',
-        'unable to answer the call: another server process generates the answer; connect to that one',
+        'unable to answer the call: another server process generates the answer; send the reply to that process',
       );
     }
     this.#registry.reply(stream, callId, reply);

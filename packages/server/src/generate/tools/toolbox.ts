@@ -21,7 +21,9 @@ export function createToolbox(tools: readonly Tool[], limits: ToolLimits): Toolb
   const names = tools.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) {
-    throw new TypeError(`unable to offer the tools: two are called ${JSON.stringify(twice)}`);
+    throw new TypeError(
+      `unable to offer the tools: two have the name ${JSON.stringify(twice)}; rename one of them`,
+    );
   }
   return { tools, limits };
 }

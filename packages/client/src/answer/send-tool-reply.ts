@@ -1,0 +1,32 @@
+import type { EVENT, StreamToolReplyRequest } from '@rivulet/protocol';
+import type { Connection } from '../connection/connection.js';
+import type { Failure } from './failure.js';
+
+/** The server refuses longer results. */
+const RESULT_UNITS = 131_072;
+
+/** Replies to a tool call. @returns the reason if the server refused the reply; otherwise undefined. */
+export function sendToolReply(
+  connection: Connection,
+  event: typeof EVENT.toolReply,
+  message: StreamToolReplyRequest,
+  isFinal: boolean,
+): Promise<Failure | undefined> {
+  if (isFinal) return Promise.resolve(ENDED);
+  if (JSON.stringify(message.result ?? null).length > RESULT_UNITS)
+    return Promise.resolve(TOO_LARGE);
+  return new Promise((resolve) => {
+    connection.sendReliably(event, message, (answer) =>
+      resolve(answer.ok ? undefined : answer.error),
+    );
+  });
+}
+
+const ENDED: Failure = {
+  code: 'conflict',
+  message: 'unable to answer the call: the answer has ended',
+};
+const TOO_LARGE: Failure = {
+  code: 'bad_request',
+  message: `unable to answer the call: a result has at most ${RESULT_UNITS} UTF-16 units of JSON`,
+};

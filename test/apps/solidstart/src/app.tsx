@@ -1,0 +1,5 @@
+import { Answer } from './answer';
+
+export default function App() {
+  return <Answer />;
+}

@@ -11,7 +11,7 @@ import { firstValueFrom, toArray } from 'rxjs';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it } from 'vitest';
 import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
-import type { Frame } from '../../packages/server/src/deliver/log.js';
+import type { LogSlice } from '../../packages/server/src/deliver/log.js';
 import { queryOf } from '../harness/ask.js';
 import { settled } from '../harness/clock.js';
 import { cuttableLink } from '../harness/link.js';
@@ -175,7 +175,7 @@ describe('a stream that waits', () => {
     const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };
     const stream = streams.start(identity, { query: 'q' });
     const sent: (number | string)[] = [];
-    const send = ({ entry }: Frame): void => void sent.push(entry.type);
+    const send = ({ entry }: LogSlice): void => void sent.push(entry.type);
     const sink = {
       writable: () => true,
       send,

@@ -26,7 +26,7 @@ import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
 import type { Connection } from './socket/connection.js';
 import { createGuard } from './socket/guard.js';
-import { createLedger, type Ledger } from './socket/ledger.js';
+import { createConnectionLimiter, type ConnectionLimiter } from './socket/connection-limiter.js';
 import { createOriginCheck } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
 import { createRateLimits } from './socket/rate-limits.js';
@@ -118,11 +118,16 @@ export function attachRivulet(
   const addressOf = addressReader(settings.trustedProxies, logger);
   const delivery = createDelivery(namespace, options.meterProvider, logger);
   const { refusals } = delivery;
-  const ledger = createLedger({ limits: settings.limits, addressOf, namespace, refusals });
-  watchConnections(io, namespace, ledger);
+  const limiter = createConnectionLimiter({
+    limits: settings.limits,
+    addressOf,
+    namespace,
+    refusals,
+  });
+  watchConnections(io, namespace, limiter);
   const redis = shareStreams(settings.redis, logger, options.meterProvider);
   const createStreams = redis && { createStreams: redis.createStreams };
-  const shared = { ...delivery, ledger, ...createStreams };
+  const shared = { ...delivery, limiter, ...createStreams };
   const rivulet = attach(io, llm, settings, { ...options, namespace, logger }, shared);
   void redis?.streams?.reached(REDIS_START_MS);
   return rivulet;
@@ -157,14 +162,14 @@ export function shareStreams(
 }
 
 /** Counts the packets of each connection, beginning with its first packet. */
-function watchConnections(io: SocketServer, namespace: string, ledger: Ledger): void {
+function watchConnections(io: SocketServer, namespace: string, limiter: ConnectionLimiter): void {
   let isWatching = false;
   function watch(): void {
     // Undefined until the Socket.IO server is attached to an HTTP server.
     const engine = io.engine as SocketServer['engine'] | undefined;
     if (isWatching || engine === undefined) return;
     isWatching = true;
-    engine.on('connection', (connection: Connection) => void ledger.accountOf(connection));
+    engine.on('connection', (connection: Connection) => void limiter.accountOf(connection));
   }
   watch();
   io.of(namespace).use((_, next) => {
@@ -175,7 +180,7 @@ function watchConnections(io: SocketServer, namespace: string, ledger: Ledger): 
 
 /** The limits and metrics that the connections and streams of one namespace share. */
 export interface Delivery {
-  ledger: Ledger;
+  limiter: ConnectionLimiter;
   refusals: Refusals;
   /** Registers a function that reads the sizes. @returns a function that removes it. */
   observe(read: Parameters<DeliveryMetrics['observe']>[0]): () => void;
@@ -195,7 +200,7 @@ export function createDelivery(
   namespace: string,
   meterProvider: MeterProvider | undefined,
   logger: Logger,
-): Omit<Delivery, 'ledger'> {
+): Omit<Delivery, 'limiter'> {
   const metrics = createDeliveryMetrics(meterProvider);
   // A process may serve several namespaces.
   const attributes = namespace === '/' ? {} : { namespace };
@@ -211,29 +216,29 @@ export function attach(
   llm: ResponseSource,
   { allowedOrigins, rateLimit, limits }: SocketSettings,
   { namespace = '/', authenticate, prepare, onEnd, logger }: SocketOptions & { logger: Logger },
-  { ledger, refusals, observe, createStreams = createRegistry }: Delivery,
+  { limiter, refusals, observe, createStreams = createRegistry }: Delivery,
 ): AttachedRivulet {
   const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
   const { hasTools = true, cacheScope = defaultCacheScope } = llm;
-  const streams = createStreams(generateOf(llm, defaultCacheScope), limits, {
+  const streams = createStreams(toGenerate(llm, defaultCacheScope), limits, {
     // A tool runs for one principal, so its result may be private to that principal.
     isShared: cacheScope === 'shared' && !hasTools,
     hooks: { prepare, onEnd, logger },
   });
   const checkOrigin = createOriginCheck(allowedOrigins);
-  const guard = createGuard({ checkOrigin, authenticate, ledger, refusals });
+  const guard = createGuard({ checkOrigin, authenticate, limiter, refusals });
   const rateLimits = createRateLimits(rateLimit, streams.counts);
   const gateway = serveStreams(io.of(namespace), {
     streams,
     guard,
-    ledger,
+    limiter,
     limits: rateLimits,
     refusals,
     logger,
   });
 
   const endObserving = observe(() => ({
-    connections: ledger.size.connections,
+    connections: limiter.size.connections,
     ...streams.size,
   }));
 
@@ -263,7 +268,7 @@ export function attach(
 
 const createRegistry: CreateStreams = (...args) => new StreamRegistry(...args);
 
-function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
+function toGenerate(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
   const { writeResponse } = llm;
   if (writeResponse !== undefined) {
     // In V8, each copy by spreading has a hidden class of its own.

@@ -56,12 +56,12 @@ export async function createLlmService(options: CreateLlmServiceOptions = {}): P
     options.env ?? process.env,
     caller,
   );
-  const { llm } = await llmServiceOf(settings, options);
+  const { llm } = await createServiceFromSettings(settings, options);
   return llm;
 }
 
 /** Creates the streaming core. The settings are checked already. */
-export async function llmServiceOf(
+export async function createServiceFromSettings(
   settings: CoreSettings & RedisSettings,
   options: CoreOptions,
 ): Promise<{ llm: LlmService; shared: SharedState | undefined }> {

@@ -1,10 +1,14 @@
-import { type EndListener, type EndReason, onEndSignal } from './end-signals.js';
+import {
+  type ShutdownListener,
+  type ShutdownReason,
+  onShutdownSignal,
+} from './shutdown-signals.js';
 import { createLogger, FieldsLogger, type Logger } from './observe/logger.js';
 import { ConfigError, type Environment, resolveSettings } from './settings/resolve-settings.js';
 import type { Settings } from './settings/settings.js';
 
 /** A running server. */
-export interface Started {
+export interface RunningServer {
   /** Printed when the server accepts connections. */
   line: string;
   url: string;
@@ -27,14 +31,14 @@ export interface ProcessRole {
   /** Added to each line of the log. */
   fields: Readonly<Record<string, unknown>>;
   /** Called when the server accepts connections. */
-  ready(started: Started): void;
-  onEnd(listener: EndListener): void;
+  ready(started: RunningServer): void;
+  onEnd(listener: ShutdownListener): void;
 }
 
 const STANDALONE: ProcessRole = {
   fields: {},
   ready: ({ line }) => console.log(line),
-  onEnd: onEndSignal,
+  onEnd: onShutdownSignal,
 };
 
 /** EX_CONFIG of `sysexits.h`: a restart would not help. */
@@ -51,7 +55,7 @@ const SLOW_DRAIN_MS = 300;
  */
 export async function runProcess(
   env: Environment,
-  start: (context: ProcessContext) => Promise<Started>,
+  start: (context: ProcessContext) => Promise<RunningServer>,
   role: ProcessRole = STANDALONE,
 ): Promise<void> {
   let logger: Logger | undefined;
@@ -70,9 +74,9 @@ export async function runProcess(
     const started = await start({ env, settings, logger });
     const { drainSeconds } = settings;
     role.onEnd({
-      end(reason: EndReason) {
+      end(reason: ShutdownReason) {
         logger?.info({ event: 'SERVER_DRAINING', signal: reason, drainSeconds });
-        if (reason === 'SIGINT') setTimeout(sayThatItDrains, SLOW_DRAIN_MS).unref();
+        if (reason === 'SIGINT') setTimeout(reportDraining, SLOW_DRAIN_MS).unref();
         void started
           .drain()
           .then(() => started.close())
@@ -92,7 +96,7 @@ export async function runProcess(
 }
 
 /** Explains why Ctrl+C has no visible effect while an answer is in progress. */
-function sayThatItDrains(): void {
+function reportDraining(): void {
   if (!process.stderr.isTTY) return;
   console.error('rivulet: ends once the running answers have ended; Ctrl+C again ends it at once');
 }

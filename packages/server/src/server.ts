@@ -6,7 +6,7 @@ import {
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { attach, type AttachOptions, createDelivery, shareStreams } from './attach-rivulet.js';
-import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
+import { type CoreOptions, createServiceFromSettings } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
@@ -15,7 +15,7 @@ import { REDIS_START_MS } from './redis/import-redis.js';
 import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
-import { createLedger } from './socket/ledger.js';
+import { createConnectionLimiter } from './socket/connection-limiter.js';
 import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 import type { ProviderStatus } from './upstream/failover.js';
@@ -86,7 +86,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const caller = { name: 'createServer', otherOptions: Object.keys(OTHER_OPTIONS) };
   const settings = resolve(SETTINGS, options, options.env ?? process.env, caller);
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
-  const { llm, shared: sharedState } = await llmServiceOf(settings, { ...options, logger });
+  const { llm, shared: sharedState } = await createServiceFromSettings(settings, {
+    ...options,
+    logger,
+  });
 
   const redis = shareStreams(settings.redis, logger, options.meterProvider);
 
@@ -108,12 +111,12 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const addressOf = addressReader(settings.trustedProxies, logger);
   const delivery = createDelivery('/', options.meterProvider, logger);
   const { refusals } = delivery;
-  const ledger = createLedger({ limits, addressOf, namespace: undefined, refusals });
+  const limiter = createConnectionLimiter({ limits, addressOf, namespace: undefined, refusals });
   const checkOrigin = createOriginCheck(settings.allowedOrigins);
-  const io = createSocketServer(http, checkOrigin, ledger, refusals, settings.socketPath);
+  const io = createSocketServer(http, checkOrigin, limiter, refusals, settings.socketPath);
   const socketOptions = { authenticate, prepare, onEnd, logger };
   const createStreams = redis && { createStreams: redis.createStreams };
-  const shared = { ...delivery, ledger, ...createStreams };
+  const shared = { ...delivery, limiter, ...createStreams };
   const rivulet = attach(io, llm, settings, socketOptions, shared);
   await redis?.streams?.reached(sharedState?.isUp === true ? REDIS_START_MS : AFTER_WAIT_MS);
 

@@ -60,7 +60,7 @@ export class Eviction {
         'your answers use all the memory that one user may; try again once others have ended',
       );
     }
-    const ownBytes = this.#budget.heldBy(principal) + requestBytes;
+    const ownBytes = this.#budget.usedBytesOf(principal) + requestBytes;
     if (!this.#makeRoom(requestBytes, ownBytes)) {
       throw overloaded('the server is full; try again soon');
     }
@@ -81,7 +81,7 @@ export class Eviction {
    */
   #makeOwnRoom(principal: string, moreBytes: number): boolean {
     const maxBytes = this.#maxBytes * PRINCIPAL_SHARE;
-    const hasRoom = (): boolean => this.#budget.heldBy(principal) + moreBytes <= maxBytes;
+    const hasRoom = (): boolean => this.#budget.usedBytesOf(principal) + moreBytes <= maxBytes;
     if (hasRoom()) return true;
     const target = this.#target;
     return (
@@ -100,11 +100,11 @@ export class Eviction {
   #makeRoom(moreBytes: number, ownBytes: number): boolean {
     const budget = this.#budget;
     const target = this.#target;
-    const hasRoom = (): boolean => budget.held + moreBytes <= this.#maxBytes;
+    const hasRoom = (): boolean => budget.usedBytes + moreBytes <= this.#maxBytes;
     if (hasRoom() || this.#drop(unread(target.finished()), hasRoom)) return true;
     for (;;) {
-      const heaviest = budget.heaviest();
-      if (heaviest === undefined || budget.heldBy(heaviest) <= ownBytes) return false;
+      const heaviest = budget.largestPrincipal();
+      if (heaviest === undefined || budget.usedBytesOf(heaviest) <= ownBytes) return false;
       const stream = target.finishedOf(heaviest)[0] ?? target.largestRunning(heaviest);
       if (stream === undefined) return false;
       const isRunning = !stream.log.done;

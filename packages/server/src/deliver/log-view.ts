@@ -1,5 +1,5 @@
 import type { Entry } from '../entry.js';
-import type { Frame, Log, LogListener } from './log.js';
+import type { LogSlice, Log, LogListener } from './log.js';
 
 interface End {
   offset: number;
@@ -85,7 +85,7 @@ class View implements LogView {
     return true;
   }
 
-  read(offset: number, max: number): Frame | undefined {
+  read(offset: number, max: number): LogSlice | undefined {
     const end = this.#end;
     if (end === undefined || max <= 0) return this.#source.read(offset, max);
     if (offset === end.offset) return { offset, size: 1, entry: end.entry };
@@ -117,7 +117,7 @@ function textBefore(log: Log, end: number): number {
   return length;
 }
 
-function cut(frame: Frame, length: number): Frame {
+function cut(frame: LogSlice, length: number): LogSlice {
   const { offset, size, entry } = frame;
   if (entry.type !== 'text' || size <= length) return frame;
   return { offset, size: length, entry: { type: 'text', text: entry.text.slice(0, length) } };

@@ -1,7 +1,7 @@
 import { type Entry, isTerminal } from '../entry.js';
 
 /** A slice of a log: `entry` covers `[offset, offset + size)`. */
-export interface Frame {
+export interface LogSlice {
   offset: number;
   size: number;
   entry: Entry;
@@ -39,7 +39,7 @@ export interface Log {
    * A surrogate pair is never split: at a pair, a `max` of 1 returns 2 units.
    * @returns undefined if there is nothing to read yet.
    */
-  read(offset: number, max: number): Frame | undefined;
+  read(offset: number, max: number): LogSlice | undefined;
   /** Calls `listener` after each append. */
   addListener(listener: LogListener): void;
   removeListener(listener: LogListener): void;
@@ -106,7 +106,7 @@ class SegmentedLog implements Log {
   readonly #parts: Part[] = [];
   #listeners: readonly LogListener[] = NO_LISTENERS;
   /** The most recent slice of text, cached for the other readers; undefined after the next append. */
-  #newest: Frame | undefined;
+  #newestSlice: LogSlice | undefined;
   #tail: Buffer | undefined;
   /** The offset where the tail begins. */
   #sealed = 0;
@@ -115,22 +115,22 @@ class SegmentedLog implements Log {
     if (this.done) return false;
     if (entry.type === 'text') this.#appendText(entry.text);
     else this.#appendOther(entry);
-    this.#newest = undefined;
+    this.#newestSlice = undefined;
     for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
-  read(offset: number, max: number): Frame | undefined {
+  read(offset: number, max: number): LogSlice | undefined {
     if (offset < 0 || offset >= this.head || max <= 0) return undefined;
     if (!this.#isText(offset)) {
       const { content } = this.#parts[this.#find(offset)]!;
       return { offset, size: 1, entry: JSON.parse(content) as Entry };
     }
-    const newest = this.#newest;
+    const newest = this.#newestSlice;
     if (newest?.offset === offset && newest.size <= max) return newest;
     const frame = this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
     if (this.#listeners.length > 1 && frame !== undefined && !this.done) {
-      if (offset + frame.size === this.head) this.#newest = frame;
+      if (offset + frame.size === this.head) this.#newestSlice = frame;
     }
     return frame;
   }
@@ -245,7 +245,7 @@ class SegmentedLog implements Log {
     return this.#parts[this.#find(offset)]!.isText;
   }
 
-  #readText(offset: number, max: number): Frame | undefined {
+  #readText(offset: number, max: number): LogSlice | undefined {
     let text = this.#sealedText(offset, max);
     const next = offset + text.length;
     if (next >= this.#sealed && next < this.head && text.length < max) {

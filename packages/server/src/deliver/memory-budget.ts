@@ -3,17 +3,17 @@ import type { Generation } from './generation.js';
 /** Counts the bytes of all streams: their logs, their fixed cost, and the requests in progress. */
 export interface MemoryBudget {
   /** The bytes of all principals. A generation that several streams share counts once. */
-  readonly held: number;
+  readonly usedBytes: number;
   /** The bytes of one principal. A generation that several of its streams share counts once. */
-  heldBy(principal: string): number;
+  usedBytesOf(principal: string): number;
   /** @returns the principal that uses the most bytes; undefined if there is none. */
-  heaviest(): string | undefined;
+  largestPrincipal(): string | undefined;
   /** Counts one more stream of the principal that uses the generation. */
-  hold(generation: Generation, principal: string): void;
+  add(generation: Generation, principal: string): void;
   /** Counts the generation's log again after it has grown or ended. */
   update(generation: Generation): void;
   /** Counts one stream of the principal less. The bytes of the log are subtracted with the last stream. */
-  release(generation: Generation, principal: string): void;
+  remove(generation: Generation, principal: string): void;
 }
 
 /** A generation without its log and its request: a controller, a set, map entries, the pending call. */
@@ -72,11 +72,11 @@ export function createMemoryBudget(): MemoryBudget {
   }
 
   return {
-    get held() {
+    get usedBytes() {
       return held;
     },
-    heldBy: (principal) => byPrincipal.get(principal) ?? 0,
-    heaviest() {
+    usedBytesOf: (principal) => byPrincipal.get(principal) ?? 0,
+    largestPrincipal() {
       let heaviest: string | undefined;
       let most = 0;
       for (const [principal, bytes] of byPrincipal) {
@@ -84,7 +84,7 @@ export function createMemoryBudget(): MemoryBudget {
       }
       return heaviest;
     },
-    hold(generation, principal) {
+    add(generation, principal) {
       const count: Count = counts.get(generation) ?? { bytes: 0, holders: new Map() };
       counts.set(generation, count);
       const own = count.holders.get(principal) ?? 0;
@@ -94,7 +94,7 @@ export function createMemoryBudget(): MemoryBudget {
       update(generation);
     },
     update,
-    release(generation, principal) {
+    remove(generation, principal) {
       const count = counts.get(generation);
       const own = count?.holders.get(principal);
       if (count === undefined || own === undefined) return;

@@ -1,22 +1,22 @@
 import type { ErrorEntry, NewsEntry } from '../entry.js';
-import type { Frame, Log, LogListener } from './log.js';
-import type { Flushable, Pace } from './pace.js';
+import type { LogSlice, Log, LogListener } from './log.js';
+import type { Flushable, FlushScheduler } from './flush-scheduler.js';
 
 /** A log that a reader reads, and the status until it grows. */
-export interface Source {
+export interface ReadableSource {
   readonly log: Log;
   readonly news: NewsEntry | undefined;
 }
 
 /** Receives the slices that a reader sends. */
-export interface Sink {
+export interface ReaderSink {
   /**
    * @returns true if the transport takes a message now. Otherwise the sink calls the reader's `flush` later.
    */
   writable(reader: Flushable): boolean;
   /** Called once, before anything else is sent. */
   begin?(): void;
-  send(frame: Frame): void;
+  send(frame: LogSlice): void;
   /**
    * The log was dropped after the reader had sent it up to `offset`. Nothing more is sent. `reason` is an
    * error to send instead of the usual one.
@@ -39,34 +39,39 @@ export interface ReaderOptions {
  * Bounds one message for a reader that is far behind. On a slow connection, other streams and heartbeats
  * would wait behind a longer one.
  */
-const MAX_FRAME_UNITS = 4_096;
+const MAX_SLICE_UNITS = 4_096;
 
 /** Reads a log for one subscription. Stores two offsets: sent and acknowledged. */
 export class Reader implements Flushable, LogListener {
   isScheduled = false;
-  readonly #source: Source;
-  readonly #sink: Sink;
-  readonly #pace: Pace;
+  readonly #source: ReadableSource;
+  readonly #sink: ReaderSink;
+  readonly #scheduler: FlushScheduler;
   /** Infinity if there is no window. */
   readonly #window: number;
   #sent: number;
   #acked: number;
   /** The status that the client has; undefined for none. Each entry resets it. */
-  #toldNews: NewsEntry | undefined;
+  #sentNews: NewsEntry | undefined;
   #isClosed = false;
   #hasBegun: boolean;
   #isFresh = true;
 
-  constructor(source: Source, options: ReaderOptions, sink: Sink, pace: Pace) {
+  constructor(
+    source: ReadableSource,
+    options: ReaderOptions,
+    sink: ReaderSink,
+    scheduler: FlushScheduler,
+  ) {
     this.#source = source;
     this.#sink = sink;
-    this.#pace = pace;
+    this.#scheduler = scheduler;
     this.#window = options.window ?? Infinity;
     this.#sent = options.offset;
     this.#acked = options.offset;
     this.#hasBegun = sink.begin === undefined;
     source.log.addListener(this);
-    pace.soon(this);
+    scheduler.schedule(this);
   }
 
   get isFresh(): boolean {
@@ -79,7 +84,7 @@ export class Reader implements Flushable, LogListener {
   }
 
   onAppend(): void {
-    this.#pace.soon(this);
+    this.#scheduler.schedule(this);
   }
 
   flush(): void {
@@ -101,12 +106,12 @@ export class Reader implements Flushable, LogListener {
       if (frame === undefined) break;
       this.#sent += frame.size;
       if (frame.entry.type === 'text') this.#isFresh = false;
-      this.#toldNews = undefined;
+      this.#sentNews = undefined;
       sink.send(frame);
       if (this.#isClosed) return;
     }
     // The status is sent only after all entries of the log, because each entry ends it.
-    if (this.#sent === log.head) this.#tellNews();
+    if (this.#sent === log.head) this.#sendNews();
   }
 
   /**
@@ -123,12 +128,12 @@ export class Reader implements Flushable, LogListener {
   rewind(offset: number): void {
     this.#sent = Math.min(this.#sent, offset);
     this.#acked = Math.min(this.#acked, offset);
-    this.#pace.soon(this);
+    this.#scheduler.schedule(this);
   }
 
   /** The status has changed. */
   onNewsChange(): void {
-    this.#pace.soon(this);
+    this.#scheduler.schedule(this);
   }
 
   /** Stops sending. */
@@ -146,13 +151,13 @@ export class Reader implements Flushable, LogListener {
   }
 
   #credit(): number {
-    return Math.min(MAX_FRAME_UNITS, this.#acked + this.#window - this.#sent);
+    return Math.min(MAX_SLICE_UNITS, this.#acked + this.#window - this.#sent);
   }
 
-  #tellNews(): void {
+  #sendNews(): void {
     const { news } = this.#source;
-    if (news === undefined || isSame(news, this.#toldNews) || !this.#sink.writable(this)) return;
-    this.#toldNews = news;
+    if (news === undefined || isSame(news, this.#sentNews) || !this.#sink.writable(this)) return;
+    this.#sentNews = news;
     this.#sink.sendNews(news);
   }
 }

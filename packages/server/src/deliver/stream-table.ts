@@ -5,7 +5,7 @@ import { createMemoryBudget, type MemoryBudget } from './memory-budget.js';
 import type { Stream } from './stream.js';
 
 /** A stream, its view, and the generation that writes its text. */
-export interface Owned {
+export interface RegisteredStream {
   stream: Stream;
   view: LogView;
   generation: Generation;
@@ -14,8 +14,8 @@ export interface Owned {
 }
 
 /** The streams of one principal. */
-interface Owner {
-  readonly streams: Map<string, Owned>;
+interface PrincipalStreams {
+  readonly streams: Map<string, RegisteredStream>;
   /** The number of its finished streams. */
   finished: number;
 }
@@ -26,7 +26,7 @@ type Listener = (stream: Stream) => void;
 export class StreamTable {
   readonly budget: MemoryBudget = createMemoryBudget();
   readonly #retentionMs: number;
-  readonly #byPrincipal = new Map<string, Owner>();
+  readonly #byPrincipal = new Map<string, PrincipalStreams>();
   readonly #finished = new Map<Stream, NodeJS.Timeout>();
   readonly #watchers = new Map<string, Set<Listener>>();
 
@@ -44,19 +44,19 @@ export class StreamTable {
     return readers;
   }
 
-  add(owned: Owned): void {
-    const { principal, id } = owned.stream;
-    this.#ownerOf(principal).streams.set(id, owned);
+  add(registered: RegisteredStream): void {
+    const { principal, id } = registered.stream;
+    this.#streamsOf(principal).streams.set(id, registered);
   }
 
-  find(principal: string, id: string): Owned | undefined {
+  find(principal: string, id: string): RegisteredStream | undefined {
     return this.#byPrincipal.get(principal)?.streams.get(id);
   }
 
   /** @returns undefined if the stream was dropped. */
-  of(stream: Stream): Owned | undefined {
-    const owned = this.find(stream.principal, stream.id);
-    return owned?.stream === stream ? owned : undefined;
+  get(stream: Stream): RegisteredStream | undefined {
+    const registered = this.find(stream.principal, stream.id);
+    return registered?.stream === stream ? registered : undefined;
   }
 
   /** @returns true if the principal has a running or finished stream in this process. */
@@ -95,17 +95,17 @@ export class StreamTable {
 
   /** @returns the principal's running stream that holds the most bytes. */
   largestRunning(principal: string): Stream | undefined {
-    let largest: Owned | undefined;
-    for (const owned of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
-      if (owned.stream.log.done) continue;
-      if (largest === undefined || bytesOf(owned) > bytesOf(largest)) largest = owned;
+    let largest: RegisteredStream | undefined;
+    for (const registered of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
+      if (registered.stream.log.done) continue;
+      if (largest === undefined || bytesOf(registered) > bytesOf(largest)) largest = registered;
     }
     return largest?.stream;
   }
 
   /** Keeps a stream that has ended for `retentionMs`; then calls `drop`. */
   finish(stream: Stream, drop: Listener): void {
-    this.#ownerOf(stream.principal).finished += 1;
+    this.#streamsOf(stream.principal).finished += 1;
     const timer = setTimeout(() => drop(stream), this.#retentionMs).unref();
     this.#finished.set(stream, timer);
     this.notify(stream);
@@ -113,13 +113,13 @@ export class StreamTable {
 
   /** Drops a stream. Its readers receive `reason`, or the usual error. */
   remove(stream: Stream, reason: ErrorEntry | undefined): void {
-    const owned = this.of(stream);
+    const registered = this.get(stream);
     clearTimeout(this.#finished.get(stream));
     const wasFinished = this.#finished.delete(stream);
     stream.dispose(reason);
-    if (owned === undefined) return;
-    this.budget.release(owned.generation, stream.principal);
-    const owner = this.#ownerOf(stream.principal);
+    if (registered === undefined) return;
+    this.budget.remove(registered.generation, stream.principal);
+    const owner = this.#streamsOf(stream.principal);
     if (wasFinished) owner.finished -= 1;
     owner.streams.delete(stream.id);
     if (owner.streams.size === 0) this.#byPrincipal.delete(stream.principal);
@@ -143,7 +143,7 @@ export class StreamTable {
     for (const listener of this.#watchers.get(stream.principal) ?? []) listener(stream);
   }
 
-  #ownerOf(principal: string): Owner {
+  #streamsOf(principal: string): PrincipalStreams {
     let owner = this.#byPrincipal.get(principal);
     if (owner === undefined) {
       owner = { streams: new Map(), finished: 0 };
@@ -153,6 +153,6 @@ export class StreamTable {
   }
 }
 
-function bytesOf({ generation: { log, requestBytes } }: Owned): number {
+function bytesOf({ generation: { log, requestBytes } }: RegisteredStream): number {
   return log.bytes + requestBytes;
 }

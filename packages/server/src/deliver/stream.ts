@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { ErrorCode, StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry, NewsEntry } from '../entry.js';
 import type { Log } from './log.js';
-import type { Pace } from './pace.js';
-import { Reader, type ReaderOptions, type Sink, type Source } from './reader.js';
+import type { FlushScheduler } from './flush-scheduler.js';
+import { Reader, type ReaderOptions, type ReaderSink, type ReadableSource } from './reader.js';
 
 /** The ids of a stream, and its question. */
 export interface StreamIdentity {
@@ -29,10 +29,10 @@ export interface StreamTimeouts {
 }
 
 /** `detached`: the reader has unsubscribed. `lost`: its connection broke. */
-export type Leaving = 'detached' | 'lost';
+export type LeaveReason = 'detached' | 'lost';
 
 /** The change of a reader's state. */
-export type ReaderChange = 'reading' | Leaving;
+export type ReaderChange = 'reading' | LeaveReason;
 
 /** A reader of a stream. */
 export interface Subscription {
@@ -53,7 +53,7 @@ export interface StreamListener {
 }
 
 /** The ids of a stream in log lines and on the wire. */
-export interface StreamNames {
+export interface StreamIds {
   requestId: string;
   answerId: string;
   /** A random id unless given. */
@@ -73,7 +73,7 @@ export interface ListedStream {
 }
 
 /** A log, its question and its readers. */
-export class Stream implements StreamIdentity, Source, ListedStream {
+export class Stream implements StreamIdentity, ReadableSource, ListedStream {
   /** Identifies the stream in log lines. It is random, and not a secret. */
   readonly requestId: string;
   /** Identifies the answer in log lines: the `requestId` of the generation's first stream. */
@@ -89,7 +89,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
   readonly epoch: string;
   readonly startedAt: number = performance.now();
   readonly #timeouts: StreamTimeouts;
-  readonly #pace: Pace;
+  readonly #scheduler: FlushScheduler;
   readonly #listener: StreamListener;
   /** Most streams have one reader, for which a map would be large. */
   #subscriptions: readonly Subscription[] = [];
@@ -100,15 +100,15 @@ export class Stream implements StreamIdentity, Source, ListedStream {
   #isPaused = false;
   #news: NewsEntry | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #detaching: NodeJS.Immediate | undefined;
+  #detachImmediate: NodeJS.Immediate | undefined;
 
   constructor(
     identity: StreamIdentity,
     log: Log,
     timeouts: StreamTimeouts,
-    pace: Pace,
+    scheduler: FlushScheduler,
     listener: StreamListener,
-    { requestId, answerId, epoch = randomUUID() }: StreamNames,
+    { requestId, answerId, epoch = randomUUID() }: StreamIds,
   ) {
     this.requestId = requestId;
     this.answerId = answerId;
@@ -121,7 +121,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     this.continuedUnits = identity.continuedUnits ?? 0;
     this.log = log;
     this.#timeouts = timeouts;
-    this.#pace = pace;
+    this.#scheduler = scheduler;
     this.#listener = listener;
   }
 
@@ -181,19 +181,19 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     const now = performance.now();
     // The client that replied has as much time to reconnect as after a disconnection.
     if (!isPaused) this.#detachedUntil = now + this.#timeouts.disconnectTimeoutMs;
-    this.#abandonInTime();
+    this.#scheduleAbandon();
     this.#listener.onStatusChange(this);
   }
 
-  read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Subscription {
+  read(options: ReaderOptions & { readerId: string | undefined }, sink: ReaderSink): Subscription {
     const id = options.readerId ?? Symbol('a reader without a name');
     this.#lostUntil?.delete(id);
-    const reader = new Reader(this, options, sink, this.#pace);
+    const reader = new Reader(this, options, sink, this.#scheduler);
     this.#leaveAll(id);
     const subscription = { reader, id };
     this.#subscriptions = [...this.#subscriptions, subscription];
     this.#listener.onReaderChange?.(this, id, 'reading');
-    this.#abandonInTime();
+    this.#scheduleAbandon();
     return subscription;
   }
 
@@ -203,7 +203,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
   }
 
   /** Removes a subscription. A second call does nothing. */
-  leave(subscription: Subscription, how: Leaving): void {
+  leave(subscription: Subscription, how: LeaveReason): void {
     const { reader, id } = subscription;
     const others = this.#subscriptions.filter((other) => other !== subscription);
     if (others.length === this.#subscriptions.length) return;
@@ -215,23 +215,23 @@ export class Stream implements StreamIdentity, Source, ListedStream {
       this.#lostUntil.set(id, now + this.#timeouts.disconnectTimeoutMs);
     } else this.#detachedUntil = now + this.#timeouts.detachTimeoutMs;
     this.#listener.onReaderChange?.(this, id, how);
-    this.#abandonInTime();
+    this.#scheduleAbandon();
   }
 
   /** Stops waiting for a disconnected reader that will not reconnect. */
-  giveUp(readerId: string | undefined): void {
+  forgetLostReader(readerId: string | undefined): void {
     if (readerId === undefined) return;
     this.#listener.onReaderChange?.(this, readerId, 'detached');
     this.#leaveAll(readerId);
     if (this.#lostUntil?.delete(readerId) !== true) return;
     this.#detachedUntil = performance.now() + this.#timeouts.detachTimeoutMs;
-    this.#abandonInTime();
+    this.#scheduleAbandon();
   }
 
   /** Closes all readers of a dropped log with `reason` or the usual error, and clears the timers. */
   dispose(reason?: ErrorEntry): void {
     clearTimeout(this.#timer);
-    clearImmediate(this.#detaching);
+    clearImmediate(this.#detachImmediate);
     for (const { reader } of this.#subscriptions) reader.drop(reason);
     this.#subscriptions = [];
   }
@@ -242,9 +242,9 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     this.#listener.onDetachedChange(this);
   }
 
-  #abandonInTime(): void {
+  #scheduleAbandon(): void {
     clearTimeout(this.#timer);
-    clearImmediate(this.#detaching);
+    clearImmediate(this.#detachImmediate);
     if (this.hasReaders || this.#isPaused || this.log.done) return this.#setDetached(false);
     const now = performance.now();
     let until = Math.max(now, this.#detachedUntil);
@@ -258,7 +258,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     if (lostUntil.size > 0) return this.#setDetached(false);
     // A page that replaces its view detaches and subscribes again; both messages arrive in one turn of the
     // event loop.
-    this.#detaching = setImmediate(() => this.#setDetached(true));
+    this.#detachImmediate = setImmediate(() => this.#setDetached(true));
   }
 
   /** Closes the reader's subscriptions on earlier connections, which are dead but still open. */

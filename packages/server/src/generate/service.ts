@@ -32,7 +32,7 @@ import {
   type Providers,
 } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
-import { Answer } from './answer.js';
+import { AnswerWriter } from './answer-writer.js';
 import { type CachedAnswer, cacheKey, type CacheScope, type ResponseCache } from './cache.js';
 import { EntryQueue } from './entry-queue.js';
 import { withDefaults } from '../with-defaults.js';
@@ -172,7 +172,7 @@ export class LlmService {
     const entries = new EntryQueue(
       this.#toolbox.tools.length > 0 || request.clientTools !== undefined
         ? Infinity
-        : this.#maxKeptUnits(request),
+        : this.#maxCachedUnits(request),
     );
     const written = context.with(parent, () =>
       this.writeResponse(request, entries, { ...options, signal: controller.signal }),
@@ -218,7 +218,7 @@ export class LlmService {
     const { omittedMessages: omittedByCaller = 0 } = request;
     const addedMessages = prepared.context?.length ?? 0;
     const ids = { requestId, connectionId };
-    const answer = new Answer({
+    const answer = new AnswerWriter({
       sink,
       signal,
       thoughts,
@@ -249,7 +249,7 @@ export class LlmService {
       const keyOf = (provider: ModelName): string =>
         cacheKey(scope === 'shared' ? undefined : request.principal, provider, built);
       if (mode === 'default')
-        answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider), answer.logger);
+        answer.readCache = (provider) => this.#readCache(() => keyOf(provider), answer.logger);
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
@@ -273,8 +273,8 @@ export class LlmService {
       // request.
       const isWhole = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
       const isKept = isWhole && !running.isForgotten && !hasClientTools;
-      if (isKept && answer.length <= this.#maxKeptUnits(request))
-        this.#keep(
+      if (isKept && answer.length <= this.#maxCachedUnits(request))
+        this.#writeCache(
           keyOf({ name: turn.provider.name, model: turn.model }),
           {
             text: sink.readText(),
@@ -302,7 +302,7 @@ export class LlmService {
     request: GenerateRequest,
     { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<CompleteResponse> {
-    const whole = new WholeResponse();
+    const whole = new ResponseCollector();
     await this.writeResponse(request, whole, { ...(signal && { signal }) });
     return whole.read();
   }
@@ -340,13 +340,13 @@ export class LlmService {
   }
 
   /** @returns the limit of a cacheable answer to this request, in UTF-16 units. */
-  #maxKeptUnits({ options }: GenerateRequest): number {
+  #maxCachedUnits({ options }: GenerateRequest): number {
     const { cache } = this.#options;
     if (cache === undefined || options?.cache === 'no-store') return 0;
     return cache.maxAnswerUnits ?? Infinity;
   }
 
-  #lookUp(keyOf: () => string, logger: Logger): ReturnType<ResponseCache['get']> {
+  #readCache(keyOf: () => string, logger: Logger): ReturnType<ResponseCache['get']> {
     const { cache } = this.#options;
     if (cache === undefined) return undefined;
     const miss = (error: unknown): undefined => {
@@ -360,7 +360,12 @@ export class LlmService {
     }
   }
 
-  #keep(key: string, answer: CachedAnswer, principal: string | undefined, logger: Logger): void {
+  #writeCache(
+    key: string,
+    answer: CachedAnswer,
+    principal: string | undefined,
+    logger: Logger,
+  ): void {
     try {
       this.#options.cache?.set(key, answer, principal);
     } catch (error) {
@@ -399,7 +404,7 @@ function withClientTools(
 }
 
 /** Collects an answer until it is complete. */
-class WholeResponse implements EntrySink {
+class ResponseCollector implements EntrySink {
   #text = new FlatText();
   #start: StartEntry | undefined;
   #end: EndEntry | ErrorEntry | undefined;

@@ -5,7 +5,7 @@ import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../pro
 import { principalName } from '../request.js';
 import type { AnsweredTurn, Failover } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
-import type { Answer } from './answer.js';
+import type { AnswerWriter } from './answer-writer.js';
 import type { Awaits, ToolReplies, ToolReply } from '../tool-replies.js';
 import { type OnToolFailure, runCall, toResult } from './tools/run-call.js';
 import { type Tool, type ToolContext, ToolError } from './tools/tool.js';
@@ -26,7 +26,7 @@ export async function answerWithTools(
   prompt: Prompt,
   toolbox: Toolbox,
   requester: Requester,
-  answer: Answer,
+  answer: AnswerWriter,
   replies: ToolReplies | undefined,
   earlier: ResumedAnswer['rounds'] = [],
 ): Promise<AnsweredTurn | undefined> {
@@ -54,13 +54,13 @@ export async function answerWithTools(
       arguments: args,
     }));
     const { raw } = turn;
-    const said = { text: answer.readTurn(), toolCalls: calls, ...(raw && { raw }) };
-    const results = await runTogether(calls, toolbox, answer, requester, replies);
+    const said = { text: answer.readTurnText(), toolCalls: calls, ...(raw && { raw }) };
+    const results = await runCalls(calls, toolbox, answer, requester, replies);
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
     // The next turn goes to the provider that called the tools: other providers may not accept its signed
     // calls.
     caller = turn.provider;
-    answer.nextTurn();
+    answer.beginNextTurn();
   }
 }
 
@@ -89,10 +89,10 @@ function messagesOf({ calls, results }: ResumedAnswer['rounds'][number]): Prompt
  * Runs the calls of a turn concurrently. Their results are in the order of the calls. All calls are written
  * before the first result. A call that waits for a client runs after its reply.
  */
-async function runTogether(
+async function runCalls(
   calls: readonly ToolCall[],
   { tools, limits }: Toolbox,
-  answer: Answer,
+  answer: AnswerWriter,
   { signal, principal }: Requester,
   replies: ToolReplies | undefined,
 ): Promise<ToolResult[]> {
@@ -104,7 +104,7 @@ async function runTogether(
   };
   try {
     signal.throwIfAborted();
-    const onFailure: OnToolFailure = (...failure) => answer.toolFailed(...failure);
+    const onFailure: OnToolFailure = (...failure) => answer.onToolFailed(...failure);
     const run = (call: ToolCall): Promise<ToolOutcome> =>
       runCall(call, tools, limits, context, onFailure);
     const begin: (() => Promise<ToolOutcome>)[] = [];
@@ -117,7 +117,7 @@ async function runTogether(
         continue;
       }
       const tool = tools.find((candidate) => candidate.name === name);
-      const waiting = await waitingOf(tool, args, replies, onFailure);
+      const waiting = await awaitedReplyOf(tool, args, replies, onFailure);
       if (waiting === undefined || 'error' in waiting) {
         begin.push(async () => waiting ?? run(call));
         await answer.tool(entry);
@@ -127,7 +127,7 @@ async function runTogether(
       // A client may reply as soon as it reads the entry.
       const replied = expectReply(callId, waiting, limits, controller.signal);
       replied.catch(() => {});
-      begin.push(() => afterReply(call, replied, answer, run, onFailure, limits));
+      begin.push(() => applyReply(call, replied, answer, run, onFailure, limits));
       await answer.tool({ ...entry, awaits, timeoutMs: limits.toolReplyTimeoutMs });
     }
     signal.throwIfAborted();
@@ -149,7 +149,7 @@ async function runTogether(
 }
 
 /** The reply that a call waits for, and its receiver. */
-interface Waiting {
+interface AwaitedReply {
   awaits: Awaits;
   replies: ToolReplies;
 }
@@ -160,12 +160,12 @@ interface Waiting {
  * @returns the reply that the call waits for; the error of invalid arguments; undefined if the call runs at
  * once.
  */
-async function waitingOf(
+async function awaitedReplyOf(
   tool: Tool | undefined,
   args: unknown,
   replies: ToolReplies | undefined,
   onFailure: OnToolFailure,
-): Promise<Waiting | { error: string } | undefined> {
+): Promise<AwaitedReply | { error: string } | undefined> {
   if (tool?.awaits === undefined) return undefined;
   const { name, awaits } = tool;
   try {
@@ -183,7 +183,7 @@ async function waitingOf(
 /** Waits for a client's reply to a call. @returns undefined after the timeout. */
 async function expectReply(
   callId: string,
-  { awaits, replies }: Waiting,
+  { awaits, replies }: AwaitedReply,
   { toolReplyTimeoutMs }: ToolLimits,
   signal: AbortSignal,
 ): Promise<ToolReply | undefined> {
@@ -201,10 +201,10 @@ async function expectReply(
 }
 
 /** Uses the client's reply as the result of the call, or runs the call if the reply approves it. */
-async function afterReply(
+async function applyReply(
   call: ToolCall,
   replied: Promise<ToolReply | undefined>,
-  answer: Answer,
+  answer: AnswerWriter,
   run: (call: ToolCall) => Promise<ToolOutcome>,
   onFailure: OnToolFailure,
   { toolReplyTimeoutMs, maxToolResultUnits }: ToolLimits,

@@ -87,10 +87,10 @@ function createDelayGauges(meter: Meter) {
         histogram = monitorEventLoopDelay({ resolution: INTERVAL_MS });
         histogram.enable();
       } else if (histogram.count > 0) {
-        result.observe(mean, toDelay(histogram.mean));
-        result.observe(p50, toDelay(histogram.percentile(50)));
-        result.observe(p99, toDelay(histogram.percentile(99)));
-        result.observe(max, toDelay(histogram.max));
+        result.observe(mean, toSeconds(histogram.mean));
+        result.observe(p50, toSeconds(histogram.percentile(50)));
+        result.observe(p99, toSeconds(histogram.percentile(99)));
+        result.observe(max, toSeconds(histogram.max));
         histogram.reset();
       }
     },
@@ -101,6 +101,6 @@ function createDelayGauges(meter: Meter) {
 }
 
 /** @returns seconds. */
-function toDelay(ns: number): number {
+function toSeconds(ns: number): number {
   return Math.max(0, ns / NS_PER_SECOND - INTERVAL_MS / 1000);
 }

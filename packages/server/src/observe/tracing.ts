@@ -12,22 +12,22 @@ import {
 const tracer = trace.getTracer('rivulet');
 
 /** A span, and the context for its children. */
-export interface TracedWork {
+export interface TracedSpan {
   readonly span: Span;
   readonly context: Context;
 }
 
 /** Starts the span of one answer. */
-export function startAnswerSpan(parent: Context, attributes: Attributes): TracedWork {
+export function startAnswerSpan(parent: Context, attributes: Attributes): TracedSpan {
   return inContext(tracer.startSpan('answer', { attributes }, parent), parent);
 }
 
 /** Starts the span of one call of a model. `gen-ai.ts` defines the name and the attributes. */
-export function startCallSpan(name: string, attributes: Attributes, parent: Context): TracedWork {
+export function startCallSpan(name: string, attributes: Attributes, parent: Context): TracedSpan {
   return inContext(tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent), parent);
 }
 
-function inContext(span: Span, parent: Context): TracedWork {
+function inContext(span: Span, parent: Context): TracedSpan {
   // A span that does not record needs no copy of the context.
   return { span, context: span.isRecording() ? trace.setSpan(parent, span) : parent };
 }

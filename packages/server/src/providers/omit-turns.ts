@@ -4,7 +4,7 @@ import { type Prompt, type PromptMessage, userText } from './provider.js';
 /** A safety margin, because models count tokens and this file counts characters. */
 const MARGIN = 0.9;
 
-export interface Asked<T> {
+export interface FittedResult<T> {
   answer: T;
   /** The number of the oldest messages that were left out. */
   omitted: number;
@@ -20,7 +20,7 @@ export interface Asked<T> {
 export async function askWithinContext<T>(
   prompt: Prompt,
   ask: (prompt: Prompt) => Promise<T>,
-): Promise<Asked<T>> {
+): Promise<FittedResult<T>> {
   const { messages } = prompt;
   for (let omitted = 0; ;) {
     const asked = omitted === 0 ? prompt : { ...prompt, messages: messages.slice(omitted) };

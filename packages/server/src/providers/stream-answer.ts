@@ -2,7 +2,7 @@ import { addAbortListener } from 'node:events';
 import { TextDecoder } from 'node:util';
 import { notUnderstood, truncated, unreachable } from './failure.js';
 import type { Response } from './http.js';
-import { watchLoading } from './loading.js';
+import { watchLoading } from './watch-loading.js';
 import { askWithinContext } from './omit-turns.js';
 import { type Delta, type Prompt, ProviderError } from './provider.js';
 

@@ -53,9 +53,13 @@ export function resolve<S>(
 }
 
 /** The value of a setting, or the reason why it is not allowed. */
-type Read = { value: unknown } | { problem: string };
+type ReadResult = { value: unknown } | { problem: string };
 
-function readOption(options: object, path: string, setting: Setting<unknown>): Read | undefined {
+function readOption(
+  options: object,
+  path: string,
+  setting: Setting<unknown>,
+): ReadResult | undefined {
   const [first, second] = path.split('.') as [string, string | undefined];
   const outer = (options as Record<string, unknown>)[first];
   const given =
@@ -67,7 +71,7 @@ function readOption(options: object, path: string, setting: Setting<unknown>): R
   return { problem: problemOf(path, given, type.allowedOption ?? type.allowed, setting) };
 }
 
-function readVariable(env: Environment, setting: Setting<unknown>): Read | undefined {
+function readVariable(env: Environment, setting: Setting<unknown>): ReadResult | undefined {
   const { env: name, fileEnv, type } = setting;
   const given = env[name];
   const isSet = given !== undefined && (given !== '' || type.acceptsEmpty === true);
@@ -83,7 +87,7 @@ function readVariable(env: Environment, setting: Setting<unknown>): Read | undef
 }
 
 /** The errors never show the content of the file. */
-function readFile(name: string, path: string, type: ValueType<unknown>): Read {
+function readFile(name: string, path: string, type: ValueType<unknown>): ReadResult {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');

@@ -1,6 +1,6 @@
 import { StreamError } from '@rivulet/protocol';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
-import { overloaded, rateLimited } from './refusal.js';
+import { overloaded, rateLimited } from './errors.js';
 
 const MAX_RUNNING = 512;
 const MAX_RUNNING_PER_ADDRESS = 32;

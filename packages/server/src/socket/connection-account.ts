@@ -13,8 +13,8 @@ import {
   unreadOf,
 } from './connection.js';
 import { wireError } from './encode.js';
-import type { Counts } from './ledger.js';
-import { badRequest, overloaded, rateLimited } from './refusal.js';
+import type { SharedAccounting } from './connection-limiter.js';
+import { badRequest, overloaded, rateLimited } from './errors.js';
 import { TokenBucket } from './token-bucket.js';
 
 /** The counters and budgets of one connection. */
@@ -76,7 +76,7 @@ const BINARY: ReadonlySet<string> = new Set(['5', '6']);
  */
 export function openAccount(
   connection: Connection,
-  counts: Counts,
+  counts: SharedAccounting,
   reserved: Address | undefined,
 ): ConnectionAccount {
   return new Account(connection, counts, reserved);
@@ -85,8 +85,8 @@ export function openAccount(
 class Account implements ConnectionAccount {
   readonly connectionId: string = randomUUID();
   readonly connection: Connection;
-  readonly counts: Counts;
-  current: Entered | undefined;
+  readonly counts: SharedAccounting;
+  current: NamespaceSocket | undefined;
   isClosing = false;
   /** True if the connection is being closed because it exceeded a limit. */
   isCutOff = false;
@@ -100,7 +100,7 @@ class Account implements ConnectionAccount {
   /** True if the next attachments belong to Rivulet's namespace. */
   #isOurs: boolean;
 
-  constructor(connection: Connection, counts: Counts, reserved: Address | undefined) {
+  constructor(connection: Connection, counts: SharedAccounting, reserved: Address | undefined) {
     const { limits } = counts;
     this.connection = connection;
     this.counts = counts;
@@ -133,7 +133,7 @@ class Account implements ConnectionAccount {
       if (handshakes >= limits.maxHandshakesPerAddress) throw crowded();
       this.count('handshakes');
     }
-    this.current = new Entered(this, socket);
+    this.current = new NamespaceSocket(this, socket);
     return this.current;
   }
 
@@ -143,7 +143,7 @@ class Account implements ConnectionAccount {
     if (refusal !== undefined) {
       this.isCutOff = true;
       this.counts.refusals.count(refusal, this.connectionId);
-      this.#tell(refusal);
+      this.#refuse(refusal);
     }
     // Socket.IO sends the refusal of a middleware in the next tick.
     setImmediate(() => this.connection.close());
@@ -162,7 +162,7 @@ class Account implements ConnectionAccount {
     this.current?.leave();
     const address = this.#address;
     if (address === undefined) return;
-    this.counts.asked(address, this.connection);
+    this.counts.endIdle(address, this.connection);
     this.count(undefined);
     this.counts.addresses.release(address);
   }
@@ -202,7 +202,7 @@ class Account implements ConnectionAccount {
       return this.close(rateLimited('it sent too much in a short time'));
     }
     if (!isConnect(data)) return;
-    this.counts.asked(this.address, this.connection);
+    this.counts.endIdle(this.address, this.connection);
     if (this.#hasConnected) {
       drop(packet);
       return this.close(badRequest('a connection enters one namespace, once'));
@@ -246,14 +246,14 @@ class Account implements ConnectionAccount {
     this.connection.write(`${CONNECT_ERROR}${inNamespace}${body}`);
   }
 
-  #tell(refusal: StreamError): void {
+  #refuse(refusal: StreamError): void {
     if (this.current?.socket.connected === true) emitRefusal(this.current.socket, refusal);
     else this.#refuseConnect(refusal);
   }
 }
 
 /** The account of a socket that has entered the namespace, or is about to enter. */
-class Entered implements SocketAccount {
+class NamespaceSocket implements SocketAccount {
   readonly socket: Socket;
   readonly connectionId: string;
   readonly address: string;

@@ -8,7 +8,7 @@ import {
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
-import type { Frame } from '../deliver/log.js';
+import type { LogSlice } from '../deliver/log.js';
 import type { NewsEntry } from '../entry.js';
 import type { ListedStream } from '../deliver/stream.js';
 
@@ -24,7 +24,11 @@ export type Encoded = [event: LogMessage['type'], message: LogMessage];
 /**
  * Encodes a slice of the log. `omittedByClient` is the number of messages that the stream's client left out.
  */
-export function encode({ offset, entry }: Frame, envelope: Envelope, omittedByClient = 0): Encoded {
+export function encode(
+  { offset, entry }: LogSlice,
+  envelope: Envelope,
+  omittedByClient = 0,
+): Encoded {
   switch (entry.type) {
     case 'start': {
       const { attempt, source, provider, model, reason } = entry;
@@ -106,12 +110,12 @@ export function envelopeOf({ id, sessionId }: Pick<ListedStream, 'id' | 'session
 }
 
 /** @returns the short form of text; undefined for other entries. */
-export function encodeShort(ref: number, { offset, entry }: Frame): ShortChunk | undefined {
+export function encodeShort(ref: number, { offset, entry }: LogSlice): ShortChunk | undefined {
   return entry.type === 'text' ? [ref, offset, entry.text] : undefined;
 }
 
 /** @returns the event of `encodeShort()` as JSON. The text is encoded once for all readers of the slice. */
-export function shortJson(ref: number, frame: Frame): string {
+export function shortJson(ref: number, frame: LogSlice): string {
   const { offset, entry } = frame;
   frame.json ??= JSON.stringify(entry.type === 'text' ? entry.text : undefined);
   return `["${EVENT.shortChunk}",${ref},${offset},${frame.json}]`;

@@ -4,7 +4,7 @@ import type { Socket } from 'socket.io';
 const MAX_TIMER_MS = 2_147_483_647;
 
 /** Disconnects the socket when its token expires. The client then reconnects with a new token. */
-export function hangUpWhenExpired(socket: Socket, expiresAt: Date | undefined): void {
+export function disconnectWhenExpired(socket: Socket, expiresAt: Date | undefined): void {
   if (expiresAt === undefined) return;
   let timer: NodeJS.Timeout | undefined;
 

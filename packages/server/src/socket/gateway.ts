@@ -3,9 +3,9 @@ import type { Namespace, Socket } from 'socket.io';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
 import { releaseHandshake } from './connection.js';
-import { hangUpWhenExpired } from './expiry.js';
+import { disconnectWhenExpired } from './expiry.js';
 import type { Admission, Guard } from './guard.js';
-import type { Ledger } from './ledger.js';
+import type { ConnectionLimiter } from './connection-limiter.js';
 import type { RateLimits } from './rate-limits.js';
 import type { Refusals } from './refusals.js';
 import { serveSocket } from './serve-socket.js';
@@ -13,7 +13,7 @@ import { serveSocket } from './serve-socket.js';
 export interface GatewayOptions {
   streams: StreamDirectory;
   guard: Guard;
-  ledger: Ledger;
+  limiter: ConnectionLimiter;
   limits: RateLimits;
   refusals: Refusals;
   logger: Logger;
@@ -29,7 +29,7 @@ export interface Gateway {
 
 /** Serves the streams on a namespace of a Socket.IO server. */
 export function serveStreams(namespace: Namespace, options: GatewayOptions): Gateway {
-  const { streams, guard, ledger, refusals, logger } = options;
+  const { streams, guard, limiter, refusals, logger } = options;
   const admissions = new WeakMap<Socket, Admission>();
   let closesAt: number | undefined;
 
@@ -54,9 +54,9 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       await admit(socket);
       return undefined;
     } catch (cause) {
-      const account = ledger.accountOf(socket.conn);
+      const account = limiter.accountOf(socket.conn);
       const data = refusals.refuse(cause, account.connectionId);
-      if (ledger.ownsConnections) account.close();
+      if (limiter.ownsConnections) account.close();
       return Object.assign(new Error(data.message), { data });
     }
   }
@@ -80,8 +80,8 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       logger.debug({ event: 'CONNECTION_CLOSED', connectionId, reason });
     });
     serveSocket(socket, admission, options);
-    if (ledger.ownsConnections) releaseHandshake(socket);
-    hangUpWhenExpired(socket, admission.expiresAt);
+    if (limiter.ownsConnections) releaseHandshake(socket);
+    disconnectWhenExpired(socket, admission.expiresAt);
     if (closesAt !== undefined) sendClosing(socket, closesAt);
   });
 

@@ -3,7 +3,7 @@ import { PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
 import type { SocketAccount } from './connection-account.js';
-import type { Ledger } from './ledger.js';
+import type { ConnectionLimiter } from './connection-limiter.js';
 import { type OriginCheck, OriginError } from './origin.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
@@ -14,7 +14,7 @@ import type { Refusals } from './refusals.js';
 export interface Admission extends Requester {
   readonly account: SocketAccount;
   /** True if a later connection can have the same principal. */
-  returns: boolean;
+  canReconnect: boolean;
   expiresAt: Date | undefined;
   /** The requests in the handshake, not parsed yet. Empty once they are being carried out. */
   requests: unknown[];
@@ -27,7 +27,7 @@ export interface Admission extends Requester {
 export interface GuardOptions {
   checkOrigin: OriginCheck;
   authenticate: Authenticate | undefined;
-  ledger: Ledger;
+  limiter: ConnectionLimiter;
   refusals: Refusals;
 }
 
@@ -42,7 +42,7 @@ export interface Guard {
 const BUSY_RETRY_MS = 2_000;
 
 export function createGuard(options: GuardOptions): Guard {
-  const { checkOrigin, authenticate, ledger, refusals } = options;
+  const { checkOrigin, authenticate, limiter, refusals } = options;
 
   async function principalOf(
     account: SocketAccount,
@@ -64,7 +64,7 @@ export function createGuard(options: GuardOptions): Guard {
 
   /** Socket.IO would keep the whole message, up to 1 MiB, until the connection closes. */
   function forgetMessage(handshake: Socket['handshake']): void {
-    if (ledger.ownsConnections) handshake.auth = {};
+    if (limiter.ownsConnections) handshake.auth = {};
     else delete handshake.auth['requests'];
   }
 
@@ -78,15 +78,24 @@ export function createGuard(options: GuardOptions): Guard {
     const { requests = [] } = message;
     forgetMessage(handshake);
     const identity = await principalOf(account, token, browser_id, request.headers);
-    const { id: principal, returns, expiresAt } = identity;
+    const { id: principal, canReconnect, expiresAt } = identity;
     account.admit(principal);
     const { address } = account;
-    return { account, principal, address, returns, expiresAt, requests, protocol, newStreams };
+    return {
+      account,
+      principal,
+      address,
+      canReconnect,
+      expiresAt,
+      requests,
+      protocol,
+      newStreams,
+    };
   }
 
   return {
     async admit(socket) {
-      const account = ledger.accountOf(socket.conn).enter(socket);
+      const account = limiter.accountOf(socket.conn).enter(socket);
       try {
         return await check(socket, account);
       } catch (cause) {

@@ -1,7 +1,7 @@
 import { EVENT } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
-import type { Frame } from '../deliver/log.js';
-import type { Flushable } from '../deliver/pace.js';
+import type { LogSlice } from '../deliver/log.js';
+import type { Flushable } from '../deliver/flush-scheduler.js';
 import { ConnectionWriter } from './connection-writer.js';
 import { encodeShort, shortJson } from './encode.js';
 
@@ -58,7 +58,7 @@ export class Outbox {
   }
 
   /** Sends text as a short chunk. */
-  emitShort(ref: number, frame: Frame): void {
+  emitShort(ref: number, frame: LogSlice): void {
     if (this.#isPlain()) this.#push(shortJson(ref, frame));
     else this.#emitNow(EVENT.shortChunk, encodeShort(ref, frame) ?? []);
   }

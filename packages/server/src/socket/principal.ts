@@ -32,7 +32,7 @@ export type Authenticate = (credentials: Credentials) => Verdict | Promise<Verdi
 export interface Principal {
   id: string;
   /** True if a later connection can have the same principal. */
-  returns: boolean;
+  canReconnect: boolean;
   expiresAt: Date | undefined;
 }
 
@@ -43,10 +43,10 @@ export interface Principal {
  */
 export function anonymous(browserId: string | undefined): Principal {
   if (browserId === undefined) {
-    return { id: `socket:${randomUUID()}`, returns: false, expiresAt: undefined };
+    return { id: `socket:${randomUUID()}`, canReconnect: false, expiresAt: undefined };
   }
   const hash = createHash('sha256').update(browserId).digest('base64url');
-  return { id: `browser:${hash}`, returns: true, expiresAt: undefined };
+  return { id: `browser:${hash}`, canReconnect: true, expiresAt: undefined };
 }
 
 const AUTHENTICATE_MS = 8_000;
@@ -70,14 +70,14 @@ export async function authenticated(
   if (typeof principal !== 'string' || principal === '') {
     throw new TypeError('authenticate gave no principal');
   }
-  if (expiresAt === undefined) return { id: userId(principal), returns: true, expiresAt };
+  if (expiresAt === undefined) return { id: userId(principal), canReconnect: true, expiresAt };
   if (!(expiresAt instanceof Date) || Number.isNaN(expiresAt.getTime())) {
     throw new TypeError('authenticate gave an expiresAt that is no Date');
   }
   if (expiresAt.getTime() <= Date.now()) {
     throw unauthorized('the token has expired');
   }
-  return { id: userId(principal), returns: true, expiresAt };
+  return { id: userId(principal), canReconnect: true, expiresAt };
 }
 
 function unauthorized(reason: string): StreamError {

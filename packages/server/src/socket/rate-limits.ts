@@ -15,20 +15,20 @@ export interface Requester {
 }
 
 /** Counts one request. @throws {StreamError} rate_limited, with the time of the next allowed request. */
-export type SpendOne = (requester: Requester) => Promise<void>;
+export type CountRequest = (requester: Requester) => Promise<void>;
 
 export interface RateLimits {
   /** Counts a new stream. */
-  start: SpendOne;
+  start: CountRequest;
   /** Counts a resumed stream. A client resumes all its streams at once after a disconnect. */
-  resume: SpendOne;
+  resume: CountRequest;
   /** Resets the counts of a principal. The counts of its address stay. */
   forget(principal: string): Promise<void>;
 }
 
 /** An address may have many users, and one user can create any number of principals. */
 const ADDRESS_FACTOR = 10;
-const ATTACH_FACTOR = 10;
+const RESUME_FACTOR = 10;
 
 /**
  * @param counts the counters of all processes. Unless given, and while they are unavailable, each process
@@ -39,7 +39,7 @@ export function createRateLimits(
   counts?: SharedCounts,
 ): RateLimits {
   const start = bucket('start', requests, windowSeconds, counts);
-  const resume = bucket('resume', requests * ATTACH_FACTOR, windowSeconds, counts);
+  const resume = bucket('resume', requests * RESUME_FACTOR, windowSeconds, counts);
   return {
     start: start.spend,
     resume: resume.spend,
@@ -51,7 +51,7 @@ export function createRateLimits(
 }
 
 interface Bucket {
-  spend: SpendOne;
+  spend: CountRequest;
   forget(principal: string): Promise<unknown>;
 }
 

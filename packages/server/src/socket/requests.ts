@@ -150,7 +150,7 @@ export class Requests {
       this.#watch ??= new StreamWatch(this.#streams, principal, this.#subscriptions.outbox);
     if (watch === false) this.disconnect();
     const running = await this.#streams.running(principal);
-    this.#watch?.listed(running);
+    this.#watch?.setListed(running);
     return { ok: true, streams: running.map(summaryOf) };
   }
 

@@ -31,7 +31,7 @@ const REQUESTS = {
 } as const satisfies Partial<Record<Exclude<keyof Requests, 'disconnect'>, string>>;
 const REQUEST_NAMES = Object.keys(REQUESTS) as RequestName[];
 
-interface Served {
+interface SocketDependencies {
   streams: StreamDirectory;
   limits: RateLimits;
   refusals: Refusals;
@@ -39,22 +39,26 @@ interface Served {
 }
 
 /** Carries out the requests of one socket. */
-export function serveSocket(socket: Socket, admission: Admission, served: Served): void {
+export function serveSocket(
+  socket: Socket,
+  admission: Admission,
+  served: SocketDependencies,
+): void {
   const server = new SocketRequests(socket, admission, served);
-  for (const raw of admission.requests.splice(0)) server.carryOutOfHandshake(raw);
+  for (const raw of admission.requests.splice(0)) server.runHandshakeRequest(raw);
 }
 
 /** The requests of one socket. They are carried out in the order of their arrival. */
 class SocketRequests {
   readonly #admission: Admission;
-  readonly #served: Served;
+  readonly #served: SocketDependencies;
   readonly #subscriptions: Subscriptions;
   readonly #requests: Requests;
   /** Steps that wait for the current one. */
-  readonly #waiting: (() => void | Promise<void>)[] = [];
+  readonly #queue: (() => void | Promise<void>)[] = [];
   #isBusy = false;
 
-  constructor(socket: Socket, admission: Admission, served: Served) {
+  constructor(socket: Socket, admission: Admission, served: SocketDependencies) {
     this.#admission = admission;
     this.#served = served;
     this.#subscriptions = new Subscriptions(socket);
@@ -65,8 +69,8 @@ class SocketRequests {
     socket.on('disconnect', () => this.#disconnect());
   }
 
-  carryOutOfHandshake(raw: unknown): void {
-    this.#carryOutInTurn(isResume(raw) ? 'resume' : 'start', raw, (reply) => {
+  runHandshakeRequest(raw: unknown): void {
+    this.#runInOrder(isResume(raw) ? 'resume' : 'start', raw, (reply) => {
       const id = 'stream_id' in reply ? reply.stream_id : claimedEnvelope(raw).stream_id;
       const stream_id = id !== undefined && { stream_id: id };
       this.#subscriptions.outbox.emit(EVENT.reply, { type: EVENT.reply, ...stream_id, reply });
@@ -75,7 +79,7 @@ class SocketRequests {
 
   #receive(name: RequestName, raw: unknown, reply: unknown): void {
     if (!this.#admission.account.isWithinLimits) return;
-    this.#carryOutInTurn(name, raw, (result) => {
+    this.#runInOrder(name, raw, (result) => {
       const { outbox } = this.#subscriptions;
       if (typeof reply === 'function') {
         outbox.reply(() => (reply as Settle)(result));
@@ -86,7 +90,7 @@ class SocketRequests {
     });
   }
 
-  #carryOutInTurn(name: RequestName, raw: unknown, settle: Settle): void {
+  #runInOrder(name: RequestName, raw: unknown, settle: Settle): void {
     const { account } = this.#admission;
     const refuse = (cause: unknown): void =>
       settle({ ok: false, error: this.#served.refusals.refuse(cause, account.connectionId) });
@@ -95,7 +99,7 @@ class SocketRequests {
     } catch (cause) {
       return refuse(cause);
     }
-    this.#inTurn(async () => {
+    this.#enqueue(async () => {
       account.endWaiting();
       if (!account.isWithinLimits || !account.checkReads()) return;
       try {
@@ -107,26 +111,26 @@ class SocketRequests {
   }
 
   #disconnect(): void {
-    const { account, returns, principal } = this.#admission;
+    const { account, canReconnect, principal } = this.#admission;
     account.leave();
-    this.#inTurn(() => {
+    this.#enqueue(() => {
       this.#requests.disconnect();
       this.#subscriptions.disconnect();
-      if (!returns) this.#served.streams.forgetPrincipal(principal);
+      if (!canReconnect) this.#served.streams.forgetPrincipal(principal);
     });
   }
 
   /** Runs a step after the earlier ones. */
-  #inTurn(step: () => void | Promise<void>): void {
-    this.#waiting.push(step);
+  #enqueue(step: () => void | Promise<void>): void {
+    this.#queue.push(step);
     if (this.#isBusy) return;
     this.#isBusy = true;
     // A reader sends its messages in the next tick. A microtask sends the reply before them.
-    queueMicrotask(() => void this.#carryOutWaiting());
+    queueMicrotask(() => void this.#runQueue());
   }
 
-  async #carryOutWaiting(): Promise<void> {
-    for (let step = this.#waiting.shift(); step !== undefined; step = this.#waiting.shift()) {
+  async #runQueue(): Promise<void> {
+    for (let step = this.#queue.shift(); step !== undefined; step = this.#queue.shift()) {
       try {
         await step();
       } catch (cause) {

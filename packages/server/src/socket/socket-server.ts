@@ -3,7 +3,7 @@ import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
 import type { Connection } from './connection.js';
 import { wireError } from './encode.js';
-import type { Ledger } from './ledger.js';
+import type { ConnectionLimiter } from './connection-limiter.js';
 import { type OriginCheck, OriginError, type OriginRefusal } from './origin.js';
 import type { Refusals } from './refusals.js';
 
@@ -23,7 +23,7 @@ type Next = (error?: Error) => void;
 export function createSocketServer(
   http: HttpServer,
   checkOrigin: OriginCheck,
-  ledger: Ledger,
+  limiter: ConnectionLimiter,
   refusals: Refusals,
   path: string,
 ): Server {
@@ -36,7 +36,7 @@ export function createSocketServer(
     allowRequest(request, decide) {
       const isRefused = refusalOf(request) !== undefined;
       const hasRoom = !isRefused || refused.size < MAX_REFUSED;
-      if (hasRoom && ledger.reserve(request)) return decide(null, true);
+      if (hasRoom && limiter.reserve(request)) return decide(null, true);
       refusals.countHandshake(isRefused ? 'origins' : 'handshakes');
       decide('too many connections', false);
     },
@@ -57,7 +57,7 @@ export function createSocketServer(
     const error = new OriginError(refusal);
     refused.set(conn, error);
     conn.once('close', () => refused.delete(conn));
-    const account = ledger.accountOf(conn);
+    const account = limiter.accountOf(conn);
     refusals.count(error, account.connectionId);
     setTimeout(() => account.close(), REFUSED_CONNECT_TIMEOUT_MS).unref();
   }
@@ -80,7 +80,7 @@ export function createSocketServer(
   });
 
   io.engine.on('connection', (conn: Connection) => {
-    ledger.accountOf(conn);
+    limiter.accountOf(conn);
     const sid = sessionIdOf(conn);
     pending.set(sid, conn);
     conn.once('close', () => pending.delete(sid));
@@ -92,14 +92,14 @@ export function createSocketServer(
     const error = refused.get(conn);
     if (error === undefined) return next();
     const data = wireError(error);
-    ledger.accountOf(conn).close();
+    limiter.accountOf(conn).close();
     next(Object.assign(new Error(data.message), { data }));
   });
 
   io.on('connection', (socket) => {
     pending.delete(sessionIdOf(socket.conn));
     // Without this, a client that leaves the namespace would keep a connection that is not counted.
-    socket.on('disconnect', () => ledger.accountOf(socket.conn).close());
+    socket.on('disconnect', () => limiter.accountOf(socket.conn).close());
   });
   return io;
 }

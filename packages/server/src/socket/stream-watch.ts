@@ -1,5 +1,5 @@
 import { EVENT, type StreamChangedMessage, type StreamSummary } from '@rivulet/protocol';
-import type { Flushable } from '../deliver/pace.js';
+import type { Flushable } from '../deliver/flush-scheduler.js';
 import type { ListedStream } from '../deliver/stream.js';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import { envelopeOf } from './encode.js';
@@ -16,16 +16,16 @@ export class StreamWatch implements Flushable {
   readonly #unwatch: () => void;
   readonly #changed = new Map<string, StreamSummary>();
   /** The last sent status of each stream that has not ended. */
-  readonly #told = new Map<string, StreamSummary['status']>();
+  readonly #sentStatuses = new Map<string, StreamSummary['status']>();
 
   constructor(streams: StreamDirectory, principal: string, outbox: Outbox) {
     this.#outbox = outbox;
-    this.#unwatch = streams.watch(principal, (stream) => this.#note(stream));
+    this.#unwatch = streams.watch(principal, (stream) => this.#onChange(stream));
   }
 
   /** Called before the client receives `streams`, the list of all running streams. */
-  listed(streams: readonly ListedStream[]): void {
-    for (const { id, status } of streams) this.#told.set(id, status);
+  setListed(streams: readonly ListedStream[]): void {
+    for (const { id, status } of streams) this.#sentStatuses.set(id, status);
   }
 
   flush(): void {
@@ -43,11 +43,11 @@ export class StreamWatch implements Flushable {
     this.#changed.clear();
   }
 
-  #note(stream: ListedStream): void {
+  #onChange(stream: ListedStream): void {
     const { id, status } = stream;
-    if (this.#told.get(id) === status) return;
-    if (status === 'ended') this.#told.delete(id);
-    else this.#told.set(id, status);
+    if (this.#sentStatuses.get(id) === status) return;
+    if (status === 'ended') this.#sentStatuses.delete(id);
+    else this.#sentStatuses.set(id, status);
     this.#changed.set(id, summaryOf(stream));
     // Sent after the messages that the change itself causes, such as the reply to a start.
     if (this.#changed.size === 1) process.nextTick(() => this.flush());

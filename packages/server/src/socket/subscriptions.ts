@@ -5,10 +5,10 @@ import {
   type StreamIncompleteMessage,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
-import type { Frame } from '../deliver/log.js';
-import type { Flushable } from '../deliver/pace.js';
-import type { Sink } from '../deliver/reader.js';
-import type { Leaving, Stream, Subscription } from '../deliver/stream.js';
+import type { LogSlice } from '../deliver/log.js';
+import type { Flushable } from '../deliver/flush-scheduler.js';
+import type { ReaderSink } from '../deliver/reader.js';
+import type { LeaveReason, Stream, Subscription } from '../deliver/stream.js';
 import { type ErrorEntry, isTerminal, type NewsEntry } from '../entry.js';
 import { encode, encodeNews, envelopeOf } from './encode.js';
 import { Outbox } from './outbox.js';
@@ -76,7 +76,7 @@ export class Subscriptions {
   /** Ends the subscription, or that of an earlier connection with the same `readerId`. */
   unsubscribe(stream: Stream, readerId: string | undefined): void {
     if (this.#byStream.has(stream)) this.end(stream, 'detached');
-    else if (this.#takenOver?.delete(stream) !== true) stream.giveUp(readerId);
+    else if (this.#takenOver?.delete(stream) !== true) stream.forgetLostReader(readerId);
   }
 
   /** The connection broke. Its readers may resume. */
@@ -86,7 +86,7 @@ export class Subscriptions {
   }
 
   /** Ends the subscription of a stream. */
-  end(stream: Stream, how: Leaving): void {
+  end(stream: Stream, how: LeaveReason): void {
     const subscription = this.#byStream.get(stream);
     this.#byStream.delete(stream);
     if (subscription !== undefined) stream.leave(subscription, how);
@@ -105,7 +105,7 @@ export class Subscriptions {
 }
 
 /** Sends one stream to a socket. */
-abstract class SocketSink implements Sink {
+abstract class SocketSink implements ReaderSink {
   protected readonly subscriptions: Subscriptions;
   protected readonly stream: Stream;
 
@@ -114,7 +114,7 @@ abstract class SocketSink implements Sink {
     this.stream = stream;
   }
 
-  abstract send(frame: Frame): void;
+  abstract send(frame: LogSlice): void;
 
   writable(reader: Flushable): boolean {
     return this.subscriptions.outbox.writable(reader);
@@ -133,7 +133,7 @@ abstract class SocketSink implements Sink {
     this.subscriptions.forget(this.stream, reader);
   }
 
-  protected sendNamed(frame: Frame): void {
+  protected sendNamed(frame: LogSlice): void {
     const { stream } = this;
     const encoded = encode(frame, envelopeOf(stream), stream.omittedMessages);
     this.subscriptions.outbox.emit(...encoded);
@@ -150,7 +150,7 @@ class WindowSink extends SocketSink {
     this.#ref = ref;
   }
 
-  send(frame: Frame): void {
+  send(frame: LogSlice): void {
     if (frame.entry.type === 'text') this.subscriptions.outbox.emitShort(this.#ref, frame);
     else this.sendNamed(frame);
   }
@@ -181,7 +181,7 @@ class PlainSink extends SocketSink {
     if (isNew) this.begin = () => this.#sendAccepted(offset, attempt);
   }
 
-  send(frame: Frame): void {
+  send(frame: LogSlice): void {
     const { offset, size, entry } = frame;
     const isFirst = offset === this.#firstOffset;
     if (isFirst && entry.type === 'start') return;

@@ -33,7 +33,7 @@ export function acquireSlot(
   if (slot.isAcquired) return { upstream: first, slot };
   return new Promise((resolve, reject) => {
     const candidates: AcquiredSlot[] = [{ upstream: first, slot }];
-    let told = Infinity;
+    let reportedAhead = Infinity;
 
     function joinOthers(): void {
       for (const upstream of upstreams.slice(1)) {
@@ -71,8 +71,8 @@ export function acquireSlot(
       }
       const ahead = Math.min(...candidates.map(({ slot: { ahead: n = Infinity } }) => n));
       // A request that gets a slot before its first position was reported has not waited.
-      if (ahead !== told && (ahead > 0 || told < Infinity)) {
-        told = ahead;
+      if (ahead !== reportedAhead && (ahead > 0 || reportedAhead < Infinity)) {
+        reportedAhead = ahead;
         onQueued(ahead);
       }
       const acquired = candidates.find((candidate) => candidate.slot.isAcquired);

@@ -39,10 +39,10 @@ export interface Breaker {
 // Counts calls and not time. cockatiel's SamplingBreaker clears its window only at the next call, so on an
 // idle server the failures of yesterday would open the circuit today.
 const SAMPLE = { size: 20, minimumNumberOfCalls: 5, threshold: 0.5 };
-const FIRST_REST_MS = 5_000;
-const LONGEST_REST_MS = 60_000;
+const FIRST_OPEN_MS = 5_000;
+const MAX_OPEN_MS = 60_000;
 /** The limit of a provider's `Retry-After`. A probe follows after this time at the latest. */
-const LONGEST_ASKED_MS = 300_000;
+const MAX_RETRY_AFTER_MS = 300_000;
 /** The suggested wait while a probe is in progress. */
 const PROBE_MS = 1_000;
 
@@ -54,37 +54,37 @@ const STATES: Readonly<Record<CircuitState, BreakerState>> = {
 };
 
 /** A failure that the circuit counts. */
-class Failed extends Error {
-  readonly restAtLeastMs: number;
+class CountedFailure extends Error {
+  readonly minOpenMs: number;
 
   constructor({ retryAfterMs = 0 }: StreamError) {
     super();
-    this.restAtLeastMs = Math.min(LONGEST_ASKED_MS, retryAfterMs);
+    this.minOpenMs = Math.min(MAX_RETRY_AFTER_MS, retryAfterMs);
   }
 }
 
 /** A probe without an outcome: the next call is a probe again. */
-class Undecided extends Error {}
+class AbandonedProbe extends Error {}
 
 /** Creates the breaker of a provider. Calls `onChange` with each new state. */
 export function createBreaker(name: string, onChange: (state: BreakerState) => void): Breaker {
   let openUntilMs = 0;
   let lastFailure: StreamError | undefined;
 
-  const circuit = circuitBreaker(handleType(Failed).orType(Undecided), {
+  const circuit = circuitBreaker(handleType(CountedFailure).orType(AbandonedProbe), {
     breaker: new CountBreaker(SAMPLE),
-    halfOpenAfter: { next: rest },
+    halfOpenAfter: { next: nextOpenTime },
   });
   circuit.onStateChange((state) => onChange(STATES[state]));
 
   /** The open time doubles after each failed probe. */
-  function rest({ attempt, result }: IHalfOpenAfterBackoffContext): Rest {
+  function nextOpenTime({ attempt, result }: IHalfOpenAfterBackoffContext): OpenTime {
     const error = 'error' in result ? result.error : undefined;
-    const growingMs = Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (attempt - 1));
-    const askedMs = error instanceof Failed ? error.restAtLeastMs : 0;
-    const duration = error instanceof Undecided ? 0 : Math.max(growingMs, askedMs);
+    const growingMs = Math.min(MAX_OPEN_MS, FIRST_OPEN_MS * 2 ** (attempt - 1));
+    const askedMs = error instanceof CountedFailure ? error.minOpenMs : 0;
+    const duration = error instanceof AbandonedProbe ? 0 : Math.max(growingMs, askedMs);
     openUntilMs = Date.now() + duration;
-    return { duration, next: rest };
+    return { duration, next: nextOpenTime };
   }
 
   function isShut(): boolean {
@@ -111,7 +111,7 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
     refusal: () => (isShut() ? refusal() : undefined),
     acquirePermit() {
       if (isShut()) throw refusal();
-      let end: Ending | undefined;
+      let end: Settle | undefined;
       // Cockatiel wraps a promise, but an answer is an iterator. This promise settles with the answer. It
       // exists before `execute` returns, unless the circuit is open.
       const run = circuit.execute(() => {
@@ -119,7 +119,7 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
       });
       run.catch(() => {});
       if (end === undefined) throw refusal();
-      const { resolve, reject }: Ending = end;
+      const { resolve, reject }: Settle = end;
       const isProbe = circuit.state === CircuitState.HalfOpen;
       return {
         isProbe,
@@ -129,18 +129,18 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
         succeeded: resolve,
         failed(failure) {
           lastFailure = failure;
-          reject(new Failed(failure));
+          reject(new CountedFailure(failure));
         },
         // Cockatiel would close the circuit after an uncounted error of a probe, so this error is counted.
-        abandoned: () => reject(isProbe ? new Undecided() : new Error('abandoned')),
+        abandoned: () => reject(isProbe ? new AbandonedProbe() : new Error('abandoned')),
       };
     },
   };
 }
 
-type Rest = IBackoff<IHalfOpenAfterBackoffContext>;
+type OpenTime = IBackoff<IHalfOpenAfterBackoffContext>;
 
-interface Ending {
+interface Settle {
   resolve(): void;
   reject(error: Error): void;
 }

@@ -73,7 +73,7 @@ export interface FailoverOptions {
 /** Receives the answer of one provider or, after a failure, of the next. */
 export interface AnswerSink extends TurnSink {
   /** The request waits for a slot, with `ahead` requests before it; 0 when it has a slot. */
-  queued(ahead: number): void;
+  onQueued(ahead: number): void;
   /**
    * Begins an attempt: text or a thought of `provider` follows. `failure` is the error of the provider before
    * it, whose text is discarded.
@@ -87,7 +87,7 @@ export interface AnswerSink extends TurnSink {
    */
   beginFromCache(provider: ModelName, failure: StreamError | undefined): boolean | Promise<boolean>;
   /** `from` failed, and `to` is called next. */
-  fallback(from: ModelName, to: ModelName, error: StreamError): void;
+  onFallback(from: ModelName, to: ModelName, error: StreamError): void;
 }
 
 /** The end of a turn, and its provider. */
@@ -219,7 +219,7 @@ export function createFailover(
     function giveUp(upstream: Upstream, failure: StreamError): Upstream[] {
       failures.push(failure);
       const rest = upstreams.slice(upstreams.indexOf(upstream) + 1);
-      if (rest[0]) sink.fallback(upstream.provider, rest[0].provider, failure);
+      if (rest[0]) sink.onFallback(upstream.provider, rest[0].provider, failure);
       return rest;
     }
 
@@ -234,7 +234,7 @@ export function createFailover(
         if (cached === true || (cached !== false && (await cached))) return undefined;
       }
       try {
-        const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.queued(ahead));
+        const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.onQueued(ahead));
         const { upstream, slot } = 'then' in acquired ? await acquired : acquired;
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
@@ -291,8 +291,8 @@ function noteRefusal(upstream: Upstream, { cause }: StreamError): void {
 function problemOf({ provider, refusal, breaker }: Upstream): ProviderProblem | undefined {
   const isRefused = refusal !== undefined && performance.now() - refusal.at < REFUSAL_MS;
   // A provider with `prepare` knows by itself whether the refusal still applies.
-  const looksItself = provider.prepare !== undefined;
-  const error = provider.problem ?? (isRefused && !looksItself ? refusal.error : undefined);
+  const hasOwnCheck = provider.prepare !== undefined;
+  const error = provider.problem ?? (isRefused && !hasOwnCheck ? refusal.error : undefined);
   if (error !== undefined) {
     const failure = error.failure === 'misconfigured' ? 'misconfigured' : 'unavailable';
     return { failure, advice: error.advice };

@@ -44,17 +44,17 @@ export interface TurnSink {
    *
    * @returns the measurement of the call.
    */
-  called(provider: ModelName, failure: StreamError | undefined): ModelCall;
+  onCall(provider: ModelName, failure: StreamError | undefined): ModelCall;
   /** The provider refuses because of its configuration: its key, its model. */
-  misconfigured(provider: ModelName, error: ProviderError): void;
+  onMisconfigured(provider: ModelName, error: ProviderError): void;
   /** The provider loads the model. Called before `onBegin`, if at all. */
-  loading(model: ModelName): void;
+  onLoading(model: ModelName): void;
   /** The model was loaded in this many milliseconds. */
-  loaded(ms: number): void;
+  onLoaded(ms: number): void;
   /** The provider left out this many of the oldest messages. Called before `onBegin`, if at all. */
-  omitted(messages: number): void;
-  text(text: string): Promise<void> | undefined;
-  thought(text: string): Promise<void> | undefined;
+  onOmitted(messages: number): void;
+  writeText(text: string): Promise<void> | undefined;
+  writeThought(text: string): Promise<void> | undefined;
 }
 
 export interface ProviderCallOptions {
@@ -181,7 +181,7 @@ class ProviderCall {
 
   /** Reads one try. `failure` is the error of the first try. */
   #read(failure?: StreamError): Promise<void> {
-    this.#measurement = this.#sink.called(this.#options.provider, failure);
+    this.#measurement = this.#sink.onCall(this.#options.provider, failure);
     return context.with(this.#measurement.context, () => this.#readDeltas());
   }
 
@@ -214,11 +214,11 @@ class ProviderCall {
     switch (delta.type) {
       case 'text':
         this.#measurement?.chunk(delta.text.length, now);
-        return this.#hasBegun ? this.#sink.text(delta.text) : this.#firstText(delta.text);
+        return this.#hasBegun ? this.#sink.writeText(delta.text) : this.#firstText(delta.text);
       case 'thought':
         this.#measurement?.chunk(delta.text.length, now);
         if (this.#options.prompt.thoughts) this.#options.onThought();
-        return this.#sink.thought(delta.text);
+        return this.#sink.writeThought(delta.text);
       case 'tool_call':
         this.#measurement?.chunk(0, now);
         this.#calls.push(delta);
@@ -228,7 +228,7 @@ class ProviderCall {
       case 'working':
         return undefined;
       case 'omitted':
-        this.#sink.omitted(delta.messages);
+        this.#sink.onOmitted(delta.messages);
         return undefined;
       case 'finish':
         this.#finish(delta);
@@ -244,12 +244,12 @@ class ProviderCall {
     switch (delta.type) {
       case 'loading':
         this.#status = 'loading';
-        this.#sink.loading(this.#options.model);
+        this.#sink.onLoading(this.#options.model);
         break;
       case 'loaded':
         this.#status = 'connecting';
         this.#connectingSince = now;
-        this.#sink.loaded(delta.ms);
+        this.#sink.onLoaded(delta.ms);
         break;
       default:
         this.#status = 'reading';
@@ -265,7 +265,7 @@ class ProviderCall {
   #firstText(text: string): Promise<void> | undefined {
     if (this.#options.prompt.continues) {
       this.#begin();
-      return this.#sink.text(text);
+      return this.#sink.writeText(text);
     }
     const all = this.#leadingSpace + text;
     // The halves of a surrogate pair may arrive separately.
@@ -275,7 +275,7 @@ class ProviderCall {
       return undefined;
     }
     this.#begin();
-    return this.#sink.text(all);
+    return this.#sink.writeText(all);
   }
 
   /** @returns the error of a turn with neither a visible character nor a tool call. */
@@ -324,7 +324,7 @@ class ProviderCall {
     if (this.#status === 'ended') return;
     const { provider } = this.#options;
     if (error instanceof ProviderError && error.failure === 'misconfigured')
-      this.#sink.misconfigured(provider, error);
+      this.#sink.onMisconfigured(provider, error);
     const failure = toStreamError(error, provider);
     // The call failed with the known problem of the provider, so it took no time, and says nothing new.
     if (error !== undefined && error === provider.problem) this.#permit?.abandoned();
@@ -371,7 +371,7 @@ class ProviderCall {
     if (error.failure !== 'unavailable' && error.failure !== 'busy') return undefined;
     const waitMs = (error.retryAfterMs ?? RETRY_WAIT_MS) + Math.random() * RETRY_JITTER_MS;
     const { firstChunkMs } = this.#options.deadlines;
-    const endsAt = this.#connectingSince + orNever(firstChunkMs);
+    const endsAt = this.#connectingSince + limitOf(firstChunkMs);
     return performance.now() + waitMs < endsAt ? waitMs : undefined;
   }
 
@@ -379,7 +379,7 @@ class ProviderCall {
   #deadline(): number {
     return Math.min(
       this.#silenceDeadline(),
-      this.#startedAt + orNever(this.#options.deadlines.totalMs),
+      this.#startedAt + limitOf(this.#options.deadlines.totalMs),
     );
   }
 
@@ -387,11 +387,11 @@ class ProviderCall {
     const { loadMs, firstChunkMs, stallMs } = this.#options.deadlines;
     switch (this.#status) {
       case 'connecting':
-        return this.#connectingSince + orNever(firstChunkMs);
+        return this.#connectingSince + limitOf(firstChunkMs);
       case 'loading':
-        return this.#connectingSince + orNever(loadMs);
+        return this.#connectingSince + limitOf(loadMs);
       default:
-        return this.#lastActiveAt + orNever(stallMs);
+        return this.#lastActiveAt + limitOf(stallMs);
     }
   }
 
@@ -410,7 +410,7 @@ class ProviderCall {
     const { loadMs, firstChunkMs, stallMs, totalMs } = deadlines;
     const fail = (code: 'provider_timeout' | 'stalled', reason: string): StreamError =>
       new StreamError(code, `unable to get an answer from ${provider.name}: ${reason}`);
-    if (performance.now() - this.#startedAt >= orNever(totalMs))
+    if (performance.now() - this.#startedAt >= limitOf(totalMs))
       return fail('provider_timeout', `it did not finish within ${totalMs} ms`);
     switch (this.#status) {
       case 'connecting':
@@ -436,7 +436,7 @@ const MAX_LEADING_UNITS = 10_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** 0 stands for no limit. */
-function orNever(ms: number): number {
+function limitOf(ms: number): number {
   return ms === 0 ? Infinity : ms;
 }
 

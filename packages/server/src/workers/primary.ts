@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from '../observe/logger.js';
-import { CONFIG_EXIT_CODE, type ProcessContext, type Started } from '../run-process.js';
+import { CONFIG_EXIT_CODE, type ProcessContext, type RunningServer } from '../run-process.js';
 import { ConfigError } from '../settings/resolve-settings.js';
 import { mergeMetrics } from './merge-metrics.js';
 import { type ToPrimary, type ToWorker, WORKER_ENV } from './messages.js';
@@ -29,7 +29,7 @@ const COLLECT_MS = 1_000;
 export async function startWorkers(
   count: number,
   { settings, logger }: ProcessContext,
-): Promise<Started> {
+): Promise<RunningServer> {
   if (settings.redis.url === undefined) {
     throw new ConfigError(
       '--workers needs REDIS_URL: each worker is a process of its own, and finds the streams of the others in Redis',

@@ -37,7 +37,7 @@ export async function runCall(
 
   const controller = new AbortController();
   const link = addAbortListener(signal, () => controller.abort(signal.reason));
-  const timer = setTimeout(() => controller.abort(new TimeUp()), toolTimeoutMs);
+  const timer = setTimeout(() => controller.abort(new ToolTimeoutError()), toolTimeoutMs);
   try {
     const context = { ...asker, signal: controller.signal };
     // The tool receives a copy, so that its changes to the arguments do not appear in the log.
@@ -63,7 +63,7 @@ export async function runCall(
   }
 }
 
-class TimeUp extends Error {}
+class ToolTimeoutError extends Error {}
 
 function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {

@@ -64,7 +64,7 @@ export class ToolError extends Error {
 
 // The names that Gemini accepts. Other providers accept more.
 const NAME = /^[a-z_][a-z0-9_-]{0,63}$/i;
-const ISSUES_TOLD = 5;
+const MAX_ISSUES = 5;
 
 /**
  * Creates a tool. @throws {TypeError} the name is invalid, or the schema cannot be converted to JSON Schema.
@@ -132,7 +132,7 @@ async function check<Schema extends ToolSchema>(
   if (!isSchema(args)) throw new ToolError('the arguments are not an object');
   const checked = await schema['~standard'].validate(args);
   if (checked.issues === undefined) return checked.value;
-  const issues = checked.issues.slice(0, ISSUES_TOLD).map(describe);
+  const issues = checked.issues.slice(0, MAX_ISSUES).map(describe);
   throw new ToolError(`the arguments are wrong: ${issues.join('; ')}`);
 }
 

@@ -11,7 +11,7 @@ export interface DocsOptions {
 }
 
 /** The number of pages in an answer if nothing was found. */
-const PAGES_NAMED = 5;
+const MAX_PAGES = 5;
 
 const NO_MODEL =
   'This is the built-in search over the documentation, not a language model. ' +
@@ -43,7 +43,7 @@ function quote({ file, title, slug, body }: DocsSection): string {
 
 function nothingFound(sections: readonly DocsSection[]): string {
   const pages = new Map(sections.map(({ file, page }) => [file, page]));
-  const links = [...pages].slice(0, PAGES_NAMED).map(([file, page]) => `[${page}](/docs/${file})`);
+  const links = [...pages].slice(0, MAX_PAGES).map(([file, page]) => `[${page}](/docs/${file})`);
   return [
     'I found nothing about that in the documentation of Rivulet, and it is all that I can search.',
     NO_MODEL,

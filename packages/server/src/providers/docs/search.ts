@@ -8,7 +8,7 @@ export type DocsSearch = (question: string) => DocsSection[];
  * The lowest share of a question that a section has to cover. A rare word counts for more than a frequent
  * one.
  */
-const LEAST_COVERAGE = 0.6;
+const MIN_COVERAGE = 0.6;
 
 /** Each word costs a search of the index, so only the beginning of a long question is used. */
 const MAX_QUESTION_UNITS = 500;
@@ -71,7 +71,7 @@ function isAbout({ queryTerms, match }: SearchResult, weights: Map<string, numbe
     if (queryTerms.includes(term)) covered += weight;
   }
   const isHeading = Object.values(match).some((fields) => fields.some((field) => field !== 'body'));
-  return isHeading && covered >= LEAST_COVERAGE * whole;
+  return isHeading && covered >= MIN_COVERAGE * whole;
 }
 
 /** @returns a factor from 1 to 2. A heading whose words are all in the question ranks higher. */

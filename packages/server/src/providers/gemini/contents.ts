@@ -65,7 +65,7 @@ function toResponses(
 ): Content {
   const turn = before?.role === 'assistant' ? before : undefined;
   const isOwn = turn !== undefined && ownParts(turn, model) !== undefined;
-  const toPart = isOwn ? toResponse : tell;
+  const toPart = isOwn ? toResponse : toTextPart;
   return { role: 'user', parts: results.map((result) => toPart(result, turn)) };
 }
 
@@ -76,7 +76,7 @@ function toResponse(given: ToolResult, turn: AssistantMessage | undefined): Part
 }
 
 /** Describes the call of another model as text. Without a signature, Gemini would refuse it as a call. */
-function tell(given: ToolResult, turn: AssistantMessage | undefined): Part {
+function toTextPart(given: ToolResult, turn: AssistantMessage | undefined): Part {
   const asked = JSON.stringify(callOf(given, turn)?.arguments ?? {});
   const came = 'error' in given ? `failed: ${given.error}` : `gave ${JSON.stringify(given.result)}`;
   return { text: `The tool ${given.name}, called with ${asked}, ${came}` };

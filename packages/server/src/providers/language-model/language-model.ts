@@ -7,7 +7,7 @@ import type { Delta, Prompt, Provider } from '../provider.js';
 import { quote, textsOf } from '../quote.js';
 import { explain } from './errors.js';
 import type { AiSdkModel, Metadata, PartReader, StreamPart, Warning } from './model.js';
-import { type Asked, toCallOptions } from './prompt.js';
+import { type ModelRef, toCallOptions } from './prompt.js';
 import { createTurnReader, type TurnReader } from './turn.js';
 
 export interface LanguageModelOptions {
@@ -38,7 +38,7 @@ export function languageModel(
   model: AiSdkModel,
   { name = shortName(model.provider), providerOptions, logger }: LanguageModelOptions = {},
 ): Provider {
-  const asked: Asked = { name, model: model.modelId };
+  const modelRef: ModelRef = { name, model: model.modelId };
   const logged = new Set<string>();
 
   function logOnce(event: string, fields: Readonly<Record<string, unknown>>): void {
@@ -77,7 +77,7 @@ export function languageModel(
     });
 
     async function open(asking: Prompt): Promise<PartReader> {
-      const options = toCallOptions(asking, asked, providerOptions, upstream.signal);
+      const options = toCallOptions(asking, modelRef, providerOptions, upstream.signal);
       try {
         const opening = Promise.resolve(model.doStream(options as never));
         // A model may still respond after the caller has stopped waiting.
@@ -96,7 +96,7 @@ export function languageModel(
       reader = answer;
       if (omitted > 0) yield { type: 'omitted', messages: omitted };
       turn = createTurnReader({
-        asked,
+        modelRef,
         prompt,
         onIgnored: (part) =>
           logOnce('LANGUAGE_MODEL_PART_IGNORED', { part: part.slice(0, MAX_TYPE_CHARACTERS) }),

@@ -3,10 +3,10 @@ import { providerError, truncated } from '../failure.js';
 import type { Delta, Prompt } from '../provider.js';
 import { explainErrorPart } from './errors.js';
 import type { Metadata, StreamPart, TurnPart, Warning } from './model.js';
-import type { Asked } from './prompt.js';
+import type { ModelRef } from './prompt.js';
 
 export interface TurnOptions {
-  asked: Asked;
+  modelRef: ModelRef;
   prompt: Prompt;
   /** Called with the type of a part that is left out of the answer. */
   onIgnored(type: string): void;
@@ -23,8 +23,13 @@ export interface TurnReader {
 
 const WORKING: Delta = { type: 'working' };
 
-export function createTurnReader({ asked, prompt, onIgnored, onWarning }: TurnOptions): TurnReader {
-  const { name, model } = asked;
+export function createTurnReader({
+  modelRef,
+  prompt,
+  onIgnored,
+  onWarning,
+}: TurnOptions): TurnReader {
+  const { name, model } = modelRef;
   /** The parts are kept only if tools may be called, because only then the model receives its turn again. */
   const isKept = (prompt.tools ?? []).length > 0;
   const parts: TurnPart[] = [];

@@ -5,7 +5,7 @@ import type { OllamaAddress } from './address.js';
 import { isJson, OLLAMA_ADVICE } from './errors.js';
 
 /** Reads a response with an error status. The client throws the error with which it resolves. */
-export type Refuse = (response: Response) => Promise<Error>;
+export type ReadRefusal = (response: Response) => Promise<Error>;
 
 /**
  * Creates a client for one request. The client's own `abort` works only after the headers have arrived, so
@@ -15,7 +15,7 @@ export type Refuse = (response: Response) => Promise<Error>;
 export function connect(
   { url, headers }: OllamaAddress,
   signal: AbortSignal,
-  refuse: Refuse,
+  refuse: ReadRefusal,
   onAnswer?: (response: Response) => void,
 ): Ollama {
   const own = async (to: string, init: RequestInit): Promise<globalThis.Response> => {

@@ -35,7 +35,7 @@ const CHAT_ADVICE = 'Set OLLAMA_MODEL to a model that can chat';
  * The model does not support tools or thinking. Ollama refuses the whole request, so it is sent again without
  * them.
  */
-export class LacksError extends ProviderError {
+export class UnsupportedError extends ProviderError {
   readonly lacks: 'tools' | 'thinking';
 
   constructor(lacks: 'tools' | 'thinking', { failure, message, detail, status }: ProviderError) {
@@ -69,7 +69,7 @@ export async function refusedAnswer(
   }
   const lacks = /does not support (tools|thinking)/.exec(words)?.[1];
   if (status !== 400 || (lacks !== 'tools' && lacks !== 'thinking')) return error;
-  return new LacksError(lacks, error);
+  return new UnsupportedError(lacks, error);
 }
 
 /** @returns the error for any other request that Ollama refuses, such as the list of its models. */

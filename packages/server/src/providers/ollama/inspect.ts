@@ -3,7 +3,7 @@ import { ProviderError } from '../provider.js';
 import { notUnderstood } from '../failure.js';
 import { isSchema } from '../json-schema.js';
 import { type OllamaAddress, toAddress } from './address.js';
-import { connect, type Refuse } from './client.js';
+import { connect, type ReadRefusal } from './client.js';
 import { MissingModelError, OLLAMA_ADVICE, refusedAnswer, refusedRequest } from './errors.js';
 
 /** An installed model. */
@@ -115,7 +115,7 @@ export async function loadModel(
     // Ollama reloads the model for a request with another context size.
     ...(numCtx !== undefined && { options: { num_ctx: numCtx } }),
   };
-  const refuse: Refuse = (response) => refusedAnswer(response, model, NO_PROMPT);
+  const refuse: ReadRefusal = (response) => refusedAnswer(response, model, NO_PROMPT);
   const { done } = await ask(host, signal, (client) => client(refuse).chat(request));
   if (!done) throw notUnderstood('ollama', OLLAMA_ADVICE);
 }
@@ -127,7 +127,7 @@ type Client = ReturnType<typeof connect>;
 async function ask<T>(
   host: string,
   signal: AbortSignal,
-  read: (client: (refuse?: Refuse) => Client) => Promise<T>,
+  read: (client: (refuse?: ReadRefusal) => Client) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
   const address: OllamaAddress = toAddress(host);
@@ -154,7 +154,7 @@ async function describe(client: Client, name: string): Promise<OllamaModel | und
     throw error;
   });
   if (shown === undefined) return undefined;
-  const { capabilities, model_info: info, modified_at: modifiedAt }: Shown = shown;
+  const { capabilities, model_info: info, modified_at: modifiedAt }: ModelDetails = shown;
   return {
     name,
     modifiedAt: modifiedAt === undefined ? undefined : String(modifiedAt),
@@ -164,7 +164,7 @@ async function describe(client: Client, name: string): Promise<OllamaModel | und
 }
 
 /** The response on the wire. Any field may be absent. */
-type Shown = Partial<Pick<ShowResponse, 'capabilities' | 'model_info' | 'modified_at'>>;
+type ModelDetails = Partial<Pick<ShowResponse, 'capabilities' | 'model_info' | 'modified_at'>>;
 
 /** The key begins with the architecture, such as `llama.context_length`. */
 function contextLength(info: unknown): number | undefined {

@@ -7,7 +7,7 @@ import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 import { toAddress } from './address.js';
 import { createOllamaParser } from './answer.js';
 import { connect } from './client.js';
-import { LacksError, OLLAMA_ADVICE, refusedAnswer } from './errors.js';
+import { UnsupportedError, OLLAMA_ADVICE, refusedAnswer } from './errors.js';
 import { isLoaded, loadModel } from './inspect.js';
 import { createInstallation, type Installation } from './installation.js';
 import { toMessages, toTools } from './messages.js';
@@ -31,7 +31,7 @@ export interface OllamaOptions {
   logger?: Logger | undefined;
 }
 
-type Lacking = LacksError['lacks'];
+type UnsupportedFeatures = UnsupportedError['lacks'];
 
 /** A model that has answered within this time is in memory. */
 const RECENT_MS = 10_000;
@@ -45,7 +45,7 @@ const RECENT_MS = 10_000;
 export function ollama(options: OllamaOptions): Provider {
   const { host, isOptional = false, logger, keepAlive, numCtx } = options;
   const address = toAddress(host);
-  const lacking = new Set<Lacking>();
+  const lacking = new Set<UnsupportedFeatures>();
   let answeredAt = -Infinity;
   let isPreloading = options.preload === true;
 
@@ -112,7 +112,7 @@ export function ollama(options: OllamaOptions): Provider {
           try {
             return await send(toRequest(prompt, { ...options, model }, without), prompt, signal);
           } catch (error) {
-            if (!(error instanceof LacksError) || without.has(error.lacks)) throw error;
+            if (!(error instanceof UnsupportedError) || without.has(error.lacks)) throw error;
             without.add(error.lacks);
             lacking.add(error.lacks);
           }
@@ -151,7 +151,7 @@ export function ollama(options: OllamaOptions): Provider {
 function toRequest(
   prompt: Prompt,
   { model, numCtx, keepAlive }: Pick<OllamaOptions, 'numCtx' | 'keepAlive'> & { model: string },
-  without: ReadonlySet<Lacking>,
+  without: ReadonlySet<UnsupportedFeatures>,
 ): ChatRequest & { stream: true; truncate: false; shift: false } {
   const { tools = [], toolChoice, stop = [] } = prompt;
   const offersTools = tools.length > 0 && toolChoice !== 'none' && !without.has('tools');

@@ -4,11 +4,11 @@ import { type Address, Addresses } from './addresses.js';
 import { Authentications } from './authentications.js';
 import { type ConnectionAccount, openAccount } from './connection-account.js';
 import { type Connection, terminate } from './connection.js';
-import { overloaded } from './refusal.js';
+import { overloaded } from './errors.js';
 import type { Refusals } from './refusals.js';
 import { TokenBucket } from './token-bucket.js';
 
-export type LedgerLimits = Pick<
+export type ConnectionLimits = Pick<
   SocketLimits,
   | 'maxConnections'
   | 'maxConnectionsPerAddress'
@@ -18,8 +18,8 @@ export type LedgerLimits = Pick<
   | 'maxBytesPerSecond'
 >;
 
-export interface LedgerOptions {
-  limits: LedgerLimits;
+export interface ConnectionLimiterOptions {
+  limits: ConnectionLimits;
   addressOf: (request: IncomingMessage) => string;
   /**
    * The namespace of Rivulet on an application's own Socket.IO server. Only packets of this namespace count,
@@ -30,7 +30,7 @@ export interface LedgerOptions {
 }
 
 /** The current counts. */
-export interface LedgerSize {
+export interface ConnectionCounts {
   /** The number of admitted connections. */
   connections: number;
   /** The number of connections that were not admitted yet. */
@@ -45,10 +45,10 @@ export interface LedgerSize {
  * Counts and limits the load of clients, for each connection and each address: connections and handshakes,
  * checks of credentials, messages and bytes, waiting requests, and unread replies.
  */
-export interface Ledger {
+export interface ConnectionLimiter {
   /** False on an application's own Socket.IO server. */
   readonly ownsConnections: boolean;
-  readonly size: LedgerSize;
+  readonly size: ConnectionCounts;
   /** Counts a handshake of a connection. @returns false if there are too many. */
   reserve(request: IncomingMessage): boolean;
   /** @returns the account of a connection. The first call opens it. It ends with the connection. */
@@ -56,13 +56,13 @@ export interface Ledger {
 }
 
 /** The counters that all accounts share. */
-export interface Counts extends LedgerOptions {
+export interface SharedAccounting extends ConnectionLimiterOptions {
   readonly addresses: Addresses;
   readonly authentications: Authentications;
   bucket(perSecond: number): TokenBucket;
   count(address: Address, what: 'handshakes' | 'connections', by: 1 | -1): void;
   /** The connection has requested its namespace, or closed. It is no longer idle. */
-  asked(address: Address, connection: Connection): void;
+  endIdle(address: Address, connection: Connection): void;
   /** @throws {StreamError} overloaded. */
   admit(principal: string): void;
   leave(principal: string): void;
@@ -75,7 +75,7 @@ const ADDRESS_FACTOR = 20;
 /** The limit of handshakes of all addresses, as a share of the connections. */
 const HANDSHAKE_SHARE = 1 / 8;
 
-export function createLedger(options: LedgerOptions): Ledger {
+export function createConnectionLimiter(options: ConnectionLimiterOptions): ConnectionLimiter {
   const { limits, addressOf, namespace } = options;
   const { maxHandshakesPerAddress } = limits;
   const maxHandshakes = Math.max(
@@ -100,7 +100,7 @@ export function createLedger(options: LedgerOptions): Ledger {
     return new TokenBucket(perSecond, perSecond * BURST_SECONDS);
   }
 
-  const counts: Counts = {
+  const counts: SharedAccounting = {
     ...options,
     addresses,
     authentications,
@@ -109,7 +109,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       address[what] += by;
       totals[what] += by;
     },
-    asked(address, connection) {
+    endIdle(address, connection) {
       idle.delete(connection);
       address.idle.delete(connection);
     },

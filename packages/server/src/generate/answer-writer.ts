@@ -59,9 +59,9 @@ const HASHED_UNITS = 256;
  * Writes the entries of one answer, and reports its outcome. Writing throws `too_large` if the answer is
  * longer than allowed.
  */
-export class Answer implements AnswerSink {
+export class AnswerWriter implements AnswerSink {
   /** @returns the cached answer of a provider; always undefined until the caller sets it. */
-  lookUp: (provider: ModelName) => CachedAnswer | undefined | Promise<CachedAnswer | undefined> =
+  readCache: (provider: ModelName) => CachedAnswer | undefined | Promise<CachedAnswer | undefined> =
     () => undefined;
   /** The context of the answer's span. */
   readonly context: Context;
@@ -83,7 +83,7 @@ export class Answer implements AnswerSink {
   /** True if the current call has written a thought or text. */
   #hasBegun = false;
   /** The failure of the previous try, if that try has written thoughts. */
-  #retried: StreamError | undefined;
+  #retryReason: StreamError | undefined;
   #thoughtUnits = 0;
   /** The first half of a surrogate pair at the end of the newest thought. */
   #halfThought = '';
@@ -135,42 +135,42 @@ export class Answer implements AnswerSink {
   }
 
   /** @returns the text of the model's current turn. */
-  readTurn(): string {
+  readTurnText(): string {
     return this.#options.sink.readText().slice(this.#turnStart);
   }
 
-  called({ name, model }: ModelName, failure?: StreamError): ModelCall {
+  onCall({ name, model }: ModelName, failure?: StreamError): ModelCall {
     // After tool calls, a retry continues the attempt, because the text before the calls stays valid.
-    this.#retried = this.#hasBegun && !this.#isLaterTurn ? failure : undefined;
+    this.#retryReason = this.#hasBegun && !this.#isLaterTurn ? failure : undefined;
     this.#hasBegun = false;
     return this.#options.metrics.beginModelCall(name, model, this.context);
   }
 
-  misconfigured({ name, model }: ModelName, error: ProviderError): void {
+  onMisconfigured({ name, model }: ModelName, error: ProviderError): void {
     const event = 'LLM_PROVIDER_MISCONFIGURED';
     this.logger.error({ event, provider: name, model, err: error });
   }
 
-  toolFailed(...[tool, reason, error]: Parameters<OnToolFailure>): void {
+  onToolFailed(...[writeTool, reason, error]: Parameters<OnToolFailure>): void {
     const err = error !== undefined && { err: error };
-    this.logger.warn({ event: 'LLM_TOOL_FAILED', tool, reason, ...err });
+    this.logger.warn({ event: 'LLM_TOOL_FAILED', tool: writeTool, reason, ...err });
   }
 
-  omitted(messages: number): void {
+  onOmitted(messages: number): void {
     const ofContext = messages - this.#options.addedMessages;
     this.#omittedMessages = Math.max(this.#omittedMessages, ofContext);
   }
 
-  queued(ahead: number): void {
+  onQueued(ahead: number): void {
     void this.#options.sink.write({ type: 'queued', ahead });
   }
 
-  loading({ name, model }: ModelName): void {
+  onLoading({ name, model }: ModelName): void {
     this.#isLoading = true;
     void this.#options.sink.write({ type: 'loading', provider: name, model });
   }
 
-  loaded(ms: number): void {
+  onLoaded(ms: number): void {
     this.#loadMs = (this.#loadMs ?? 0) + ms;
     this.#endLoading();
   }
@@ -178,10 +178,10 @@ export class Answer implements AnswerSink {
   #endLoading(): void {
     if (!this.#isLoading) return;
     this.#isLoading = false;
-    this.queued(0);
+    this.onQueued(0);
   }
 
-  fallback(from: ModelName, to: ModelName, error: StreamError): void {
+  onFallback(from: ModelName, to: ModelName, error: StreamError): void {
     const { metrics } = this.#options;
     this.#omittedMessages = 0;
     this.#endLoading();
@@ -197,7 +197,7 @@ export class Answer implements AnswerSink {
   }
 
   /** Begins a turn of the model after tool calls. Its text continues the answer as a new paragraph. */
-  nextTurn(): void {
+  beginNextTurn(): void {
     this.#isLaterTurn = true;
     this.#turnStart = this.#length;
   }
@@ -206,12 +206,12 @@ export class Answer implements AnswerSink {
   begin(provider: ModelName, failure?: StreamError): void {
     if (this.#hasBegun) return;
     this.#hasBegun = true;
-    const cause = this.#retried ?? failure;
+    const cause = this.#retryReason ?? failure;
     if (this.#start === undefined || cause !== undefined)
       this.#beginAttempt('model', provider, cause);
   }
 
-  text(text: string): Promise<void> | undefined {
+  writeText(text: string): Promise<void> | undefined {
     if (this.#firstChunkMs === undefined) this.#noteFirstChunk();
     if (this.#length === this.#turnStart && /\S$/.test(this.#lastText)) {
       this.#lastText = '';
@@ -235,7 +235,7 @@ export class Answer implements AnswerSink {
    * Writes a thought in slices if thoughts were requested. Drops thoughts above the limit of an answer
    * instead of failing.
    */
-  thought(text: string): Promise<void> | undefined {
+  writeThought(text: string): Promise<void> | undefined {
     const { thoughts, maxUnits, sink } = this.#options;
     this.#thoughtUnits += text.length;
     if (!thoughts || this.#thoughtUnits > maxUnits) return undefined;
@@ -265,7 +265,7 @@ export class Answer implements AnswerSink {
     provider: ModelName,
     failure: StreamError | undefined,
   ): boolean | Promise<boolean> {
-    const hit = this.lookUp(provider);
+    const hit = this.readCache(provider);
     if (!(hit instanceof Promise)) return this.#writeCached(hit, provider, failure);
     return hit.then((answer) => {
       this.#options.signal?.throwIfAborted();
@@ -281,7 +281,7 @@ export class Answer implements AnswerSink {
     if (hit === undefined || hit.text.length > this.#options.maxUnits) return false;
     this.#omittedMessages = hit.omittedMessages ?? 0;
     this.#beginAttempt('cache', provider, failure);
-    void this.text(hit.text);
+    void this.writeText(hit.text);
     this.end('stop', hit.usage);
     return true;
   }

@@ -1,11 +1,11 @@
 /** The reason for a shutdown: a signal, or the exit of the npm process that started this one. */
-export type EndReason = 'SIGINT' | 'SIGTERM' | 'npm exited';
+export type ShutdownReason = 'SIGINT' | 'SIGTERM' | 'npm exited';
 
-export interface EndListener {
+export interface ShutdownListener {
   /** Called for the first request to shut down. */
-  end(reason: EndReason): void;
+  end(reason: ShutdownReason): void;
   /** Called for a further signal. */
-  endNow(reason: EndReason): void;
+  endNow(reason: ShutdownReason): void;
 }
 
 const PARENT_CHECK_MS = 500;
@@ -13,7 +13,7 @@ const PARENT_CHECK_MS = 500;
  * A terminal and systemd signal every process of a group. npm then forwards the signal to its child, which
  * receives it twice.
  */
-const PASSED_ON_MS = 500;
+const FORWARDED_MS = 500;
 
 const parentAtStart = process.ppid;
 
@@ -22,19 +22,19 @@ const parentAtStart = process.ppid;
  * signals npm exits without its script's process receiving them, because `sh` is between them. A process that
  * npm did not start may outlive its parent.
  */
-export function onEndSignal({ end, endNow }: EndListener): void {
+export function onShutdownSignal({ end, endNow }: ShutdownListener): void {
   const isStartedByNpm = Boolean(process.env['npm_lifecycle_event']);
   let endsSince: number | undefined;
 
-  function begin(reason: EndReason): void {
+  function begin(reason: ShutdownReason): void {
     clearInterval(parentCheck);
     endsSince = performance.now();
     end(reason);
   }
 
-  function receive(signal: EndReason): void {
+  function receive(signal: ShutdownReason): void {
     if (endsSince === undefined) return begin(signal);
-    if (isStartedByNpm && performance.now() - endsSince < PASSED_ON_MS) return;
+    if (isStartedByNpm && performance.now() - endsSince < FORWARDED_MS) return;
     endNow(signal);
   }
 

@@ -24,8 +24,8 @@ const MAX_UTILIZATION = 0.9;
 const FRAME_MS = 16;
 /** The weight of the newest measurement in the moving average. */
 const WEIGHT = 0.3;
-const MIN_STRETCH_MS = 8;
-const MAX_STRETCH_MS = 160;
+const MIN_INTERVAL_MS = 8;
+const MAX_INTERVAL_MS = 160;
 /** The interval grows or shrinks by this factor with each measurement. */
 const STEP = 1.5;
 
@@ -35,30 +35,30 @@ const STEP = 1.5;
  * has a fixed cost, so an overloaded process writes less often, and each reader receives one larger message.
  * The interval grows while the process is overloaded, and shrinks to zero while it is not.
  */
-export class Pace {
-  #waiting: Flushable[] = [];
-  #stretched: Flushable[] = [];
-  #stretchMs = 0;
+export class FlushScheduler {
+  #scheduled: Flushable[] = [];
+  #delayed: Flushable[] = [];
+  #intervalMs = 0;
   #utilization = 0;
   #lagMs = 0;
   #isActive = false;
   #timer: NodeJS.Timeout | undefined;
   #measuredAt = 0;
-  #before = performance.eventLoopUtilization();
-  readonly #flushWaiting = (): void => {
-    const readers = this.#waiting;
-    this.#waiting = [];
+  #previousUtilization = performance.eventLoopUtilization();
+  readonly #flushScheduled = (): void => {
+    const readers = this.#scheduled;
+    this.#scheduled = [];
     flushAll(readers);
   };
-  readonly #flushStretched = (): void => {
-    const readers = this.#stretched;
-    this.#stretched = [];
+  readonly #flushDelayed = (): void => {
+    const readers = this.#delayed;
+    this.#delayed = [];
     flushAll(readers);
   };
   readonly #onTimer = (): void => {
     // The timer stops while no stream sends, so that an idle process does no work.
     if (!this.#isActive) this.#stop();
-    else this.measured(this.#measure());
+    else this.adjust(this.#measure());
     this.#isActive = false;
   };
 
@@ -66,32 +66,32 @@ export class Pace {
    * Schedules a flush of `reader` at the end of this turn of the event loop, or later if the process is
    * overloaded.
    */
-  soon(reader: Flushable): void {
+  schedule(reader: Flushable): void {
     if (reader.isScheduled) return;
     reader.isScheduled = true;
     this.#isActive = true;
     if (this.#timer === undefined) this.#start();
-    if (this.#stretchMs > 0 && !reader.isFresh) {
-      if (this.#stretched.push(reader) === 1) setTimeout(this.#flushStretched, this.#stretchMs);
-    } else if (this.#waiting.push(reader) === 1) process.nextTick(this.#flushWaiting);
+    if (this.#intervalMs > 0 && !reader.isFresh) {
+      if (this.#delayed.push(reader) === 1) setTimeout(this.#flushDelayed, this.#intervalMs);
+    } else if (this.#scheduled.push(reader) === 1) process.nextTick(this.#flushScheduled);
   }
 
   /** Adjusts the interval to a measurement of the load. */
-  measured({ utilization, lagMs }: Load): void {
+  adjust({ utilization, lagMs }: Load): void {
     this.#utilization += (utilization - this.#utilization) * WEIGHT;
     this.#lagMs += (lagMs - this.#lagMs) * WEIGHT;
     if (this.#utilization > MAX_UTILIZATION) {
       // If the process is busy but on time, the interval stays shorter than a user can notice.
-      const maxMs = this.#lagMs > FRAME_MS ? MAX_STRETCH_MS : FRAME_MS;
-      this.#stretchMs = Math.min(maxMs, Math.max(MIN_STRETCH_MS, this.#stretchMs * STEP));
+      const maxMs = this.#lagMs > FRAME_MS ? MAX_INTERVAL_MS : FRAME_MS;
+      this.#intervalMs = Math.min(maxMs, Math.max(MIN_INTERVAL_MS, this.#intervalMs * STEP));
     } else {
-      const shorter = this.#stretchMs / STEP;
-      this.#stretchMs = shorter < MIN_STRETCH_MS ? 0 : shorter;
+      const shorter = this.#intervalMs / STEP;
+      this.#intervalMs = shorter < MIN_INTERVAL_MS ? 0 : shorter;
     }
   }
 
   #start(): void {
-    this.#before = performance.eventLoopUtilization();
+    this.#previousUtilization = performance.eventLoopUtilization();
     this.#measuredAt = performance.now();
     this.#timer = setInterval(this.#onTimer, MEASURE_EVERY_MS).unref();
   }
@@ -101,17 +101,18 @@ export class Pace {
     this.#timer = undefined;
     this.#utilization = 0;
     this.#lagMs = 0;
-    this.#stretchMs = 0;
+    this.#intervalMs = 0;
   }
 
   #measure(): Load {
     const utilization = performance.eventLoopUtilization();
     const now = performance.now();
     const load = {
-      utilization: performance.eventLoopUtilization(utilization, this.#before).utilization,
+      utilization: performance.eventLoopUtilization(utilization, this.#previousUtilization)
+        .utilization,
       lagMs: Math.max(0, now - this.#measuredAt - MEASURE_EVERY_MS - 1),
     };
-    this.#before = utilization;
+    this.#previousUtilization = utilization;
     this.#measuredAt = now;
     return load;
   }

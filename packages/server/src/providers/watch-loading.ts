@@ -1,8 +1,8 @@
 import type { Delta } from './provider.js';
 
 /** The delay of the first check. A loaded model usually answers a short question sooner. */
-const FIRST_LOOK_MS = 250;
-const LOOK_INTERVAL_MS = 1_000;
+const FIRST_CHECK_MS = 250;
+const CHECK_INTERVAL_MS = 1_000;
 
 /**
  * Yields `loading` and `loaded` if the model has to be loaded before `asking` resolves. Ends when the model
@@ -24,7 +24,7 @@ export async function* watchLoading(
   );
   let isShown = false;
   try {
-    for (let waitMs = FIRST_LOOK_MS; !looks.signal.aborted; waitMs = LOOK_INTERVAL_MS) {
+    for (let waitMs = FIRST_CHECK_MS; !looks.signal.aborted; waitMs = CHECK_INTERVAL_MS) {
       await pauseUntil(settled, waitMs);
       if (looks.signal.aborted) break;
       const loaded = await isLoaded(looks.signal).catch(() => undefined);

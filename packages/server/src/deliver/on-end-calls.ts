@@ -4,20 +4,20 @@ import type { Logger } from '../observe/logger.js';
 import { HOOK_TIMEOUT_MS, HookTimeoutError } from './hook-timeout.js';
 import type { Log } from './log.js';
 
-interface Report {
+interface OnEndCall {
   readonly principal: string;
   readonly settled: Promise<void>;
 }
 
 const BYTES_PER_UNIT = 2;
 /** The bytes of a report without its texts. */
-const REPORT_BYTES = 1_024;
+const CALL_BYTES = 1_024;
 
 /** The calls of `onEnd` that have not returned. */
-export class EndReports {
+export class OnEndCalls {
   readonly #onEnd: OnEnd;
   readonly #logger: Logger;
-  readonly #reports = new Set<Report>();
+  readonly #calls = new Set<OnEndCall>();
   #bytes = 0;
 
   constructor(onEnd: OnEnd, logger: Logger) {
@@ -34,19 +34,19 @@ export class EndReports {
   add(ended: EndedStream, principal: string, requestBytes: number): void {
     const { text, tools } = ended;
     const units = text.length + (tools.length > 0 ? JSON.stringify(tools).length : 0);
-    const bytes = REPORT_BYTES + BYTES_PER_UNIT * units + requestBytes;
+    const bytes = CALL_BYTES + BYTES_PER_UNIT * units + requestBytes;
     this.#bytes += bytes;
     const settled = this.#call(ended).finally(() => {
-      this.#reports.delete(report);
+      this.#calls.delete(report);
       this.#bytes -= bytes;
     });
-    const report: Report = { principal, settled };
-    this.#reports.add(report);
+    const report: OnEndCall = { principal, settled };
+    this.#calls.add(report);
   }
 
   /** Resolves when the pending calls have returned: all of them, or those for one principal. */
   async settled(principal?: string): Promise<void> {
-    const reports = [...this.#reports].filter(
+    const reports = [...this.#calls].filter(
       (report) => principal === undefined || report.principal === principal,
     );
     await Promise.all(reports.map((report) => report.settled));

@@ -22,12 +22,12 @@ type Limiter = LimiterModule.ConnectionLimiter;
 const limiters = vi.hoisted((): Limiter[] => []);
 vi.mock('../../packages/server/src/socket/connection-limiter.js', async (importOriginal) => {
   const original = await importOriginal<typeof LimiterModule>();
-  const createLedger: typeof original.createConnectionLimiter = (options) => {
+  const createConnectionLimiter: typeof original.createConnectionLimiter = (options) => {
     const limiter = original.createConnectionLimiter(options);
     limiters.push(limiter);
     return limiter;
   };
-  return { ...original, createLedger };
+  return { ...original, createConnectionLimiter };
 });
 
 /** The limiter of the server that was started last. */

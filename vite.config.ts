@@ -95,6 +95,17 @@ export default defineConfig({
       {
         extends: true,
         root,
+        // Needs the packages of `test/copilotkit`.
+        test: {
+          name: 'copilotkit',
+          include: ['test/copilotkit/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        root,
         // The same in Chromium, Firefox and WebKit; BROWSERS names some of them, comma-separated.
         test: {
           name: 'browsers',

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 // Fails if `npm ci` would refuse a package-lock.json. Reads no registry.
-for (const folder of ['', 'test/bench/', 'docs/']) check(folder);
+for (const folder of ['', 'test/bench/', 'test/copilotkit/', 'docs/']) check(folder);
 
 function check(folder) {
   const cwd = new URL(`../${folder}`, import.meta.url);

@@ -9,7 +9,8 @@ const haproxy = ensureHaproxy();
 run('npm', ['run', 'check', '--silent']);
 run('npm', ['run', 'build', '--silent']);
 run('node', ['scripts/packages.mjs']);
-run('npx', ['vitest', 'run', '--project', '!browsers', ...process.argv.slice(2)], {
+const projects = ['--project', '!browsers', '--project', '!copilotkit'];
+run('npx', ['vitest', 'run', ...projects, ...process.argv.slice(2)], {
   env: {
     ...process.env,
     CHROMIUM_PATH: chromium,

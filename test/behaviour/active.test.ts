@@ -48,6 +48,29 @@ describe('what is under way for a user', () => {
     ]);
   });
 
+  it('tells on each device that a call waits for the user, until it is answered', async () => {
+    const { server, nextCall } = await staged();
+    const [here, there] = [sdk(server.url, ME), sdk(server.url, ME)];
+    const parameters = { jsonSchema: { type: 'object' } };
+    const tools = [{ name: 'place', description: 'Says where the user is.', parameters }];
+    const statusOf = (client: Client, status: ActiveAnswer['status']) =>
+      activeWhen(client, (active) => active[0]?.status === status);
+    const answer = here.start({ query: 'Where?', tools });
+    const call = await nextCall();
+    call.say('I look.');
+    call.callTool('place', {});
+    call.finish();
+    await statusOf(here, 'paused');
+    const [listed] = await statusOf(there, 'paused');
+    const other = there.resume(listed!.id);
+    const [use] = (await snapshotWhen(other, (snapshot) => snapshot.tools.length > 0)).tools;
+    await statusOf(there, 'paused');
+    await other.reply(use!.callId, { result: 'Rome' });
+    await nextCall();
+    expect((await statusOf(here, 'streaming'))[0]).toMatchObject({ id: answer.id });
+    expect(await statusOf(there, 'streaming')).toHaveLength(1);
+  });
+
   it('has what another device asked, as the server lists it, in the order of asking', async () => {
     const { server, calls, nextCall } = await staged();
     const [here, there] = [sdk(server.url, ME), sdk(server.url, ME)];

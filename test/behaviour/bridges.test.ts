@@ -6,6 +6,10 @@ import type { AnswerRequest, StreamError } from '@rivulet/client';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { filter, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { startServer } from '../harness/rivulet.js';
+import { sdk } from '../harness/sdk.js';
+import { stage } from '../harness/stage.js';
+import { resultsTold, runs } from '../harness/tools.js';
 
 /** The types of the package `ai` are declared anew for the bench, so that this program has none of them. */
 interface UIMessage {
@@ -15,6 +19,7 @@ interface UIMessage {
 }
 interface Transport {
   sendMessages(options: object): Promise<AsyncIterable<{ type: string; delta?: string }>>;
+  reconnectToStream(options: object): Promise<unknown>;
 }
 
 /** The text begins again after a tool was used. */
@@ -136,6 +141,88 @@ describe('the bridge to the AI SDK', () => {
   });
 });
 
+describe('the bridge to the AI SDK, at a server', () => {
+  const parameters = { jsonSchema: { type: 'object' } };
+  const tools = [{ name: 'place', description: 'Says where the user is.', parameters }];
+
+  /** A chat whose answer waits for the page, as `useChat` has it. */
+  async function paused(calls: readonly string[] = ['place']) {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider, { tools: [runs('height', () => 9)] });
+    const client = sdk(server.url);
+    const transport = createChatTransport(client, { tools }) as unknown as Transport;
+    const request = { chatId: 'chat', trigger: 'submit-message', abortSignal: undefined };
+    const ask = (...messages: object[]) => transport.sendMessages({ ...request, messages });
+    const asked = ask(QUESTION);
+    const call = await nextCall();
+    for (const name of calls) call.callTool(name, { of: 'it' });
+    call.finish();
+    const chunks = await readAll(await asked);
+    return { client, transport, chunks, ask, call, nextCall };
+  }
+
+  it('ends the request at a call that waits, and goes on with the same answer after it', async () => {
+    const { ask, chunks, nextCall } = await paused(['height', 'place', 'height']);
+    // The server's call after the one that waits has no result before that has one: it is not shown yet.
+    expect(chunks.map(({ type }) => type)).toEqual([
+      'start',
+      'tool-input-available',
+      'tool-input-available',
+      'tool-output-available',
+      'finish',
+    ]);
+    const [start, , waiting] = chunks as { messageId?: string; toolCallId?: string }[];
+    const { messageId: id } = start!;
+    const { toolCallId } = waiting!;
+    const part = { type: 'tool-place', toolCallId, state: 'output-available', output: 'Rome' };
+    const going = ask(QUESTION, { id, role: 'assistant', parts: [part] }).then(readAll);
+    const next = await nextCall();
+    expect(resultsTold(next)).toMatchObject([{ result: 9 }, { result: 'Rome' }, { result: 9 }]);
+    next.say('In Rome.');
+    next.finish();
+    const after = await going;
+    expect(after[0]).toMatchObject({ type: 'start', messageId: id });
+    expect(after.slice(1).map(({ type }) => type)).toEqual([
+      'tool-output-available',
+      'start-step',
+      'tool-input-available',
+      'tool-output-available',
+      'text-start',
+      'text-delta',
+      'text-end',
+      'finish',
+    ]);
+  });
+
+  it('cancels an answer that waits where the user asks something else', async () => {
+    const { client, ask, chunks, nextCall } = await paused();
+    const [start, waiting] = chunks as { messageId?: string; toolCallId?: string }[];
+    const { toolCallId } = waiting!;
+    const part = { type: 'tool-place', toolCallId, state: 'input-available' };
+    const message = { id: start!.messageId, role: 'assistant', parts: [part] };
+    const other = ask(QUESTION, message, QUESTION);
+    const call = await nextCall();
+    expect(await client.resume(start!.messageId!).result).toMatchObject({ status: 'cancelled' });
+    call.finish();
+    await readAll(await other).catch(() => {});
+  });
+
+  it('stops the model where the chat is stopped before it has found its answer', async () => {
+    const { provider, nextCall } = stage();
+    const server = await startServer(provider);
+    const client = sdk(server.url);
+    client.start({ query: 'How high?', sessionId: 'chat' });
+    const call = await nextCall();
+    const transport = createChatTransport(client) as unknown as Transport;
+    const controller = new AbortController();
+    const found = transport.reconnectToStream({ chatId: 'chat', abortSignal: controller.signal });
+    controller.abort();
+    expect(await found).toBeNull();
+    await call.aborted;
+    await firstValueFrom(client.active$.pipe(filter((active) => active.length === 0)));
+  });
+});
+
 describe('the bridge to TanStack AI', () => {
   const context = { threadId: 'thread', runId: 'run' };
   const connect = (
@@ -194,8 +281,8 @@ describe('the bridge to AG-UI', () => {
     const { result } = await agent.runAgent();
     expect(agent.messages).toMatchObject([
       { role: 'user', content: 'How high?' },
-      { role: 'assistant', toolCalls: [{ id: 'c', function: { name: 'height' } }] },
-      { role: 'tool', toolCallId: 'c', content: '9' },
+      { role: 'assistant', toolCalls: [{ id: 'answer-1:c', function: { name: 'height' } }] },
+      { role: 'tool', toolCallId: 'answer-1:c', content: '9' },
       { role: 'assistant', content: 'It is 9 m.' },
     ]);
     expect(result).toMatchObject({ attempt: 2, finishReason: 'stop' });

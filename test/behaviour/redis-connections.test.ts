@@ -106,6 +106,27 @@ describe('connections to Redis', () => {
     expect(b.calls).toHaveLength(0);
   });
 
+  it('that break before the first text is shared lead its readers to the text of another process, unmixed', async () => {
+    const { redis, proxy, a, b } = await behindProxy();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    proxy.refuses = true;
+    for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+    call.say('Only here. ');
+    await snapshotWhen(first, ({ text }) => text === 'Only here. ');
+    const other = await b.nextCall();
+    other.say('The text of the other process is longer.');
+    const reader = sdk(b.url, ME).resume(first.id);
+    await snapshotWhen(reader, ({ text }) => text !== '');
+    proxy.refuses = false;
+    const expected = 'The text of the other process is longer.';
+    await snapshotWhen(first, ({ text }) => text.length > 'Only here. '.length);
+    expect(first.getSnapshot()).toMatchObject({ text: expected, attempt: 2 });
+    other.finish();
+    for (const answer of [first, reader])
+      expect(await answer.result).toMatchObject({ status: 'done', text: expected, attempt: 2 });
+  });
+
   it.each<[string, ScriptName]>([
     ['its claim', 'claim'],
     ['the read of the log that it claims', 'follow'],

@@ -76,6 +76,11 @@ describe('a Redis with TLS and users', () => {
       (url) => ({ url: url('rivulet', PASSWORD), keyPrefix: 'chat:' }),
       /REDIS_CA_FILE/,
     ],
+    [
+      'a URL without TLS',
+      (url) => ({ url: url('rivulet', PASSWORD, 'redis'), keyPrefix: 'chat:' }),
+      /speaks TLS; use rediss:/,
+    ],
   ])('has the server say what to do at the start about %s', async (_, settings, message) => {
     const { ca, urlFor } = await secureRedis();
     const { logger, logged } = keepingLogger();
@@ -95,6 +100,19 @@ describe('a Redis with TLS and users', () => {
     expect(error).toMatchObject({ message: expect.stringMatching(message) });
     expect(`${JSON.stringify(logged)} ${(error as Error).message}`).not.toMatch(/horse/);
   });
+
+  it.each([[[]], [['--requirepass', PASSWORD]]])(
+    'is told from one without TLS at the start: %j',
+    async (args) => {
+      const { url } = await startRedis(...args);
+      const redis = { url: url.replace('redis:', 'rediss:') };
+      const providers = providersOf(stage().provider);
+      const { logger } = keepingLogger();
+      await expect(createServer({ env: {}, port: 0, logger, redis, providers })).rejects.toThrow(
+        /speaks no TLS; use redis:/,
+      );
+    },
+  );
 });
 
 describe('attachRivulet with Redis', () => {

@@ -51,7 +51,7 @@ describe('an answer with an output', () => {
     call.finish();
     const told = await lastValueFrom(partials.pipe(toArray()));
     expect(told.at(-1)).toEqual(ROME);
-    expect(told.map(({ city }) => city)).toEqual(expect.arrayContaining(['Ro', 'Rome']));
+    expect(told.map(({ city }) => city)).toEqual([undefined, 'Ro', 'Rome']);
     const withCity = told.filter(({ city }) => city !== undefined);
     expect(new Set(withCity.map(({ tags }) => tags)).size).toBe(1);
   });

@@ -179,6 +179,36 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
     await snapshotWhen(reader, ({ attempt, text }) => attempt === 2 && text !== '');
   });
 
+  it('ends or interrupts all answers where no server is left that takes over', async () => {
+    const workers = await withModel(2, { DRAIN_SECONDS: '2', OLLAMA_CONCURRENCY: '10' });
+    const queries = ['What is a delta?', 'stall after a while'];
+    // Connections go to the workers in turn.
+    const answers = Array.from({ length: 6 }, (_, i) =>
+      sdk(workers.url, { browserId: `the-browser-of-visitor-${i}` }).start({
+        query: `${queries[i % 2]} ${' '.repeat(i)}`,
+      }),
+    );
+    const texts = await Promise.all(
+      answers.map(async (answer) => (await snapshotWhen(answer, ({ text }) => text !== '')).text),
+    );
+    const exited = workers.stop('SIGTERM');
+    const ended = await Promise.all(
+      answers.map(async (answer) => {
+        await answer.result.catch(() => {});
+        return answer.getSnapshot();
+      }),
+    );
+    for (const [i, { status, error, text }] of ended.entries()) {
+      expect([status, error?.code]).toEqual(
+        i % 2 === 0 ? ['done', undefined] : ['failed', 'interrupted'],
+      );
+      if (i % 2 === 1) expect(error?.message).toMatch(/being shut down/);
+      expect(text.startsWith(texts[i]!)).toBe(true);
+    }
+    expect(await exited).toBe(0);
+    expect(workers.events('WORKER_EXIT')).toMatchObject([{ exitCode: 0 }, { exitCode: 0 }]);
+  });
+
   it('ends at once on a second signal, with all its workers', async () => {
     const workers = await withModel(2);
     const answer = sdk(workers.url, ME).start({ query: 'stall after a while' });

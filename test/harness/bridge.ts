@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright';
 import { build, defaultClientConditions } from 'vite';
 import { onTestFinished } from 'vitest';
+import { providersOf } from './providers.js';
 import { startServer } from './rivulet.js';
 import { serveFolder } from './serve-folder.js';
 import { stage } from './stage.js';
@@ -35,20 +36,24 @@ export async function buildBridges(
   return serveFolder(outDir);
 }
 
-/** A screen of a bridge in a browser of its own, with a server whose provider the test plays. */
+/** A screen of a bridge in a browser of its own, with a server whose two providers the test plays. */
 export async function openBridge(browser: Browser, page: RequestListener, name: string) {
   const { provider, calls, nextCall } = stage();
+  const fallback = stage('fallback');
+  const erased: string[] = [];
   const tools = [
     runs('height', ({ of }) => {
       if (of === 'nothing') throw new Error('a secret');
       return 4810;
     }),
+    runs('erase', ({ of }) => void erased.push(of), { needsApproval: true }),
   ];
-  const { url } = await startServer(provider, { page, tools });
+  const providers = providersOf(provider, fallback.provider);
+  const { url } = await startServer(provider, { page, tools, providers });
   const context = await browser.newContext();
   onTestFinished(() => context.close());
   const open = (): Promise<BridgePage> => openTab(context, `${url}/examples/${name}/index.html`);
-  return { tab: await open(), open, calls, nextCall };
+  return { tab: await open(), open, calls, nextCall, nextFallbackCall: fallback.nextCall, erased };
 }
 
 async function openTab(context: BrowserContext, url: string): Promise<BridgePage> {
@@ -80,12 +85,33 @@ export class BridgePage {
     await this.page.getByRole('button', { name: 'Ask', exact: true }).click();
   }
 
+  /** Answers the call that waits for approval. */
+  async decide(decision: 'Approve' | 'Refuse'): Promise<void> {
+    await this.page.getByRole('button', { name: decision }).click();
+  }
+
   stop(): Promise<void> {
     return this.page.getByRole('button', { name: 'Stop', exact: true }).click();
   }
 
   async reload(): Promise<void> {
     await this.page.reload();
+    await this.input.waitFor();
+  }
+
+  /** Unmounts the screen, and mounts it again in the same turn. */
+  async remount(): Promise<void> {
+    await this.page.evaluate(() => {
+      const toggle = document.querySelector<HTMLElement>('body > button')!;
+      toggle.click();
+      toggle.click();
+    });
+    await this.input.waitFor();
+  }
+
+  /** Goes back to the screen from another page. */
+  async return(): Promise<void> {
+    await this.page.goBack();
     await this.input.waitFor();
   }
 

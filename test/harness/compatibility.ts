@@ -10,7 +10,12 @@ Each cell is a test that ran in Chromium, with the packages that the row names, 
 | stop | presses Stop; the model's call is aborted, and the text stays |
 | reload | reloads in mid-answer, reads on from the same call of the model, and stops it |
 | second tab | opens a second tab in mid-answer, reads along, and stops it for both |
+| stop right after a reload | reloads in mid-answer and stops before anything else comes; the model's call is aborted |
 | error | shows the failure of a model beside the text so far |
+| restart | a model fails in mid-answer and another one begins again: text and thoughts are those of the second attempt alone, also after a reload, and so is the context of the next question |
+| client tools | the code of the UI answers a call of the model, and the same answer goes on; in two answers of one chat |
+| approval | a user approves a call after a reload, and refuses another; the same answer goes on |
+| restart during a reload | the same as restart, while the page is away |
 
 `;
 

@@ -6,6 +6,7 @@ import type { Browser } from 'playwright';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildBridges, openBridge } from '../harness/bridge.js';
 import { launchChromium } from '../harness/chromium.js';
+import { resultsTold } from '../harness/tools.js';
 import { createMatrix } from '../harness/compatibility.js';
 
 /** The newest versions are those of the examples; the pages are built with the older ones once more. */
@@ -23,6 +24,8 @@ const BRIDGES = [
     of: ['@assistant-ui/react', '@assistant-ui/react-ai-sdk'],
   },
 ] as const;
+
+const CUT = new ProviderError('unavailable', 'unable to go on: cut');
 
 const matrix = createMatrix();
 
@@ -160,16 +163,158 @@ describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, o
     expect(calls).toHaveLength(1);
   });
 
-  it('error', async () => {
-    const { tab, nextCall } = await open();
+  it('stop right after a reload', async () => {
+    const { tab, calls, nextCall } = await open();
     await tab.ask('What is a delta?');
     const call = await nextCall();
     call.say('Where a');
     await tab.shows('p', 'Where a');
-    call.fail(new ProviderError('unavailable', 'unable to go on: cut'));
+    await tab.reload();
+    await tab.isBusy();
+    await tab.stop();
+    await call.aborted;
+    await tab.isReady();
+    expect(calls).toHaveLength(1);
+  });
+
+  it('error', async () => {
+    const { tab, nextCall, nextFallbackCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    call.fail(CUT);
+    (await nextFallbackCall()).fail(CUT);
     expect(await tab.alert()).toContain('cut');
     await tab.shows('p', 'Where a');
     await tab.isReady();
+  });
+
+  it('restart', async () => {
+    const { tab, nextCall, nextFallbackCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.think('A river');
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    call.fail(CUT);
+    const second = await nextFallbackCall();
+    second.think('A mouth');
+    second.say('At a');
+    await tab.shows('p', 'At a');
+    await tab.shows('small', 'A mouth');
+    second.say(' mouth');
+    await tab.shows('p', 'At a mouth');
+    await tab.reload();
+    await tab.isBusy();
+    second.say('.');
+    second.finish();
+    await tab.shows('p', 'At a mouth.');
+    await tab.isReady();
+    await tab.reload();
+    await tab.shows('p', 'At a mouth.');
+
+    // The model does not see the void text.
+    await tab.ask('And an estuary?');
+    const { prompt } = await nextCall();
+    expect(prompt.messages).toMatchObject([
+      { role: 'user', text: 'What is a delta?' },
+      { role: 'assistant', text: 'At a mouth.' },
+      { role: 'user', text: 'And an estuary?' },
+    ]);
+  });
+
+  it('client tools', async () => {
+    const { tab, calls, nextCall } = await open();
+    for (const round of [1, 2]) {
+      await tab.ask('Which language?');
+      const call = await nextCall();
+      expect(call.prompt.tools).toContainEqual(expect.objectContaining({ name: 'language' }));
+      call.say('I look.');
+      call.callTool('language', {});
+      call.finish();
+      const last = await nextCall();
+      expect(resultsTold(last).at(-1)).toMatchObject({ name: 'language', result: 'en-US' });
+      last.say('English.');
+      await tab.shows('p', ...Array.from({ length: round }, () => ['I look.', 'English.']).flat());
+      last.finish();
+      await tab.isReady();
+    }
+    const shown = await tab.page.locator('code').allTextContents();
+    expect(shown.join().match(/en-US/g)).toHaveLength(2);
+    expect(calls).toHaveLength(4);
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it('approval', async () => {
+    const { tab, calls, nextCall, erased } = await open();
+    await tab.ask('Erase it.');
+    const call = await nextCall();
+    call.say('I erase it.');
+    call.callTool('erase', { of: 'one' });
+    call.callTool('height', { of: 'it' });
+    call.finish();
+    await tab.page.getByRole('button', { name: 'Approve' }).waitFor();
+    await tab.reload();
+    expect(erased).toEqual([]);
+    await tab.decide('Approve');
+    const last = await nextCall();
+    expect(erased).toEqual(['one']);
+    last.say('Done.');
+    await tab.shows('p', 'I erase it.', 'Done.');
+    last.finish();
+    await tab.isReady();
+
+    await tab.ask('Erase another.');
+    const other = await nextCall();
+    other.callTool('erase', { of: 'two' });
+    other.finish();
+    await tab.decide('Refuse');
+    const refused = await nextCall();
+    expect(resultsTold(refused).at(-1)).toMatchObject({ error: expect.stringMatching(/refused/) });
+    refused.say('Kept.');
+    refused.finish();
+    await tab.shows('p', 'I erase it.', 'Done.', 'Kept.');
+    await tab.isReady();
+    expect(erased).toEqual(['one']);
+    expect(calls).toHaveLength(4);
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it('restart during a reload', async () => {
+    const { tab, calls, nextCall, nextFallbackCall } = await open();
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    await tab.page.goto('about:blank');
+    call.fail(CUT);
+    const second = await nextFallbackCall();
+    second.say('At a');
+    await tab.return();
+    await tab.shows('p', 'At a');
+    second.say(' mouth.');
+    second.finish();
+    await tab.shows('p', 'At a mouth.');
+    await tab.isReady();
+    expect(calls).toHaveLength(1);
+  });
+});
+
+describe.each(['newest', 'older'] as const)('useChat of the AI SDK, $0', (versions) => {
+  it('neither stops nor asks twice where its view is mounted again at once', async () => {
+    const { tab, calls, nextCall } = await openBridge(browser, pages[versions], 'ai-sdk');
+    await tab.ask('What is a delta?');
+    const call = await nextCall();
+    call.say('Where a');
+    await tab.shows('p', 'Where a');
+    await tab.remount();
+    call.say(' river ends.');
+    await tab.shows('p', 'Where a river ends.');
+    call.finish();
+    await tab.isReady();
+    expect(calls).toHaveLength(1);
+    expect(tab.complaints).toEqual([]);
   });
 });
 

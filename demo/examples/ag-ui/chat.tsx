@@ -2,6 +2,8 @@ import type { Message } from '@ag-ui/client';
 import { createClient } from '@rivulet/client';
 import { RivuletAgent } from '@rivulet/client/ag-ui';
 import { type ReactElement, useEffect, useReducer } from 'react';
+import { Approval } from '../approval.js';
+import { language } from '../language.js';
 import { Question } from '../question.js';
 
 const threadId = new URLSearchParams(location.search).get('chat') ?? 'example';
@@ -34,12 +36,40 @@ agent.subscribe({
     show();
   },
 });
-void agent.connectAgent();
+const tools = [{ ...language, parameters: language.parameters.jsonSchema }];
+void agent.connectAgent({ tools }).then(answerCalls);
+
+/** Answers the calls that the run left to the page. */
+async function answerCalls(): Promise<void> {
+  const { messages, pendingInterrupts } = agent;
+  const done = new Set(messages.map((message) => message.role === 'tool' && message.toolCallId));
+  const calls = messages.flatMap((message) =>
+    message.role === 'assistant' ? (message.toolCalls ?? []) : [],
+  );
+  const open = calls.filter(
+    ({ id, function: { name } }) => name === language.name && !done.has(id),
+  );
+  if (open.length === 0 || pendingInterrupts.length > 0) return;
+  for (const { id: toolCallId } of open) {
+    const content = JSON.stringify(navigator.language);
+    agent.addMessage({ id: crypto.randomUUID(), role: 'tool', toolCallId, content });
+  }
+  await agent.runAgent({ tools });
+  await answerCalls();
+}
+
+async function decide(interruptId: string, approved: boolean): Promise<void> {
+  await agent.runAgent({
+    tools,
+    resume: [{ interruptId, status: 'resolved', payload: { approved } }],
+  });
+  await answerCalls();
+}
 
 function ask(content: string): void {
   error = '';
   agent.addMessage({ id: crypto.randomUUID(), role: 'user', content });
-  void agent.runAgent();
+  void agent.runAgent({ tools }).then(answerCalls);
 }
 
 export function Chat(): ReactElement {
@@ -60,6 +90,9 @@ export function Chat(): ReactElement {
             ))}
           {(message.role === 'assistant' || message.role === 'user') && <p>{textOf(message)}</p>}
         </article>
+      ))}
+      {agent.pendingInterrupts.map(({ id }) => (
+        <Approval key={id} decide={(approved) => void decide(id, approved)} />
       ))}
       {error && <p role="alert">{error}</p>}
       <Question ask={ask} stop={() => agent.abortRun()} />

@@ -1,13 +1,22 @@
 import { useChat } from '@ai-sdk/react';
 import { createClient } from '@rivulet/client';
 import { type AnswerMetadata, createChatTransport } from '@rivulet/client/ai-sdk';
-import type { UIMessage } from 'ai';
+import {
+  lastAssistantMessageIsCompleteWithApprovalResponses,
+  lastAssistantMessageIsCompleteWithToolCalls,
+  type UIMessage,
+} from 'ai';
 import { type ReactElement, useEffect } from 'react';
+import { Approval } from '../approval.js';
+import { language } from '../language.js';
 import { Question } from '../question.js';
 
 type Message = UIMessage<AnswerMetadata>;
 
-const transport = createChatTransport<Message>(createClient(), { options: { thoughts: true } });
+const transport = createChatTransport<Message>(createClient(), {
+  options: { thoughts: true },
+  tools: [language],
+});
 const id = new URLSearchParams(location.search).get('chat') ?? 'example';
 const key = `ai-sdk:${id}`;
 
@@ -17,6 +26,13 @@ export function Chat(): ReactElement {
     transport,
     resume: true,
     messages: JSON.parse(localStorage.getItem(key) ?? '[]') as Message[],
+    onToolCall({ toolCall: { toolName, toolCallId } }) {
+      if (toolName !== 'language') return;
+      void chat.addToolOutput({ tool: toolName, toolCallId, output: navigator.language });
+    },
+    sendAutomaticallyWhen: (state) =>
+      lastAssistantMessageIsCompleteWithToolCalls(state) ||
+      lastAssistantMessageIsCompleteWithApprovalResponses(state),
   });
   useEffect(() => localStorage.setItem(key, JSON.stringify(messages)), [messages]);
   return (
@@ -24,7 +40,13 @@ export function Chat(): ReactElement {
       {messages.map((message) => (
         <article key={message.id} data-role={message.role} title={message.metadata?.model}>
           {validParts(message).map((part, at) => (
-            <Part key={at} part={part} />
+            <Part
+              key={at}
+              part={part}
+              decide={(approvalId, approved) =>
+                void chat.addToolApprovalResponse({ id: approvalId, approved })
+              }
+            />
           ))}
         </article>
       ))}
@@ -34,13 +56,23 @@ export function Chat(): ReactElement {
   );
 }
 
-function Part({ part }: { part: Message['parts'][number] }): ReactElement | null {
+interface PartProps {
+  part: Message['parts'][number];
+  decide: (approvalId: string, approved: boolean) => void;
+}
+
+function Part({ part, decide }: PartProps): ReactElement | null {
   if (part.type === 'text') return <p>{part.text}</p>;
   if (part.type === 'reasoning') return <small>{part.text}</small>;
   if (!('toolCallId' in part)) return null;
   const { type, state, input, output, errorText } = part;
   return (
-    <code>{`${type} ${JSON.stringify(input)}: ${errorText ?? JSON.stringify(output) ?? state}`}</code>
+    <>
+      <code>{`${type} ${JSON.stringify(input)}: ${errorText ?? JSON.stringify(output) ?? state}`}</code>
+      {state === 'approval-requested' && (
+        <Approval decide={(approved) => decide(part.approval.id, approved)} />
+      )}
+    </>
   );
 }
 

@@ -4,16 +4,26 @@ import {
   ComposerPrimitive,
   MessagePrimitive,
   ThreadPrimitive,
+  type ToolCallMessagePartProps,
 } from '@assistant-ui/react';
 import { useAISDKRuntime } from '@assistant-ui/react-ai-sdk';
 import { createClient } from '@rivulet/client';
 import { type AnswerMetadata, createChatTransport } from '@rivulet/client/ai-sdk';
-import type { UIMessage } from 'ai';
+import {
+  lastAssistantMessageIsCompleteWithApprovalResponses,
+  lastAssistantMessageIsCompleteWithToolCalls,
+  type UIMessage,
+} from 'ai';
 import { type ReactElement, useEffect } from 'react';
+import { Approval } from '../approval.js';
+import { language } from '../language.js';
 
 type Message = UIMessage<AnswerMetadata>;
 
-const transport = createChatTransport<Message>(createClient(), { options: { thoughts: true } });
+const transport = createChatTransport<Message>(createClient(), {
+  options: { thoughts: true },
+  tools: [language],
+});
 const id = new URLSearchParams(location.search).get('chat') ?? 'example';
 const key = `assistant-ui:${id}`;
 
@@ -23,6 +33,13 @@ export function Chat(): ReactElement {
     transport,
     resume: true,
     messages: JSON.parse(localStorage.getItem(key) ?? '[]') as Message[],
+    onToolCall({ toolCall: { toolName, toolCallId } }) {
+      if (toolName !== 'language') return;
+      void chat.addToolOutput({ tool: toolName, toolCallId, output: navigator.language });
+    },
+    sendAutomaticallyWhen: (state) =>
+      lastAssistantMessageIsCompleteWithToolCalls(state) ||
+      lastAssistantMessageIsCompleteWithApprovalResponses(state),
   });
   const { messages, status, error } = chat;
   const runtime = useAISDKRuntime(chat);
@@ -61,6 +78,14 @@ function AssistantMessage(): ReactElement {
 const Text = ({ text }: { text: string }): ReactElement => <p>{text}</p>;
 const Reasoning = ({ text }: { text: string }): ReactElement => <small>{text}</small>;
 
-function Tool(call: { toolName: string; argsText: string; result?: unknown }): ReactElement {
-  return <code>{`${call.toolName} ${call.argsText}: ${JSON.stringify(call.result)}`}</code>;
+function Tool(call: ToolCallMessagePartProps): ReactElement {
+  const { toolName, argsText, result, approval, respondToApproval } = call;
+  return (
+    <>
+      <code>{`${toolName} ${argsText}: ${JSON.stringify(result)}`}</code>
+      {approval && approval.approved === undefined && (
+        <Approval decide={(approved) => void respondToApproval({ approved })} />
+      )}
+    </>
+  );
 }

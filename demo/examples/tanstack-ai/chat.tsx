@@ -1,41 +1,45 @@
 import { createClient } from '@rivulet/client';
-import { createConnection } from '@rivulet/client/tanstack-ai';
+import { createConnection, shownMessages } from '@rivulet/client/tanstack-ai';
+import { toolDefinition } from '@tanstack/ai/client';
 import { localStoragePersistence, type UIMessage, useChat } from '@tanstack/ai-react';
-import { type ReactElement, useState } from 'react';
+import type { ReactElement } from 'react';
+import { Approval } from '../approval.js';
+import { language } from '../language.js';
 import { Question } from '../question.js';
 
 const connection = createConnection(createClient(), { options: { thoughts: true } });
 const persistence = localStoragePersistence();
 const threadId = new URLSearchParams(location.search).get('chat') ?? 'example';
+const tools = [
+  toolDefinition({
+    name: language.name,
+    description: language.description,
+    inputSchema: language.parameters.jsonSchema,
+  }).client(() => navigator.language),
+];
 
 export function Chat(): ReactElement {
-  /** Messages whose text began again in a later one. */
-  const [replaced, setReplaced] = useState<string[]>([]);
   const { messages, isLoading, error, ...chat } = useChat({
     threadId,
     connection,
     persistence,
-    onCustomEvent: (name, value) => {
-      if (name !== 'rivulet-restart') return;
-      const { replaced: id } = value as { replaced: string };
-      setReplaced((ids) => [...ids, id]);
-    },
+    tools,
   });
   return (
     <section aria-busy={isLoading}>
-      {messages
-        .filter(({ id }) => !replaced.includes(id))
-        .map((message) => (
-          <article
-            key={message.id}
-            data-role={message.role}
-            title={message.metadata?.rivulet?.model}
-          >
-            {message.parts.map((part, at) => (
-              <Part key={at} part={part} />
-            ))}
-          </article>
-        ))}
+      {shownMessages(messages).map((message) => (
+        <article key={message.id} data-role={message.role} title={message.metadata?.rivulet?.model}>
+          {message.parts.map((part, at) => (
+            <Part
+              key={at}
+              part={part}
+              decide={(approvalId, approved) =>
+                void chat.addToolApprovalResponse({ id: approvalId, approved })
+              }
+            />
+          ))}
+        </article>
+      ))}
       {error && <p role="alert">{error.message}</p>}
       <Question
         ask={(text) => void chat.sendMessage(text)}
@@ -48,11 +52,22 @@ export function Chat(): ReactElement {
   );
 }
 
-function Part({ part }: { part: UIMessage['parts'][number] }): ReactElement | null {
+interface PartProps {
+  part: UIMessage['parts'][number];
+  decide: (approvalId: string, approved: boolean) => void;
+}
+
+function Part({ part, decide }: PartProps): ReactElement | null {
   if (part.type === 'text') return <p>{part.content}</p>;
   if (part.type === 'thinking') return <small>{part.content}</small>;
   if (part.type !== 'tool-call') return null;
+  const { name, arguments: args, output, state, approval } = part;
   return (
-    <code>{`${part.name} ${part.arguments}: ${JSON.stringify(part.output) ?? part.state}`}</code>
+    <>
+      <code>{`${name} ${args}: ${JSON.stringify(output) ?? state}`}</code>
+      {state === 'approval-requested' && approval && (
+        <Approval decide={(approved) => decide(approval.id, approved)} />
+      )}
+    </>
   );
 }

@@ -393,7 +393,8 @@ export interface ActiveAnswer {
   /** Its first 256 UTF-16 units. */
   readonly query: string;
   readonly sessionId: string | undefined;
-  readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed' | 'released'>;
+  /** `paused`: a call of a tool waits for the page, or for the user's approval. Else as in a snapshot. */
+  readonly status: Exclude<AnswerStatus, 'done' | 'cancelled' | 'failed' | 'released'> | 'paused';
 }
 
 /** An asynchronous key-value store of strings, such as AsyncStorage of React Native. */

@@ -1,5 +1,5 @@
 import type { ErrorCode, FinishReason, Source, Timing, Usage } from '@rivulet/protocol';
-import type { Awaits } from './tool-replies.js';
+import type { Awaits, StoredReply } from './tool-replies.js';
 
 /** The beginning of an attempt. It discards the text of the attempt before. */
 export interface StartEntry {
@@ -104,10 +104,18 @@ export type Entry =
 
 /** The part of an answer that a lost process has generated. Another process continues from it. */
 export interface ResumedAnswer {
-  /** The number of its last attempt; 0 if none had begun. */
+  /** The number of its last attempt; 1 if none is known to have begun. */
   attempt: number;
-  /** The rounds of tool calls. A call without a result may have run, and is not repeated. */
-  rounds: readonly { calls: readonly ToolCallEntry[]; results: readonly ToolResultEntry[] }[];
+  rounds: readonly ToolRound[];
+  /** The earlier replies of clients to calls that have neither a decision nor a result. */
+  stored: ReadonlyMap<string, StoredReply>;
+}
+
+/** The calls of a turn, with their decisions and results. Only the last round may have a call without a result. */
+export interface ToolRound {
+  calls: readonly ToolCallEntry[];
+  decisions: readonly ToolDecisionEntry[];
+  results: readonly ToolResultEntry[];
 }
 
 /** The answer waits for a slot of a provider. This is a temporary status and not part of the response. */

@@ -1,5 +1,5 @@
 import { table } from '../../bench/report/table.js';
-import { spreadText } from '../spread.js';
+import { spreadOf, spreadText } from '../spread.js';
 import { runRedisChaos } from './run.js';
 
 // 200 streams at once over three servers that share a Redis, and 2,000 faults: `npm run chaos:redis`.
@@ -32,16 +32,27 @@ console.log(
       ['Redis killed; subscribers killed', `${faults.redis}; ${faults.subscribers}`],
       ['answers compared by SHA-256', String(report.answers)],
       ['of those, cancelled; with a further attempt', `${report.cancelled}; ${report.replaced}`],
-      ['readers apart while a server was without Redis', String(report.apart)],
+      ['readers apart because the server was without Redis', String(report.apart)],
       ['logs, attempts in Redis', `${report.logs}, ${report.attempts}`],
       ['violations', String(violations.length)],
       ['text again after a cut: p50, p99, max', spreadText(report.outageMs)],
-      ['new attempt after a kill: p50, p99, max', spreadText(report.killMs)],
-      ['new attempt after a stop: p50, p99, max', spreadText(report.stopMs)],
+      ...recoveryRows(),
       ['sockets, generations left', `${left.sockets}, ${left.generations}`],
     ],
   ),
 );
+function recoveryRows(): [string, string][] {
+  const faultNames = { kill: 'SIGKILL', stop: 'SIGSTOP' } as const;
+  const stateNames = { redisWell: 'Redis well', redisBroken: 'Redis broken, too' } as const;
+  return (['kill', 'stop'] as const).flatMap((fault) =>
+    (['redisWell', 'redisBroken'] as const).map((state): [string, string] => {
+      const values = report.recoveryMs[fault][state];
+      const name = `text again after ${faultNames[fault]}, ${stateNames[state]}: p50, p99, max`;
+      return [name, `${spreadText(spreadOf(values))} (${values.length} readers)`];
+    }),
+  );
+}
+
 for (const violation of violations.slice(0, 20)) console.log(`violation: ${violation}`);
 if (violations.length > 20) console.log(`and ${violations.length - 20} more`);
 process.exit(violations.length === 0 ? 0 : 1);

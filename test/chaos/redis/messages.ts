@@ -5,8 +5,10 @@ export interface ToNode {
 
 export type FromNode =
   | { type: 'listening'; url: string }
-  /** The server was without Redis. */
-  | { type: 'outage'; fromMs: number; toMs: number }
+  /** The server has lost Redis, or has reached it again. */
+  | { type: 'redis'; isReached: boolean; atMs: number }
+  /** The server begins to generate an answer. */
+  | { type: 'call'; query: string; atMs: number }
   /** Generations under way, and sockets. */
   | { type: 'stats'; active: number; sockets: number };
 
@@ -27,8 +29,8 @@ export type FromReaders =
   | { type: 'ended'; query: string; status: string; attempt: number; cancelled: boolean }
   | { type: 'violation'; query: string; what: string }
   /** A reader was told that its stream is gone, or had another whole text than the other reader. */
-  | { type: 'apart'; query: string; what: string; sinceMs: number; atMs: number }
+  | { type: 'apart'; query: string; what: string; atMs: number }
   /** A reader shows text of another call than before. */
-  | { type: 'replaced'; call: string; atMs: number }
+  | { type: 'replaced'; call: string; sinceMs: number; atMs: number }
   /** When a text of the first client grew. */
   | { type: 'grew'; name: string; atMs: readonly number[] };

@@ -22,6 +22,7 @@ let active = 0;
 async function* script(query: string) {
   const call = `${name}.${calls++}`;
   active += 1;
+  say({ type: 'call', query, atMs: monotonicMs() });
   try {
     yield { text: headOf(call) };
     for (const { waitMs, text } of answerTo(scriptOf(query, call))) {
@@ -36,14 +37,10 @@ async function* script(query: string) {
 
 const say = (message: FromNode): void => void process.send?.(message);
 const plain = createLogger(process.env['CHAOS_LOG'] ?? 'silent');
-let lostAtMs: number | undefined;
-/** Tells when this server was without Redis, which it logs. */
-function note(fields: LogFields): void {
-  const { event } = fields;
-  if (event === 'REDIS_LOST') lostAtMs = monotonicMs();
-  if (event !== 'REDIS_REACHED' || lostAtMs === undefined) return;
-  say({ type: 'outage', fromMs: lostAtMs, toMs: monotonicMs() });
-  lostAtMs = undefined;
+/** Tells when this server is without Redis, which it logs. */
+function note({ event }: LogFields): void {
+  if (event !== 'REDIS_LOST' && event !== 'REDIS_REACHED') return;
+  say({ type: 'redis', isReached: event === 'REDIS_REACHED', atMs: monotonicMs() });
 }
 const logger: Logger = {
   debug: (fields) => plain.debug(fields),

@@ -25,7 +25,8 @@ function say(message: FromReaders): void {
 class Watch {
   readonly #query: string;
   readonly #onGrowth: () => void;
-  readonly #sinceMs = monotonicMs();
+  /** When the text grew last. */
+  #grewAtMs = monotonicMs();
   #call = '';
   #expected = '';
   #shown = '';
@@ -41,9 +42,9 @@ class Watch {
     answer.state$.subscribe((snapshot) => this.#take(snapshot));
   }
 
-  /** @param mayBeCut whether the stream may have been cancelled. */
-  end({ status, text, error }: AnswerSnapshot, mayBeCut: boolean): void {
-    if (mayBeCut && status === 'cancelled') return;
+  /** @param isCancelled true if a client has cancelled the stream. */
+  end({ status, text, error }: AnswerSnapshot, isCancelled: boolean): void {
+    if (isCancelled && status === 'cancelled') return;
     const code = error?.code;
     if (code === 'not_found' || code === 'interrupted') this.apart(`ended as ${code}`);
     else if (status !== 'done')
@@ -52,10 +53,9 @@ class Watch {
       this.violation(`is not what ${callOf(text) ?? 'any call'} says: ${text.length} units`);
   }
 
-  /** Says what is right only where the servers could not reach Redis. */
+  /** Says what is right only where the server that generated the answer could not reach Redis. */
   apart(what: string): void {
-    const { query, sinceMs } = { query: this.#query, sinceMs: this.#sinceMs };
-    say({ type: 'apart', query, what, sinceMs, atMs: monotonicMs() });
+    say({ type: 'apart', query: this.#query, what, atMs: monotonicMs() });
   }
 
   violation(what: string): void {
@@ -76,13 +76,17 @@ class Watch {
     const call = callOf(text);
     if (call === undefined) this.violation(`is of no call, in attempt ${attempt}`);
     else if (call !== '') this.#takeFrom(call, text);
-    if (text.length > this.#shown.length) this.#onGrowth();
+    if (text.length > this.#shown.length) {
+      this.#grewAtMs = monotonicMs();
+      this.#onGrowth();
+    }
     this.#shown = text;
   }
 
   #takeFrom(call: string, text: string): void {
     if (call !== this.#call) {
-      if (this.#call !== '') say({ type: 'replaced', call: this.#call, atMs: monotonicMs() });
+      const [sinceMs, atMs] = [this.#grewAtMs, monotonicMs()];
+      if (this.#call !== '') say({ type: 'replaced', call: this.#call, sinceMs, atMs });
       this.#call = call;
       this.#expected = textOfCall(this.#query, call);
     }
@@ -106,6 +110,7 @@ async function readOn(
     const answer = first.start({ query, options: { cache: 'no-store' } });
     watch.read(answer);
     let along: Answer | undefined;
+    let hasCancelled = false;
     if (isCancelled || isReadAlong) {
       // Only a stream that has begun can be read by another client.
       await firstValueFrom(answer.state$.pipe(filter(hasBegun)));
@@ -117,16 +122,18 @@ async function readOn(
       const stream = along;
       const units = between(random, 1, 200);
       along.state$.subscribe(({ text, status }) => {
-        if (text.length >= units && status === 'streaming') stream.cancel();
+        if (text.length < units || status !== 'streaming') return;
+        hasCancelled = true;
+        stream.cancel();
       });
     }
     await answer.result.catch(() => {});
     await along?.result.catch(() => {});
     const last = answer.getSnapshot();
-    watch.end(last, isCancelled);
+    watch.end(last, hasCancelled);
     const lastAlong = along?.getSnapshot();
     if (lastAlong !== undefined) {
-      alongWatch.end(lastAlong, isCancelled);
+      alongWatch.end(lastAlong, hasCancelled);
       const areDone = last.status === 'done' && lastAlong.status === 'done';
       if (areDone && last.text !== lastAlong.text)
         watch.apart('is another text for the second reader');

@@ -38,8 +38,9 @@ export interface RedisChaosReport {
   cancelled: number;
   replaced: number;
   /**
-   * Readers that were told that their stream is gone, or read another whole text than the other reader of it, of
-   * a stream during which a server was without Redis for over a second: it then serves its readers alone.
+   * Readers that were told that their stream is gone, or read another whole text than the other reader of it, where
+   * the server that generated the stream was without Redis for over a second meanwhile: it then serves its readers
+   * alone. A reader whose text is replaced always gets a further attempt, or a reset to the beginning.
    */
   apart: number;
   /** The keys in Redis at the end. */
@@ -47,14 +48,17 @@ export interface RedisChaosReport {
   attempts: number;
   /** From a broken connection to the next text; see replay.ts. */
   outageMs: Spread;
-  /** From the end of a process to the first text of the next attempt. */
-  killMs: Spread;
-  /** From the stop of a process to the same. */
-  stopMs: Spread;
+  /**
+   * From the end or the stop of a server to the first text that a reader of its answer gets afterwards. Redis is
+   * well if it has had no fault from shortly before that until then.
+   */
+  recoveryMs: Record<Fault, Record<'redisWell' | 'redisBroken', number[]>>;
   left: { sockets: number; generations: number };
   /** Empty if all went well. */
   violations: string[];
 }
+
+type Fault = 'kill' | 'stop';
 
 /** A server is killed, or stopped for a while; Redis is killed, or loses its subscribers. */
 type ProcessFault = 'kill' | 'stop' | 'redis' | 'subscribers';
@@ -76,6 +80,10 @@ const LEAVE_MS = 10_000;
 const ALONE_AFTER_MS = 1_000;
 /** After Redis has come back, servers put back what it missed. The loss of both is not promised to be exact. */
 const AFTER_REDIS_MS = 4_000;
+/** A server takes over once Redis has answered for so long; the time for a connection is added. */
+const STEADY_MS = 3_500;
+/** Text that a server sent before its end may be shown so much later. */
+const STILL_SHOWN_MS = 500;
 /** A server is replaced within this time. */
 const TAKEOVER_MS = 6_000;
 const FAULTS: readonly ProcessFault[] = ['kill', 'stop', 'redis', 'subscribers', 'subscribers'];
@@ -88,11 +96,17 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
   const grewAt = new Map<string, number[]>();
   const open = new Set<string>();
   const faults = { cut: 0, kill: 0, stop: 0, redis: 0, subscribers: 0 };
-  const brokenAt = new Map<string, { fault: 'kill' | 'stop'; atMs: number }>();
-  const replacedMs = { kill: [] as number[], stop: [] as number[] };
+  const brokenAt = new Map<string, { fault: Fault; atMs: number }>();
+  const redisBrokenAtMs: number[] = [];
+  const recoveryMs: RedisChaosReport['recoveryMs'] = {
+    kill: { redisWell: [], redisBroken: [] },
+    stop: { redisWell: [], redisBroken: [] },
+  };
   const apart: Extract<FromReaders, { type: 'apart' }>[] = [];
-  /** When a server could not reach Redis for so long that it served its readers alone. */
-  const outages: { fromMs: number; toMs: number }[] = [];
+  /** When each server could not reach Redis, by the name of its process. */
+  const outages = new Map<string, { fromMs: number; toMs: number }[]>();
+  /** Which process began to generate each answer, and when. */
+  const calls = new Map<string, { process: string; atMs: number }[]>();
   const counts = { answers: 0, cancelled: 0, replaced: 0, apart: 0 };
   let onProgress = (): void => {};
   const state = { isOver: false };
@@ -109,10 +123,19 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
       `${node.port}`,
       redis.url,
     ]);
+    const { name: process } = node;
     node.peer.onMessage((message) => {
-      if (message.type !== 'outage') return;
-      const { fromMs, toMs } = message;
-      if (toMs - fromMs > ALONE_AFTER_MS) outages.push({ fromMs, toMs: toMs + AFTER_REDIS_MS });
+      if (message.type === 'call') {
+        const { query, atMs } = message;
+        calls.set(query, [...(calls.get(query) ?? []), { process, atMs }]);
+      }
+      if (message.type !== 'redis') return;
+      const { atMs, isReached } = message;
+      const own = outages.get(process) ?? [];
+      outages.set(process, own);
+      const last = own.at(-1);
+      if (!isReached) own.push({ fromMs: atMs, toMs: Infinity });
+      else if (last !== undefined) last.toMs = Math.min(last.toMs, atMs);
     });
     await node.peer.next(({ type }) => type === 'listening');
     node.status = 'running';
@@ -138,7 +161,13 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
         break;
       case 'replaced': {
         const broken = brokenAt.get(message.call.slice(0, message.call.lastIndexOf('.')));
-        if (broken !== undefined) replacedMs[broken.fault].push(message.atMs - broken.atMs);
+        // An answer that was replaced earlier, or was read anew, says nothing of the fault.
+        if (broken === undefined || message.sinceMs > broken.atMs + STILL_SHOWN_MS) break;
+        const { fault, atMs } = broken;
+        const isWell = redisBrokenAtMs.every(
+          (redisMs) => redisMs < atMs - STEADY_MS || redisMs > message.atMs,
+        );
+        recoveryMs[fault][isWell ? 'redisWell' : 'redisBroken'].push(message.atMs - atMs);
         break;
       }
       case 'grew':
@@ -219,10 +248,21 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
     if (left.generations > 0) violations.push(`${left.generations} generations are left`);
     const audit = await auditRedis(redis.url);
     violations.push(...audit.faults);
-    for (const { query, what, sinceMs, atMs } of apart) {
-      const isExplained = outages.some(({ fromMs, toMs }) => fromMs <= atMs && toMs >= sinceMs);
-      if (isExplained) counts.apart += 1;
-      else violations.push(`${query}: ${what}`);
+    for (const { query, what, atMs } of apart) {
+      const generating = calls.get(query) ?? [];
+      const wasAlone = generating.some(({ process, atMs: sinceMs }) =>
+        outages
+          .get(process)
+          ?.some(
+            ({ fromMs, toMs }) =>
+              toMs - fromMs > ALONE_AFTER_MS && fromMs <= atMs && toMs >= sinceMs,
+          ),
+      );
+      if (wasAlone) counts.apart += 1;
+      else
+        violations.push(
+          `${query}: ${what}; it was generated by ${generating.map(({ process }) => process).join(', ')}`,
+        );
     }
     return reportOf(left, audit);
   } finally {
@@ -256,11 +296,18 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
       if (fault === 'redis') {
         // Streams of which a server has not told Redis yet are lost with the server.
         if (nodes.some(({ status }) => status !== 'running')) continue;
+        redisBrokenAtMs.push(monotonicMs());
         await restartRedis(redis, random);
+        redisBrokenAtMs.push(monotonicMs());
         calmUntil = performance.now() + AFTER_REDIS_MS;
       } else if (fault === 'subscribers') {
+        redisBrokenAtMs.push(monotonicMs());
         await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
       } else {
+        // Most servers end while Redis is well.
+        const restMs = (redisBrokenAtMs.at(-1) ?? -Infinity) + STEADY_MS - monotonicMs();
+        if (!mayMeet && restMs > 0) await wait(restMs);
+        if (state.isOver) continue;
         const node = nodes[victim]!;
         const others = nodes.filter((other) => other !== node && other.status === 'running');
         if (performance.now() < calmUntil || node.status !== 'running' || others.length === 0)
@@ -277,7 +324,9 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
   }
 
   async function kill(node: Node): Promise<void> {
+    const last = outages.get(node.name)?.at(-1);
     node.peer.kill();
+    if (last !== undefined) last.toMs = Math.min(last.toMs, monotonicMs());
     await node.peer.ended();
     await startNode(node);
   }
@@ -322,8 +371,7 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
       logs,
       attempts,
       outageMs: spreadOf(replays.map(({ outageMs }) => outageMs)),
-      killMs: spreadOf(replacedMs.kill),
-      stopMs: spreadOf(replacedMs.stop),
+      recoveryMs,
       left,
       violations,
     };

@@ -52,12 +52,14 @@ export class ActiveAnswers {
     this.#entries = this.#entries?.filter((active) => active.id !== id);
   }
 
-  /** Updates `active$`; call it after `status` or `isActive` of an answer has changed. */
+  /** Updates `active$`; call it after `status`, `tools` or `isActive` of an answer has changed. */
   update(): void {
     if (this.#entries === undefined) return;
     const byId = new Map(this.#entries.map((active) => [active.id, active]));
     for (const { id, snapshot, sessionId, isActive } of this.#answers.values()) {
-      const { query, status } = snapshot;
+      const { query, tools } = snapshot;
+      const isPaused = tools.some((tool) => tool.status === 'awaiting');
+      const status = isPaused ? 'paused' : snapshot.status;
       if (!isActive || isFinal(snapshot)) byId.delete(id);
       else byId.set(id, { ...summary(id, query, sessionId), status } as ActiveAnswer);
     }
@@ -98,10 +100,10 @@ export class ActiveAnswers {
     const stored = (await this.#journal?.all()) ?? [];
     const entries = this.#entries;
     // An empty journal does not mean that nothing is running; only the server knows.
-    if (entries === undefined && stored.length === 0) return;
+    if (!entries && stored.length === 0) return;
     const added = stored.flatMap(({ id, request, phase }): ActiveAnswer[] => {
       const isAsking = phase === 'asking';
-      if (entries !== undefined && (!isAsking || this.entry(id) !== undefined)) return [];
+      if (entries && (!isAsking || this.entry(id))) return [];
       const known = summary(id, request.query, request.sessionId);
       return [{ ...known, status: isAsking ? 'waiting' : 'reconnecting' }];
     });
@@ -117,13 +119,10 @@ export class ActiveAnswers {
         void this.#addFromJournal();
       },
       (stream) => {
-        const now = toActiveAnswers(stream);
-        const entries = this.#entries ?? [];
+        const entries = [...(this.#entries ?? [])];
         const at = entries.findIndex(({ id }) => id === stream.stream_id);
-        this.#entries =
-          at < 0
-            ? [...entries, ...now]
-            : entries.flatMap((active, i) => (i === at ? now : [active]));
+        entries.splice(at < 0 ? entries.length : at, 1, ...toActiveAnswers(stream));
+        this.#entries = entries;
         this.update();
       },
     );
@@ -133,8 +132,7 @@ export class ActiveAnswers {
 /** @returns nothing if the stream has ended. */
 function toActiveAnswers({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
   if (status === 'ended') return [];
-  const known = status === 'paused' ? 'waiting' : status;
-  return [{ ...summary(stream_id, query, session_id), status: known }];
+  return [{ ...summary(stream_id, query, session_id), status }];
 }
 
 function summary(

@@ -339,7 +339,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   #setPhase(phase: Phase, events: readonly ResponseEvent[] = []): void {
     if (this.#shared.isFinal) return;
-    const { status } = this.snapshot;
+    const { status, tools } = this.snapshot;
     const snapshot = this.#snapshot(phase);
     this.#shared.next(snapshot, this.#withProgress(snapshot, events));
     const { isUnaccepted } = this.#reader;
@@ -347,7 +347,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     this.#onJournalChange?.(this.#wasUnaccepted && !isUnaccepted);
     this.#wasUnaccepted = isUnaccepted;
     if (this.#shared.isFinal) this.#finish();
-    else if (snapshot.status !== status) this.#dependencies.answers.update();
+    else if (snapshot.status !== status || snapshot.tools !== tools)
+      this.#dependencies.answers.update();
   }
 
   /** Adds what has changed about the queue or the loading of the model. */

@@ -1,9 +1,11 @@
+import type { StreamError } from '@rivulet/protocol';
 import { validate } from '../output/validate.js';
 import type { AnswerOwner } from './shared-answer.js';
 import type { ClientTool, ToolReply, ToolUse } from '../types.js';
 
 /** The server refuses longer messages. */
 const ERROR_UNITS = 1_024;
+const RETRY_MS = 1_000;
 
 /**
  * Runs the calls that wait for a tool of the page, each once, and sends the results to the server.
@@ -24,9 +26,9 @@ export function runTools(
     if (!isWaiting || tool?.execute === undefined) continue;
     startedCalls.add(callId);
     void run(tool, args, signal)
-      .then((result) => answer.reply(callId, result))
+      .then((result) => send(answer, callId, result, signal))
       // The result may be too large, or not JSON.
-      .catch((error: unknown) => answer.reply(callId, { error: messageOf(error) }))
+      .catch((error: unknown) => send(answer, callId, { error: messageOf(error) }, signal))
       // Another page replied first, or the call has ended: the snapshot shows the outcome.
       .catch(() => {});
   }
@@ -42,6 +44,24 @@ async function run(
     return { result: (await execute?.(checked as never, { signal })) ?? null };
   } catch (error) {
     return { error: messageOf(error) };
+  }
+}
+
+/** Sends a reply until a server takes or refuses it. */
+async function send(
+  answer: Pick<AnswerOwner, 'reply'>,
+  callId: string,
+  reply: ToolReply,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await answer.reply(callId, reply);
+    } catch (error) {
+      const { retryable, retryAfterMs = RETRY_MS } = error as Partial<StreamError>;
+      if (retryable !== true || signal.aborted) throw error;
+      await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
+    }
   }
 }
 

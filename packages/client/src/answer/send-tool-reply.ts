@@ -5,20 +5,23 @@ import type { Failure } from './failure.js';
 /** The server refuses longer results. */
 const RESULT_UNITS = 131_072;
 
+type Refusal = Failure & { retryAfterMs?: number | undefined };
+
 /** Replies to a tool call. @returns the reason if the server refused the reply; otherwise undefined. */
 export function sendToolReply(
   connection: Connection,
   event: typeof EVENT.toolReply,
   message: StreamToolReplyRequest,
   isFinal: boolean,
-): Promise<Failure | undefined> {
+): Promise<Refusal | undefined> {
   if (isFinal) return Promise.resolve(ENDED);
   if (JSON.stringify(message.result ?? null).length > RESULT_UNITS)
     return Promise.resolve(TOO_LARGE);
   return new Promise((resolve) => {
-    connection.sendReliably(event, message, (answer) =>
-      resolve(answer.ok ? undefined : answer.error),
-    );
+    connection.sendReliably(event, message, (answer) => {
+      if (answer.ok) return resolve(undefined);
+      resolve({ ...answer.error, retryAfterMs: answer.error.retry_after_ms });
+    });
   });
 }
 

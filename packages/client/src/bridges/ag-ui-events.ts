@@ -1,7 +1,8 @@
 import type { FinishReason } from '@rivulet/protocol';
-import type { Answer, ToolCallEvent, ToolResultEvent } from '../types.js';
+import type { Answer, ToolResultEvent, ToolUse } from '../types.js';
+import { toolCallIdOf } from './calls.js';
 import { metadataOf } from './metadata.js';
-import { type Step, stepsOf } from './steps.js';
+import { type Reading, type Step, stepsOf, type ToolStep } from './steps.js';
 
 /** An event of AG-UI, which TanStack AI reads, too. */
 export interface AgUiEvent {
@@ -15,12 +16,22 @@ export interface Run {
 }
 
 export interface EventStyle {
-  /** The id of the message that has a text or a thought of an attempt; `part` numbers them from 1. */
-  messageId(attempt: number, part: number): string;
+  /** The id of the message that has a text of an attempt; `part` names it there. */
+  messageId(attempt: number, part: string): string;
   /** Fields of the event that ends a run, apart from those of AG-UI. */
   finished(finishReason: FinishReason): object;
-  /** The events that say that the text begins again. */
-  restart(step: Extract<Step, { type: 'restart' }>, messageId: string): AgUiEvent[];
+  /** The events that say that the text begins again. The thoughts so far are void, too. */
+  restart(
+    step: Extract<Step, { type: 'restart' }>,
+    messageId: string,
+    thoughtIds: readonly string[],
+  ): AgUiEvent[];
+  /** The events of a call or a result. */
+  tool(step: ToolStep, messageId: string): Iterable<AgUiEvent>;
+  /** The events that say that calls wait for the page, apart from the end of the run, and fields of that. */
+  paused(waiting: readonly ToolUse[]): { events: readonly AgUiEvent[]; finished: object };
+  /** The message of a thought that is void, and is used for the next thought. */
+  spareThoughtId?: string | undefined;
 }
 
 /** The events of one answer as a run, from the start of its attempt on. A failure is the last event, `RUN_ERROR`. */
@@ -28,31 +39,46 @@ export async function* agUiEvents(
   answer: Answer,
   { threadId, runId }: Run,
   style: EventStyle,
+  reading: Reading,
 ): AsyncGenerator<AgUiEvent, void, undefined> {
   const run: Run = { threadId, runId };
   let attempt = 1;
   /** Of the message that calls belong to. */
-  let messageId = style.messageId(attempt, 0);
+  let messageId = style.messageId(attempt, '0');
+  let thoughtIds: string[] = [];
+  let { spareThoughtId } = style;
   yield { type: 'RUN_STARTED', ...run };
   try {
-    for await (const step of stepsOf(answer)) {
+    for await (const step of stepsOf(answer, reading)) {
       switch (step.type) {
         case 'start':
           attempt = step.attempt;
-          messageId = style.messageId(attempt, 0);
+          messageId = style.messageId(attempt, '0');
           break;
         case 'restart':
           attempt = step.start.attempt;
-          messageId = style.messageId(attempt, 0);
-          yield* style.restart(step, messageId);
+          messageId = style.messageId(attempt, '0');
+          yield* style.restart(step, messageId, thoughtIds);
+          spareThoughtId ??= thoughtIds[0];
+          thoughtIds = [];
           break;
+        case 'queued':
+          yield { type: 'CUSTOM', name: 'rivulet-queued', value: { ahead: step.ahead } };
+          break;
+        case 'loading': {
+          const { provider, model } = step;
+          yield { type: 'CUSTOM', name: 'rivulet-loading', value: { provider, model } };
+          break;
+        }
         case 'open':
           if (step.kind === 'text') {
             messageId = style.messageId(attempt, step.part);
             const metadata = { rivulet: metadataOf(answer) };
             yield { type: 'TEXT_MESSAGE_START', messageId, role: 'assistant', metadata };
           } else {
-            const thoughtId = thoughtIdOf(answer, step.part);
+            const thoughtId = spareThoughtId ?? `${answer.id}:thought:${attempt}.${step.part}`;
+            spareThoughtId = undefined;
+            thoughtIds.push(thoughtId);
             yield { type: 'REASONING_START', messageId: thoughtId };
             yield { type: 'REASONING_MESSAGE_START', messageId: thoughtId, role: 'reasoning' };
           }
@@ -62,22 +88,28 @@ export async function* agUiEvents(
             ? { type: 'TEXT_MESSAGE_CONTENT', messageId, delta: step.text }
             : {
                 type: 'REASONING_MESSAGE_CONTENT',
-                messageId: thoughtIdOf(answer, step.part),
+                messageId: thoughtIds.at(-1),
                 delta: step.text,
               };
           break;
         case 'close':
           if (step.kind === 'text') yield { type: 'TEXT_MESSAGE_END', messageId };
           else {
-            const thoughtId = thoughtIdOf(answer, step.part);
+            const thoughtId = thoughtIds.at(-1);
             yield { type: 'REASONING_MESSAGE_END', messageId: thoughtId };
             yield { type: 'REASONING_END', messageId: thoughtId };
           }
           break;
-        case 'tool_call':
-        case 'tool_result':
-          yield* toolEvents(step, messageId);
+        case 'tool':
+          yield* style.tool(step, messageId);
           break;
+        case 'paused': {
+          const { events, finished } = style.paused(step.waiting);
+          yield* events;
+          const metadata = { rivulet: metadataOf(answer) };
+          yield { type: 'RUN_FINISHED', ...run, ...finished, metadata };
+          break;
+        }
         case 'end': {
           const { finishReason } = step;
           const result = { ...metadataOf(answer), finishReason };
@@ -100,15 +132,17 @@ export async function* agUiEvents(
   }
 }
 
-/** The call, or the result, of a tool that ran at the server. */
+/** The events of a call, or of a result. */
 export function* toolEvents(
-  event: ToolCallEvent | ToolResultEvent,
+  answer: Answer,
+  { event }: ToolStep,
   parentMessageId: string,
 ): Generator<AgUiEvent> {
-  const { callId: toolCallId, name: toolCallName } = event;
+  const toolCallId = toolCallIdOf(answer, event.callId);
   if (event.type === 'tool_call') {
-    yield { type: 'TOOL_CALL_START', toolCallId, toolCallName, parentMessageId };
-    yield { type: 'TOOL_CALL_ARGS', toolCallId, delta: JSON.stringify(event.arguments) ?? '' };
+    const delta = JSON.stringify(event.arguments) ?? '';
+    yield { type: 'TOOL_CALL_START', toolCallId, toolCallName: event.name, parentMessageId };
+    yield { type: 'TOOL_CALL_ARGS', toolCallId, delta };
     yield { type: 'TOOL_CALL_END', toolCallId };
     return;
   }
@@ -131,5 +165,3 @@ export function resultOf({ result, error }: ToolResultEvent): { content: string 
   const failed = { content: JSON.stringify({ error }), error, state: 'output-error' };
   return failed;
 }
-
-const thoughtIdOf = ({ id }: Answer, part: number): string => `${id}:thought:${part}`;

@@ -1,9 +1,11 @@
 import { AbstractAgent, type AgentConfig, type Message } from '@ag-ui/client';
 import type { ContextMessage } from '@rivulet/protocol';
 import { Observable } from 'rxjs';
-import type { Answer, Client, ToolCallEvent, ToolResultEvent } from '../types.js';
-import { type AgUiEvent, agUiEvents, resultIdOf, resultOf } from './ag-ui-events.js';
+import type { Answer, Client, ClientTool, ToolReply } from '../types.js';
+import { type AgUiEvent, agUiEvents, resultIdOf, resultOf, toolEvents } from './ag-ui-events.js';
+import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
+import type { Reading, ToolStep } from './steps.js';
 
 export type { BridgeOptions } from './conversation.js';
 export type { AnswerMetadata } from './metadata.js';
@@ -34,16 +36,23 @@ export class RivuletAgent extends AbstractAgent {
   }
 
   override run(input: Input): Events {
-    return this.events(input, async () => {
-      const { client, ...options } = this.config;
-      return client.start(requestOf(contextOf(input.messages), input.threadId, options));
+    const { client, ...options } = this.config;
+    const tools = this.tools(input);
+    const replied = repliesIn(input);
+    return this.events(input, { tools, replies: replied?.replies }, async () => {
+      if (replied !== undefined) return client.resume(replied.answerId, { tools });
+      cancelWaiting(client, waitingIn(input.messages));
+      const context = contextOf(input.messages);
+      return client.start(requestOf(context, input.threadId, { ...options, tools }));
     });
   }
 
   /** Completes at once where nothing is running. */
   protected override connect(input: Input): Events {
     const { client } = this.config;
-    return this.events(input, () => findAnswer(client, (session) => session === input.threadId));
+    const tools = this.tools(input);
+    const isSought = (session: string): boolean => session === input.threadId;
+    return this.events(input, { tools }, () => findAnswer(client, isSought, { tools }));
   }
 
   override abortRun(): void {
@@ -56,7 +65,16 @@ export class RivuletAgent extends AbstractAgent {
     return clone;
   }
 
-  protected events(input: Input, open: () => Promise<Answer | undefined>): Events {
+  /** Those of the agent, and those of the run, which the page runs. */
+  protected tools({ tools }: Input): ClientTool[] {
+    return [...(this.config.tools ?? []), ...tools.map(toolOf)];
+  }
+
+  protected events(
+    input: Input,
+    reading: Reading,
+    open: () => Promise<Answer | undefined>,
+  ): Events {
     const events$ = new Observable<AgUiEvent>((subscriber) => {
       let answer: Answer | undefined;
       const read = async (): Promise<void> => {
@@ -66,7 +84,7 @@ export class RivuletAgent extends AbstractAgent {
           return subscriber.complete();
         }
         this.answer = answer;
-        for await (const event of eventsOf(answer, input)) subscriber.next(event);
+        for await (const event of eventsOf(answer, input, reading)) subscriber.next(event);
         subscriber.complete();
       };
       read().catch((error: unknown) => subscriber.error(error));
@@ -77,43 +95,131 @@ export class RivuletAgent extends AbstractAgent {
 }
 
 /** Each text is a message. Where the text begins again, a snapshot of the messages removes what is void. */
-async function* eventsOf(answer: Answer, input: Input): AsyncGenerator<AgUiEvent> {
-  const earlier = input.messages.filter(({ id }) => !id.startsWith(`${answer.id}:`));
-  const events = agUiEvents(answer, input, {
-    messageId: (attempt, part) => `${answer.id}:${attempt}.${part}`,
-    finished: () => ({}),
-    restart: ({ start, tools }, messageId) => [
-      snapshotOf([...earlier, ...toolMessages(tools, messageId)]),
-      { type: 'CUSTOM', name: 'rivulet-restart', value: { reason: start.reason } },
-    ],
-  });
+async function* eventsOf(
+  answer: Answer,
+  input: Input,
+  reading: Reading,
+): AsyncGenerator<AgUiEvent> {
+  const { replies } = reading;
+  const isOwn = ({ id }: Message): boolean => id.startsWith(`${answer.id}:`);
+  // What the answer gave before it paused stays.
+  const earlier = input.messages.filter((message) => replies !== undefined || !isOwn(message));
+  const spareThoughtId =
+    replies === undefined ? input.messages.find((it) => isOwn(it) && isThought(it))?.id : undefined;
+  const events = agUiEvents(
+    answer,
+    input,
+    {
+      messageId: (attempt, part) => `${answer.id}:${attempt}.${part}`,
+      finished: () => ({}),
+      restart: ({ start, tools }, messageId, thoughtIds) => [
+        snapshotOf([...earlier, ...toolMessages(answer, tools, messageId)], thoughtIds[0]),
+        { type: 'CUSTOM', name: 'rivulet-restart', value: { reason: start.reason } },
+      ],
+      tool: (step, messageId) =>
+        // The page has added a message with its result.
+        step.reply === 'result' && replies?.has(step.event.callId)
+          ? []
+          : toolEvents(answer, step, messageId),
+      paused: (waiting) => {
+        const interrupts = waiting.flatMap(({ callId, awaits }) =>
+          awaits === 'approval' ? [interruptOf(toolCallIdOf(answer, callId))] : [],
+        );
+        const outcome = interrupts.length > 0 && { outcome: { type: 'interrupt', interrupts } };
+        return { events: [], finished: { ...outcome } };
+      },
+      spareThoughtId,
+    },
+    reading,
+  );
   for await (const event of events) {
     yield event;
     // The app kept a part of the answer, which comes again from its beginning.
     const isRepeated = earlier.length < input.messages.length;
-    if (event.type === 'RUN_STARTED' && isRepeated) yield snapshotOf(earlier);
+    if (event.type === 'RUN_STARTED' && isRepeated) yield snapshotOf(earlier, spareThoughtId);
   }
 }
 
-const snapshotOf = (messages: readonly Message[]): AgUiEvent => ({
-  type: 'MESSAGES_SNAPSHOT',
-  messages,
+/**
+ * @param voidThoughtId the id of a thought that is void. Clients keep all thoughts unless a snapshot has one, so
+ * that it stays without its text where `messages` has none.
+ */
+function snapshotOf(messages: readonly Message[], voidThoughtId: string | undefined): AgUiEvent {
+  const isKept = voidThoughtId !== undefined && !messages.some(isThought);
+  const emptied = { id: voidThoughtId, role: 'reasoning', content: '' };
+  return { type: 'MESSAGES_SNAPSHOT', messages: isKept ? [...messages, emptied] : messages };
+}
+
+const isThought = ({ role }: Message): boolean => role === 'reasoning';
+
+const interruptOf = (toolCallId: string): object => ({
+  id: toolCallId,
+  reason: 'tool_call',
+  toolCallId,
+  responseSchema: {
+    type: 'object',
+    properties: { approved: { type: 'boolean' } },
+    required: ['approved'],
+  },
 });
 
-function toolMessages(
-  tools: readonly (ToolCallEvent | ToolResultEvent)[],
-  messageId: string,
-): Message[] {
-  const toolCalls = tools.flatMap((event) => {
+const toolOf = ({ name, description, parameters }: Input['tools'][number]): ClientTool => ({
+  name,
+  description,
+  parameters: { jsonSchema: parameters ?? { type: 'object' } },
+});
+
+/** @returns the results and decisions of the page; undefined if the last message is a question. */
+function repliesIn({ messages, resume = [] }: Input): CallReplies | undefined {
+  if (messages.at(-1)?.role !== 'tool' && resume.length === 0) return undefined;
+  const askedAt = messages.findLastIndex(({ role }) => role === 'user');
+  const results = messages.slice(askedAt + 1).flatMap((message): [string, ToolReply][] => {
+    if (message.role !== 'tool') return [];
+    const { toolCallId, content, error } = message;
+    return [[toolCallId, error === undefined ? { result: valueOf(textOf(content)) } : { error }]];
+  });
+  const decisions = resume.map(({ interruptId, status, payload }): [string, ToolReply] => {
+    const approved = status === 'resolved' && isApproved(payload);
+    return [interruptId, { approved }];
+  });
+  return repliesOf([...results, ...decisions]);
+}
+
+function isApproved(payload: unknown): boolean {
+  return typeof payload === 'object' && (payload as { approved?: unknown }).approved === true;
+}
+
+/** The value of a result that is JSON, else the text itself. */
+function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** @returns the calls that have no result. */
+function waitingIn(messages: readonly Message[]): string[] {
+  const done = new Set(messages.map((message) => message.role === 'tool' && message.toolCallId));
+  return messages.flatMap((message) => {
+    const calls = message.role === 'assistant' ? (message.toolCalls ?? []) : [];
+    return calls.flatMap(({ id }) => (done.has(id) ? [] : [id]));
+  });
+}
+
+function toolMessages(answer: Answer, tools: readonly ToolStep[], messageId: string): Message[] {
+  const toolCalls = tools.flatMap(({ event }) => {
     if (event.type === 'tool_result') return [];
-    const { callId: id, name, arguments: args } = event;
+    const { name, arguments: args } = event;
+    const id = toolCallIdOf(answer, event.callId);
     return [{ id, type: 'function' as const, function: { name, arguments: JSON.stringify(args) } }];
   });
   if (toolCalls.length === 0) return [];
-  const results = tools.flatMap((event): Message[] => {
+  const results = tools.flatMap(({ event }): Message[] => {
     if (event.type === 'tool_call') return [];
     const id = resultIdOf(event, messageId);
-    return [{ id, role: 'tool', toolCallId: event.callId, ...resultOf(event) }];
+    const toolCallId = toolCallIdOf(answer, event.callId);
+    return [{ id, role: 'tool', toolCallId, ...resultOf(event) }];
   });
   return [{ id: messageId, role: 'assistant', toolCalls }, ...results];
 }

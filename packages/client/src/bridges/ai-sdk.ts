@@ -1,9 +1,10 @@
 import type { ContextMessage } from '@rivulet/protocol';
 import type { ChatTransport, UIMessage, UIMessageChunk } from 'ai';
-import type { Answer, Client, ToolCallEvent, ToolResultEvent } from '../types.js';
+import type { Answer, Client, ToolReply } from '../types.js';
+import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
 import { metadataOf } from './metadata.js';
-import { stepsOf } from './steps.js';
+import { type Reading, stepsOf, type ToolStep } from './steps.js';
 
 export type { AnswerMetadata } from './metadata.js';
 export type { BridgeOptions } from './conversation.js';
@@ -14,7 +15,8 @@ const RESTART = 'data-rivulet-restart';
 /**
  * A transport for `useChat` of the AI SDK 6 and 7. Stop cancels the answer for all who read it; `resume: true` reads
  * on the running answer of the chat's id after a reload, in another tab and on another device. A failure is the
- * `error` of `useChat`, as a `StreamError`. Files and system messages are refused with the code `unsupported`.
+ * `error` of `useChat`, as a `StreamError`. Files and system messages are refused with the code `unsupported`. A call
+ * that waits for the page ends the request; the outputs and approvals that `useChat` sends continue the same answer.
  *
  * @example useChat({ id, transport: createChatTransport(client), resume: true })
  */
@@ -22,6 +24,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
   client: Client,
   options: BridgeOptions = {},
 ): ChatTransport<Message> {
+  const { tools } = options;
   /** Of each chat, the newest request. */
   const requests = new Map<string, symbol>();
 
@@ -40,6 +43,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     answer: Answer,
     { isNewest, end }: ReturnType<typeof begin>,
     signal: AbortSignal | undefined,
+    replies?: ReadonlyMap<string, ToolReply>,
   ): ReadableStream<UIMessageChunk> {
     const abort = (): void =>
       queueMicrotask(() => {
@@ -49,7 +53,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     signal?.addEventListener('abort', abort, { once: true });
     if (signal?.aborted) abort();
     answer.result.then(end, end);
-    const chunks = chunksOf(answer);
+    const chunks = chunksOf(answer, { tools, replies });
     return new ReadableStream<UIMessageChunk>(
       {
         async pull(controller) {
@@ -69,8 +73,14 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
   return {
     resumeStreamIsReplay: true,
     async sendMessages({ chatId, messages, trigger, abortSignal }) {
+      const replied = repliesIn(messages.at(-1));
+      if (replied !== undefined) {
+        const answer = client.resume(replied.answerId, { tools });
+        return read(answer, begin(chatId), abortSignal, replied.replies);
+      }
       const request = requestOf(messages.map(contextOf), chatId, options);
       const isRepeated = trigger === 'regenerate-message';
+      cancelWaiting(client, messages.flatMap(waitingIn));
       const answer = client.start({
         ...request,
         options: { ...request.options, ...(isRepeated && { cache: 'reload' }) },
@@ -79,9 +89,10 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     },
     async reconnectToStream({ chatId, abortSignal }) {
       const request = begin(chatId);
-      const answer = await findAnswer(client, (sessionId) => sessionId === chatId);
-      if (answer !== undefined && request.isNewest() && !abortSignal?.aborted) {
-        return read(answer, request, abortSignal);
+      const answer = await findAnswer(client, (sessionId) => sessionId === chatId, { tools });
+      if (answer !== undefined && request.isNewest()) {
+        if (!abortSignal?.aborted) return read(answer, request, abortSignal);
+        answer.cancel();
       }
       answer?.release();
       request.end();
@@ -102,8 +113,56 @@ function contextOf({ role, parts }: UIMessage): ContextMessage {
   return { role, content };
 }
 
-async function* chunksOf(answer: Answer): AsyncGenerator<UIMessageChunk, void, undefined> {
-  for await (const step of stepsOf(answer)) {
+/** @returns the parts of the calls that came last. */
+function lastCalls({ role, parts }: UIMessage): ToolPart[] {
+  if (role !== 'assistant') return [];
+  const stepAt = parts.findLastIndex(({ type }) => type === 'step-start');
+  return parts.slice(stepAt + 1).filter((part) => 'toolCallId' in part) as ToolPart[];
+}
+
+type ToolPart = Extract<UIMessage['parts'][number], { toolCallId: string }>;
+
+/** @returns what the page has done about the calls of an answer that waits; undefined for any other message. */
+function repliesIn(message: UIMessage | undefined): CallReplies | undefined {
+  if (message === undefined) return undefined;
+  return repliesOf(
+    lastCalls(message).flatMap((part): [string, ToolReply][] => {
+      const { toolCallId, state } = part;
+      if (state === 'approval-responded') {
+        return [[toolCallId, { approved: part.approval.approved }]];
+      }
+      if (state === 'output-error') return [[toolCallId, { error: part.errorText }]];
+      return state === 'output-available' ? [[toolCallId, { result: part.output }]] : [];
+    }),
+  );
+}
+
+/** @returns the calls that nobody has answered. */
+function waitingIn(message: UIMessage): string[] {
+  return lastCalls(message).flatMap(({ toolCallId, state, providerExecuted }) => {
+    const isWaiting = state === 'approval-requested' || state === 'approval-responded';
+    const isForPage = state === 'input-available' && providerExecuted !== true;
+    return isWaiting || isForPage ? [toolCallId] : [];
+  });
+}
+
+async function* chunksOf(
+  answer: Answer,
+  reading: Reading,
+): AsyncGenerator<UIMessageChunk, void, undefined> {
+  /** The calls of the step that is shown. Version 7 removes no more than a step where the text begins again. */
+  let calls = new Set(reading.replies?.keys());
+  /** True once a call has its reply: what comes then is another step, which no reply belongs to. */
+  let isStepOver = false;
+
+  function* beginStep(): Generator<UIMessageChunk> {
+    if (!isStepOver) return;
+    isStepOver = false;
+    calls = new Set();
+    yield { type: 'start-step' };
+  }
+
+  for await (const step of stepsOf(answer, reading)) {
     switch (step.type) {
       case 'start':
         yield { type: 'start', messageId: answer.id, messageMetadata: metadataOf(answer) };
@@ -113,25 +172,46 @@ async function* chunksOf(answer: Answer): AsyncGenerator<UIMessageChunk, void, u
         // Version 7 removes what was shown; version 6 does not know `reset-step`, and keeps it.
         yield { type: 'reset-step' };
         yield { type: RESTART, data: { attempt, ...(reason !== undefined && { reason }) } };
-        for (const event of step.tools) yield toolChunk(event);
+        for (const tool of step.tools) {
+          if (calls.has(tool.event.callId)) yield* toolChunks(answer, tool);
+        }
         yield { type: 'message-metadata', messageMetadata: metadataOf(answer) };
+        break;
+      }
+      case 'queued':
+        yield { type: 'data-rivulet-queued', data: { ahead: step.ahead }, transient: true };
+        break;
+      case 'loading': {
+        const { provider, model } = step;
+        yield { type: 'data-rivulet-loading', data: { provider, model }, transient: true };
         break;
       }
       case 'open':
       case 'close': {
+        if (step.type === 'open') yield* beginStep();
         const name = step.kind === 'text' ? 'text' : 'reasoning';
-        yield { type: `${name}-${step.type === 'open' ? 'start' : 'end'}`, id: `${step.part}` };
+        yield { type: `${name}-${step.type === 'open' ? 'start' : 'end'}`, id: step.part };
         break;
       }
       case 'delta': {
         const name = step.kind === 'text' ? 'text' : 'reasoning';
-        yield { type: `${name}-delta`, id: `${step.part}`, delta: step.text };
+        yield { type: `${name}-delta`, id: step.part, delta: step.text };
         break;
       }
-      case 'tool_call':
-      case 'tool_result':
-        yield toolChunk(step);
+      case 'tool': {
+        const { event, reply } = step;
+        if (event.type === 'tool_call') {
+          yield* beginStep();
+          calls.add(event.callId);
+        } else if (reply !== undefined) isStepOver = true;
+        yield* toolChunks(answer, step);
         break;
+      }
+      case 'paused': {
+        const messageMetadata = metadataOf(answer);
+        yield { type: 'finish', finishReason: 'tool-calls', messageMetadata };
+        break;
+      }
       case 'end': {
         const messageMetadata = metadataOf(answer);
         yield { type: 'finish', finishReason: step.finishReason, messageMetadata };
@@ -143,14 +223,34 @@ async function* chunksOf(answer: Answer): AsyncGenerator<UIMessageChunk, void, u
   }
 }
 
-/** The tool has run at the server. */
-function toolChunk(event: ToolCallEvent | ToolResultEvent): UIMessageChunk {
-  const call = { toolCallId: event.callId, providerExecuted: true };
+/** A call that waits for the page is passed to `onToolCall`, and no other. */
+function* toolChunks(
+  answer: Answer,
+  { event, reply, isWaiting, isDenied }: ToolStep,
+): Generator<UIMessageChunk> {
+  const toolCallId = toolCallIdOf(answer, event.callId);
   if (event.type === 'tool_call') {
     const { name: toolName, arguments: input } = event;
-    return { type: 'tool-input-available', ...call, toolName, input };
+    if (reply === 'result' && !isWaiting) {
+      yield { type: 'tool-input-start', toolCallId, toolName };
+      yield { type: 'tool-input-delta', toolCallId, inputTextDelta: JSON.stringify(input) };
+      return;
+    }
+    yield {
+      type: 'tool-input-available',
+      toolCallId,
+      toolName,
+      input,
+      ...(reply !== 'result' && { providerExecuted: true }),
+    };
+    if (isWaiting && reply === 'approval') {
+      yield { type: 'tool-approval-request', approvalId: toolCallId, toolCallId };
+    }
+    return;
   }
+  if (isDenied) return yield { type: 'tool-output-denied', toolCallId };
   const { result, error } = event;
-  if (error !== undefined) return { type: 'tool-output-error', ...call, errorText: error };
-  return { type: 'tool-output-available', ...call, output: result };
+  yield error === undefined
+    ? { type: 'tool-output-available', toolCallId, output: result }
+    : { type: 'tool-output-error', toolCallId, errorText: error };
 }

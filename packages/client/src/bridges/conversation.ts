@@ -1,10 +1,10 @@
 import { LIMITS, StreamError, type ContextMessage } from '@rivulet/protocol';
 import { filter, firstValueFrom, map, of, race, switchMap, timer } from 'rxjs';
 import { fittingContext } from '../chat/context.js';
-import type { Answer, AnswerRequest, Client } from '../types.js';
+import type { Answer, AnswerRequest, Client, ResumeOptions } from '../types.js';
 
-/** What each question of a bridge is asked with. */
-export type BridgeOptions = Pick<AnswerRequest, 'intent' | 'options'>;
+/** What each question of a bridge is asked with. A tool without `execute` is run by the code of the page's UI. */
+export type BridgeOptions = Pick<AnswerRequest, 'intent' | 'options' | 'tools'>;
 
 /** The server answers within a round trip; an answer that it does not list by then is not running. */
 const LIST_TIMEOUT_MS = 1_000;
@@ -17,7 +17,7 @@ const LIST_TIMEOUT_MS = 1_000;
 export function requestOf(
   messages: readonly ContextMessage[],
   sessionId: string,
-  { intent, options }: BridgeOptions,
+  { intent, options, tools }: BridgeOptions,
 ): AnswerRequest {
   const question = messages.at(-1);
   if (question?.role !== 'user') {
@@ -30,6 +30,7 @@ export function requestOf(
     ...fittingContext(earlier, [question.content]),
     intent,
     options,
+    ...(tools !== undefined && tools.length > 0 && { tools }),
   };
 }
 
@@ -46,6 +47,7 @@ export function refuse(what: string, instead: string): never {
 export async function findAnswer(
   client: Client,
   isSought: (sessionId: string) => boolean,
+  options: ResumeOptions = {},
 ): Promise<Answer | undefined> {
   const found$ = client.active$.pipe(
     map((active) => ({
@@ -62,5 +64,5 @@ export async function findAnswer(
     map(() => undefined),
   );
   const id = await firstValueFrom(race(found$, nothing$), { defaultValue: undefined });
-  return id === undefined ? undefined : client.resume(id);
+  return id === undefined ? undefined : client.resume(id, options);
 }

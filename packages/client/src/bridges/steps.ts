@@ -1,34 +1,73 @@
 import { StreamError } from '@rivulet/protocol';
-import type { Answer, ResponseEvent, ToolCallEvent, ToolResultEvent } from '../types.js';
+import type {
+  Answer,
+  ClientTool,
+  ResponseEvent,
+  ToolCallEvent,
+  ToolReply,
+  ToolResultEvent,
+  ToolUse,
+} from '../types.js';
+import { isForPage, sendReplies } from './calls.js';
 
 type Start = Extract<ResponseEvent, { type: 'start' }>;
 type End = Extract<ResponseEvent, { type: 'end' }>;
 
 /**
  * One thing that a view is told of an answer, where the view's protocol wants each text and each thought opened
- * and closed. `part` numbers them from 1 within the answer; at most one is open at a time.
+ * and closed. `part` names them within an attempt; at most one is open at a time.
  */
 export type Step =
   | Start
   /** The text begins again. `tools` are the calls and results so far, which stay valid. */
-  | { type: 'restart'; start: Start; tools: readonly (ToolCallEvent | ToolResultEvent)[] }
-  | { type: 'open' | 'close'; kind: 'text' | 'thought'; part: number }
-  | { type: 'delta'; kind: 'text' | 'thought'; part: number; text: string }
-  | ToolCallEvent
-  | ToolResultEvent
+  | { type: 'restart'; start: Start; tools: readonly ToolStep[] }
+  | { type: 'open' | 'close'; kind: 'text' | 'thought'; part: string }
+  | { type: 'delta'; kind: 'text' | 'thought'; part: string; text: string }
+  | ToolStep
+  /** The place in the queue, or the model that is being loaded, has changed. */
+  | Extract<ResponseEvent, { type: 'queued' | 'loading' }>
+  /** The answer goes on once the page has answered these calls. It is the last step. */
+  | { type: 'paused'; waiting: readonly ToolUse[] }
   | End
   /** Someone cancelled the answer. */
   | { type: 'stopped' };
 
+/** A call or a result, with what is known of the call. */
+export interface ToolStep {
+  type: 'tool';
+  event: ToolCallEvent | ToolResultEvent;
+  /** What the page replies to the call; absent if the server runs it, or a tool of the client does. */
+  reply: ToolUse['awaits'];
+  /** True while the call waits for that reply. */
+  isWaiting: boolean;
+  /** True if a user has refused the call. */
+  isDenied: boolean;
+}
+
+export interface Reading {
+  /** The tools that the client runs, or only declares. */
+  tools?: readonly ClientTool[] | undefined;
+  /** The replies to the calls at which an earlier reading paused. It goes on after these calls. */
+  replies?: ReadonlyMap<string, ToolReply> | undefined;
+}
+
 /**
- * All steps of an answer, from the start of its attempt on. The handle is released when the caller leaves the loop.
+ * All steps of an answer, from the start of its attempt on. It pauses where the answer waits for the page. The
+ * handle is released when the caller leaves the loop.
  *
  * @throws {StreamError} when the answer failed, after the last step.
  */
-export async function* stepsOf(answer: Answer): AsyncGenerator<Step, void, undefined> {
+export async function* stepsOf(
+  answer: Answer,
+  { tools: clientTools, replies = new Map() }: Reading = {},
+): AsyncGenerator<Step, void, undefined> {
   const tools: (ToolCallEvent | ToolResultEvent)[] = [];
+  /** Calls that the server runs. Their results come after those of the calls that wait. */
+  const held: ToolCallEvent[] = [];
+  const unseen = new Set(replies.keys());
   let isStarted = false;
-  let part = 0;
+  let parts = 0;
+  let part = '';
   let open: 'text' | 'thought' | undefined;
 
   function* close(): Generator<Step> {
@@ -36,36 +75,103 @@ export async function* stepsOf(answer: Answer): AsyncGenerator<Step, void, undef
     open = undefined;
   }
 
+  const usesOfPage = (): ToolUse[] =>
+    answer.getSnapshot().tools.filter((use) => isForPage(use, clientTools));
+
+  function toolStep(event: ToolCallEvent | ToolResultEvent): ToolStep {
+    const use = usesOfPage().find(({ callId }) => callId === event.callId);
+    return {
+      type: 'tool',
+      event,
+      reply: use?.awaits,
+      isWaiting: use?.status === 'awaiting' && !replies.has(event.callId),
+      isDenied: use?.approved === false,
+    };
+  }
+
+  /** @returns true if a call that was told waits for the page. */
+  const hasWaiting = (): boolean =>
+    usesOfPage().some(
+      ({ callId, status }) => status === 'awaiting' && tools.some((tool) => tool.callId === callId),
+    );
+
+  /** @returns the calls that wait for the page, if the answer does not go on before they are answered. */
+  function waitingCalls(): ToolUse[] {
+    const uses = answer.getSnapshot().tools;
+    const first = uses.find(({ status }) => status === 'awaiting' || status === 'running');
+    const waiting = usesOfPage().filter(
+      ({ callId, status }) => status === 'awaiting' && !replies.has(callId),
+    );
+    const isNext = waiting.some(({ callId }) => callId === first?.callId);
+    // The snapshot may be ahead of the events.
+    const isTold = (type: 'tool_call' | 'tool_result', { callId }: ToolUse): boolean =>
+      tools.some((tool) => tool.type === type && tool.callId === callId);
+    const isShown =
+      waiting.every((use) => isTold('tool_call', use)) &&
+      uses.every(
+        (use) => (use.status !== 'done' && use.status !== 'failed') || isTold('tool_result', use),
+      );
+    return isNext && isShown ? waiting : [];
+  }
+
   try {
+    if (replies.size > 0) await sendReplies(answer, replies);
     for await (const event of answer) {
+      if (event.type === 'start') {
+        yield* close();
+        yield isStarted ? { type: 'restart', start: event, tools: tools.map(toolStep) } : event;
+        isStarted = true;
+        continue;
+      }
+      const isSeen = unseen.size > 0;
       switch (event.type) {
         case 'queued':
         case 'loading':
+          yield event;
+          break;
         case 'tool_decision':
           break;
         case 'text':
         case 'thought': {
+          if (isSeen) break;
           const { type: kind, text } = event;
           if (open !== kind) {
             yield* close();
-            part += 1;
+            parts += 1;
+            // Unlike `parts`, the number of tools does not depend on where the reading began.
+            part = `${tools.length}.${parts}`;
             open = kind;
             yield { type: 'open', kind, part };
           }
           yield { type: 'delta', kind, part, text };
           break;
         }
-        case 'start':
-          yield* close();
-          yield isStarted ? { type: 'restart', start: event, tools: [...tools] } : event;
-          isStarted = true;
-          break;
         case 'tool_call':
-        case 'tool_result':
+        case 'tool_result': {
           yield* close();
+          if (isSeen) {
+            tools.push(event);
+            unseen.delete(event.callId);
+            break;
+          }
+          const use = toolStep(event);
+          if (event.type === 'tool_call' && use.reply === undefined && hasWaiting()) {
+            held.push(event);
+            break;
+          }
+          if (event.type === 'tool_result') {
+            const at = held.findIndex(({ callId }) => callId === event.callId);
+            for (const call of held.splice(0, at + 1)) {
+              tools.push(call);
+              yield toolStep(call);
+            }
+          }
           tools.push(event);
-          yield event;
+          yield use;
+          const waiting = waitingCalls();
+          if (waiting.length > 0) return yield { type: 'paused', waiting };
           break;
+        }
         case 'end':
           yield* close();
           yield event;

@@ -1,15 +1,26 @@
 import type { ContextMessage } from '@rivulet/protocol';
 import type { ResumableConnectConnectionAdapter } from '@tanstack/ai-client';
 import { randomId } from '../random-id.js';
-import type { Answer, Client } from '../types.js';
-import { type AgUiEvent, agUiEvents, type Run, toolEvents } from './ag-ui-events.js';
+import type { Answer, Client, ClientTool, ToolReply, ToolUse } from '../types.js';
+import {
+  type AgUiEvent,
+  agUiEvents,
+  type EventStyle,
+  type Run,
+  toolEvents,
+} from './ag-ui-events.js';
+import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
+import type { Reading } from './steps.js';
 
 export type { BridgeOptions } from './conversation.js';
 export type { AnswerMetadata } from './metadata.js';
 
 type Adapter = ResumableConnectConnectionAdapter;
 type Messages = Parameters<Adapter['connect']>[0];
+type DeclaredTool = NonNullable<
+  NonNullable<Parameters<Adapter['connect']>[3]>['clientTools']
+>[number];
 type Chunk = ReturnType<Adapter['connect']> extends AsyncIterable<infer Event> ? Event : never;
 
 export interface RivuletConnection extends Adapter {
@@ -39,13 +50,14 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
     answer: Answer,
     run: Run,
     signal: AbortSignal | undefined,
+    how: Reading,
   ): AsyncGenerator<Chunk> {
     const release = (): void => answer.release();
     signal?.addEventListener('abort', release, { once: true });
     if (signal?.aborted) release();
     reading.set(answer, run.threadId);
     try {
-      for await (const event of eventsOf(answer, run)) yield event as unknown as Chunk;
+      for await (const event of eventsOf(answer, run, how)) yield event as unknown as Chunk;
     } finally {
       reading.delete(answer);
     }
@@ -55,18 +67,31 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
     async *connect(messages, _data, signal, context) {
       const { threadId = FALLBACK_THREAD, runId = randomId() } = context ?? {};
       const run = { threadId, runId };
-      const request = requestOf(contextOf(messages), sessionOf(run), options);
-      yield* read(client.start(request), run, signal);
+      const declared = (context?.clientTools ?? []).map(toolOf);
+      const tools = [...(options.tools ?? []), ...declared];
+      const replied = repliesIn(messages);
+      if (replied !== undefined) {
+        const { answerId, replies } = replied;
+        return yield* read(client.resume(answerId, { tools }), run, signal, { tools, replies });
+      }
+      cancelWaiting(client, messages.flatMap(waitingIn));
+      const request = requestOf(contextOf(messages), sessionOf(run), { ...options, tools });
+      yield* read(client.start(request), run, signal, { tools });
     },
     async *joinRun(runId, signal) {
+      const { tools } = options;
       let threadId = FALLBACK_THREAD;
-      const answer = await findAnswer(client, (session) => {
-        if (!session.endsWith(` ${runId}`)) return false;
-        threadId = session.slice(0, -runId.length - 1);
-        return true;
-      });
+      const answer = await findAnswer(
+        client,
+        (session) => {
+          if (!session.endsWith(` ${runId}`)) return false;
+          threadId = session.slice(0, -runId.length - 1);
+          return true;
+        },
+        { tools },
+      );
       if (answer === undefined) throw new Error('unable to continue: the answer is not running');
-      yield* read(answer, { threadId, runId }, signal);
+      yield* read(answer, { threadId, runId }, signal, { tools });
     },
     stop(threadId) {
       for (const [answer, of] of reading) if (of === threadId) answer.cancel();
@@ -78,8 +103,12 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
 const sessionOf = ({ threadId, runId }: Run): string => `${threadId} ${runId}`;
 
 /** The whole answer is one message for each attempt. */
-function eventsOf(answer: Answer, run: Run): AsyncGenerator<AgUiEvent, void, undefined> {
-  return agUiEvents(answer, run, {
+function eventsOf(
+  answer: Answer,
+  run: Run,
+  reading: Reading,
+): AsyncGenerator<AgUiEvent, void, undefined> {
+  const style: EventStyle = {
     messageId: (attempt) => messageIdOf(answer, attempt),
     finished: (finishReason) => (finishReason === 'other' ? {} : { finishReason }),
     restart: ({ start, tools }, messageId) => {
@@ -88,10 +117,72 @@ function eventsOf(answer: Answer, run: Run): AsyncGenerator<AgUiEvent, void, und
       return [
         { type: 'CUSTOM', name: RESTART, value },
         { type: 'TEXT_MESSAGE_START', messageId, role: 'assistant' },
-        ...tools.flatMap((event) => [...toolEvents(event, messageId)]),
+        ...tools.flatMap((step) => [...toolEvents(answer, step, messageId)]),
       ];
     },
-  });
+    tool: (step, messageId) => toolEvents(answer, step, messageId),
+    paused: (waiting) => ({
+      events: waiting.map((use) => waitingEvent(answer, use)),
+      finished: { finishReason: 'tool_calls' },
+    }),
+  };
+  return agUiEvents(answer, run, style, reading);
+}
+
+/** A call that waits for the page. */
+function waitingEvent(
+  answer: Answer,
+  { callId, name, arguments: input, awaits }: ToolUse,
+): AgUiEvent {
+  const toolCallId = toolCallIdOf(answer, callId);
+  const value = { toolCallId, toolName: name, input };
+  if (awaits === 'result') return { type: 'CUSTOM', name: 'tool-input-available', value };
+  const approval = { id: toolCallId, needsApproval: true };
+  return { type: 'CUSTOM', name: 'approval-requested', value: { ...value, approval } };
+}
+
+const toolOf = ({ name, description, parameters }: DeclaredTool): ClientTool => ({
+  name,
+  description,
+  parameters: { jsonSchema: parameters as Record<string, unknown> },
+});
+
+/** @returns what the page has done about the calls of an answer that waits; undefined for any other message. */
+function repliesIn(messages: Messages): CallReplies | undefined {
+  const last = messages.at(-1);
+  if (last?.role !== 'assistant' || !('parts' in last)) return undefined;
+  return repliesOf(
+    last.parts.flatMap((part): [string, ToolReply][] => {
+      if (part.type !== 'tool-call') return [];
+      const { id, approval, output, state } = part;
+      if (approval?.approved !== undefined) return [[id, { approved: approval.approved }]];
+      if (output === undefined) return [];
+      if (state !== 'error') return [[id, { result: output }]];
+      return [[id, { error: String((output as { error?: unknown }).error) }]];
+    }),
+  );
+}
+
+/** @returns the calls that nobody has answered. */
+function waitingIn(message: Messages[number]): string[] {
+  if (message.role !== 'assistant' || !('parts' in message)) return [];
+  const { parts } = message;
+  const done = new Set(parts.map((part) => part.type === 'tool-result' && part.toolCallId));
+  return parts.flatMap((part) =>
+    part.type === 'tool-call' && part.output === undefined && !done.has(part.id) ? [part.id] : [],
+  );
+}
+
+/**
+ * The messages without those of which the text began again in another one. They are to be shown in place of the
+ * messages of `useChat`.
+ */
+export function shownMessages<Message extends { id: string }>(
+  messages: readonly Message[],
+): Message[] {
+  return messages.filter(
+    ({ id }, at) => !messages.slice(at + 1).some((later) => replaces(later.id, id)),
+  );
 }
 
 const messageIdOf = ({ id }: Answer, attempt: number): string => `${id}:${attempt}`;

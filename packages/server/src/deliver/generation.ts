@@ -7,7 +7,7 @@ import { copyLog, createLog, type Log } from './log.js';
 import { bytesOfParsed } from './memory-budget.js';
 import { PendingCalls } from './pending-calls.js';
 import type { Stream } from './stream.js';
-import type { ToolReplies } from '../tool-replies.js';
+import type { ToolReplies, ToolReply } from '../tool-replies.js';
 
 /** Writes the entries of one response to `sink`. The last entry is a terminal entry. Does not reject. */
 export type Generate = (
@@ -61,9 +61,12 @@ export class Generation implements EntrySink, Preemption {
   /** Identifies the answer in log lines: the id of the first stream. */
   readonly requestId: string;
   /** The calls of the answer that wait for a client. The answer is paused while a call waits. */
-  readonly calls: PendingCalls = new PendingCalls((isPaused) => {
-    for (const stream of this.streams) stream.setPaused(isPaused);
-    this.#listener.onPausedChange?.(this);
+  readonly calls: PendingCalls = new PendingCalls({
+    onChange: (isPaused) => {
+      for (const stream of this.streams) stream.setPaused(isPaused);
+      this.#listener.onPausedChange?.(this);
+    },
+    onTimeout: (callId) => this.#listener.onCallTimeout?.(this, callId),
   });
   readonly #listener: GenerationListener;
   #controller = new AbortController();
@@ -218,6 +221,11 @@ export interface GenerationListener {
   onPreempt(stream: Stream): void;
   /** `calls.isPaused` has changed. */
   onPausedChange?(generation: Generation): void;
+  /** A call has timed out. @returns the reply that another process has accepted before. */
+  onCallTimeout?(
+    generation: Generation,
+    callId: string,
+  ): Promise<ToolReply | undefined> | undefined;
   /** The content of the log has changed from `offset` on. */
   onRewind?(generation: Generation, offset: number): void;
   /** Called before an answer with visible text restarts. @returns false if the answer must end instead. */

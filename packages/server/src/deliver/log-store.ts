@@ -1,5 +1,6 @@
 import type { ErrorEntry } from '../entry.js';
 import type { PreparedRequest } from '../hooks.js';
+import type { ToolReply } from '../tool-replies.js';
 import type { Generation, LogWriter } from './generation.js';
 import type { ReaderChange, Stream } from './stream.js';
 
@@ -37,6 +38,11 @@ export interface LogStore {
   isShared(generation: Generation): boolean;
   /** Called when a generation starts to wait for a client's reply to a call, and when it continues. */
   onPausedChange(generation: Generation): void;
+  /**
+   * Called when a call that waits for a client has timed out.
+   * @returns the reply that another process has accepted before; undefined if later replies are refused.
+   */
+  onCallTimeout(generation: Generation, callId: string): Promise<ToolReply | undefined>;
   /** Called when a reader subscribed or left. */
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
   /** Called when the stream has no reader left in this process. Ends the stream after its timeout. */

@@ -62,10 +62,10 @@ export interface StreamDirectory {
    * Passes a client's reply to a tool call that waits for it. Repeating the same reply does nothing.
    *
    * @throws {StreamError} not_found, if no such call has waited; conflict, if it has another reply or has
-   * ended without one; bad_request, if it waits for another kind of reply; unsupported, if another process
-   * generates the answer.
+   * ended without one; bad_request, if it waits for another kind of reply; overloaded, if the process that
+   * generates the answer cannot be reached.
    */
-  reply(stream: Stream, callId: string, reply: ToolReply): void;
+  reply(stream: Stream, callId: string, reply: ToolReply): Awaitable<void>;
   /**
    * Calls `listener` when a stream of the principal has started, may have changed its status, or has ended.
    * @returns a function that removes the listener.

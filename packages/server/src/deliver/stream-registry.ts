@@ -98,6 +98,7 @@ export class StreamRegistry implements StreamDirectory {
     isDetached: (stream) => this.#store?.isDetached(stream) ?? stream.isDetached,
     onPreempt: (stream) => this.cancel(stream),
     onPausedChange: (generation) => this.#store?.onPausedChange(generation),
+    onCallTimeout: (generation, callId) => this.#store?.onCallTimeout(generation, callId),
     onRewind: (generation, offset) => {
       for (const stream of generation.streams) {
         this.#table.get(stream)?.view.follow(generation.log);
@@ -281,12 +282,12 @@ export class StreamRegistry implements StreamDirectory {
     return this.#onEndCalls?.settled(principal);
   }
 
-  /** Calls `handOver` after `drainMs`. It returns true if other processes continue the running streams. */
-  async drain(drainMs: number, handOver?: () => boolean): Promise<void> {
+  /** Calls `handOver` after `drainMs`. It resolves with true if other processes continue the running streams. */
+  async drain(drainMs: number, handOver?: () => Promise<boolean>): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;
     await this.#untilRead(drainMs);
-    const isHandedOver = handOver?.() === true;
+    const isHandedOver = handOver !== undefined && (await handOver());
     for (const stream of isHandedOver ? [] : this.#table.all()) {
       this.end(stream, SHUT_DOWN);
       // A generation may have ended in this turn of the event loop.

@@ -151,9 +151,9 @@ export class AnswerWriter implements AnswerSink {
     this.logger.error({ event, provider: name, model, err: error });
   }
 
-  onToolFailed(...[writeTool, reason, error]: Parameters<OnToolFailure>): void {
+  onToolFailed(...[tool, reason, error]: Parameters<OnToolFailure>): void {
     const err = error !== undefined && { err: error };
-    this.logger.warn({ event: 'LLM_TOOL_FAILED', tool: writeTool, reason, ...err });
+    this.logger.warn({ event: 'LLM_TOOL_FAILED', tool, reason, ...err });
   }
 
   onOmitted(messages: number): void {
@@ -253,7 +253,7 @@ export class AnswerWriter implements AnswerSink {
   }
 
   /** Writes a tool call, the user's decision about it, or its result. */
-  tool(entry: ToolCallEntry | ToolDecisionEntry | ToolResultEntry): Promise<void> | undefined {
+  writeTool(entry: ToolCallEntry | ToolDecisionEntry | ToolResultEntry): Promise<void> | undefined {
     const toolUnits = this.#toolUnits + JSON.stringify(entry).length;
     this.#checkSize(this.#length + toolUnits);
     this.#toolUnits = toolUnits;

@@ -22,6 +22,8 @@ export interface ResponseCache {
   get(key: string): CachedAnswer | undefined | Promise<CachedAnswer | undefined>;
   /** `principal` identifies the user for `forget`; undefined if the request has no principal. */
   set(key: string, answer: CachedAnswer, principal?: string): void;
+  /** The answers in the memory of this process, the newest first. */
+  values?(): Iterable<CachedAnswer>;
   /** Removes all answers that were set for the principal. Without it, `LlmService.forget` rejects. */
   forget?(principal: string): void | Promise<void>;
   /**
@@ -46,6 +48,7 @@ export interface LocalCache extends ResponseCache {
   get(key: string): CachedAnswer | undefined;
   /** @param ttlMs the `ttlSeconds` of the cache unless given, in milliseconds. */
   set(key: string, answer: CachedAnswer, principal?: string, ttlMs?: number): void;
+  values(): Iterable<CachedAnswer>;
   forget(principal: string): void;
   clear(): void;
 }
@@ -62,6 +65,9 @@ export function createLocalCache({ ttlSeconds, maxBytes }: ResponseCacheOptions)
     get: (key) => answers.get(key)?.answer,
     set(key, answer, principal, ttlMs) {
       answers.set(key, { answer, principal }, ttlMs === undefined ? {} : { ttl: ttlMs });
+    },
+    *values() {
+      for (const { answer } of answers.values()) yield answer;
     },
     forget(principal) {
       // An index by principal would use memory for each answer, and `forget` is rare.

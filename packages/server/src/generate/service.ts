@@ -258,15 +258,7 @@ export class LlmService {
         models: prepared.models,
       };
       const turn = await context.with(answer.context, () =>
-        answerWithTools(
-          this.#failover,
-          prompt,
-          toolbox,
-          requester,
-          answer,
-          replies,
-          resumed?.rounds,
-        ),
+        answerWithTools(this.#failover, prompt, toolbox, requester, answer, replies, resumed),
       );
       if (turn === undefined) return;
       // An answer with tool calls is not cached: their results may change, and their effects belong to this
@@ -305,6 +297,11 @@ export class LlmService {
     const whole = new ResponseCollector();
     await this.writeResponse(request, whole, { ...(signal && { signal }) });
     return whole.read();
+  }
+
+  /** The answers that the response cache has in the memory of this process, the newest first. */
+  *cachedAnswers(): Iterable<CachedAnswer> {
+    yield* this.#options.cache?.values?.() ?? [];
   }
 
   /**

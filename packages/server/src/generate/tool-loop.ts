@@ -1,6 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { StreamError, type Usage } from '@rivulet/protocol';
-import type { ResumedAnswer } from '../entry.js';
+import type { ResumedAnswer, ToolCallEntry } from '../entry.js';
 import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../providers/provider.js';
 import { principalName } from '../request.js';
 import type { AnsweredTurn, Failover } from '../upstream/failover.js';
@@ -17,7 +17,8 @@ import type { Toolbox, ToolLimits } from './tools/toolbox.js';
  * next provider continues from its result. The tool calls of an interrupted turn do not run.
  *
  * @param replies receives the replies of clients to calls that wait for them; such calls fail without it.
- * @param earlier the rounds of tool calls of another process. They do not run again.
+ * @param resumed the part of the answer that another process has generated. Its finished tool calls do not run again;
+ * its calls that wait for a client still wait.
  * @returns the last turn, with the usage of all turns; undefined if the answer came from the cache.
  * @throws the errors of `Failover.ask`, and `tool_limit` if the model calls tools in every turn.
  */
@@ -28,9 +29,11 @@ export async function answerWithTools(
   requester: Requester,
   answer: AnswerWriter,
   replies: ToolReplies | undefined,
-  earlier: ResumedAnswer['rounds'] = [],
+  resumed: ResumedAnswer | undefined,
 ): Promise<AnsweredTurn | undefined> {
   const { tools, limits } = toolbox;
+  const earlier =
+    resumed === undefined ? [] : await endRounds(resumed, toolbox, answer, requester, replies);
   let messages = prompt.messages.concat(earlier.flatMap(messagesOf));
   let caller: Provider | undefined;
   let usage: Usage = {};
@@ -65,37 +68,88 @@ export async function answerWithTools(
 }
 
 /** The call was running when its process was lost. */
-const UNKNOWN_OUTCOME = 'the server went away while the tool ran; it may have done its work';
+const UNKNOWN_OUTCOME: ToolOutcome = {
+  error: 'the server went away while the tool ran; it may have done its work',
+};
 
-function messagesOf({ calls, results }: ResumedAnswer['rounds'][number]): Prompt['messages'] {
+function messagesOf({ calls, results }: EndedRound): Prompt['messages'] {
   const toolCalls = calls.map(({ callId, name, arguments: args }) => ({
     callId,
     name,
     arguments: args,
   }));
-  const outcomes = calls.map(({ callId, name }): ToolResult => {
-    const result = results.find((one) => one.callId === callId);
-    if (result === undefined) return { callId, name, error: UNKNOWN_OUTCOME };
-    const { type: _, ...outcome } = result;
-    return outcome;
-  });
   return [
     { role: 'assistant', text: '', toolCalls },
-    { role: 'tool', results: outcomes },
+    { role: 'tool', results },
   ];
 }
 
-/**
- * Runs the calls of a turn concurrently. Their results are in the order of the calls. All calls are written
- * before the first result. A call that waits for a client runs after its reply.
- */
-async function runCalls(
-  calls: readonly ToolCall[],
+interface EndedRound {
+  calls: readonly ToolCall[];
+  results: readonly ToolResult[];
+}
+
+/** Completes the last round of an answer that another process has begun. @returns all its rounds. */
+async function endRounds(
+  { rounds, stored }: ResumedAnswer,
+  toolbox: Toolbox,
+  answer: AnswerWriter,
+  requester: Requester,
+  replies: ToolReplies | undefined,
+): Promise<EndedRound[]> {
+  const ended: EndedRound[] = [];
+  for (const { calls, decisions, results: known } of rounds) {
+    const results = known.map((entry): ToolResult => {
+      const { type: _, ...result } = entry;
+      return result;
+    });
+    const open = calls.filter(({ callId }) => results.every((result) => result.callId !== callId));
+    const outcomeOf = (call: ToolCallEntry, round: Round): Promise<ToolOutcome> => {
+      const { callId, awaits, timeoutMs = toolbox.limits.toolReplyTimeoutMs } = call;
+      const decision = decisions.find((one) => one.callId === callId);
+      if (decision?.approved === false) return outcome(REFUSED);
+      const reply = stored.get(callId);
+      if (reply !== undefined) {
+        const given = reply === 'expired' ? undefined : reply;
+        return applyReply(call, given, { ...round, run: () => outcome(UNKNOWN_OUTCOME) });
+      }
+      if (awaits === undefined || decision !== undefined || replies === undefined)
+        return outcome(UNKNOWN_OUTCOME);
+      const replied = replies.expect(callId, awaits, timeoutMs, round.signal);
+      return replied.then((given) => applyReply(call, given, round));
+    };
+    if (open.length > 0)
+      results.push(
+        ...(await inRound(toolbox, answer, requester, (round) =>
+          writeResults(
+            open,
+            open.map((call) => outcomeOf(call, round)),
+            round,
+          ),
+        )),
+      );
+    ended.push({ calls, results });
+  }
+  return ended;
+}
+
+/** The context of the calls in one round. */
+interface Round {
+  answer: AnswerWriter;
+  limits: ToolLimits;
+  /** Aborts when the round is over. */
+  signal: AbortSignal;
+  run(call: ToolCall): Promise<ToolOutcome>;
+  onFailure: OnToolFailure;
+}
+
+/** Runs the calls of a round. Aborts all of them after a failure. */
+async function inRound<T>(
   { tools, limits }: Toolbox,
   answer: AnswerWriter,
   { signal, principal }: Requester,
-  replies: ToolReplies | undefined,
-): Promise<ToolResult[]> {
+  work: (round: Round) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   const link = addAbortListener(signal, () => controller.abort(signal.reason));
   const context: ToolContext = {
@@ -105,47 +159,82 @@ async function runCalls(
   try {
     signal.throwIfAborted();
     const onFailure: OnToolFailure = (...failure) => answer.onToolFailed(...failure);
-    const run = (call: ToolCall): Promise<ToolOutcome> =>
-      runCall(call, tools, limits, context, onFailure);
+    return await work({
+      answer,
+      limits,
+      signal: controller.signal,
+      run: (call) => runCall(call, tools, limits, context, onFailure),
+      onFailure,
+    });
+  } finally {
+    link[Symbol.dispose]();
+    controller.abort();
+  }
+}
+
+/**
+ * Runs the calls of a turn concurrently. Their results are in the order of the calls. All calls are written
+ * before the first result. A call that waits for a client runs after its reply.
+ */
+function runCalls(
+  calls: readonly ToolCall[],
+  toolbox: Toolbox,
+  answer: AnswerWriter,
+  requester: Requester,
+  replies: ToolReplies | undefined,
+): Promise<ToolResult[]> {
+  const { tools, limits } = toolbox;
+  return inRound(toolbox, answer, requester, async (round) => {
+    const { signal, run, onFailure } = round;
     const begin: (() => Promise<ToolOutcome>)[] = [];
     for (const [i, call] of calls.entries()) {
       const { callId, name, arguments: args } = call;
       const entry = { type: 'tool_call', callId, name, arguments: args } as const;
       if (i >= limits.maxToolCallsPerRound) {
         begin.push(() => tooMany(limits.maxToolCallsPerRound));
-        await answer.tool(entry);
+        await answer.writeTool(entry);
         continue;
       }
       const tool = tools.find((candidate) => candidate.name === name);
       const waiting = await awaitedReplyOf(tool, args, replies, onFailure);
       if (waiting === undefined || 'error' in waiting) {
         begin.push(async () => waiting ?? run(call));
-        await answer.tool(entry);
+        await answer.writeTool(entry);
         continue;
       }
-      const { awaits } = waiting;
+      const { awaits, replies: expecting } = waiting;
+      const { toolReplyTimeoutMs: timeoutMs } = limits;
       // A client may reply as soon as it reads the entry.
-      const replied = expectReply(callId, waiting, limits, controller.signal);
+      const replied = expecting.expect(callId, awaits, timeoutMs, signal);
       replied.catch(() => {});
-      begin.push(() => applyReply(call, replied, answer, run, onFailure, limits));
-      await answer.tool({ ...entry, awaits, timeoutMs: limits.toolReplyTimeoutMs });
+      begin.push(async () => applyReply(call, await replied, round));
+      await answer.writeTool({ ...entry, awaits, timeoutMs });
     }
     signal.throwIfAborted();
-    const running = begin.map((each) => each());
-    // Only the first rejection is reported. The others need a handler.
-    for (const outcome of running) outcome.catch(() => {});
-    const results: ToolResult[] = [];
-    for (const [i, { callId, name }] of calls.entries()) {
-      const result = { callId, name, ...(await running[i]!) };
-      results.push(result);
-      await answer.tool({ type: 'tool_result', ...result });
-      signal.throwIfAborted();
-    }
-    return results;
-  } finally {
-    link[Symbol.dispose]();
-    controller.abort();
+    return writeResults(
+      calls,
+      begin.map((each) => each()),
+      round,
+    );
+  });
+}
+
+/** Writes the results of calls, in the order of the calls. */
+async function writeResults(
+  calls: readonly ToolCall[],
+  outcomes: readonly Promise<ToolOutcome>[],
+  { answer, signal }: Round,
+): Promise<ToolResult[]> {
+  // Only the first rejection is thrown. The others need a handler.
+  for (const each of outcomes) each.catch(() => {});
+  const results: ToolResult[] = [];
+  for (const [i, { callId, name }] of calls.entries()) {
+    const result = { callId, name, ...(await outcomes[i]!) };
+    results.push(result);
+    await answer.writeTool({ type: 'tool_result', ...result });
+    signal.throwIfAborted();
   }
+  return results;
 }
 
 /** The reply that a call waits for, and its receiver. */
@@ -180,45 +269,31 @@ async function awaitedReplyOf(
   return { error: 'not run: no client can answer the call' };
 }
 
-/** Waits for a client's reply to a call. @returns undefined after the timeout. */
-async function expectReply(
-  callId: string,
-  { awaits, replies }: AwaitedReply,
-  { toolReplyTimeoutMs }: ToolLimits,
-  signal: AbortSignal,
-): Promise<ToolReply | undefined> {
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), toolReplyTimeoutMs);
-  try {
-    return await replies.expect(callId, awaits, AbortSignal.any([signal, late.signal]));
-  } catch (error) {
-    signal.throwIfAborted();
-    if (late.signal.aborted) return undefined;
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Uses the client's reply as the result of the call, or runs the call if the reply approves it. */
+/**
+ * Uses the client's reply as the result of the call, or runs the call if the reply approves it.
+ *
+ * @param reply undefined after the timeout.
+ */
 async function applyReply(
   call: ToolCall,
-  replied: Promise<ToolReply | undefined>,
-  answer: AnswerWriter,
-  run: (call: ToolCall) => Promise<ToolOutcome>,
-  onFailure: OnToolFailure,
-  { toolReplyTimeoutMs, maxToolResultUnits }: ToolLimits,
+  reply: ToolReply | undefined,
+  { answer, run, onFailure, limits: { toolReplyTimeoutMs, maxToolResultUnits } }: Round,
 ): Promise<ToolOutcome> {
   const { callId, name } = call;
-  const reply = await replied;
   if (reply === undefined) {
     onFailure(name, 'no_reply');
     return { error: `nobody answered the call within ${toolReplyTimeoutMs} ms` };
   }
   if ('error' in reply) return { error: reply.error };
   if ('result' in reply) return toResult(reply.result, maxToolResultUnits);
-  await answer.tool({ type: 'tool_decision', callId, name, approved: reply.approved });
-  return reply.approved ? run(call) : { error: 'the user refused the call' };
+  await answer.writeTool({ type: 'tool_decision', callId, name, approved: reply.approved });
+  return reply.approved ? run(call) : REFUSED;
+}
+
+const REFUSED: ToolOutcome = { error: 'the user refused the call' };
+
+async function outcome(of: ToolOutcome): Promise<ToolOutcome> {
+  return of;
 }
 
 async function tooMany(most: number): Promise<ToolOutcome> {

@@ -61,6 +61,10 @@ export class SharedCache implements ResponseCache {
     void this.#keep(key, json, principal);
   }
 
+  values(): Iterable<CachedAnswer> {
+    return this.#local.values();
+  }
+
   /** @throws {Error} Redis did not answer: it may still have the answers. */
   async forget(principal: string): Promise<void> {
     this.#forgetHere(principal);

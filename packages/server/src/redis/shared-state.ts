@@ -6,6 +6,7 @@ import { ConfigError } from '../settings/resolve-settings.js';
 import { createQueue, type Queue, type QueueOptions } from '../upstream/queue.js';
 import { RedisConnection } from './connection/connection.js';
 import { explainFault } from './connection/explain.js';
+import { probeProtocol } from './connection/probe-protocol.js';
 import type { CreateClient } from './connection/link.js';
 import { SharedCache } from './shared-cache.js';
 import { SharedQueue } from './shared-queue.js';
@@ -17,6 +18,7 @@ export class SharedState {
   readonly #connection: RedisConnection;
   readonly #node: string = randomUUID();
   readonly #logger: Logger;
+  readonly #url: string;
   readonly #queues = new Map<string, SharedQueue>();
   #cache: SharedCache | undefined;
 
@@ -28,6 +30,7 @@ export class SharedState {
   ) {
     const { url, ca, keyPrefix: prefix } = settings;
     this.#logger = logger;
+    this.#url = url;
     this.#connection = new RedisConnection(
       { url, ca, prefix, node: this.#node, logger },
       createClient,
@@ -63,6 +66,9 @@ export class SharedState {
       if (advice !== undefined) throw new ConfigError(`unable to use Redis: ${advice}`);
       await wait(REACHED_CHECK_MS);
     }
+    if (this.#connection.isUp) return;
+    const advice = await probeProtocol(this.#url);
+    if (advice !== undefined) throw new ConfigError(`unable to use Redis: ${advice}`);
   }
 
   createCache(options: ResponseCacheOptions): SharedCache {

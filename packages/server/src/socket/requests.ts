@@ -139,7 +139,7 @@ export class Requests {
     const stream = await this.#find(stream_id);
     const reply =
       approved !== undefined ? { approved } : error !== undefined ? { error } : { result };
-    this.#streams.reply(stream, call_id, reply);
+    await this.#streams.reply(stream, call_id, reply);
     return { ok: true };
   }
 

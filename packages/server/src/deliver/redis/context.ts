@@ -1,3 +1,4 @@
+import { StreamError } from '@rivulet/protocol';
 import type { Logger } from '../../observe/logger.js';
 import type { RedisMetrics } from '../../observe/redis-metrics.js';
 import type { StreamLimits, StreamRegistry } from '../stream-registry.js';
@@ -34,3 +35,12 @@ export const LIVE_MS = 300_000;
 export const FIRST_READER_MS = 80_000;
 /** Streams are served without Redis once it has not answered for so long. */
 export const LOCAL_AFTER_MS = 1_000;
+
+/** @returns the error of a request that needs Redis. */
+export function unreachable(action: string): StreamError {
+  return new StreamError(
+    'overloaded',
+    `unable to ${action}: the server cannot reach its store; try again soon`,
+    { retryAfterMs: 1_000 },
+  );
+}

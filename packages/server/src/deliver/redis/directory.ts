@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setInterval as every } from 'node:timers';
 import type { MeterProvider } from '@opentelemetry/api';
-import { StreamError, type StreamStatus } from '@rivulet/protocol';
+import type { StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
 import type { Logger } from '../../observe/logger.js';
@@ -22,10 +22,18 @@ import {
 } from '../stream-registry.js';
 import { LIVE_MS, LOCAL_AFTER_MS, type RedisContext, type RedisSettings } from './context.js';
 import { Follower } from './follower.js';
-import { Heartbeat } from './heartbeat.js';
+import { BEAT_MS, Heartbeat } from './heartbeat.js';
 import { Opener } from './opener.js';
 import { Owner } from './owner.js';
-import { endArgs, listedOf, type Message, sidOf, type StreamRecord } from './records.js';
+import {
+  endArgs,
+  listedOf,
+  type LogMessage,
+  type Message,
+  sidOf,
+  type StreamRecord,
+} from './records.js';
+import { Replies } from './replies.js';
 import { SharedLogs } from './shared-log.js';
 import { RedisStore } from './store.js';
 import { StreamEnds } from './stream-ends.js';
@@ -33,7 +41,6 @@ import { Subscriptions } from './subscriptions.js';
 import { Takeover } from './takeover.js';
 import { Watchers } from './watchers.js';
 
-const BEAT_MS = 1_000;
 const RENEW_MS = 20_000;
 const DISCONNECT_MS = 100;
 
@@ -55,6 +62,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   readonly #ends: StreamEnds;
   readonly #follower: Follower;
   readonly #owner: Owner;
+  readonly #replies: Replies;
   readonly #opener: Opener;
   readonly #takeover: Takeover;
   readonly #watchers: Watchers;
@@ -97,13 +105,15 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     this.#ends = new StreamEnds(context);
     this.#follower = new Follower(context, this.#ends);
     this.#owner = new Owner(context, this.#ends, this.#follower, this.#subscriptions);
+    this.#replies = new Replies(context, this.#follower);
     this.#opener = new Opener(context, this.#follower, this.#ends, hasPrepare);
-    this.#takeover = new Takeover(context, this.#follower, this.#owner, hasPrepare);
+    this.#takeover = new Takeover(context, this.#follower, this.#owner, this.#replies, hasPrepare);
     this.#watchers = new Watchers(store);
     this.#heartbeat = new Heartbeat(context, {
       onBeat: async (ownership) => {
         await this.#owner.resumeLocal();
         await this.#owner.checkPaused();
+        await this.#replies.check();
         await this.#follower.checkSilent();
         void this.#takeover.claim(ownership);
       },
@@ -169,15 +179,8 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     return this.#registry.hasAny(principal);
   }
 
-  reply(stream: Stream, callId: string, reply: ToolReply): void {
-    const log = this.#logs.ofStream(stream);
-    if (log !== undefined && !log.isOwn && !stream.log.done) {
-      throw new StreamError(
-        'unsupported',
-        'unable to answer the call: another server process generates the answer; send the reply to that process',
-      );
-    }
-    this.#registry.reply(stream, callId, reply);
+  reply(stream: Stream, callId: string, reply: ToolReply): Promise<void> {
+    return this.#replies.reply(stream, callId, reply);
   }
 
   cancel(stream: Stream): Promise<void> {
@@ -220,7 +223,12 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   async drain(drainMs: number): Promise<void> {
     this.#stopTaking();
-    await this.#registry.drain(drainMs, () => this.#takeover.handOver(this.#heartbeat, false));
+    void this.#heartbeat.beat();
+    await this.#registry.drain(drainMs, async () => {
+      // Others may have begun to drain since the last heartbeat.
+      await this.#heartbeat.beat();
+      return this.#takeover.handOver(this.#heartbeat, false);
+    });
   }
 
   close(): void {
@@ -276,6 +284,10 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     if (log !== undefined) void this.#owner.sendPaused(log);
   }
 
+  onCallTimeout(generation: Generation, callId: string): Promise<ToolReply | undefined> {
+    return this.#replies.close(generation, callId);
+  }
+
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void {
     this.#subscriptions.change(sidOf(stream.principal, stream.id), readerId, change);
   }
@@ -300,6 +312,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
 
   #stopTaking(): void {
     this.#isDraining = true;
+    this.#heartbeat.drain();
     this.#opener.stop();
     this.#takeover.stop();
   }
@@ -308,8 +321,15 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     for (const message of JSON.parse(json) as Message[]) {
       if (message[0] === 'beat') this.#heartbeat.hear(message[1]);
       else if (message[0] === 'forget') void this.#registry.forget(message[1]);
-      else this.#follower.receive(message);
+      else this.#receiveOfLog(message);
     }
+  }
+
+  #receiveOfLog(message: LogMessage): void {
+    const log = this.#logs.get(message[1]);
+    if (log === undefined) return;
+    if (message[0] === 'reply') this.#replies.receive(log, message[2], message[3]);
+    else this.#follower.receive(log, message);
   }
 
   /** Redis can be reached, for the first time or again. */

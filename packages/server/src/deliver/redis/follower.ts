@@ -31,9 +31,7 @@ export class Follower {
     return log.catchingUp;
   }
 
-  receive(message: LogMessage): void {
-    const log = this.#context.logs.get(message[1]);
-    if (log === undefined) return;
+  receive(log: SharedLog, message: Exclude<LogMessage, ['reply', ...unknown[]]>): void {
     switch (message[0]) {
       case 'append': {
         if (log.isOwn) return;

@@ -16,6 +16,8 @@ export interface HeartbeatListener {
   onBeat(ownership: Ownership): Promise<void>;
 }
 
+/** A process says so often that it lives. */
+export const BEAT_MS = 1_000;
 const LEASE_MS = 3_000;
 /** The connection for messages is opened again after so many heartbeats that it did not deliver. */
 const MAX_UNHEARD = 2;
@@ -30,13 +32,15 @@ export class Heartbeat {
   #isBeating = false;
   #isStopped = false;
   #hasOthers = false;
+  #isDraining = false;
+  #leaseTimer: NodeJS.Timeout | undefined;
 
   constructor(context: RedisContext, listener: HeartbeatListener) {
     this.#context = context;
     this.#listener = listener;
   }
 
-  /** True if other processes could take over the logs of this one. */
+  /** True if other processes could take over the logs of this one, as far as the last heartbeat tells. */
   get hasOthers(): boolean {
     return this.#hasOthers;
   }
@@ -54,8 +58,21 @@ export class Heartbeat {
     this.#heard = this.#sent;
   }
 
+  /** This process takes nothing over from now on, which the next heartbeat tells the others. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
   stop(): void {
+    clearTimeout(this.#leaseTimer);
     this.#isStopped = true;
+  }
+
+  /** A process that has not said for two heartbeats that it lives may be dead: looks again when its lease ends. */
+  #beatAt(leaseEndsMs: number): void {
+    clearTimeout(this.#leaseTimer);
+    if (leaseEndsMs > LEASE_MS - 2 * BEAT_MS) return;
+    this.#leaseTimer = setTimeout(() => void this.beat(), leaseEndsMs + 1).unref();
   }
 
   /** @returns false if Redis did not answer, or a heartbeat is under way. */
@@ -75,9 +92,11 @@ export class Heartbeat {
         sent,
         // After an outage, Redis does not know yet which readers are connected.
         store.isSteady ? '1' : '',
+        this.#isDraining ? '1' : '',
       ]);
-      const [others, dead, own] = reply as [number, string[], string[]];
+      const [others, dead, own, nextEndMs] = reply as [number, string[], string[], number];
       this.#hasOthers = others > 0;
+      this.#beatAt(nextEndMs);
       if (store.isDegraded) return true;
       if (sent - this.#heard > MAX_UNHEARD) {
         this.#heard = sent;

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { StreamError } from '@rivulet/protocol';
 import type { ErrorEntry } from '../../entry.js';
 import { isFull } from '../../redis/connection/connection.js';
 import { LinkError, type Reply } from '../../redis/connection/link.js';
@@ -9,7 +8,13 @@ import type { Generation } from '../generation.js';
 import { canShare } from '../single-flight.js';
 import type { Stream, StreamIdentity } from '../stream.js';
 import { conflict, type IdentifiedRequest, notFound } from '../stream-registry.js';
-import { FIRST_READER_MS, LIVE_MS, LOCAL_AFTER_MS, type RedisContext } from './context.js';
+import {
+  FIRST_READER_MS,
+  LIVE_MS,
+  LOCAL_AFTER_MS,
+  type RedisContext,
+  unreachable,
+} from './context.js';
 import type { Follower } from './follower.js';
 import { recordOf, type RequestRecord, sidOf, type StreamRecord } from './records.js';
 import type { StreamEnds } from './stream-ends.js';
@@ -203,14 +208,4 @@ function parse(record: string): StreamRecord {
 
 function noRoom(): Error {
   return overloaded('the store of the streams has no room; try again soon');
-}
-
-function unreachable(action: string): StreamError {
-  return new StreamError(
-    'overloaded',
-    `unable to ${action}: the server cannot reach its store; try again soon`,
-    {
-      retryAfterMs: 1_000,
-    },
-  );
 }

@@ -3,6 +3,7 @@ import type { Entry, ErrorEntry, NewsEntry } from '../../entry.js';
 import type { PreparedRequest } from '../../hooks.js';
 import { hash } from '../../redis/hash.js';
 import type { GenerateRequest } from '../../request.js';
+import type { ToolReply } from '../../tool-replies.js';
 import type { ListedStream, StreamIdentity } from '../stream.js';
 import type { StreamLimits } from '../stream-registry.js';
 
@@ -33,7 +34,8 @@ export type LogMessage =
   | ['move', gid: string, sid: string, to: string]
   | ['detached', gid: string, sid: string, isDetached: boolean]
   | ['stop', gid: string, entry: ErrorEntry]
-  | ['news', gid: string, news: NewsEntry];
+  | ['news', gid: string, news: NewsEntry]
+  | ['reply', gid: string, callId: string, reply: ToolReply];
 
 /** What the channel of a process carries: lists of these, as JSON. */
 export type Message = LogMessage | ['beat', count: number] | ['forget', principal: string];

@@ -6,6 +6,7 @@ import { LIVE_MS, type RedisContext } from './context.js';
 import type { Follower } from './follower.js';
 import type { Heartbeat, Ownership } from './heartbeat.js';
 import type { Owner } from './owner.js';
+import type { Replies } from './replies.js';
 import type { RequestRecord, StreamRecord } from './records.js';
 import { type SharedLog, STREAM_LOST } from './shared-log.js';
 
@@ -29,16 +30,24 @@ export class Takeover {
   readonly #context: RedisContext;
   readonly #follower: Follower;
   readonly #owner: Owner;
+  readonly #replies: Replies;
   readonly #hasPrepare: boolean;
   #isClaiming = false;
   #isStopped = false;
   /** True once this process has left its logs to the others. */
   #hasLeft = false;
 
-  constructor(context: RedisContext, follower: Follower, owner: Owner, hasPrepare: boolean) {
+  constructor(
+    context: RedisContext,
+    follower: Follower,
+    owner: Owner,
+    replies: Replies,
+    hasPrepare: boolean,
+  ) {
     this.#context = context;
     this.#follower = follower;
     this.#owner = owner;
+    this.#replies = replies;
     this.#hasPrepare = hasPrepare;
   }
 
@@ -71,7 +80,7 @@ export class Takeover {
 
   /**
    * Leaves the logs of this process to the others. Unless the process is closing, its readers read on.
-   * @returns false if there is no other process, or Redis is away.
+   * @returns false if no other process takes over, or Redis is away.
    */
   handOver(heartbeat: Heartbeat, isClosing: boolean): boolean {
     if (this.#hasLeft) return true;
@@ -123,13 +132,17 @@ export class Takeover {
     if (!(await this.#follower.catchUp(log)) || log.generation.log.done) return;
     const { request: asked, prepared, connectionId } = JSON.parse(request) as RequestRecord;
     const { generation } = log;
+    const resumed = resumedFrom(generation.log);
+    // Without them, a tool that was approved could run twice. The log is claimed again with the next heartbeat.
+    const stored = await this.#replies.ofEarlierOwners(gid, fence, unanswered(resumed));
+    if (stored === undefined || generation.log.done) return;
     log.fence = fence;
-    log.sentPaused = false;
+    // The call may still wait: its streams stay paused until it is known.
+    log.sentPaused = undefined;
     log.request = request;
     generation.request = asked;
     generation.requestBytes = requestBytesOf(asked, request);
     generation.updatePreemption();
-    const resumed = resumedFrom(generation.log);
     const attempt = resumed.attempt + 1;
     logger.warn({ event: 'STREAM_RESUMED_AFTER_LOSS', requestId: gid, attempt });
     const isEnded = settings.onNodeLoss === 'fail' || resumed.attempt >= MAX_ATTEMPTS;
@@ -144,14 +157,14 @@ export class Takeover {
     const owned = stream && registry.find(stream.principal, stream.id);
     if (this.#hasPrepare && prepared === undefined && owned !== undefined) {
       const { body } = registry.identify(asked);
-      void registry.prepareAndRun(owned, asked, body, connectionId, resumed);
-    } else void registry.run(generation, asked, prepared, connectionId, resumed);
+      void registry.prepareAndRun(owned, asked, body, connectionId, { ...resumed, stored });
+    } else void registry.run(generation, asked, prepared, connectionId, { ...resumed, stored });
   }
 }
 
 /** @returns what the process that takes over needs of the log. */
-export function resumedFrom(log: Log): ResumedAnswer {
-  const rounds: { calls: CallEntry[]; results: ResultEntry[] }[] = [];
+export function resumedFrom(log: Log): Omit<ResumedAnswer, 'stored'> {
+  const rounds: { calls: CallEntry[]; decisions: DecisionEntry[]; results: ResultEntry[] }[] = [];
   let isCalling = false;
   for (let offset = 0; ;) {
     const frame = log.read(offset, Infinity);
@@ -159,13 +172,25 @@ export function resumedFrom(log: Log): ResumedAnswer {
     offset += frame.size;
     const { entry } = frame;
     if (entry.type === 'tool_call') {
-      if (!isCalling) rounds.push({ calls: [], results: [] });
+      if (!isCalling) rounds.push({ calls: [], decisions: [], results: [] });
       rounds.at(-1)?.calls.push(entry);
-    } else if (entry.type === 'tool_result') rounds.at(-1)?.results.push(entry);
+    } else if (entry.type === 'tool_decision') rounds.at(-1)?.decisions.push(entry);
+    else if (entry.type === 'tool_result') rounds.at(-1)?.results.push(entry);
     isCalling = entry.type === 'tool_call';
   }
-  return { attempt: log.start?.attempt ?? 0, rounds };
+  // The process that went away may have shown a first attempt that is not in the log.
+  return { attempt: log.start?.attempt ?? 1, rounds };
+}
+
+/** @returns the calls that wait for a client, as far as the log says. */
+function unanswered({ rounds }: Pick<ResumedAnswer, 'rounds'>): string[] {
+  const { calls, decisions, results } = rounds.at(-1) ?? { calls: [], decisions: [], results: [] };
+  const answered = new Set([...decisions, ...results].map(({ callId }) => callId));
+  return calls.flatMap(({ callId, awaits }) =>
+    awaits !== undefined && !answered.has(callId) ? [callId] : [],
+  );
 }
 
 type CallEntry = Extract<Entry, { type: 'tool_call' }>;
+type DecisionEntry = Extract<Entry, { type: 'tool_decision' }>;
 type ResultEntry = Extract<Entry, { type: 'tool_result' }>;

@@ -11,6 +11,8 @@ const FLAGS = {
   adopt: '',
   request: '',
   share: '',
+  reply: '',
+  replies: 'no-writes',
   peek: 'no-writes',
   heads: 'no-writes',
   list: 'no-writes',

@@ -17,7 +17,6 @@ for _, gid in ipairs(gids) do
   local request = redis.call('GET', key('q', gid))
   if log[1] and request and not log[4] and not log[5] and log[6] == dead then
     redis.call('HSET', g, 'fence', log[1] + 1, 'node', node)
-    redis.call('HDEL', g, 'paused')
     redis.call('SADD', key('o', node), gid)
     redis.call('PEXPIRE', key('o', node), live)
     redis.call('SREM', key('f', gid), node)

@@ -66,7 +66,7 @@ local function end_log(gid, retention)
   if log[2] and redis.call('GET', key('fl', log[2])) == gid then
     redis.call('DEL', key('fl', log[2]))
   end
-  for _, kind in ipairs({ 'g', 'l', 'm', 'f' }) do
+  for _, kind in ipairs({ 'g', 'l', 'm', 'f', 'a' }) do
     redis.call('PEXPIRE', key(kind, gid), retention)
   end
 end

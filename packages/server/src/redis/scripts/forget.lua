@@ -10,7 +10,7 @@ for _, sid in ipairs(redis.call('ZRANGE', h, 0, -1)) do
     -- What other streams still read stays.
     if redis.call('SCARD', key('m', gid)) == 0 then
       end_log(gid, retention)
-      for _, kind in ipairs({ 'g', 'l', 'm', 'f' }) do
+      for _, kind in ipairs({ 'g', 'l', 'm', 'f', 'a' }) do
         redis.call('DEL', key(kind, gid))
       end
       -- Its owner may not have heard of it, and would put the log back.

@@ -4,7 +4,7 @@ for i = 2, #ARGV do
   local gid = ARGV[i]
   local log = redis.call('HMGET', key('g', gid), 'done', 'stop', 'flight')
   if not log[1] and not log[2] then
-    for _, kind in ipairs({ 'g', 'l', 'q', 'm', 'f' }) do
+    for _, kind in ipairs({ 'g', 'l', 'q', 'm', 'f', 'a' }) do
       redis.call('PEXPIRE', key(kind, gid), live)
     end
     if log[3] and redis.call('GET', key('fl', log[3])) == gid then

@@ -1,0 +1,33 @@
+import type { Client, OutputAnswer } from '@rivulet/client';
+import { injectAnswer } from '@rivulet/client/angular';
+import { useAnswer as useReact } from '@rivulet/client/react';
+import { createAnswer as createSolid } from '@rivulet/client/solid';
+import { createAnswer as createSvelte } from '@rivulet/client/svelte';
+import { useAnswer as useVue } from '@rivulet/client/vue';
+import { describe, expect, expectTypeOf, it } from 'vitest';
+import * as z from 'zod';
+
+const output = z.object({ city: z.string() });
+const BINDINGS = {
+  react: useReact,
+  vue: useVue,
+  svelte: createSvelte,
+  angular: injectAnswer,
+  solid: createSolid,
+};
+
+// The compiler checks them: `npm run check`.
+describe('`ask` of a binding', () => {
+  it('has the type of its output', () => {
+    const typed = {
+      react: (client: Client) => useReact(client).ask({ query: 'Where?', output }),
+      vue: (client: Client) => useVue(client).ask({ query: 'Where?', output }),
+      svelte: (client: Client) => createSvelte(client).ask({ query: 'Where?', output }),
+      angular: (client: Client) => injectAnswer(client).ask({ query: 'Where?', output }),
+      solid: (client: Client) => createSolid(client).ask({ query: 'Where?', output }),
+    };
+    type Typed = (client: Client) => OutputAnswer<{ city: string }> | undefined;
+    expect(Object.keys(typed)).toEqual(Object.keys(BINDINGS));
+    expectTypeOf(typed).toEqualTypeOf<Record<keyof typeof BINDINGS, Typed>>();
+  });
+});

@@ -102,7 +102,7 @@ async function* eventsOf(
 ): AsyncGenerator<AgUiEvent> {
   const { replies } = reading;
   const isOwn = ({ id }: Message): boolean => id.startsWith(`${answer.id}:`);
-  // What the answer gave before it paused stays.
+  // The text before the pause stays.
   const earlier = input.messages.filter((message) => replies !== undefined || !isOwn(message));
   const spareThoughtId =
     replies === undefined ? input.messages.find((it) => isOwn(it) && isThought(it))?.id : undefined;

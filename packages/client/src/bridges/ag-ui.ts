@@ -4,6 +4,7 @@ import { Observable } from 'rxjs';
 import type { Answer, Client, ClientTool, ToolReply } from '../types.js';
 import { type AgUiEvent, agUiEvents, resultIdOf, resultOf, toolEvents } from './ag-ui-events.js';
 import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
+import { cancelAnswer } from './chat-answers.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
 import type { Reading, ToolStep } from './steps.js';
 
@@ -20,7 +21,7 @@ export interface RivuletAgentConfig extends AgentConfig, BridgeOptions {
 /**
  * An agent of AG-UI whose runs are answers. `runAgent()` asks the last message; `connectAgent()` reads on the running
  * answer of the thread, after a reload, in another tab and on another device; `abortRun()` cancels the answer for all
- * who read it; `detachActiveRun()` releases it. A failure is a `RUN_ERROR` with the code of a `StreamError`. Files and
+ * who read it, also one that waits for the page; `detachActiveRun()` releases it. A failure is a `RUN_ERROR` with the code of a `StreamError`. Files and
  * system messages are refused with the code `unsupported`.
  *
  * @example new RivuletAgent({ client, threadId: 'chat-1' })
@@ -56,7 +57,9 @@ export class RivuletAgent extends AbstractAgent {
   }
 
   override abortRun(): void {
-    this.answer?.cancel();
+    if (this.answer !== undefined) cancelAnswer(this.config.client, this.answer);
+    // `runAgent()` refuses a question while there are interrupts.
+    this.pendingInterrupts = [];
   }
 
   override clone(): RivuletAgent {

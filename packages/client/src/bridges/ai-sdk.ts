@@ -2,6 +2,7 @@ import type { ContextMessage } from '@rivulet/protocol';
 import type { ChatTransport, UIMessage, UIMessageChunk } from 'ai';
 import type { Answer, Client, ToolReply } from '../types.js';
 import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
+import { ChatAnswers } from './chat-answers.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
 import { metadataOf } from './metadata.js';
 import { type Reading, stepsOf, type ToolStep } from './steps.js';
@@ -11,6 +12,16 @@ export type { BridgeOptions } from './conversation.js';
 
 /** The type of the part that says that the text begins again: all text and reasoning before it is void. */
 const RESTART = 'data-rivulet-restart';
+
+export interface RivuletTransport<
+  Message extends UIMessage = UIMessage,
+> extends ChatTransport<Message> {
+  /**
+   * Cancels the running answer of a chat for all who read it. While a call waits, `useChat` has no request that its
+   * `stop()` could end, and this method ends the answer.
+   */
+  stop(chatId: string): void;
+}
 
 /**
  * A transport for `useChat` of the AI SDK 6 and 7. Stop cancels the answer for all who read it; `resume: true` reads
@@ -23,8 +34,9 @@ const RESTART = 'data-rivulet-restart';
 export function createChatTransport<Message extends UIMessage = UIMessage>(
   client: Client,
   options: BridgeOptions = {},
-): ChatTransport<Message> {
+): RivuletTransport<Message> {
   const { tools } = options;
+  const answers = new ChatAnswers(client, (sessionId) => sessionId);
   /** Of each chat, the newest request. */
   const requests = new Map<string, symbol>();
 
@@ -41,6 +53,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
   /** A reader of the answer. An abort cancels the answer, unless the chat begins to read it again at once. */
   function read(
     answer: Answer,
+    chatId: string,
     { isNewest, end }: ReturnType<typeof begin>,
     signal: AbortSignal | undefined,
     replies?: ReadonlyMap<string, ToolReply>,
@@ -53,6 +66,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     signal?.addEventListener('abort', abort, { once: true });
     if (signal?.aborted) abort();
     answer.result.then(end, end);
+    answers.add(chatId, answer);
     const chunks = chunksOf(answer, { tools, replies });
     return new ReadableStream<UIMessageChunk>(
       {
@@ -76,7 +90,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
       const replied = repliesIn(messages.at(-1));
       if (replied !== undefined) {
         const answer = client.resume(replied.answerId, { tools });
-        return read(answer, begin(chatId), abortSignal, replied.replies);
+        return read(answer, chatId, begin(chatId), abortSignal, replied.replies);
       }
       const request = requestOf(messages.map(contextOf), chatId, options);
       const isRepeated = trigger === 'regenerate-message';
@@ -85,19 +99,20 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
         ...request,
         options: { ...request.options, ...(isRepeated && { cache: 'reload' }) },
       });
-      return read(answer, begin(chatId), abortSignal);
+      return read(answer, chatId, begin(chatId), abortSignal);
     },
     async reconnectToStream({ chatId, abortSignal }) {
       const request = begin(chatId);
       const answer = await findAnswer(client, (sessionId) => sessionId === chatId, { tools });
       if (answer !== undefined && request.isNewest()) {
-        if (!abortSignal?.aborted) return read(answer, request, abortSignal);
+        if (!abortSignal?.aborted) return read(answer, chatId, request, abortSignal);
         answer.cancel();
       }
       answer?.release();
       request.end();
       return null;
     },
+    stop: (chatId) => void answers.cancel(chatId),
   };
 }
 

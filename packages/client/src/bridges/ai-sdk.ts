@@ -4,7 +4,7 @@ import type { Answer, Client, ToolReply } from '../types.js';
 import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
 import { ChatAnswers } from './chat-answers.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
-import { metadataOf } from './metadata.js';
+import { type AnswerMetadata, metadataOf } from './metadata.js';
 import { type Reading, stepsOf, type ToolStep } from './steps.js';
 
 export type { AnswerMetadata } from './metadata.js';
@@ -56,7 +56,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     chatId: string,
     { isNewest, end }: ReturnType<typeof begin>,
     signal: AbortSignal | undefined,
-    replies?: ReadonlyMap<string, ToolReply>,
+    shown: Shown = {},
   ): ReadableStream<UIMessageChunk> {
     const abort = (): void =>
       queueMicrotask(() => {
@@ -67,7 +67,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     if (signal?.aborted) abort();
     answer.result.then(end, end);
     answers.add(chatId, answer);
-    const chunks = chunksOf(answer, { tools, replies });
+    const chunks = chunksOf(answer, { tools, ...shown });
     return new ReadableStream<UIMessageChunk>(
       {
         async pull(controller) {
@@ -87,10 +87,15 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
   return {
     resumeStreamIsReplay: true,
     async sendMessages({ chatId, messages, trigger, abortSignal }) {
-      const replied = repliesIn(messages.at(-1));
-      if (replied !== undefined) {
+      const last = messages.at(-1);
+      const replied = last && repliesIn(last);
+      if (last !== undefined && replied !== undefined) {
         const answer = client.resume(replied.answerId, { tools });
-        return read(answer, chatId, begin(chatId), abortSignal, replied.replies);
+        return read(answer, chatId, begin(chatId), abortSignal, {
+          replies: replied.replies,
+          attempt: (last.metadata as Partial<AnswerMetadata> | undefined)?.attempt,
+          stepCalls: lastCalls(last).map(({ toolCallId }) => toolCallId),
+        });
       }
       const request = requestOf(messages.map(contextOf), chatId, options);
       const isRepeated = trigger === 'regenerate-message';
@@ -138,8 +143,7 @@ function lastCalls({ role, parts }: UIMessage): ToolPart[] {
 type ToolPart = Extract<UIMessage['parts'][number], { toolCallId: string }>;
 
 /** @returns what the page has done about the calls of an answer that waits; undefined for any other message. */
-function repliesIn(message: UIMessage | undefined): CallReplies | undefined {
-  if (message === undefined) return undefined;
+function repliesIn(message: UIMessage): CallReplies | undefined {
   return repliesOf(
     lastCalls(message).flatMap((part): [string, ToolReply][] => {
       const { toolCallId, state } = part;
@@ -161,12 +165,18 @@ function waitingIn(message: UIMessage): string[] {
   });
 }
 
+/** What the page shows of an answer that it continues. */
+interface Shown extends Pick<Reading, 'replies' | 'attempt'> {
+  /** The ids of the calls of the step that came last. */
+  stepCalls?: readonly string[];
+}
+
 async function* chunksOf(
   answer: Answer,
-  reading: Reading,
+  { stepCalls, ...reading }: Reading & Shown,
 ): AsyncGenerator<UIMessageChunk, void, undefined> {
   /** The calls of the step that is shown. Version 7 removes no more than a step where the text begins again. */
-  let calls = new Set(reading.replies?.keys());
+  let calls = new Set(stepCalls);
   /** True once a call has its reply: what comes then is another step, which no reply belongs to. */
   let isStepOver = false;
 
@@ -188,7 +198,7 @@ async function* chunksOf(
         yield { type: 'reset-step' };
         yield { type: RESTART, data: { attempt, ...(reason !== undefined && { reason }) } };
         for (const tool of step.tools) {
-          if (calls.has(tool.event.callId)) yield* toolChunks(answer, tool);
+          if (calls.has(toolCallIdOf(answer, tool.event.callId))) yield* toolChunks(answer, tool);
         }
         yield { type: 'message-metadata', messageMetadata: metadataOf(answer) };
         break;
@@ -217,7 +227,7 @@ async function* chunksOf(
         const { event, reply } = step;
         if (event.type === 'tool_call') {
           yield* beginStep();
-          calls.add(event.callId);
+          calls.add(toolCallIdOf(answer, event.callId));
         } else if (reply !== undefined) isStepOver = true;
         yield* toolChunks(answer, step);
         break;

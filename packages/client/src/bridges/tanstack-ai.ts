@@ -71,7 +71,11 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
       const replied = repliesIn(messages);
       if (replied !== undefined) {
         const { answerId, replies } = replied;
-        return yield* read(client.resume(answerId, { tools }), run, signal, { tools, replies });
+        return yield* read(client.resume(answerId, { tools }), run, signal, {
+          tools,
+          replies,
+          attempt: attemptOf(messages.at(-1)?.id ?? ''),
+        });
       }
       cancelWaiting(client, messages.flatMap(waitingIn));
       const request = requestOf(contextOf(messages), sessionOf(run), { ...options, tools });
@@ -110,8 +114,8 @@ function eventsOf(
   const style: EventStyle = {
     messageId: (attempt) => messageIdOf(answer, attempt),
     finished: (finishReason) => (finishReason === 'other' ? {} : { finishReason }),
-    restart: ({ start, tools }, messageId) => {
-      const replaced = messageIdOf(answer, start.attempt - 1);
+    restart: ({ start, tools, ...restart }, messageId) => {
+      const replaced = messageIdOf(answer, restart.replaced);
       const value = { replaced, messageId, reason: start.reason };
       return [
         { type: 'CUSTOM', name: RESTART, value },
@@ -185,6 +189,7 @@ export function shownMessages<Message extends { id: string }>(
 }
 
 const messageIdOf = ({ id }: Answer, attempt: number): string => `${id}:${attempt}`;
+const attemptOf = (messageId: string): number => Number(messageId.split(':')[1]);
 
 /** @throws {StreamError} unsupported */
 function contextOf(messages: Messages): ContextMessage[] {

@@ -15,24 +15,25 @@ const OPTIONS = {
 
 // The size of `{ createClient }` and all that it needs; fails if the README gives another one.
 const MOST_CLIENT_KB = 28;
-const { outputFiles: client, metafile: clientFiles } = await build({
-  ...OPTIONS,
-  // Modules that are imported when they are first used are files of their own.
-  outdir: 'size',
-  splitting: true,
-  metafile: true,
-  stdin: {
-    contents: "export { createClient } from '@rivulet/client';",
-    resolveDir: new URL('demo/', root).pathname,
-  },
-});
-const clientKb = kbAtFirst(client, clientFiles, '<stdin>');
+const CLIENT = "export { createClient } from '@rivulet/client';";
+const clientKb = await kbOf(CLIENT);
 const [, said] = /\*\*([\d.]+) KB\*\*/.exec(readFileSync(new URL('README.md', root), 'utf8')) ?? [];
 if (Number(clientKb) > MOST_CLIENT_KB) {
   fail(`{ createClient } is ${clientKb} KB with gzip; make it ${MOST_CLIENT_KB} KB or smaller`);
 }
 if (clientKb !== said) {
   fail(`{ createClient } is ${clientKb} KB with gzip; README.md says ${said} KB: correct it`);
+}
+
+// What each bridge adds to that, without the packages of its UI; fails if docs/bridges.md gives another size.
+const BRIDGES = { 'ai-sdk': 'AI SDK', 'tanstack-ai': 'TanStack AI', 'ag-ui': 'AG-UI' };
+const bridgesPage = readFileSync(new URL('docs/bridges.md', root), 'utf8');
+for (const [name, title] of Object.entries(BRIDGES)) {
+  const withBridge = await kbOf(`${CLIENT} export * from '@rivulet/client/${name}';`);
+  const adds = `${(Number(withBridge) - Number(clientKb)).toFixed(1)} KB (${title})`;
+  if (!bridgesPage.includes(adds)) {
+    fail(`a bridge adds ${adds} with gzip; docs/bridges.md says another size: correct it`);
+  }
 }
 
 // The scripts that the demo page loads at first, and not those that it loads when it needs them.
@@ -55,6 +56,20 @@ if (Number(demoKb) > MOST_DEMO_KB) {
   );
 }
 
+/** The size of an import from the client. */
+async function kbOf(contents) {
+  const { outputFiles, metafile: imported } = await build({
+    ...OPTIONS,
+    // Modules that are imported when they are first used are files of their own.
+    outdir: 'size',
+    splitting: true,
+    metafile: true,
+    external: ['@ag-ui/client'],
+    stdin: { contents, resolveDir: new URL('demo/', root).pathname },
+  });
+  return kbAtFirst(outputFiles, imported, '<stdin>');
+}
+
 /** The size of the files that a page loads at first. */
 function kbAtFirst(files, { outputs }, entryPoint) {
   return [...firstChunks(outputs, entryPoint)]
@@ -70,7 +85,7 @@ function firstChunks(outputs, entryPoint) {
   // The iteration over a set includes values that are added meanwhile.
   for (const path of found) {
     for (const imported of outputs[path].imports) {
-      if (imported.kind === 'import-statement') found.add(imported.path);
+      if (imported.kind === 'import-statement' && !imported.external) found.add(imported.path);
     }
   }
   return found;

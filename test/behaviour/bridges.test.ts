@@ -36,6 +36,15 @@ const RESTARTED: Script = [
   { type: 'end' },
 ];
 
+/** The answer waits in a queue, and then for its model to be loaded. */
+const DELAYED: Script = [
+  { type: 'queued', ahead: 2 },
+  { type: 'loading', provider: 'ollama', model: 'llama3.2' },
+  { type: 'text', text: 'It is 9 m.' },
+  { type: 'end' },
+];
+const LOADING = { provider: 'ollama', model: 'llama3.2' };
+
 function scripted(script: Script = RESTARTED) {
   const asked: AnswerRequest[] = [];
   const client = createMockClient((request) => {
@@ -87,6 +96,14 @@ describe('the bridge to the AI SDK', () => {
     ]);
     expect(chunks[at + 1]).toMatchObject({ data: { attempt: 2, reason: 'cut' } });
     expect(chunks.at(-1)).toMatchObject({ messageMetadata: { attempt: 2 } });
+  });
+
+  it('tells the place in the queue and the loading of a model as transient data', async () => {
+    const chunks = await readAll(await send(scripted(DELAYED).client, [QUESTION]));
+    expect(chunks.filter(({ type }) => type.startsWith('data-'))).toEqual([
+      { type: 'data-rivulet-queued', data: { ahead: 2 }, transient: true },
+      { type: 'data-rivulet-loading', data: LOADING, transient: true },
+    ]);
   });
 
   it('does not send what came before a restart as context', async () => {
@@ -372,6 +389,14 @@ describe('the bridge to TanStack AI', () => {
     );
   const text = (content: string) => ({ type: 'text', content });
 
+  it('tells the place in the queue and the loading of a model as custom events', async () => {
+    const events = await connect(scripted(DELAYED).client, [text('How high?')]);
+    expect(events.filter(({ type }) => type === 'CUSTOM')).toEqual([
+      { type: 'CUSTOM', name: 'rivulet-queued', value: { ahead: 2 } },
+      { type: 'CUSTOM', name: 'rivulet-loading', value: LOADING },
+    ]);
+  });
+
   it('goes on in another message where the text begins again, and says which is void', async () => {
     const events = await connect(scripted().client, [text('How high?')]);
     const restart = events.find(({ type }) => type === 'CUSTOM') as unknown as {
@@ -431,6 +456,20 @@ describe('the bridge to TanStack AI', () => {
 });
 
 describe('the bridge to AG-UI', () => {
+  it('tells the place in the queue and the loading of a model as custom events', async () => {
+    const agent = new RivuletAgent({ client: scripted(DELAYED).client, threadId: 'thread' });
+    agent.setMessages([{ id: 'm', role: 'user', content: 'How high?' }]);
+    const events: unknown[] = [];
+    agent.subscribe({
+      onCustomEvent: ({ event: { name, value } }) => void events.push({ name, value }),
+    });
+    await agent.runAgent();
+    expect(events).toEqual([
+      { name: 'rivulet-queued', value: { ahead: 2 } },
+      { name: 'rivulet-loading', value: LOADING },
+    ]);
+  });
+
   it('removes the void text where the text begins again, and keeps the tools', async () => {
     const agent = new RivuletAgent({ client: scripted().client, threadId: 'thread' });
     agent.setMessages([{ id: 'm', role: 'user', content: 'How high?' }]);

@@ -4,7 +4,6 @@ import { Observable } from 'rxjs';
 import type { Answer, Client, ClientTool, ToolReply } from '../types.js';
 import { type AgUiEvent, agUiEvents, resultIdOf, resultOf, toolEvents } from './ag-ui-events.js';
 import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
-import { cancelAnswer } from './chat-answers.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
 import type { Reading, ToolStep } from './steps.js';
 
@@ -58,7 +57,11 @@ export class RivuletAgent extends AbstractAgent {
   }
 
   override abortRun(): void {
-    if (this.answer !== undefined) cancelAnswer(this.config.client, this.answer);
+    const { answer, config } = this;
+    const { status, tools } = answer?.getSnapshot() ?? {};
+    const isPaused = status === 'released' && tools?.some((tool) => tool.status === 'awaiting');
+    if (answer !== undefined && isPaused === true) config.client.resume(answer.id).cancel();
+    else answer?.cancel();
     // `runAgent()` refuses a question while there are interrupts.
     this.pendingInterrupts = [];
   }

@@ -422,7 +422,7 @@ describe('the bridge to TanStack AI', () => {
     const asked = ask(question);
     callTools(await server.nextCall(), ['place']);
     const before = (await asked) as { toolCallId?: string; parentMessageId?: string }[];
-    const { toolCallId: id = '', parentMessageId = '' } = before.find((it) => it.toolCallId)!;
+    const { toolCallId: id = '', parentMessageId = '' } = before.find((event) => event.toolCallId)!;
     await restartElsewhere(server, id.split(':')[0]!);
     const call = { type: 'tool-call', id, state: 'complete', output: 'Rome' };
     const after = await ask(question, { id: parentMessageId, role: 'assistant', parts: [call] });
@@ -502,7 +502,9 @@ describe('the bridge to AG-UI', () => {
       call.say('Void.');
       callTools(call, ['height', 'place']);
       await asked;
-      const calls = agent.messages.flatMap((it) => (it.role === 'assistant' && it.toolCalls) || []);
+      const calls = agent.messages.flatMap(
+        (message) => (message.role === 'assistant' && message.toolCalls) || [],
+      );
       const toolCallId = calls[1]!.id;
       if (isMissed) await restartElsewhere(server, toolCallId.split(':')[0]!);
       agent.addMessage({ id: 'r', role: 'tool', toolCallId, content: '"Rome"' });

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Providers, RivuletServer } from '@rivulet/server';
+import type { CachedAnswer, Providers, RivuletServer } from '@rivulet/server';
 import { createFaultProxy, type FaultProxy } from './fault-proxy.js';
 import { createPageCheck } from './page-check.js';
 import { createPlainServer } from './plain-server.js';
@@ -24,9 +24,20 @@ export interface Lab {
   close(): Promise<void>;
 }
 
+/** An answer in the server's cache. */
+export interface StoredText {
+  /** The first characters. */
+  name: string;
+  /** Of the text, in UTF-8. */
+  bytes: number;
+}
+
 const PREFIX = '/lab/';
 const MAX_BODY_UNITS = 200_000;
 const MAX_FAULT_MS = 60_000;
+/** The panel shows the newest ones. */
+const MAX_CACHED = 50;
+const NAME_UNITS = 60;
 const SLOW_BYTES_PER_SECOND = 1_024;
 /** The reply to the request for a fault has this long to arrive; the second is for the slow link. */
 const REPLY_MS = 50;
@@ -103,6 +114,12 @@ export async function openLab(start: StartServer): Promise<Lab> {
         return sendJson(response, 400, {});
       return sendJson(response, 200, { generated: recorder.find(query, units) ?? null });
     }
+    if (path === 'cache') {
+      const cached = server.llm.cachedAnswers();
+      return sendJson(response, 200, {
+        answers: [...cached].slice(0, MAX_CACHED).map(toStoredText),
+      });
+    }
     if (!isFault(path)) return sendJson(response, 404, {});
     sendJson(response, 202, {});
     setTimeout(() => faults[path](body), replyMs);
@@ -128,6 +145,10 @@ export async function openLab(start: StartServer): Promise<Lab> {
       await server.close();
     },
   };
+}
+
+function toStoredText({ text }: CachedAnswer): StoredText {
+  return { name: text.slice(0, NAME_UNITS), bytes: Buffer.byteLength(text) };
 }
 
 /** Begins a fault for the time that a request asks for. A second request begins that time again. */

@@ -16,7 +16,7 @@ interface Part {
   thought?: boolean;
 }
 
-/** How each provider sends parts of an answer and how it ended. */
+/** The parts of an answer and its end, in the format of each provider. */
 const WIRES = {
   gemini: {
     provider: (url: string): Provider =>

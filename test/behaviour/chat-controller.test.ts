@@ -47,7 +47,7 @@ describe('a view of a chat', () => {
       void actions.send('q');
       flush();
       expect(lengths.at(-1)).toBe(250);
-      // Where there are no frames, one in 100 ms.
+      // Without animation frames, the page renders once in 100 ms.
       expect(lengths.length).toBeLessThan(10);
     });
   });

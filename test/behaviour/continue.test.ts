@@ -25,7 +25,7 @@ const WHOLE = answerTo(QUERY);
 const CAN = { canContinue: true };
 const ASK = { query: 'q', continueText: 'The capital of Fra' };
 
-/** Where the text is cut: the index in it, and whether something is special there. */
+/** The index at which the text is cut, and a note if this position is special. */
 const CUTS: [string, number][] = [
   ['after the first letter', 1],
   ['in the middle of a word', WHOLE.indexOf('measured') + 4],

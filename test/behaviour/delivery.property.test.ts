@@ -47,7 +47,7 @@ describe('whatever happens to whom, and when', () => {
       const world = new World(clock);
       try {
         for (const { happen } of steps) {
-          // What is awaited lets other things happen.
+          // Other steps may run during the `await`.
           const turn = happen(world);
           if (turn) await turn;
         }

@@ -12,6 +12,7 @@ import {
   typeErrors,
 } from '../harness/snippets.js';
 import { APPS } from '../apps/list.js';
+import { SETTINGS } from '../../packages/server/src/settings/settings.js';
 import { slugOf } from '../../packages/server/src/providers/docs/sections.js';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -123,3 +124,25 @@ function headingsOf(path: string): Set<string> {
   const text = readPage(path).replaceAll(/^```.*?^```/gms, '');
   return new Set([...text.matchAll(/^#{1,6} (.+)$/gm)].map(([, title]) => slugOf(title!)));
 }
+
+describe('the table of limits in SECURITY.md', () => {
+  const page = readPage('SECURITY.md');
+  const rows = [...page.matchAll(/^\| .* \| .* \| .* \| (.*) \|$/gm)].slice(2);
+
+  it('has each setting that is a limit', () => {
+    const names = Object.values(SETTINGS).map(({ env }) => env);
+    // LLM_MAX_TOKENS is a parameter of the model.
+    const limits = names.filter((name) => /^(?!LLM_MAX_TOKENS)(.*_)?MAX_|_TIMEOUT_MS$/.test(name));
+    expect(limits.length).toBeGreaterThan(15);
+    expect(limits.filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('names a test for each limit', () => {
+    expect(rows.length).toBeGreaterThan(20);
+    const isFile = (cell: string): boolean => {
+      const path = /^`(.*)`$/.exec(cell)?.[1];
+      return path !== undefined && existsSync(new URL(path, ROOT));
+    };
+    expect(rows.filter(([, test = '']) => !isFile(test)).map(([row]) => row)).toEqual([]);
+  });
+});

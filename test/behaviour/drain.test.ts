@@ -30,7 +30,7 @@ describe('a server that is shut down', () => {
     const more = await socket.emitWithAck(EVENT.start, { query: 'more' });
     expect(more.error).toMatchObject({ code: 'overloaded', retryable: true });
     expect(await refused(connect(server.url, OTHER))).toMatchObject({ code: 'overloaded' });
-    // Who has a stream here may come back to it.
+    // A principal with a stream in this process may reconnect to it.
     const again = connect(server.url, ME);
     const toldAgain = next<{ drain_ms: number }>(again, EVENT.closing);
     const resume = { stream_id: 'A', offset: 0 };

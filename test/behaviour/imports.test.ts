@@ -25,7 +25,7 @@ const WATCH = `
   console.log(JSON.stringify({ called, defined }));
 `;
 
-// What a framework does when it is imported is its own affair.
+// The side effects of a framework's own import are not tested.
 const FRAMEWORKS: Record<string, string> = {
   './react': 'react',
   './vue': 'vue',
@@ -59,6 +59,6 @@ it.each(Object.keys(exports))('importing %s of the client in Node does nothing',
     // The cache of tsx calls `setImmediate` in this process when it stores a file.
     { cwd: ROOT, timeout: 20_000, env: { ...process.env, TSX_DISABLE_CACHE: '1' } },
   );
-  // That it ended by itself means that nothing keeps it alive.
+  // The process exits by itself if no timer or socket keeps it alive.
   expect(JSON.parse(stdout)).toEqual({ called: [], defined: [] });
 });

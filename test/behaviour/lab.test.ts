@@ -1,10 +1,11 @@
 import { request } from 'node:http';
-import { createServer, mockProvider } from '@rivulet/server';
+import { createServer, type MockStep, mockProvider } from '@rivulet/server';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openLab } from '../../demo/lab/lab.js';
 import { listen } from '../../packages/server/src/listen.js';
 import type { Child } from '../harness/child.js';
 import { npmStart } from '../harness/demo.js';
+import { sdk } from '../harness/sdk.js';
 
 let rivulet: Child & { url: string };
 let token: string;
@@ -51,6 +52,24 @@ const DOCUMENT = '/docs/PROTOCOL.md';
 /** Sends a request of the page, with a body. */
 const post = (path: string, body: unknown): Promise<Reply> =>
   send('POST', path, own(), rivulet.url, JSON.stringify(body));
+
+/** A lab of its own, whose model plays `steps`. */
+async function startLab(steps: MockStep[]) {
+  let starts = 0;
+  const lab = await openLab(({ record, serve }) => {
+    starts += 1;
+    return createServer({
+      env: { LOG_LEVEL: 'silent' },
+      providers: record([{ provider: mockProvider(() => steps) }]),
+      page: (asked, response) => void serve(asked, response),
+    });
+  });
+  const url = await listen(lab.proxy.listener, '127.0.0.1', 0);
+  const session = await send('GET', '/lab/session', {}, url);
+  const { token: secret } = JSON.parse(session.body) as { token: string };
+  const headers = { origin: new URL(url).origin, 'x-lab-token': secret };
+  return { lab, url, headers, starts: () => starts };
+}
 
 describe('the server of "Try to break it"', () => {
   it('takes what the page asks of it', async () => {
@@ -99,23 +118,23 @@ describe('the server of "Try to break it"', () => {
   );
 
   it('restarts once for requests that come together', async () => {
-    let starts = 0;
-    const lab = await openLab(({ record, serve }) => {
-      starts += 1;
-      return createServer({
-        env: { LOG_LEVEL: 'silent' },
-        providers: record([{ provider: mockProvider(() => []) }]),
-        page: (asked, response) => void serve(asked, response),
-      });
-    });
-    const url = await listen(lab.proxy.listener, '127.0.0.1', 0);
-    const session = await send('GET', '/lab/session', {}, url);
-    const { token: secret } = JSON.parse(session.body) as { token: string };
-    const headers = { origin: new URL(url).origin, 'x-lab-token': secret };
+    const { lab, url, headers, starts } = await startLab([]);
     await Promise.all([1, 2, 3].map(() => send('POST', '/lab/restart', headers, url)));
-    await expect.poll(() => starts, { timeout: 5_000 }).toBe(2);
+    await expect.poll(starts, { timeout: 5_000 }).toBe(2);
     await lab.close();
-    expect(starts).toBe(2);
+    expect(starts()).toBe(2);
+  });
+
+  it('lists the answers in the server’s cache, the newest first', async () => {
+    const { lab, url, headers } = await startLab([{ text: 'Flüsse.' }, { finish: 'stop' }]);
+    onTestFinished(() => lab.close());
+    const cached = () => send('POST', '/lab/cache', headers, url);
+    expect(await cached()).toEqual({ status: 200, body: '{"answers":[]}' });
+    for (const query of ['Where does a river end?', 'And a stream?']) {
+      await sdk(url).start({ query }).result;
+    }
+    const answer = { name: 'Flüsse.', bytes: 8 };
+    expect(JSON.parse((await cached()).body)).toEqual({ answers: [answer, answer] });
   });
 
   it.each([

@@ -162,22 +162,30 @@ describe('the count of a generation that two principals share', () => {
       mayRestart: () => true,
     };
     const generation = new Generation({ query: 'q' }, 1_000, 'request', listener);
-    budget.hold(generation, 'a');
-    budget.hold(generation, 'a');
-    budget.hold(generation, 'b');
-    const [total, a, b] = [budget.held, budget.heldBy('a'), budget.heldBy('b')];
+    budget.add(generation, 'a');
+    budget.add(generation, 'a');
+    budget.add(generation, 'b');
+    const [total, a, b] = [budget.usedBytes, budget.usedBytesOf('a'), budget.usedBytesOf('b')];
     generation.log.append({ type: 'text', text: 'x'.repeat(50_000) });
     budget.update(generation);
-    const growths = [budget.held - total, budget.heldBy('a') - a, budget.heldBy('b') - b];
+    const growths = [
+      budget.usedBytes - total,
+      budget.usedBytesOf('a') - a,
+      budget.usedBytesOf('b') - b,
+    ];
     expect(growths).toEqual([growths[0], growths[0], growths[0]]);
     expect(growths[0]).toBeGreaterThanOrEqual(100_000);
-    budget.release(generation, 'a');
-    expect(budget.heldBy('a')).toBeGreaterThan(100_000);
-    budget.release(generation, 'a');
-    expect(budget.heldBy('a')).toBe(0);
-    expect(budget.heaviest()).toBe('b');
-    budget.release(generation, 'b');
-    expect([budget.held, budget.heldBy('b'), budget.heaviest()]).toEqual([0, 0, undefined]);
+    budget.remove(generation, 'a');
+    expect(budget.usedBytesOf('a')).toBeGreaterThan(100_000);
+    budget.remove(generation, 'a');
+    expect(budget.usedBytesOf('a')).toBe(0);
+    expect(budget.largestPrincipal()).toBe('b');
+    budget.remove(generation, 'b');
+    expect([budget.usedBytes, budget.usedBytesOf('b'), budget.largestPrincipal()]).toEqual([
+      0,
+      0,
+      undefined,
+    ]);
   });
 });
 

@@ -9,7 +9,7 @@ import { startUpstream } from '../harness/upstream.js';
 const KEY = 'AIza-key-that-stays-here';
 const ASK = { query: 'What is xyzzy?' };
 
-/** What the log says of a question that `provider` cannot be asked. */
+/** The log line of a question that `provider` cannot answer. */
 async function loggedOf(provider: Provider): Promise<string> {
   const log = recorded();
   await entriesOf(serviceOf(provider, { logger: log.logger }).generateResponseStream(ASK));

@@ -21,7 +21,7 @@ const KEY = 'AIza-key-that-stays-here';
 const BROWSER = 'browser-id-that-nobody-guesses';
 const MODEL = 'gemini-2.5-flash';
 
-/** How often, by the labels: histograms as their count, everything else as its value. */
+/** The number of records by their labels: the count of histograms, the value of everything else. */
 function counts({ types, samples }: Exposition): Record<string, Record<string, number>> {
   const all: Record<string, Record<string, number>> = {};
   for (const [name, type] of types) {

@@ -18,7 +18,7 @@ import { startUpstream } from '../harness/upstream.js';
 const RECORDINGS = readRecordings('ollama');
 const NEVER = new AbortController().signal;
 
-/** What the recording leads to, played once for each request that the adapter makes. */
+/** The result of the recording, which is played once for each request of the adapter. */
 async function replay(name: string, prompt: Partial<Prompt> = {}) {
   const recording = RECORDINGS[name]!;
   const { url, requests } = await startUpstream((_, response) => play(recording, response));

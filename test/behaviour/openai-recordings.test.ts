@@ -17,13 +17,13 @@ async function start(name: string) {
   return { model: openai({ baseUrl: `${url}/v1`, model: 'stories' }), requests, url };
 }
 
-/** What the recording leads to. */
+/** The result of the recording. */
 async function replay(name: string, prompt: Partial<Prompt> = {}) {
   const { model, requests } = await start(name);
   return { ...(await hear(model, { ...toPrompt('Once upon a time'), ...prompt })), requests };
 }
 
-/** What the recorded frames say. */
+/** The content of the recorded frames. */
 function contentOf(name: string) {
   const frames = framesOf(RECORDINGS[name]!);
   const deltas = frames.map(({ choices }) => choices?.[0]?.delta ?? {});

@@ -177,7 +177,7 @@ describe('smooth', () => {
     text: string;
   }
 
-  /** What is shown when, with a frame each 10 ms, of what is said when. */
+  /** The texts that are shown, and their times, for texts that arrive at given times. A frame is 10 ms. */
   function shown(said: [atMs: number, text: string][]): Shown[] {
     const seen: Shown[] = [];
     virtual(({ animate, expectObservable }) => {

@@ -3,7 +3,7 @@ import { resolveSettings } from '@rivulet/server';
 import { EVENT, type StreamQueuedMessage } from '@rivulet/protocol';
 import { Subject, switchMap } from 'rxjs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { Leaving } from '../../packages/server/src/deliver/stream.js';
+import type { LeaveReason } from '../../packages/server/src/deliver/stream.js';
 import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
 import { answer, queryOf } from '../harness/ask.js';
 import { ownClock, settled } from '../harness/clock.js';
@@ -52,7 +52,7 @@ describe('a stream in its detach timeout', () => {
       return {
         stream,
         places,
-        leave: (how: Leaving = 'detached') => stream.leave(subscription, how),
+        leave: (how: LeaveReason = 'detached') => stream.leave(subscription, how),
         comeBack: () => void (subscription = read()),
         get end() {
           const { log } = stream;
@@ -139,7 +139,7 @@ describe('a stream in its detach timeout', () => {
     cutOff.leave('lost');
     await settled();
     expect([cutOff.end, other.places]).toEqual([undefined, [1]]);
-    cutOff.stream.giveUp('reader');
+    cutOff.stream.forgetLostReader('reader');
     expect(queryOf(await nextCall())).toBe('B0');
   });
 

@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 const document = read('packages/protocol/PROTOCOL.md');
 
-/** What stands under each heading. */
+/** The text under each heading. */
 function sections(): Map<string, string> {
   const parts = document.split(/^#{2,3} /m).slice(1);
   return new Map(

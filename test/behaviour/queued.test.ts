@@ -11,7 +11,7 @@ import { firstValueFrom, toArray } from 'rxjs';
 import type { Socket } from 'socket.io-client';
 import { describe, expect, it } from 'vitest';
 import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
-import type { Frame } from '../../packages/server/src/deliver/log.js';
+import type { LogSlice } from '../../packages/server/src/deliver/log.js';
 import { queryOf } from '../harness/ask.js';
 import { settled } from '../harness/clock.js';
 import { cuttableLink } from '../harness/link.js';
@@ -39,7 +39,9 @@ const start = (socket: Socket, id: string, more: object = {}) =>
 const place = (socket: Socket, id: string): Promise<StreamQueuedMessage> =>
   next(socket, EVENT.queued, ({ stream_id }) => stream_id === id);
 
-/** What a socket hears of a stream, in order: the place, or the type of message. */
+/**
+ * The messages of a stream that a socket receives, in order: the place in the queue, or the type of message.
+ */
 function heard(socket: Socket, id: string): (number | string)[] {
   const messages: (number | string)[] = [];
   for (const event of [EVENT.queued, EVENT.start, EVENT.chunk, EVENT.end, EVENT.error]) {
@@ -173,7 +175,7 @@ describe('a stream that waits', () => {
     const identity = { principal: 'me', id: 'A', sessionId: undefined, query: 'q' };
     const stream = streams.start(identity, { query: 'q' });
     const sent: (number | string)[] = [];
-    const send = ({ entry }: Frame): void => void sent.push(entry.type);
+    const send = ({ entry }: LogSlice): void => void sent.push(entry.type);
     const sink = {
       writable: () => true,
       send,

@@ -48,7 +48,7 @@ const VIEWS: Record<string, (client: Client) => string | Promise<string>> = {
     return renderVue(createSSRApp(View));
   },
   svelte(client) {
-    // What Svelte's compiler makes of `$answer` subscribes and leaves, as `get` does.
+    // The code that Svelte's compiler generates for `$answer` subscribes and unsubscribes, as `get` does.
     const answer = createInSvelte(client);
     const { status } = get(answer);
     answer.ask(QUESTION);
@@ -69,7 +69,7 @@ describe.each(Object.entries(VIEWS))('a view in %s, rendered on a server', (_, r
   it('is idle, and asks nothing', async () => {
     const { client, calls, nextCall } = await staged();
     expect(await render(client)).toBe('<p>idle</p>');
-    // Whatever was asked before it has reached the model before it.
+    // The model has received all earlier questions by then.
     client.start({ query: 'last' });
     (await nextCall()).finish();
     expect(calls).toHaveLength(1);
@@ -141,7 +141,7 @@ describe('client.active$, of which a page that is rendered on a server takes the
     let sockets = 0;
     server.http.on('connection', () => (sockets += 1));
     const statuses = statusesOf(client);
-    // What Svelte's compiler makes of `$active` subscribes and leaves.
+    // The code that Svelte's compiler generates for `$active` subscribes and unsubscribes.
     client.active$.subscribe().unsubscribe();
     // Another client's connection is accepted after one that was begun before it.
     await connected(sdk(server.url));

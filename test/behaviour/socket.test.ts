@@ -35,7 +35,7 @@ describe('the URL of a server', () => {
   });
 });
 
-/** What no server of Rivulet sends, or what ends a connection. */
+/** Messages that no server of Rivulet sends, or that end a connection. */
 const JUNK = ['9', '2["unfinished', '4', '1', Buffer.from('c')];
 
 describe('a connection', () => {

@@ -2,7 +2,7 @@ import { take } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { createStateSubject } from '../../packages/client/src/state-subject.js';
 
-/** What a subscriber hears. */
+/** The values that a subscriber receives. */
 function hear<T>(value$: ReturnType<typeof createStateSubject<T>>['value$']): (T | 'complete')[] {
   const heard: (T | 'complete')[] = [];
   value$.subscribe({ next: (value) => heard.push(value), complete: () => heard.push('complete') });

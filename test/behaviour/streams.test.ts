@@ -241,7 +241,7 @@ describe('attaching', () => {
     for (const word of ['Hello', ' you']) {
       call.say(word);
       await next(socket, EVENT.chunk);
-      // Whatever else was sent is here before this reply.
+      // All other messages arrive before this reply.
       await socket.emitWithAck(EVENT.list, {});
     }
     expect(chunks).toEqual(['Hello', ' you']);
@@ -306,7 +306,7 @@ describe('a reader with a window', () => {
     call.say('x'.repeat(250));
     call.finish();
     await vi.waitFor(() => expect(received()).toBe(99));
-    // Whatever was sent before this reply is here by now.
+    // All messages that were sent before this reply have arrived.
     await socket.emitWithAck(EVENT.list, {});
     expect(received()).toBe(99);
     await socket.emitWithAck(EVENT.ack, { stream_id: 'A', offset: 100 });

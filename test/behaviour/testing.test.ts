@@ -234,7 +234,7 @@ describe('a scripted client', () => {
 });
 
 describe('a recording', () => {
-  /** What a stream of this script tells. */
+  /** The messages of a stream with this script. */
   function told(script: Script) {
     return lastValueFrom(createMockClient(script).stream(ASK).pipe(snapshots()));
   }

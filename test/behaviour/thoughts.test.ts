@@ -309,7 +309,7 @@ describe('thoughts of a client’s answer', () => {
     await vi.waitFor(() => expect(entries()).toMatchObject([journalled]), { timeout: 5_000 });
 
     const later = open(storage.copy()).resume(answer.id);
-    // What was written down is shown at once.
+    // The stored text is shown at once.
     const first = await snapshotWhen(later, ({ thoughts }) => thoughts !== '');
     expect(first).toMatchObject({ status: 'reconnecting', thoughts: 'One. ' });
     call.think('Two.');

@@ -182,7 +182,7 @@ describe('the result of a tool', () => {
     const spoils = defineTool({
       name: 'height',
       description: 'Spoils what it gets.',
-      // What zod does not look into it gives on as it is.
+      // zod passes on unchanged the values that it does not inspect.
       parameters: z.object({ of: z.unknown() }),
       execute({ of }) {
         Object.assign(of as object, { spoilt: true });

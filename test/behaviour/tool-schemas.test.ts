@@ -23,7 +23,7 @@ const property = (schema: unknown, more: object = {}): ToolSchema =>
 const tool = (parameters: ToolSchema): Tool =>
   defineTool({ name: 't', description: 'T.', parameters, execute: () => 0 });
 
-/** What Gemini is told of the property `x`. */
+/** The schema of the property `x` in the request to Gemini. */
 const told = (parameters: ToolSchema): unknown =>
   toGeminiSchema(tool(parameters).parameters)?.properties?.['x'];
 

@@ -69,7 +69,7 @@ async function serve({ server, client, namespace = '/' }: Setup = {}) {
 }
 
 interface Reading {
-  /** What came, in order: the reply, then text. */
+  /** The received messages in order: the reply, then text. */
   readonly events: string[];
   readonly ended: Promise<unknown>;
 }

@@ -4,8 +4,8 @@ import { ActiveAnswers } from '../../packages/client/src/answer/active-answers.j
 import { LiveAnswer } from '../../packages/client/src/answer/live-answer.js';
 import { type Answer, smooth, text } from '../../packages/client/src/index.js';
 
-// What a chunk costs the client, by how long the answer is already: `npm run bench:client`. The frames come
-// from this process, so that nothing but the client is measured.
+// Measures the cost of a chunk in the client, by the length of the answer so far: `npm run bench:client`.
+// This process generates the frames, so that only the client is measured.
 
 const UNITS = 5;
 const LENGTHS = [10_000, 100_000, 1_000_000];

@@ -5,7 +5,7 @@ import type { ModelCommands } from './processes/model.js';
 import type { Model, ServeOptions, StackName } from './stacks/stack.js';
 import type { StreamRequest } from './tokens/upstream.js';
 
-/** What both processes used, and the upstream did, while something was measured. */
+/** The CPU time and memory of both processes, and the work of the upstream, during a measurement. */
 export interface Used {
   seconds: number;
   /** Microseconds. */
@@ -39,7 +39,7 @@ export interface ProfilePaths {
 export interface SessionOptions {
   serve?: Omit<ServeOptions, 'tokens' | 'model'>;
   api?: Model['api'];
-  /** Where to write CPU profiles of the two processes while they are measured. */
+  /** The folder for CPU profiles of the two processes during a measurement. */
   profilePaths?: ProfilePaths | undefined;
 }
 

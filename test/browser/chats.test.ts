@@ -29,7 +29,7 @@ const SCRIPT: Script = [
   { type: 'end', afterMs: 20 },
 ];
 
-/** What a view of a chat shows now, and how its id is changed. */
+/** The current content of a chat view, and a function that changes its id. */
 interface View {
   state(): ChatSnapshot;
   list(): ChatList;

@@ -23,7 +23,7 @@ export async function ask(client: Client, query: string, options: AnswerOptions 
   return { text, source };
 }
 
-/** What IndexedDB has for the test's user. */
+/** The entries of the test's user in IndexedDB. */
 export const ownStore = (url = inject('url')): UseStore =>
   createStore(`rivulet:${JSON.stringify([url, namespace])}`, 'answers');
 
@@ -40,9 +40,9 @@ export async function kept(...questions: string[]): Promise<void> {
   await vi.waitFor(async () => expect(await keptQuestions()).toEqual(questions.sort()));
 }
 
-/** Whatever else the page had to do is done. */
+/** Waits until the page has finished its other work. */
 export const idle = (): Promise<unknown> => new Promise((resolve) => requestIdleCallback(resolve));
 
-/** Whether a key of IndexedDB is a text that begins so. */
+/** @returns true if a key of IndexedDB is a text with this prefix. */
 export const hasPrefix = (key: unknown, prefix: string): boolean =>
   typeof key === 'string' && key.startsWith(prefix);

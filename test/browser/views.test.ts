@@ -85,7 +85,7 @@ describe('smooth in a browser', () => {
 });
 
 describe('a component of React under StrictMode that asks when it is mounted', () => {
-  /** What was sent of a kind, over a socket that goes on working. */
+  /** The sent messages of one kind, over a socket that stays connected. */
   function sent(kind: string): () => number {
     const send = vi.spyOn(WebSocket.prototype, 'send');
     onTestFinished(() => send.mockRestore());

@@ -14,7 +14,7 @@ const WORDS = [
   'a',
 ];
 
-/** What the model says to `query`, and how long before each piece; the same in every process. */
+/** The model's answer to `query`, and the delay before each piece. It is equal in every process. */
 export function answerTo(query: string): { waitMs: number; text: string }[] {
   const random = randomOf(query);
   const pieces = between(random, 20, 60);

@@ -1,8 +1,8 @@
 import { between, type Random, randomOf } from './random.js';
 
-/** What happens to one connection. */
+/** The fault of one connection. */
 export interface Faults {
-  /** Where it breaks: at a byte in one direction, or in the end by time. */
+  /** The position of the fault: a byte in one direction, or a time if that byte is never reached. */
   cut: { direction: Direction; atByte: number; afterMs: number; reset: boolean };
   /** Bytes are taken but none is passed on for a while. */
   stall: { direction: Direction; atByte: number; forMs: number } | undefined;

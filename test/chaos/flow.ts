@@ -16,7 +16,7 @@ export interface FlowEvents {
 }
 
 const SLOW_EVERY_MS = 100;
-/** What a handshake takes, and what it opens. */
+/** The input of a handshake, and the connection that it opens. */
 const SLOW_FROM_BYTE = 4_096;
 
 /** Passes bytes on in one direction, with faults. The returned function ends the faults. */

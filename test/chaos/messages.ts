@@ -1,4 +1,4 @@
-/** What the server's process is asked, and says. */
+/** The requests to the server's process, and its replies. */
 export interface ServerStats {
   generations: number;
   /** Questions that were generated more than once. */
@@ -28,7 +28,7 @@ export type FromReaders =
   | { type: 'asked'; query: string }
   | { type: 'ended'; query: string; snapshots: number }
   | { type: 'violation'; query: string; what: string }
-  /** When a text of this reader grew, by the machine's monotonic clock. */
+  /** The times at which a text of this reader grew, by the machine's monotonic clock. */
   | { type: 'grew'; name: string; atMs: number[] };
 
 /** Milliseconds by the machine's monotonic clock, which all its processes share. */

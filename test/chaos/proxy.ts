@@ -4,13 +4,13 @@ import { type Direction, type Faults, faultsOf } from './faults.js';
 import { createFlow } from './flow.js';
 import { monotonicMs } from './messages.js';
 
-/** When things happened to a link, by the machine's monotonic clock. */
+/** The times of events of a link, by the machine's monotonic clock. */
 export interface Mishaps {
   readonly cuts: { fin: number; reset: number; down: number };
   readonly stalls: number;
-  /** When connections were taken. */
+  /** The times at which connections were accepted. */
   readonly takenAtMs: readonly number[];
-  /** When bytes passed again: after a cut as soon as connections are taken again. */
+  /** The times at which bytes passed again: after a cut, as soon as connections are accepted again. */
   readonly backAtMs: readonly { atMs: number; after: 'cut' | 'stall' }[];
 }
 

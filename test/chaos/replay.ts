@@ -1,6 +1,6 @@
 import type { Mishaps } from './proxy.js';
 
-/** How long a reader waited, in milliseconds. */
+/** The time that a reader waited, in milliseconds. */
 export interface Replay {
   /**
    * From the moment that bytes pass again to the first text that the reader shows and that came over

@@ -34,7 +34,7 @@ export interface ChaosReport {
   replays: number;
   linkMs: Spread;
   outageMs: Spread;
-  /** What is left once every client has closed. */
+  /** The state of the server after every client has closed. */
   left: { sockets: number; generations: number };
   /** Empty if all went well. */
   violations: string[];

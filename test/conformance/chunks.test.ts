@@ -4,7 +4,7 @@ import { answered } from './suite/answer.js';
 import { it } from './suite/it.js';
 import { connect, newId } from './suite/peer.js';
 
-// That each form comes only where it belongs is a rule of every reader of this suite.
+// Every reader of this suite checks that each form is used only where it is allowed.
 
 describe('StreamChunkMessage', () => {
   it('is the text for a reader without a window', async () => {

@@ -6,7 +6,7 @@ import { it } from './suite/it.js';
 import { connect } from './suite/peer.js';
 import { messages, openReply } from './suite/shapes.js';
 
-// What PROTOCOL.md marks as a draft is not sent yet: its shapes are checked.
+// Servers do not send the messages that PROTOCOL.md marks as drafts. This file checks their shapes.
 
 const PROTOCOL = new URL('../../packages/protocol/PROTOCOL.md', import.meta.url);
 

@@ -5,7 +5,7 @@ import { it } from './suite/it.js';
 import { connect, newId } from './suite/peer.js';
 import type { Player } from './suite/player.js';
 
-// That each code is as retryable as the table says is held against every refusal of this suite.
+// The suite checks every refusal against the column "retryable" of the table.
 
 /** A principal that has no start left. */
 async function spent(player: Player) {

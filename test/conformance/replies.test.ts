@@ -4,8 +4,8 @@ import { answered, PLAIN } from './suite/answer.js';
 import { it } from './suite/it.js';
 import { connect, newId } from './suite/peer.js';
 
-// That a reply comes before the stream's messages is a rule of every reader of this suite, and so is
-// that it has a `ref` if a window was given.
+// Every reader of this suite checks that a reply comes before the stream's messages, and that it has a `ref`
+// if the request had a window.
 
 describe('StreamReply', () => {
   it('says `ended` once all there will be is in the log', async () => {

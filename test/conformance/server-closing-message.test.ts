@@ -33,7 +33,7 @@ describe('ServerClosingMessage', () => {
     await player.close(url);
     for (const { inbox } of [reader, idle]) {
       await inbox.until(() => inbox.closing !== undefined);
-      // What is left of it by then.
+      // The remaining part of the time.
       expect(inbox.closing?.drain_ms).toBeLessThanOrEqual(drainMs!);
       expect(inbox.closing?.drain_ms).toBeGreaterThan(drainMs! - 1_000);
     }

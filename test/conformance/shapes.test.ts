@@ -10,7 +10,7 @@ const start = (more: object): [string, object] => [EVENT.start, { query: PLAIN, 
 const intent = (parameters: object) => start({ intent: { name: 'ask', parameters } });
 const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [i, 1]));
 
-/** What each part of a message may be, and what it may not. */
+/** The valid and invalid values of each field of a message. */
 const REFUSED: Record<string, [event: string, body: unknown][]> = {
   'a message': [
     [EVENT.start, undefined],

@@ -10,7 +10,7 @@ describe('StreamAckRequest', () => {
   it.for([4, 16, 64])('gives a reader with a window of %i the next part', async (window) => {
     const { auth, id, units } = await answered();
     const peer = await connect({ auth });
-    // That it never gets more than it has credit for is a rule of every reader here.
+    // Every reader of this suite checks that it never receives more than its credit.
     const reading = await peer.resume({ stream_id: id, offset: 0, window });
     peer.keepUp(reading);
     await peer.inbox.ended(reading);

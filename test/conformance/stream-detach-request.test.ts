@@ -5,7 +5,7 @@ import { it } from './suite/it.js';
 import { connect, newId, type Peer } from './suite/peer.js';
 import type { Player } from './suite/player.js';
 
-/** What the protocol itself waits: nobody reads for longer than this, and the stream is cancelled. */
+/** The timeout of the protocol: a stream without a reader for longer than this is cancelled. */
 const GRACE_MS = 2_000;
 
 /** A stream that has said a word and holds. `stopped` opens when its model is told to stop. */
@@ -32,7 +32,7 @@ async function running(player: Player, more: { reader_id?: string } = {}) {
 
 type Running = Awaited<ReturnType<typeof running>>;
 
-/** How the last readers of a stream can go without its end. */
+/** The ways in which the last readers can leave a stream without ending it. */
 const STAYS: Readonly<Record<string, (player: Player) => Promise<Running>>> = {
   async 'detached, and came back'(player) {
     const stream = await running(player);

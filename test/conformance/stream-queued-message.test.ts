@@ -5,7 +5,7 @@ import { connect, newId } from './suite/peer.js';
 import type { Player } from './suite/player.js';
 import type { Reading } from './suite/reading.js';
 
-/** What a reader was told, in order: how many are ahead, or the type of message. */
+/** The messages of a reader in order: the number of requests before it, or the type of message. */
 const told = ({ messages }: Reading): (number | string)[] =>
   messages.map((message) => (message.type === EVENT.queued ? message.ahead : message.type));
 

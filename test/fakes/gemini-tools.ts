@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** What Gemini 3 checks of tools before it answers. */
+/** The checks of Gemini 3 for tools before it answers. */
 
 export interface GeminiPart {
   text?: string;
@@ -35,7 +35,7 @@ export function sign(call: { name: string; args: unknown }): string {
     .digest('base64');
 }
 
-/** Why Gemini would answer 400; undefined when all is well. */
+/** The reason for Gemini to respond 400; undefined if the request is valid. */
 export function complaint({ contents = [], tools = [] }: GeminiTools): string | undefined {
   for (const { functionDeclarations = [] } of tools) {
     for (const [i, { parameters }] of functionDeclarations.entries()) {

@@ -53,7 +53,7 @@ const ABLE: Model = {
   capabilities: ['completion', 'tools', 'thinking'],
   contextLength: 131_072,
 };
-/** How long a model takes to load, before its first answer. */
+/** The loading time of a model before its first answer. */
 const LOAD_MS = Number(process.env['FAKE_LOAD_MS'] ?? 0);
 /** Resolves when models may be loaded; `POST /_fake/load` says when. */
 let mayLoad = Promise.resolve();
@@ -162,7 +162,7 @@ function continuedBy({ messages = [] }: Body): string {
   return last?.role === 'assistant' ? (last.content ?? '') : '';
 }
 
-/** What a request without messages is for. */
+/** The purpose of a request without messages. */
 const loadOnly: Fault<OllamaConversation> = (exchange) => {
   const { body, message } = exchange.talk;
   const isUnload = body.keep_alive === 0;
@@ -215,7 +215,7 @@ const useTools: Fault<OllamaConversation> = async (exchange) => {
   await exchange.finish();
 };
 
-/** Why Ollama would answer 400; undefined when all is well. */
+/** The reason for Ollama to respond 400; undefined if the request is valid. */
 function complaint(messages: readonly Message[]): string | undefined {
   for (const [i, { tool_calls: calls = [] }] of messages.entries()) {
     if (calls.some((call) => typeof call.function.arguments !== 'object')) {

@@ -233,7 +233,7 @@ const useTools: Fault<OpenAiConversation> = async (exchange) => {
   await exchange.finish('tool_calls');
 };
 
-/** Why OpenAI would answer 400; undefined when all is well. */
+/** The reason for OpenAI to respond 400; undefined if the request is valid. */
 function complaint(messages: readonly Message[]): string | undefined {
   for (const [i, { tool_calls: calls = [] }] of messages.entries()) {
     for (const { function: called } of calls) {

@@ -26,7 +26,7 @@ export interface Reply {
 
 export type FakeName = 'gemini' | 'ollama' | 'openai';
 
-/** What a fake is made of, beside what all fakes share. */
+/** The parts of a fake that differ between providers. */
 export interface Fake<Talk extends Conversation> {
   name: FakeName;
   /** Reads a question; undefined where the request is none. */
@@ -35,14 +35,14 @@ export interface Fake<Talk extends Conversation> {
   pages: Readonly<Record<string, () => unknown>>;
   /** JSON that a POST to the path answers, other than an answer of the model. */
   posts?: Readonly<Record<string, (body: unknown) => Reply>>;
-  /** Why the model refuses the question; asked before a fault is looked for. */
+  /** The model's refusal of the question, if any. Called before a fault is chosen. */
   refuse?: (talk: Talk) => Reply | undefined;
   /** Resolves when the model is ready to answer. */
   load?: (talk: Talk) => Promise<void>;
   faults: Readonly<Record<string, Fault<Talk>>>;
 }
 
-/** What `GET /_fake/stats` answers, about requests for an answer and their sockets. */
+/** The response of `GET /_fake/stats`: requests for an answer, and their sockets. */
 export interface FakeStats {
   requests: number;
   active: number;
@@ -59,7 +59,7 @@ const PIECE_WORDS = [1, 3, 2, 4, 1, 2];
 const HUGE_PIECE = 'All work and no play makes a stream a dull stream. '.repeat(1310);
 const HUGE_PIECES = 315;
 
-/** What a fake answers to a question that names no fault. */
+/** The answer of a fake to a question that names no fault. */
 export function answerTo(question: string): string {
   const topic = question.replace(/\s+/g, ' ').trim().slice(0, 80);
   return [
@@ -82,10 +82,10 @@ export function toPieces(text: string): string[] {
   return pieces;
 }
 
-/** How long pauses are: 1 as a model would, 0 none. */
+/** The scale of pauses: 1 for those of a model, 0 for none. */
 const pace = Number(process.env['FAKE_PACE'] ?? 1);
 
-/** What the fake does wrong: `lost-text` loses a piece of each streamed answer. */
+/** The fault of the fake: `lost-text` loses a piece of each streamed answer. */
 const misbehaviour = process.env['FAKE_MISBEHAVIOUR'];
 
 /** One request and what is written for it. Every wait rejects once the client has gone. */

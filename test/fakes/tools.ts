@@ -4,7 +4,7 @@ export interface FakeCall {
   arguments: unknown;
 }
 
-/** What a fake does in one turn: calls, or an answer of what the tools gave. */
+/** One turn of a fake: tool calls, or an answer with the results of the tools. */
 export type FakeTurn = { calls: readonly FakeCall[] } | 'answer';
 
 const search: FakeCall = { name: 'search_docs', arguments: { query: 'offset' } };
@@ -29,7 +29,7 @@ const ENDLESS = ['tool-endless', 'tool-stubborn'];
 
 export const TOOL_WORDS: readonly string[] = [...Object.keys(SCRIPTS), ...ENDLESS];
 
-/** What comes after `turns` turns of calls; `mayCall` says whether calls are allowed. */
+/** The turn after `turns` turns of calls. `mayCall` is true if calls are allowed. */
 export function nextTurn(question: string, turns: number, mayCall: boolean): FakeTurn {
   const word = question.trim().split(/\s/, 1)[0] ?? '';
   if (word === 'tool-stubborn') return { calls: [search] };

@@ -2,15 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import type { Payload } from './packets.js';
 
-/** A WebSocket connection of Engine.IO on which a test writes any bytes. */
+/** A WebSocket connection of Engine.IO for raw messages. */
 export interface RawConnection {
   /** All that the server has sent, as text. */
   readonly heard: () => string;
   readonly isOpen: () => boolean;
   /** Sends one WebSocket message. */
   send(payload: Payload): void;
-  /** Sends bytes that need not be a WebSocket frame. */
-  sendBytes(bytes: Uint8Array): void;
   /** Resolves when the server has sent `text`, or when the connection is closed. */
   until(text: string): Promise<void>;
   close(): void;
@@ -50,7 +48,6 @@ export function openRaw(url: string, localAddress: string): Promise<RawConnectio
     heard: () => heard,
     isOpen: () => isOpen,
     send: (payload) => void socket.write(frameOf(payload)),
-    sendBytes: (bytes) => void socket.write(bytes),
     until: (text) =>
       new Promise((resolve) => {
         const look = (): void => {

@@ -9,7 +9,9 @@ export interface ChildOptions {
   env?: Record<string, string>;
   /** The line of its stdout that says that it is ready. */
   ready: RegExp;
-  /** Whether it leads a process group, to which signals go as a terminal's Ctrl-C does. */
+  /**
+   * True if the child leads a process group. Signals then go to the whole group, like a terminal's Ctrl+C.
+   */
   group?: boolean;
 }
 

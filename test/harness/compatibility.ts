@@ -20,7 +20,7 @@ Each cell is a test that ran in Chromium, with the packages that the row names, 
 
 `;
 
-/** What the tests of the bridges gave, as a table with a row for each bridge and its packages. */
+/** The results of the bridge tests, as a table with a row for each bridge and its packages. */
 export function createMatrix() {
   const rows = new Map<string, Map<string, boolean>>();
   return {

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { hear, type RunningFake, toPrompt } from './fakes.js';
 
 /**
- * What every provider promises: however its reader leaves, the work upstream is over and nothing is
- * left behind. Both are asked for when a test runs, since they are made before it.
+ * Tests of every provider: when its reader leaves, the upstream work ends and no resource is left. The
+ * parameters are functions, because their values do not exist yet when the tests are declared.
  */
 export function describeLeaving(
   name: string,

@@ -8,7 +8,7 @@ import { generateFrom } from './generate.js';
 // Runs in a process of its own: `node --expose-gc log-memory.mjs <shape>`. The process fills logs with
 // entries of one shape and writes a `LogMemory` to stdout as JSON.
 
-/** What logs cost, in bytes. */
+/** The memory of logs, in bytes. */
 export interface LogMemory {
   /** The bytes that the logs account for. */
   accounted: number;
@@ -23,7 +23,7 @@ export type Shape = keyof typeof SHAPES;
 /** Makes the next token: a string that nothing else holds. */
 type NextToken = () => string;
 
-/** What has to stay in memory, and the bytes that it accounts for. */
+/** The objects that have to stay in memory, and the bytes that they account for. */
 interface Held {
   content: unknown;
   accounted: number;

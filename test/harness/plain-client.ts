@@ -14,7 +14,7 @@ export function connect(url: string, auth: Record<string, unknown> = {}): Socket
   return socket;
 }
 
-/** What the next `event` carries, if `matches` says that it is the one. */
+/** The message of the next `event` for which `matches` returns true. */
 export function next<T>(
   socket: Socket,
   event: string,

@@ -80,7 +80,7 @@ export function ask(url: string, { localAddress, agent }: Source = {}, body?: st
 /** A WebSocket of Engine.IO that sends what the test says: packets that begin with `4`, or binary ones. */
 export interface RawWebSocket {
   write(packet: string | Buffer): void;
-  /** What has come so far. */
+  /** The messages received so far. */
   readonly heard: string[];
   readonly closed: Promise<void>;
   /** Resolves when a packet matches; rejects when the connection ends before. */

@@ -45,7 +45,7 @@ export async function play(
   else response.end();
 }
 
-/** What the lines of a recorded answer say, read without the adapter. */
+/** The content of a recorded answer's lines, parsed without the adapter. */
 export function contentOf({ response: { chunks } }: Recording): {
   text: string;
   thoughts: string;

@@ -3,7 +3,7 @@ import { onTestFinished } from 'vitest';
 
 /** A connection of a server to Redis. */
 export interface ProxiedConnection {
-  /** What the server has sent so far; the name of the connection is in it. */
+  /** The data that the server has sent so far. It contains the name of the connection. */
   readonly sent: string;
 }
 

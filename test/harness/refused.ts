@@ -1,7 +1,7 @@
 import type { WireError } from '@rivulet/protocol';
 import type { Socket } from 'socket.io-client';
 
-/** Why a server does not let a socket in. */
+/** The reason for which a server refuses a socket. */
 export function refused(socket: Socket): Promise<WireError> {
   return new Promise((resolve, reject) => {
     socket.once('connect', () => reject(new Error('it was let in')));

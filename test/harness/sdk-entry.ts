@@ -3,5 +3,5 @@ import * as chats from '@rivulet/client/chat';
 import { chatStoreTests } from '@rivulet/client/testing';
 import { createClientStorage } from '../../packages/client/src/cache/client-storage.js';
 
-// What a page of `sdkPage()` has as globals.
+// The globals of a page of `sdkPage()`.
 Object.assign(globalThis, { rivulet, chats, chatStoreTests, createClientStorage });

@@ -121,7 +121,7 @@ export function typeErrors(snippets: readonly Snippet[]): string[] {
 /** Files of packages, which do not change while the tests run. */
 const parsed = new Map<string, ts.SourceFile>();
 
-/** What a possibly null value and a variable without a type are reported as. */
+/** The diagnostics for a possibly null value and a variable without a type. */
 const NOT_IN_JAVASCRIPT = new Set([2531, 7005, 7006, 7031, 7034, 18_047, 18_048]);
 
 /** The JSX of Solid has types of its own. The comment is on the first line, so that lines keep their numbers. */

@@ -76,7 +76,7 @@ export function toolEntries<T extends StreamedEntry>(entries: readonly T[]): T[]
   return entries.filter(({ type }) => type === 'tool_call' || type === 'tool_result');
 }
 
-/** What the model is told of the calls before. */
+/** The previous calls in the request to the model. */
 export function resultsTold({ prompt }: Call): readonly ToolResult[] {
   const last = prompt.messages.at(-1);
   return last?.role === 'tool' ? last.results : [];

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, request as ask } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** What the proxy does with a request to upgrade to WebSocket. */
+/** The proxy's reaction to a request for an upgrade to WebSocket. */
 export type Upgrade =
   | 'pass'
   | 'refuse with 403'

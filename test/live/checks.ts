@@ -9,7 +9,10 @@ import {
 } from '@rivulet/server';
 import type { LiveServer } from './servers.js';
 
-/** Why a check could not be made, or undefined if all was well. It throws what was wrong. */
+/**
+ * Returns the reason for which a check could not run, or undefined after a success. Throws if the check
+ * failed.
+ */
 type Check = (server: LiveServer) => Promise<string | undefined>;
 
 const NEVER = new AbortController().signal;

@@ -19,7 +19,7 @@ export interface LiveServer {
   missing: Provider;
   /** The same model with a small context; or why there is none. */
   small: Provider | { leftOut: string };
-  /** Why tools are not tried; undefined if they are. */
+  /** The reason for leaving out the tools; undefined if they are tried. */
   withoutTools: string | undefined;
 }
 

@@ -26,6 +26,7 @@ afterAll(async () => void (await Promise.all([browser.close(), rivulet.stop()]))
 
 /** The documentation answers it, in some seconds. */
 const QUESTION = 'What happens to an answer when the connection drops?';
+const STORED = 'Stored in this browser, and cached by the server';
 
 interface Lab {
   demo: DemoPage;
@@ -193,18 +194,21 @@ describe('the panel that breaks things', () => {
       .toMatch(/^Status: streaming/);
   });
 
-  it('shows the frames on the wire and what the browser keeps', async () => {
+  it('shows the frames on the wire, the items in the browser and the cache of the server', async () => {
     const lab = await openLab();
     await askFor(lab);
     await lab.demo.page.getByText('Frames on the wire').click();
     const frames = lab.demo.page.locator('[data-lab=frames] li');
     await expect.poll(() => frames.first().textContent()).toMatch(/received .* B: /);
     await lab.demo.reaches('done');
-    await lab.demo.page.getByText('What this browser keeps', { exact: true }).click();
+    await lab.demo.page.getByText(STORED, { exact: true }).click();
     const kept = lab.demo.page.locator('[data-lab=caches] li');
     await expect
       .poll(() => kept.allTextContents())
       .toContainEqual(expect.stringMatching(/^answer: /));
+    const cached = lab.demo.page.locator('[data-lab=server-cache] li');
+    // Its cache is off in these tests.
+    await expect.poll(() => cached.allTextContents()).toEqual(['Nothing is stored.']);
   });
 
   it.each([
@@ -218,7 +222,7 @@ describe('the panel that breaks things', () => {
       const { demo } = lab;
       await demo.page.locator('[data-lab=compare]').check();
       await demo.page.getByText('Frames on the wire').click();
-      await demo.page.getByText('What this browser keeps', { exact: true }).click();
+      await demo.page.getByText(STORED, { exact: true }).click();
       await askFor(lab);
       await lab.press('cut');
       await lab.isExact();

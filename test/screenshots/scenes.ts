@@ -6,7 +6,7 @@ import type { Stage } from '../harness/stage.js';
 /** A state of the demo page worth looking at. */
 export interface Scene {
   readonly name: string;
-  /** What the visitor and the model do until the page is in this state. */
+  /** The actions of the visitor and the model that lead to this state of the page. */
   play(visitor: Visitor): Promise<void>;
 }
 

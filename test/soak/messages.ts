@@ -1,10 +1,10 @@
-/** What a process holds, after a collection of garbage. */
+/** The memory of a process after a garbage collection. */
 export interface Sample {
   /** Since the process started. */
   seconds: number;
   heapMb: number;
   rssMb: number;
-  /** What keeps the process alive: sockets, timers, servers. */
+  /** The handles that keep the process alive: sockets, timers, servers. */
   resources: number;
   /** Listeners of the process and of its signals. */
   listeners: number;
@@ -13,7 +13,7 @@ export interface Sample {
   generations: number;
 }
 
-/** What the visitors have done. */
+/** The number of actions of the visitors. */
 export interface Tally {
   asked: number;
   /** Answers that were compared from the first to the last character. */

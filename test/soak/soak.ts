@@ -15,7 +15,10 @@ const LONGEST_CONNECTION_MS = 8_000;
 const SAMPLE_EVERY_MS = 5_000;
 /** In this time after the last visitor has left, the server drops what it still keeps. */
 const REST_MS = 45_000;
-/** What a figure may grow by, from the second fifth of the run to the last: in part, and in its own unit. */
+/**
+ * The allowed growth of a figure from the second fifth of the run to the last: as a share, and in its own
+ * unit.
+ */
 const MAY_GROW: Partial<Record<keyof Sample, [part: number, more: number]>> = {
   heapMb: [0.1, 3],
   rssMb: [0.2, 15],

@@ -1,4 +1,4 @@
-import type { Fault } from '../../lab/lab.js';
+import type { Fault, StoredText } from '../../lab/lab.js';
 import type { Generated } from '../../lab/recorder.js';
 
 /** The server that causes faults and knows the generated texts. */
@@ -7,6 +7,8 @@ export interface LabServer {
   cause(fault: Fault, ms?: number): Promise<void>;
   /** @returns undefined if nothing was generated for the question, or the server is not reached. */
   generated(query: string, units: number): Promise<Generated | undefined>;
+  /** @returns the newest answers in the server's cache; none if the server is not reached. */
+  cachedAnswers(): Promise<StoredText[]>;
 }
 
 /** @param token the secret that each request has; pages of other origins cannot read it. */
@@ -31,6 +33,10 @@ export function createLabServer(token: string): LabServer {
         generated?: Generated | null;
       };
       return reply.generated ?? undefined;
+    },
+    async cachedAnswers() {
+      const reply = (await post('cache', {}).catch(() => ({}))) as { answers?: StoredText[] };
+      return reply.answers ?? [];
     },
   };
 }

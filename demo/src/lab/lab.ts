@@ -1,7 +1,7 @@
 import type { Answer, AnswerSnapshot, Client } from '@rivulet/client';
 import { filter, type Observable, switchMap, tap } from 'rxjs';
 import { RATE_LIMIT_QUESTION, showButtons } from './buttons.js';
-import { readStoredItems } from './caches.js';
+import { readStoredItems, type StoredItem } from './caches.js';
 import { type Comparison, createColumn, isFinal } from './column.js';
 import { createLabServer, digestOf } from './lab-server.js';
 // oxlint-disable-next-line import/no-unassigned-import -- Vite loads the stylesheet.
@@ -157,13 +157,15 @@ export function mountLab(
 
   async function drawCaches(): Promise<void> {
     if (!part('caches-box').hasAttribute('open')) return;
-    const kept = await readStoredItems().catch(() => []);
-    const rows = kept.map(({ kind, name, bytes }) => {
-      const item = document.createElement('li');
-      item.textContent = `${kind}: ${name} (${bytesOf(bytes)})`;
-      return item;
-    });
-    part('caches').replaceChildren(...(rows.length > 0 ? rows : ['Nothing is kept.']));
+    const [stored, cached] = await Promise.all([
+      readStoredItems().catch(() => []),
+      server.cachedAnswers(),
+    ]);
+    drawItems(part('caches'), stored);
+    drawItems(
+      part('server-cache'),
+      cached.map((item) => ({ kind: 'answer', ...item })),
+    );
   }
 
   return () => {
@@ -187,8 +189,23 @@ const LAYOUT = `
   </div>
   <p class="cost" data-lab="cost"></p>
   <details data-lab="frames-box"><summary>Frames on the wire</summary><ol class="frames" data-lab="frames" tabindex="0" aria-label="Frames, newest first"></ol></details>
-  <details data-lab="caches-box"><summary>What this browser keeps</summary><ul class="caches" data-lab="caches"></ul></details>
+  <details data-lab="caches-box"><summary>Stored in this browser, and cached by the server</summary>
+    <h4>This browser</h4><ul class="caches" data-lab="caches"></ul>
+    <h4>The server’s cache</h4><ul class="caches" data-lab="server-cache"></ul>
+  </details>
 `;
+
+function drawItems(list: HTMLElement, items: readonly StoredItem[]): void {
+  const rows = items.map(({ kind, name, bytes }) => `${kind}: ${name} (${bytesOf(bytes)})`);
+  if (rows.length === 0) rows.push('Nothing is stored.');
+  list.replaceChildren(
+    ...rows.map((text) => {
+      const item = document.createElement('li');
+      item.textContent = text;
+      return item;
+    }),
+  );
+}
 
 function bytesOf(bytes: number): string {
   return bytes < 1_024 ? `${bytes} B` : `${(bytes / 1_024).toFixed(1)} KB`;

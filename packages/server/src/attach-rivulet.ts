@@ -26,7 +26,7 @@ import { addressReader } from './socket/client-address.js';
 import { serveStreams } from './socket/gateway.js';
 import type { Connection } from './socket/connection.js';
 import { createGuard } from './socket/guard.js';
-import { createLedger, type Ledger } from './socket/ledger.js';
+import { createConnectionLimiter, type ConnectionLimiter } from './socket/connection-limiter.js';
 import { createOriginCheck } from './socket/origin.js';
 import type { Authenticate } from './socket/principal.js';
 import { createRateLimits } from './socket/rate-limits.js';
@@ -34,16 +34,16 @@ import { Refusals } from './socket/refusals.js';
 import type { SocketServer } from './socket/socket-server.js';
 
 export interface AttachOptions extends Options<SocketSettings & RedisSettings> {
-  /** `/` unless given. Other namespaces of the server are left alone. */
+  /** The namespace that Rivulet uses. `/` unless given. Other namespaces of the server are not changed. */
   namespace?: string | undefined;
-  /** Identifies the user of a connection; without it, each browser is a principal of its own. */
+  /** Identifies the user of a connection. Without it, each browser is a separate principal. */
   authenticate?: Authenticate | undefined;
   /** Chooses model, system prompt, context, tools and limits of each answer, or refuses it. */
   prepare?: Prepare | undefined;
   /** Called once for each stream that has ended, to keep a transcript or to bill its tokens. */
   onEnd?: OnEnd | undefined;
   logger?: Logger | undefined;
-  /** Receives the metrics of connections and streams; the process's global meter provider unless given. */
+  /** Receives the metrics of connections and streams. The process's global meter provider unless given. */
   meterProvider?: MeterProvider | undefined;
 }
 
@@ -52,26 +52,26 @@ type SocketOptions = Omit<AttachOptions, keyof (SocketSettings & RedisSettings)>
 
 export interface AttachedRivulet {
   /**
-   * Refuses new streams, and tells every reader to reconnect elsewhere once it has read its streams.
-   * Resolves when no stream is active and `onEnd` has returned for all of them; streams that still are
-   * after `drainMs` fail as retryable. Calls of `onEnd` have one second after that.
+   * Refuses new streams and tells every reader to reconnect to another server once it has read its streams.
+   * Resolves when no stream is active and `onEnd` has returned for all of them. Streams that are still active
+   * after `drainMs` milliseconds fail with a retryable error; calls of `onEnd` have one second after that.
    */
   drain(drainMs: number): Promise<void>;
   /**
-   * Removes what is kept of a user: streams that run (their readers get `cancelled`) and streams that have
-   * ended, cached answers that were generated for the user, and the counts of the rate limits. Later
-   * requests of the same user work as if they were the first. Open connections stay open.
+   * Removes the data of a user: running streams (their readers receive `cancelled`) and ended streams, cached
+   * answers that were generated for the user, and the counts of the rate limits. Later requests of the user
+   * work as if they were the first. Open connections stay open.
    *
-   * Resolves when all of that is removed and `onEnd` has returned for the streams of the user, after 30 s at
-   * the latest.
+   * Resolves when the data is removed and `onEnd` has returned for the streams of the user, after 30 s at the
+   * latest.
    *
-   * @param principal as `authenticate` gave it, or as the hooks are given it.
-   * @throws {TypeError} a cache of the application's own has no `forget`; all else is removed.
+   * @param principal the id that `authenticate` returned, or the id that the hooks receive.
+   * @throws {TypeError} the application's own cache has no `forget`; all other data is removed.
    */
   forget(principal: string): Promise<void>;
   /**
-   * Ends every stream; with Redis, other processes go on with those that run. The connections belong to the
-   * Socket.IO server.
+   * Ends every stream. With Redis, other processes continue the running streams. Does not close the
+   * connections, which belong to the Socket.IO server.
    */
   close(): void;
 }
@@ -86,18 +86,18 @@ const OTHER_OPTIONS: Record<keyof SocketOptions, true> = {
 };
 
 /**
- * Gives the answers: an `LlmService`, or an object with its `generateResponseStream`. A method
- * `writeResponse` is used instead where there is one, because it costs less for each token. Both get the
- * changes of `prepare` as `prepared` in their options.
+ * Generates the answers: an `LlmService`, or an object with its `generateResponseStream`. If the object has a
+ * method `writeResponse`, Rivulet calls that method instead, because it costs less for each token. Both
+ * receive the changes of `prepare` as `prepared` in their options.
  */
 export type ResponseSource = Pick<LlmService, 'generateResponseStream'> &
   Partial<Pick<LlmService, 'writeResponse' | 'cacheScope' | 'hasTools' | 'forget'>>;
 
 /**
- * Adds Rivulet to an existing Socket.IO server. Reads no environment.
+ * Adds Rivulet to an existing Socket.IO server. Does not read the environment.
  *
- * @throws {ConfigError} an option is unknown, or has a value that is not allowed; or the Socket.IO server
- * has `connectionStateRecovery`.
+ * @throws {ConfigError} an option is unknown or has a value that is not allowed, or the Socket.IO server uses
+ * `connectionStateRecovery`.
  */
 export function attachRivulet(
   io: SocketServer,
@@ -118,11 +118,16 @@ export function attachRivulet(
   const addressOf = addressReader(settings.trustedProxies, logger);
   const delivery = createDelivery(namespace, options.meterProvider, logger);
   const { refusals } = delivery;
-  const ledger = createLedger({ limits: settings.limits, addressOf, namespace, refusals });
-  watchConnections(io, namespace, ledger);
+  const limiter = createConnectionLimiter({
+    limits: settings.limits,
+    addressOf,
+    namespace,
+    refusals,
+  });
+  watchConnections(io, namespace, limiter);
   const redis = shareStreams(settings.redis, logger, options.meterProvider);
   const createStreams = redis && { createStreams: redis.createStreams };
-  const shared = { ...delivery, ledger, ...createStreams };
+  const shared = { ...delivery, limiter, ...createStreams };
   const rivulet = attach(io, llm, settings, { ...options, namespace, logger }, shared);
   void redis?.streams?.reached(REDIS_START_MS);
   return rivulet;
@@ -134,7 +139,7 @@ export interface StreamsInRedis {
   streams?: RedisStreamDirectory;
 }
 
-/** @returns undefined if streams are those of this process. */
+/** @returns undefined if the streams are not shared with other processes. */
 export function shareStreams(
   { url, ...rest }: RedisSettings['redis'],
   logger: Logger,
@@ -156,15 +161,15 @@ export function shareStreams(
   return redis;
 }
 
-/** Counts packets from the first one of a connection on. */
-function watchConnections(io: SocketServer, namespace: string, ledger: Ledger): void {
+/** Counts the packets of each connection, beginning with its first packet. */
+function watchConnections(io: SocketServer, namespace: string, limiter: ConnectionLimiter): void {
   let isWatching = false;
   function watch(): void {
     // Undefined until the Socket.IO server is attached to an HTTP server.
     const engine = io.engine as SocketServer['engine'] | undefined;
     if (isWatching || engine === undefined) return;
     isWatching = true;
-    engine.on('connection', (connection: Connection) => void ledger.accountOf(connection));
+    engine.on('connection', (connection: Connection) => void limiter.accountOf(connection));
   }
   watch();
   io.of(namespace).use((_, next) => {
@@ -173,13 +178,15 @@ function watchConnections(io: SocketServer, namespace: string, ledger: Ledger): 
   });
 }
 
-/** What the connections and streams of one namespace have in common. */
+/** The limits and metrics that the connections and streams of one namespace share. */
 export interface Delivery {
-  ledger: Ledger;
+  limiter: ConnectionLimiter;
   refusals: Refusals;
-  /** Registers how the sizes are read. @returns a function that ends this. */
+  /** Registers a function that reads the sizes. @returns a function that removes it. */
   observe(read: Parameters<DeliveryMetrics['observe']>[0]): () => void;
-  /** Creates the directory of the streams; unless given, streams are those of this process. */
+  /**
+   * Creates the directory of the streams. Unless given, the directory holds only the streams of this process.
+   */
   createStreams?: CreateStreams;
 }
 
@@ -193,9 +200,9 @@ export function createDelivery(
   namespace: string,
   meterProvider: MeterProvider | undefined,
   logger: Logger,
-): Omit<Delivery, 'ledger'> {
+): Omit<Delivery, 'limiter'> {
   const metrics = createDeliveryMetrics(meterProvider);
-  // A process may have several.
+  // A process may serve several namespaces.
   const attributes = namespace === '/' ? {} : { namespace };
   return {
     refusals: new Refusals(metrics.refused, attributes, logger),
@@ -203,35 +210,35 @@ export function createDelivery(
   };
 }
 
-/** Adds Rivulet to a Socket.IO server, with settings that were checked. */
+/** Adds Rivulet to a Socket.IO server. The settings are checked already. */
 export function attach(
   io: SocketServer,
   llm: ResponseSource,
   { allowedOrigins, rateLimit, limits }: SocketSettings,
   { namespace = '/', authenticate, prepare, onEnd, logger }: SocketOptions & { logger: Logger },
-  { ledger, refusals, observe, createStreams = createRegistry }: Delivery,
+  { limiter, refusals, observe, createStreams = createRegistry }: Delivery,
 ): AttachedRivulet {
   const defaultCacheScope = authenticate === undefined ? 'shared' : 'principal';
   const { hasTools = true, cacheScope = defaultCacheScope } = llm;
-  const streams = createStreams(generateOf(llm, defaultCacheScope), limits, {
-    // A tool runs for the principal that asked, so its result may be for that principal alone.
+  const streams = createStreams(toGenerate(llm, defaultCacheScope), limits, {
+    // A tool runs for one principal, so its result may be private to that principal.
     isShared: cacheScope === 'shared' && !hasTools,
     hooks: { prepare, onEnd, logger },
   });
   const checkOrigin = createOriginCheck(allowedOrigins);
-  const guard = createGuard({ checkOrigin, authenticate, ledger, refusals });
+  const guard = createGuard({ checkOrigin, authenticate, limiter, refusals });
   const rateLimits = createRateLimits(rateLimit, streams.counts);
   const gateway = serveStreams(io.of(namespace), {
     streams,
     guard,
-    ledger,
+    limiter,
     limits: rateLimits,
     refusals,
     logger,
   });
 
   const endObserving = observe(() => ({
-    connections: ledger.size.connections,
+    connections: limiter.size.connections,
     ...streams.size,
   }));
 
@@ -242,7 +249,7 @@ export function attach(
     },
     async forget(principal) {
       const id = authenticate === undefined ? principal : userId(principal);
-      // The application may have asked `llm` itself, too.
+      // The application may also have called `llm` directly, with the name that `authenticate` returned.
       const ids = new Set([id, principal]);
       const removed = await Promise.allSettled([
         streams.forget(id),
@@ -261,10 +268,10 @@ export function attach(
 
 const createRegistry: CreateStreams = (...args) => new StreamRegistry(...args);
 
-function generateOf(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
+function toGenerate(llm: ResponseSource, defaultCacheScope: CacheScope): Generate {
   const { writeResponse } = llm;
   if (writeResponse !== undefined) {
-    // V8 gives each copy by spreading a hidden class of its own.
+    // In V8, each copy by spreading has a hidden class of its own.
     return (request, sink, options) => {
       const { signal, preemption, mayRestart, prepared, replies, resumed } = options;
       const { requestId, connectionId } = options;

@@ -2,7 +2,7 @@
 import cluster from 'node:cluster';
 import { parseArgs } from 'node:util';
 import { exposePrometheus, type ReadMetrics, serveMetrics } from './observe/prometheus.js';
-import { type ProcessContext, runProcess, type Started } from './run-process.js';
+import { type ProcessContext, runProcess, type RunningServer } from './run-process.js';
 import { createServer } from './server.js';
 import { ConfigError } from './settings/resolve-settings.js';
 import { WORKER_ENV } from './workers/messages.js';
@@ -26,7 +26,7 @@ if (cluster.isWorker && process.env[WORKER_ENV] !== undefined) {
 async function serve(
   { env, settings, logger }: ProcessContext,
   shareMetrics: ShareMetrics,
-): Promise<Started> {
+): Promise<RunningServer> {
   const read = settings.metricsEnabled ? shareMetrics(exposePrometheus()) : undefined;
   const server = await createServer({ env, logger, metrics: serveMetrics(read) });
   const url = await server.listen();
@@ -40,7 +40,7 @@ async function serve(
   };
 }
 
-/** @throws {ConfigError} an argument is unknown, or the number of workers is none. */
+/** @throws {ConfigError} an argument is unknown, or the number of workers is not allowed. */
 function parseWorkers(args: string[]): number | undefined {
   let workers: string | undefined;
   try {

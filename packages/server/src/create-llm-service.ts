@@ -18,14 +18,14 @@ import {
 } from './settings/settings.js';
 
 export interface CreateLlmServiceOptions extends Options<CoreSettings & RedisSettings> {
-  /** The providers, in the order in which they are asked; those of `mode` unless given. */
+  /** The providers, in the order in which they are called. The providers of `mode` unless given. */
   providers?: Providers | undefined;
   /** Functions that the model may call. */
   tools?: readonly Tool[] | undefined;
   logger?: Logger | undefined;
-  /** Receives the metrics; the process's global meter provider unless given. */
+  /** Receives the metrics. The process's global meter provider unless given. */
   meterProvider?: MeterProvider | undefined;
-  /** The variables of the environment; `process.env` unless given. */
+  /** The environment variables. `process.env` unless given. */
   env?: Environment | undefined;
 }
 
@@ -41,8 +41,8 @@ const OTHER_OPTIONS: Record<keyof CoreOptions, true> = {
 };
 
 /**
- * Creates the streaming core, without sockets. With `redis.url`, processes share cached answers and the slots of
- * providers; call `close()` at the end.
+ * Creates the streaming core, without sockets. With `redis.url`, processes share cached answers and the slots
+ * of providers; call `close()` to close the connections.
  *
  * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown; or
  * Redis refuses the password, or has a certificate that is not trusted.
@@ -56,12 +56,12 @@ export async function createLlmService(options: CreateLlmServiceOptions = {}): P
     options.env ?? process.env,
     caller,
   );
-  const { llm } = await llmServiceOf(settings, options);
+  const { llm } = await createServiceFromSettings(settings, options);
   return llm;
 }
 
-/** Creates the streaming core from settings that were checked. */
-export async function llmServiceOf(
+/** Creates the streaming core. The settings are checked already. */
+export async function createServiceFromSettings(
   settings: CoreSettings & RedisSettings,
   options: CoreOptions,
 ): Promise<{ llm: LlmService; shared: SharedState | undefined }> {
@@ -89,7 +89,7 @@ export async function llmServiceOf(
   return { llm, shared };
 }
 
-/** Imports what Redis needs, if it is to be used. */
+/** Imports the modules for Redis. @returns undefined if `redis.url` is not set. */
 async function shareOverRedis(
   { redis: { url, ca, keyPrefix } }: RedisSettings,
   logger: Logger,

@@ -1,7 +1,7 @@
 import type { ErrorCode, FinishReason, Source, Timing, Usage } from '@rivulet/protocol';
 import type { Awaits, StoredReply } from './tool-replies.js';
 
-/** An attempt begins; what text there was before it no longer counts. */
+/** The beginning of an attempt. It discards the text of the attempt before. */
 export interface StartEntry {
   type: 'start';
   /** 1 for the first. */
@@ -9,10 +9,12 @@ export interface StartEntry {
   source: Source;
   provider: string;
   model: string;
-  /** Why there is another attempt, in plain words and as a code; absent for the first. */
+  /** The reason for a further attempt, as a sentence and as a code; absent for the first. */
   reason?: string;
   reasonCode?: ErrorCode;
-  /** The oldest messages of the context that the provider left out because they did not fit; absent for none. */
+  /**
+   * The number of the oldest messages that the provider left out because they did not fit; absent for none.
+   */
   omittedMessages?: number;
 }
 
@@ -23,30 +25,30 @@ export interface TextEntry {
 }
 
 /**
- * A piece of the model's thinking: never empty, at most `LIMITS.thoughtUnits` UTF-16 units, and never part
- * of the answer. It belongs to the attempt in which it comes.
+ * A piece of the model's thinking: never empty, at most `LIMITS.thoughtUnits` UTF-16 units, and never part of
+ * the answer. It belongs to the current attempt.
  */
 export interface ThoughtEntry {
   type: 'thought';
   text: string;
 }
 
-/** The model called a tool, which now runs, or waits for a client. */
+/** A call of a tool by the model. The tool now runs, or waits for a client. */
 export interface ToolCallEntry {
   type: 'tool_call';
-  /** No other call of the answer has it. */
+  /** Unique within the answer. */
   callId: string;
-  /** As the model said it; there may be no such tool. */
+  /** The name that the model gave. There may be no such tool. */
   name: string;
-  /** As the model said them: JSON, checked by nobody yet. */
+  /** The arguments that the model gave, as JSON. They are not validated. */
   arguments: unknown;
-  /** What a client has to send before the call goes on; absent for nothing. */
+  /** The kind of reply that a client has to send before the call continues; absent for none. */
   awaits?: Awaits;
-  /** Milliseconds that it waits; present with `awaits`. */
+  /** The milliseconds for which the call waits; present with `awaits`. */
   timeoutMs?: number;
 }
 
-/** A call that waited for approval was approved, or refused. */
+/** The user's decision about a call that needs approval. */
 export interface ToolDecisionEntry {
   type: 'tool_decision';
   callId: string;
@@ -54,7 +56,7 @@ export interface ToolDecisionEntry {
   approved: boolean;
 }
 
-/** A call has ended: with a result, as JSON, or with an error in plain words. */
+/** The end of a call: its result as JSON, or an error message. */
 export type ToolResultEntry = {
   type: 'tool_result';
   callId: string;
@@ -64,7 +66,7 @@ export type ToolResultEntry = {
 /** The answer is complete. */
 export interface EndEntry {
   type: 'end';
-  /** Source, provider and model of the last attempt. */
+  /** The source, provider and model of the last attempt. */
   source: Source;
   provider: string;
   model: string;
@@ -77,7 +79,7 @@ export interface EndEntry {
   timing: Timing;
 }
 
-/** The answer broke off; the text so far stands. */
+/** The answer failed. The text so far remains. */
 export interface ErrorEntry {
   type: 'error';
   code: ErrorCode;
@@ -86,9 +88,9 @@ export interface ErrorEntry {
 }
 
 /**
- * What a response is made of: a start for each attempt, thoughts if they were asked for, text, calls of
- * tools and what came of them, and exactly one `end` or `error` as the last. A further attempt begins the
- * thoughts and the text again, not the tools: they have run.
+ * The entries of a response: a `start` for each attempt, thoughts if requested, text, tool calls and their
+ * results, and exactly one `end` or `error` as the last. A further attempt restarts the thoughts and the
+ * text. It does not run the tools again.
  */
 export type Entry =
   | StartEntry
@@ -100,32 +102,32 @@ export type Entry =
   | EndEntry
   | ErrorEntry;
 
-/** What a process that went away has generated of an answer. Another process goes on from it. */
+/** The part of an answer that a lost process has generated. Another process continues from it. */
 export interface ResumedAnswer {
   /** The number of its last attempt; 1 if none is known to have begun. */
   attempt: number;
   rounds: readonly ToolRound[];
-  /** What clients said, before this process went on, of calls that have neither a decision nor a result. */
+  /** The earlier replies of clients to calls that have neither a decision nor a result. */
   stored: ReadonlyMap<string, StoredReply>;
 }
 
-/** The calls of a turn, and what became of them. Only the last round may have a call without a result. */
+/** The calls of a turn, with their decisions and results. Only the last round may have a call without a result. */
 export interface ToolRound {
   calls: readonly ToolCallEntry[];
   decisions: readonly ToolDecisionEntry[];
   results: readonly ToolResultEntry[];
 }
 
-/** The answer waits for a model: news of the moment, and no part of the response. */
+/** The answer waits for a slot of a provider. This is a temporary status and not part of the response. */
 export interface QueuedEntry {
   type: 'queued';
-  /** Requests that have to be done before it is this one's turn; 0 when it is. */
+  /** The number of requests before this one; 0 when the request has a slot. */
   ahead: number;
 }
 
 /**
- * The model is being loaded into memory: news of the moment, until the next entry, and no part of the
- * response. When the model is loaded a `queued` with 0 comes.
+ * The provider loads the model into memory. This is a temporary status until the next entry, and not part of
+ * the response. A `queued` with `ahead: 0` follows when the model is loaded.
  */
 export interface LoadingEntry {
   type: 'loading';
@@ -133,18 +135,18 @@ export interface LoadingEntry {
   model: string;
 }
 
-/** What holds until the next entry: the newest one replaces the one before. */
+/** A temporary status until the next entry. Each one replaces the one before. */
 export type NewsEntry = QueuedEntry | LoadingEntry;
 
-/** All that `generateResponseStream` yields; the log holds what is an `Entry`. */
+/** The entries of `generateResponseStream`. The log stores only those of type `Entry`. */
 export type StreamedEntry = Entry | NewsEntry;
 
-/** Receives the entries of one answer as they are made. */
+/** Receives the entries of one answer. */
 export interface EntrySink {
   /**
-   * Takes an entry.
+   * Writes an entry.
    *
-   * @returns a promise if the sink is full: the next text is to be written once it resolves.
+   * @returns a promise if the sink is full. Write the next text after it has resolved.
    */
   write(entry: StreamedEntry): Promise<void> | undefined;
   /** @returns the text since the newest `start` entry. */

@@ -10,18 +10,18 @@ import type {
 import type { ToolCallEntry } from './entry.js';
 import type { GenerateRequest } from './request.js';
 
-/** The question of a stream, as both hooks are given it. */
+/** The question of a stream, as both hooks receive it. */
 export interface StreamQuestion {
   /**
-   * The user's id as `authenticate` gave it. Without `authenticate`, the id that Rivulet gave the browser
-   * (`browser:…`) or the connection (`socket:…`).
+   * The user's id as `authenticate` returned it. Without `authenticate`, the id that Rivulet assigned to the
+   * browser (`browser:…`) or the connection (`socket:…`).
    */
   principal: string;
-  /** Chosen by the client. No other stream of the principal has it at the same time. */
+  /** The stream's id, chosen by the client. It is unique among the principal's current streams. */
   streamId: string;
-  /** The client's own name for the conversation; absent if it gave none. */
+  /** The client's name for the conversation; absent if the client sent none. */
   sessionId?: string;
-  /** What the client sent, as a copy of the hook's own. */
+  /** A copy of the client's request. */
   request: Omit<GenerateRequest, 'principal'>;
 }
 
@@ -30,24 +30,23 @@ export interface PrepareContext extends StreamQuestion {
   signal: AbortSignal;
 }
 
-/** What `prepare` changes for one answer. What is left out stays as it is. */
+/** The changes of `prepare` for one answer. An absent field changes nothing. */
 export interface PreparedRequest {
   /** The system prompt, instead of `systemPrompt` of the settings. */
   system?: string | undefined;
   /**
-   * The model that each provider is asked for, by the provider's name, such as
-   * `{ gemini: 'gemini-2.5-pro' }`. A provider that is not named here, or has no `withModel`, is asked for
-   * its own model.
+   * The model of each provider, by the provider's name, such as `{ gemini: 'gemini-2.5-pro' }`. A provider
+   * that is not listed, or has no `withModel`, uses its own model.
    */
   models?: Readonly<Record<string, string>> | undefined;
   /**
-   * Messages before the client's context, oldest first. A prompt that is too long for the model loses its
-   * oldest messages, so these go first; what must stay belongs in `system`.
+   * Messages before the client's context, oldest first. If a prompt is too long for the model, its oldest
+   * messages are left out, these first. Use `system` for text that must stay.
    */
   context?: readonly ContextMessage[] | undefined;
   /**
-   * The names of the server's tools that the model may call. Unknown names are ignored, and tools of the client
-   * are not affected. False for no tool, also none of the client.
+   * The names of the server's tools that the model may call. Unknown names are ignored, and tools of the
+   * client are not affected. False disables all tools, including those of the client.
    */
   tools?: readonly string[] | false | undefined;
   /**
@@ -66,17 +65,16 @@ export interface PreparedRequest {
 type Awaitable<T> = T | Promise<T>;
 
 /**
- * Called once for each new stream, before its answer is looked up in the cache or generated. A repeated
- * start of the same stream does not call it again. The stream exists meanwhile, and holds no slot of a
- * provider.
+ * Called once for each new stream, before the cache lookup and the generation. A repeated start of the same
+ * stream does not call it again. The stream exists while the hook runs, and uses no slot of a provider.
  *
- * @throws {StreamError} to refuse: the readers get its code and message. Any other error, a result that is
- * no `PreparedRequest`, and 30 s without a result end the stream with `internal`; the cause is logged as
- * `LLM_HOOK_FAILED`.
+ * @throws {StreamError} to refuse the request: the readers receive its code and message. Any other error, a
+ * result that is not a `PreparedRequest`, and 30 s without a result end the stream with `internal`; the cause
+ * is logged as `LLM_HOOK_FAILED`.
  */
 export type Prepare = (context: PrepareContext) => Awaitable<PreparedRequest | undefined | void>;
 
-/** A call of a tool in an answer: with its result or its error, or with neither if it was not finished. */
+/** A tool call of an answer, with its result or its error, or with neither if it did not finish. */
 export type UsedTool = Omit<ToolCallEntry, 'type' | 'awaits' | 'timeoutMs'> & {
   result?: unknown;
   error?: string;
@@ -84,27 +82,28 @@ export type UsedTool = Omit<ToolCallEntry, 'type' | 'awaits' | 'timeoutMs'> & {
 
 /** A stream that has ended. */
 export interface EndedStream extends StreamQuestion {
-  /** The text of the last attempt, as far as it is in the stream. Empty if there was none. */
+  /** The text of the last attempt up to the end of the stream. Empty if there was none. */
   text: string;
-  /** The calls of tools, in order. */
+  /** The tool calls, in order. */
   tools: readonly UsedTool[];
   /**
-   * Tokens of the answer as the provider counted them, all turns together. Empty if the stream ended
-   * with an error: the provider had not counted them yet. Those of a cached answer are the tokens that it
-   * took to generate it.
+   * The tokens of all turns of the answer, as the provider counted them. Empty if the stream ended with an
+   * error, because the provider had not reported them yet. A cached answer has the tokens of its generation.
    */
   usage: Usage;
-  /** How the stream ended: the finish reason of a complete answer, or an error code. */
+  /** The outcome of the stream: the finish reason of a complete answer, or an error code. */
   outcome: FinishReason | ErrorCode;
-  /** Who gave the last attempt; absent if the stream ended before an attempt began. */
+  /**
+   * The source, provider and model of the last attempt; absent if the stream ended before an attempt began.
+   */
   attempt?: { number: number; source: Source; provider: string; model: string };
-  /** As in the `end` entry. A stream that ended with an error has `total_ms` only. */
+  /** The timing of the `end` entry. A stream that ended with an error has only `total_ms`. */
   timing: Timing;
 }
 
 /**
- * Called once for each stream when it has ended, also if nobody reads it, and also if `prepare` refused it.
- * Streams that share a generation have a call each. A drain waits for it. An error, and 30 s without a
- * result, are logged as `LLM_HOOK_FAILED` and change nothing for the readers.
+ * Called once for each stream when it has ended, even without a reader, and even if `prepare` refused it.
+ * Streams that share a generation have separate calls. A drain waits for the calls. An error, and 30 s
+ * without a result, are logged as `LLM_HOOK_FAILED` and change nothing for the readers.
  */
 export type OnEnd = (ended: EndedStream) => Awaitable<void>;

@@ -1,21 +1,21 @@
 import type { RequestListener, ServerResponse } from 'node:http';
 
-/** Whether new streams are taken. */
+/** The readiness of the server for new streams. */
 export type Readiness =
   | { status: 'ready' }
-  /** They are, but a provider cannot answer. */
+  /** The server accepts streams, but a provider cannot answer. */
   | { status: 'degraded'; problems: readonly string[] }
   | { status: 'unready'; reason: string; problems?: readonly string[] };
 
 export interface HttpRoutes {
   readiness(): Readiness;
-  /** Answers `/metrics`; absent, that is a path like any other. */
+  /** Responds to `/metrics`. Unless given, `page` handles that path. */
   metrics: RequestListener | undefined;
-  /** Answers what is not the server's own; absent, that is not found. */
+  /** Responds to all other paths. Unless given, their status is 404. */
   page: RequestListener | undefined;
 }
 
-/** The server's own paths: `/healthz`, `/readyz` and `/metrics`. */
+/** Handles the server's own paths: `/healthz`, `/readyz` and `/metrics`. */
 export function createHttpRoutes({
   readiness,
   metrics,

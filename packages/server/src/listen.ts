@@ -2,8 +2,10 @@ import type { Server } from 'node:net';
 import { ConfigError } from './settings/resolve-settings.js';
 
 /**
- * @returns the URL, once connections are accepted.
- * @throws {ConfigError} the port is in use or not permitted, or the host is no address of this machine.
+ * Starts listening.
+ *
+ * @returns the URL, once the server accepts connections.
+ * @throws {ConfigError} the port is in use or not permitted, or the host is not an address of this machine.
  */
 export function listen(server: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -18,7 +20,7 @@ export function listen(server: Server, host: string, port: number): Promise<stri
   });
 }
 
-/** A server on every address is reached as `localhost` from this machine. */
+/** A server that listens on every address has the URL of `localhost`. */
 function hostOfUrl(host: string): string {
   if (host === '0.0.0.0' || host === '::') return 'localhost';
   return host.includes(':') ? `[${host}]` : host;

@@ -1,9 +1,9 @@
-/** Lets a queue end a request that no reader is left for, in favour of another one that waits. */
+/** Lets a queue end a request without readers in favour of a waiting one. */
 export interface Preemption {
-  /** True while every reader has said that it left and none has come back. */
+  /** True while every reader has detached and none has resumed. */
   readonly isPreemptible: boolean;
-  /** Calls `listener` whenever `isPreemptible` changes. @returns a function that ends this. */
+  /** Calls `listener` whenever `isPreemptible` changes. @returns a function that removes the listener. */
   onChange(listener: () => void): () => void;
-  /** Ends the request now. Its signal aborts before this returns. */
+  /** Ends the request. Its signal aborts before this method returns. */
   preempt(): void;
 }

@@ -1,30 +1,36 @@
 import type { ClientTool, ContextMessage, GenerateOptions, Intent } from '@rivulet/protocol';
 
-/** A question, as the streaming core takes it. */
+/** The input of the streaming core for one answer. */
 export interface GenerateRequest {
   query: string;
   intent?: Intent | undefined;
   /** Earlier messages of the conversation, oldest first. */
   context?: readonly ContextMessage[] | undefined;
-  /** The answer continues this text of the model, and is only what comes after it. Empty is absent. */
+  /** The model's text that the answer continues. The answer has only the new text. Empty means absent. */
   continueText?: string | undefined;
   options?: GenerateOptions | undefined;
   /** Tools that the client runs. The answer is neither cached nor shared. */
   clientTools?: readonly ClientTool[] | undefined;
-  /** Earlier messages that the caller left out of `context`. They are only told, logged and counted. */
+  /**
+   * The number of earlier messages that the caller left out of `context`. It is only reported, logged and
+   * counted.
+   */
   omittedMessages?: number | undefined;
-  /** Who asks. Absent is a principal of its own. */
+  /** The user of the request. Each request without one has a separate principal. */
   principal?: string | undefined;
 }
 
 const USER = 'user:';
 
-/** @returns the id of a user whom `authenticate` named. No browser and no connection has the same. */
+/**
+ * @returns the principal id for a user id of `authenticate`. It differs from the ids of browsers and
+ * connections.
+ */
 export function userId(name: string): string {
   return USER + name;
 }
 
-/** @returns the name that `authenticate` gave a user. Any other id is returned unchanged. */
+/** @returns the user id that `authenticate` returned. Any other principal id is returned unchanged. */
 export function principalName(id: string): string {
   return id.startsWith(USER) ? id.slice(USER.length) : id;
 }

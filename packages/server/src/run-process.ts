@@ -1,57 +1,61 @@
-import { type EndListener, type EndReason, onEndSignal } from './end-signals.js';
+import {
+  type ShutdownListener,
+  type ShutdownReason,
+  onShutdownSignal,
+} from './shutdown-signals.js';
 import { createLogger, FieldsLogger, type Logger } from './observe/logger.js';
 import { ConfigError, type Environment, resolveSettings } from './settings/resolve-settings.js';
 import type { Settings } from './settings/settings.js';
 
-/** A server that runs until it is closed. */
-export interface Started {
-  /** Printed once connections are accepted. */
+/** A running server. */
+export interface RunningServer {
+  /** Printed when the server accepts connections. */
   line: string;
   url: string;
-  /** The names of the providers that answer, in order. */
+  /** The names of the providers, in order. */
   providers: readonly string[];
-  /** Lets active streams finish, as far as there is time. */
+  /** Waits for active streams until the time limit. */
   drain(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** What a process gives its server. */
+/** The environment of a process for its server. */
 export interface ProcessContext {
   env: Environment;
   settings: Settings;
   logger: Logger;
 }
 
-/** How a process is told to end, and tells that it is ready. */
+/** The shutdown events and log fields of a process. */
 export interface ProcessRole {
-  /** Each line of the log has them. */
+  /** Added to each line of the log. */
   fields: Readonly<Record<string, unknown>>;
-  /** Called once connections are accepted. */
-  ready(started: Started): void;
-  onEnd(listener: EndListener): void;
+  /** Called when the server accepts connections. */
+  ready(started: RunningServer): void;
+  onEnd(listener: ShutdownListener): void;
 }
 
 const STANDALONE: ProcessRole = {
   fields: {},
   ready: ({ line }) => console.log(line),
-  onEnd: onEndSignal,
+  onEnd: onShutdownSignal,
 };
 
-/** EX_CONFIG of `sysexits.h`. A restart does not help. */
+/** EX_CONFIG of `sysexits.h`: a restart would not help. */
 export const CONFIG_EXIT_CODE = 78;
 const SLOW_DRAIN_MS = 300;
 
 /**
- * Runs a server as the work of this process, and prints its line. SIGTERM, SIGINT and the exit of the npm
- * that started the process drain and close it, with exit code 0; a second signal exits at once, with 1. A setting that is wrong
- * is printed, with exit code 78, and another error at the start with exit code 1. Of an uncaught exception
- * only its class and place are logged, since its message may quote a prompt.
+ * Runs a server in this process, and prints its line. SIGTERM, SIGINT and the exit of the npm process that
+ * started this one drain and close the server, with exit code 0. A second signal exits at once with 1. A
+ * wrong setting is printed, with exit code 78; any other error at the start has exit code 1. For an uncaught
+ * exception, only its class and place are logged, because its message may quote a prompt.
  *
- * @param role that of a process of its own unless given.
+ * @param role the role of a standalone process unless given.
  */
 export async function runProcess(
   env: Environment,
-  start: (context: ProcessContext) => Promise<Started>,
+  start: (context: ProcessContext) => Promise<RunningServer>,
   role: ProcessRole = STANDALONE,
 ): Promise<void> {
   let logger: Logger | undefined;
@@ -70,9 +74,9 @@ export async function runProcess(
     const started = await start({ env, settings, logger });
     const { drainSeconds } = settings;
     role.onEnd({
-      end(reason: EndReason) {
+      end(reason: ShutdownReason) {
         logger?.info({ event: 'SERVER_DRAINING', signal: reason, drainSeconds });
-        if (reason === 'SIGINT') setTimeout(sayThatItDrains, SLOW_DRAIN_MS).unref();
+        if (reason === 'SIGINT') setTimeout(reportDraining, SLOW_DRAIN_MS).unref();
         void started
           .drain()
           .then(() => started.close())
@@ -80,7 +84,7 @@ export async function runProcess(
       },
       endNow: (reason) => exit(1, `a second signal, ${reason}`),
     });
-    // Who reads this may send a signal at once.
+    // The reader of this line may send a signal at once.
     role.ready(started);
     const { url, providers } = started;
     logger.info({ event: 'SERVER_READY', url, providers });
@@ -91,13 +95,13 @@ export async function runProcess(
   }
 }
 
-/** Ctrl+C seems to do nothing while an answer is under way. */
-function sayThatItDrains(): void {
+/** Explains why Ctrl+C has no visible effect while an answer is in progress. */
+function reportDraining(): void {
   if (!process.stderr.isTTY) return;
   console.error('rivulet: ends once the running answers have ended; Ctrl+C again ends it at once');
 }
 
-/** Follows a colon: on its line, or as a line for each problem. */
+/** @returns the text after a colon: on the same line, or one line for each problem. */
 function explain(error: unknown): string {
   if (!(error instanceof ConfigError)) {
     return ` ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;

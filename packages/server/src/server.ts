@@ -6,7 +6,7 @@ import {
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { attach, type AttachOptions, createDelivery, shareStreams } from './attach-rivulet.js';
-import { type CoreOptions, llmServiceOf } from './create-llm-service.js';
+import { type CoreOptions, createServiceFromSettings } from './create-llm-service.js';
 import type { LlmService } from './generate/service.js';
 import { createHttpRoutes, type Readiness } from './http.js';
 import { listen } from './listen.js';
@@ -15,39 +15,40 @@ import { REDIS_START_MS } from './redis/import-redis.js';
 import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
-import { createLedger } from './socket/ledger.js';
+import { createConnectionLimiter } from './socket/connection-limiter.js';
 import { createOriginCheck } from './socket/origin.js';
 import { createSocketServer } from './socket/socket-server.js';
 import type { ProviderStatus } from './upstream/failover.js';
 
-/** Every setting of `docs/server-options.md`, and the options that no variable can give. */
+/** Every setting of `docs/server-options.md`, and the options that have no environment variable. */
 export interface ServerOptions
   extends
     Options<Settings>,
     CoreOptions,
     Pick<AttachOptions, 'authenticate' | 'prepare' | 'onEnd'> {
-  /** Answers the HTTP requests that the server does not answer itself, such as those for a page. */
+  /** Handles the HTTP requests that the server does not handle itself, such as those for a page. */
   page?: RequestListener | undefined;
-  /** Answers `/metrics`, unless `metricsEnabled` is false. */
+  /** Handles requests for `/metrics`, unless `metricsEnabled` is false. */
   metrics?: RequestListener | undefined;
 }
 
 export interface RivuletServer {
   readonly http: HttpServer;
   readonly llm: LlmService;
-  /** The names of the providers that answer, in order. */
+  /** The names of the providers, in order. */
   readonly providers: readonly string[];
   /**
-   * Listens on `port`, or on the port of the settings.
+   * Listens on `port`. The port of the settings unless given.
    *
    * @returns the URL, once connections are accepted.
-   * @throws {ConfigError} the port is in use, or the host is no address of this machine.
+   * @throws {ConfigError} the port is in use, or the host is not an address of this machine.
    */
   listen(port?: number): Promise<string>;
   /**
-   * Refuses new streams, and tells every reader to reconnect elsewhere once it has read its streams.
-   * Resolves when no stream is active and `onEnd` has returned for all of them; streams that still are
-   * after `drainMs` (`drainSeconds` unless given) fail as retryable. Call it before `close()`, so that no reader loses an answer.
+   * Refuses new streams and tells every reader to reconnect to another server once it has read its streams.
+   * Resolves when no stream is active and `onEnd` has returned for all of them. Streams that are still active
+   * after `drainMs` milliseconds (`drainSeconds` of the settings unless given) fail with a retryable error.
+   * Call it before `close()`, so that no reader loses an answer.
    */
   drain(drainMs?: number): Promise<void>;
   /** See `AttachedRivulet`. */
@@ -56,11 +57,11 @@ export interface RivuletServer {
   close(): Promise<void>;
 }
 
-/** The time that the last messages of each stream have to leave. */
+/** Milliseconds for sending the last messages of each stream. */
 const LAST_MESSAGES_MS = 20;
-/** The time that clients have to answer the end of their connection. */
+/** Milliseconds for clients to confirm the end of their connection. */
 const CLOSING_MS = 500;
-/** The server starts without Redis if it cannot be reached within this time after it was waited for before. */
+/** Milliseconds after which the server starts without Redis, if it has waited for Redis before. */
 const AFTER_WAIT_MS = 200;
 
 const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> = {
@@ -77,7 +78,7 @@ const OTHER_OPTIONS: Record<Exclude<keyof ServerOptions, keyof Settings>, true> 
 };
 
 /**
- * Creates the whole server: the streaming core, its streams, and the sockets in front.
+ * Creates the whole server: the streaming core, its streams, and the sockets.
  *
  * @throws {ConfigError} an option or a variable has a value that is not allowed, or an option is unknown.
  */
@@ -85,7 +86,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const caller = { name: 'createServer', otherOptions: Object.keys(OTHER_OPTIONS) };
   const settings = resolve(SETTINGS, options, options.env ?? process.env, caller);
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
-  const { llm, shared: sharedState } = await llmServiceOf(settings, { ...options, logger });
+  const { llm, shared: sharedState } = await createServiceFromSettings(settings, {
+    ...options,
+    logger,
+  });
 
   const redis = shareStreams(settings.redis, logger, options.meterProvider);
 
@@ -107,12 +111,12 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const addressOf = addressReader(settings.trustedProxies, logger);
   const delivery = createDelivery('/', options.meterProvider, logger);
   const { refusals } = delivery;
-  const ledger = createLedger({ limits, addressOf, namespace: undefined, refusals });
+  const limiter = createConnectionLimiter({ limits, addressOf, namespace: undefined, refusals });
   const checkOrigin = createOriginCheck(settings.allowedOrigins);
-  const io = createSocketServer(http, checkOrigin, ledger, refusals, settings.socketPath);
+  const io = createSocketServer(http, checkOrigin, limiter, refusals, settings.socketPath);
   const socketOptions = { authenticate, prepare, onEnd, logger };
   const createStreams = redis && { createStreams: redis.createStreams };
-  const shared = { ...delivery, ledger, ...createStreams };
+  const shared = { ...delivery, limiter, ...createStreams };
   const rivulet = attach(io, llm, settings, socketOptions, shared);
   await redis?.streams?.reached(sharedState?.isUp === true ? REDIS_START_MS : AFTER_WAIT_MS);
 
@@ -131,10 +135,10 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       rivulet.close();
       llm.close();
       await wait(LAST_MESSAGES_MS);
-      // Also closes the HTTP server, which waits for the connections that pages keep open.
+      // Also closes the HTTP server, which waits for keep-alive connections of pages.
       const closed = io.close();
       http.closeAllConnections();
-      // A client that has lost its network never answers.
+      // A client that has lost its network never responds.
       const late = setTimeout(() => tcpSockets.forEach((socket) => socket.destroy()), CLOSING_MS);
       await closed;
       clearTimeout(late);
@@ -142,7 +146,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   };
 }
 
-/** A provider that is away may be back for the next question; one that is misconfigured needs an operator. */
+/** An unavailable provider may recover by itself; a misconfigured one needs an operator. */
 function readinessOf(
   providers: readonly ProviderStatus[],
   redisProblem: string | undefined,

@@ -1,20 +1,20 @@
-/** What a client has to send before a call goes on. */
+/** The kind of reply that a call needs from a client. */
 export type Awaits = 'result' | 'approval';
 
-/** What a client said of a call: its result as JSON, why it failed, or whether a user approved it. */
+/** A client's reply to a call: the result as JSON, an error message, or the user's decision. */
 export type ToolReply = { result: unknown } | { error: string } | { approved: boolean };
 
-/** A reply that came before the answer went on in this process; `expired` if the time of the call was over. */
+/** A reply that arrived before this process continued the answer; `expired` if the call had timed out. */
 export type StoredReply = ToolReply | 'expired';
 
 /** Receives the replies of clients to the calls of one answer. */
 export interface ToolReplies {
   /**
-   * Accepts one reply to the call from now on. The answer is paused until it has come, `timeoutMs` have passed
-   * or `signal` aborts.
+   * Waits for one reply to the call. The answer is paused until the reply arrives, `timeoutMs` milliseconds
+   * have passed or `signal` aborts. Later replies are refused.
    *
-   * @returns a promise that resolves with the reply; with undefined if none has come in time.
-   * @throws `signal.reason` by its promise when the signal aborts. Later replies are refused.
+   * @returns a promise of the reply; of undefined after the timeout. It rejects with `signal.reason` when the
+   * signal aborts.
    */
   expect(
     callId: string,

@@ -1,4 +1,4 @@
-/** @returns `given`, with those of `defaults` that are absent or undefined in it. */
+/** @returns `given`, with the values of `defaults` in place of absent and undefined ones. */
 export function withDefaults<T extends object>(
   defaults: T,
   given: { readonly [Name in keyof T]?: T[Name] | undefined } = {},

@@ -6,7 +6,7 @@ import { sdkPage } from '../../harness/sdk-page.js';
 import { table } from '../report/table.js';
 import { median } from '../statistics.js';
 
-// What the browser's cache costs in a real Chromium when it is full.
+// Measures the cost of the browser's cache in Chromium when it is full.
 
 const ENTRIES = 2_000;
 const ROUNDS = 200;

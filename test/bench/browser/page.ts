@@ -5,7 +5,7 @@ import { providersOf } from '../../harness/providers.js';
 import { sdkPage } from '../../harness/sdk-page.js';
 import { table } from '../report/table.js';
 
-// What twenty answers at once, of fifty pieces a second each, cost a page: tasks over 50 ms.
+// Measures the long tasks (over 50 ms) of a page with twenty answers at once, of fifty pieces a second each.
 
 const STREAMS = 20;
 const PIECES = 500;

@@ -1,4 +1,4 @@
-/** What is compared. `recovery` is Socket.IO with its connection state recovery. */
+/** The compared stacks. `recovery` is Socket.IO with its connection state recovery. */
 export type Stack = 'rivulet' | 'socket.io' | 'recovery';
 
 export interface LoadPlan {

@@ -6,7 +6,7 @@ export interface Measurement {
   /** `bench -- --only` takes it, or the part before its `-`. */
   id: string;
   stacks: readonly StackName[];
-  /** How the server is started. */
+  /** The command that starts the server. */
   serve?: Omit<ServeOptions, 'tokens' | 'model'>;
   /** The server gets its tokens from a model's server with this API, which is a process of its own. */
   api?: Model['api'];

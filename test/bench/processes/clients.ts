@@ -20,7 +20,7 @@ const CONNECTING = 50;
 const stack = await loadStack(process.argv[2] as StackName);
 let connections: Connection[] = [];
 
-/** What became of streams. */
+/** The outcomes of streams. */
 export interface Outcome {
   /** Tokens that came, of all streams. */
   tokens: number;
@@ -28,7 +28,7 @@ export interface Outcome {
   wrong: number;
   /** Streams that had not ended at the deadline. */
   unfinished: number;
-  /** When each token came, for each timed request by its id. */
+  /** The arrival times of the tokens, for each timed request by its id. */
   arrivedAt: Map<number, Float64Array>;
 }
 

@@ -17,7 +17,7 @@ interface GeminiBody {
   contents: { parts: { text: string }[] }[];
 }
 
-/** How an API writes an answer. */
+/** The timing of an API's answer. */
 interface Wire {
   contentType: string;
   token(text: string): string;

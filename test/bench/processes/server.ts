@@ -17,7 +17,7 @@ const commands = {
   usageAfterCollection: () => ({ ...usageAfterCollection(), ...upstream }),
   /** Timers, handles and requests that keep the process alive. */
   resources: () => process.getActiveResourcesInfo().length,
-  /** When each token of each timed stream was yielded, since the last call. */
+  /** The times at which the tokens of each timed stream were yielded, since the last call. */
   times() {
     const times = new Map(yieldedAt);
     yieldedAt.clear();

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { monotonicMs } from '../tokens/clock.js';
 
-/** What a process has used so far. */
+/** The CPU time and memory that a process has used so far. */
 export interface Usage {
   atMs: number;
   /** Microseconds of all threads, in user and kernel mode. */

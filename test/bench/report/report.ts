@@ -84,7 +84,7 @@ const NOTABLE_CORES = 0.2;
 /** With less to spare, latencies are partly those of the clients. */
 const SATURATED = 0.95;
 
-/** What failed, and what makes figures doubtful. */
+/** Failures, and conditions that make the figures doubtful. */
 function notes(results: readonly Result[]): string {
   const lines = results.flatMap((result) => {
     const { measurement, stack, round, error, figures } = result;

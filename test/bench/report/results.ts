@@ -8,7 +8,7 @@ export interface Result {
   stack: StackName;
   round: number;
   figures: Figures | undefined;
-  /** Why there are no figures. */
+  /** The reason for which there are no figures. */
   error: string | undefined;
   /** Cores that other processes used meanwhile; undefined if unknown. */
   foreignCores: number | undefined;

@@ -1,4 +1,4 @@
-/** What the process of a server is asked. */
+/** The requests to the process of a server. */
 export interface ToServer {
   type: 'usage';
 }

@@ -53,7 +53,7 @@ async function read({ streams, tokens, everyMs, askUrls, readUrl }: Reading): Pr
       });
       if (reader === undefined) return take(answer, tokens, latenciesMs);
       await firstValueFrom(answer.state$.pipe(filter(({ text }) => text !== '')));
-      // What it catches up with counts as late; it is little.
+      // Text that arrives after a reconnect also counts as late. It is a small part.
       const [isRight] = await Promise.all([
         take(reader.resume(answer.id), tokens, latenciesMs),
         answer.result,

@@ -4,8 +4,8 @@ import { runRedis, type TestRedis } from '../../harness/redis.js';
 import { table } from '../report/table.js';
 import type { FromReaders, FromServer, Reading, ToReaders, ToServer } from './messages.js';
 
-// What streams over Redis cost, beside streams of one process: `npm run bench:scaling`. All runs on one
-// machine; `test/bench/README.md` says what that allows.
+// Measures the cost of streams over Redis, compared with streams of one process: `npm run bench:scaling`. All
+// processes run on one machine; `test/bench/README.md` describes the limits of this.
 
 interface Cost {
   cpuUsPerToken: number;

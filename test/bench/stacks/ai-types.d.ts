@@ -1,4 +1,4 @@
-// What stacks/ai.ts uses of the AI SDK, so that `tsc` needs none of the bench's own packages.
+// The parts of the AI SDK that stacks/ai.ts uses, so that `tsc` needs none of the benchmark's own packages.
 
 declare module 'ai' {
   import type { ServerResponse } from 'node:http';

@@ -20,7 +20,7 @@ export interface Model {
 export interface ServeOptions {
   /** The tokens for a request. */
   tokens: TokenSource;
-  /** Where the tokens come from, for a stack that has its own client of it; else a script. */
+  /** The source of the tokens, for a stack with its own client of it; a script unless given. */
   model?: Model | undefined;
   /** Repeated requests are answered from the server's cache, where there is one. */
   cache?: boolean;

@@ -9,7 +9,7 @@ export interface Recorder {
   readonly tokens: number;
   /** Undefined until the first text. */
   readonly firstAtMs: number | undefined;
-  /** When each token came, 0 for those that have not; undefined if the request is not timed. */
+  /** The arrival times of the tokens, 0 for missing ones; undefined if the request is not timed. */
   readonly arrivedAt: Float64Array | undefined;
   /** @returns true if all text so far was right. */
   isRight(): boolean;

@@ -11,18 +11,18 @@ export interface StreamRequest {
   everyMs: number;
   /** Tokens that arrive together. */
   burst: number;
-  /** Whether both ends note the time of each token. */
+  /** True if both ends record the time of each token. */
   timed: boolean;
-  /** Whether other connections read the stream, too. */
+  /** True if other connections also read the stream. */
   watched: boolean;
 }
 
 /** Gives the tokens of a request, as a model's client does. */
 export type TokenSource = (request: StreamRequest) => AsyncIterable<string>;
 
-/** What the upstream of this process has done so far. */
+/** The work of this process's upstream so far. */
 export const upstream = { started: 0, emitted: 0 };
-/** When each token of a timed request was yielded. */
+/** The times at which the tokens of a timed request were yielded. */
 export const yieldedAt = new Map<number, Float64Array>();
 
 /** A model of ours in the server's process. */

@@ -10,7 +10,7 @@ export function headOf(call: string): string {
   return `<${call}> `;
 }
 
-/** What decides what the model says to `query` in a call; see `answerTo`. */
+/** The input that determines the model's answer to `query` in a call; see `answerTo`. */
 export function scriptOf(query: string, call: string): string {
   return `${query} in ${call}`;
 }

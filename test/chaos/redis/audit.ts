@@ -10,11 +10,11 @@ interface LoggedEntry {
 interface Audit {
   logs: number;
   attempts: number;
-  /** What is wrong. */
+  /** The problems that were found. */
   faults: string[];
 }
 
-/** What PTTL says of a key that does not expire. */
+/** The reply of PTTL for a key that does not expire. */
 const KEPT = -1;
 const EXPIRING_MS = 10_000;
 

@@ -1,4 +1,4 @@
-/** What the process of a server is asked: how much it has. */
+/** A request to the process of a server: the size of its state. */
 export interface ToNode {
   type: 'stats';
 }

@@ -17,7 +17,7 @@ const grewAt = new Map<string, number[]>();
 const state = { isStopping: false };
 
 function say(message: FromReaders): void {
-  // What ends after the last message is of no interest.
+  // Events after the last message are ignored.
   if (process.connected) process.send?.(message);
 }
 

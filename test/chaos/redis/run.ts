@@ -24,7 +24,7 @@ export interface RedisChaosPlan {
   faults: number;
   /** The faults of servers and of Redis that there have to be among them. */
   processFaults: number;
-  /** Whether faults of Redis may come while a server is being replaced. */
+  /** True if faults of Redis may occur while a server is being replaced. */
   faultsMeet: boolean;
   /** After this no fault is made any more. */
   timeLimitMs: number;
@@ -43,7 +43,7 @@ export interface RedisChaosReport {
    * alone. A reader whose text is replaced always gets a further attempt, or a reset to the beginning.
    */
   apart: number;
-  /** What Redis has at the end. */
+  /** The keys in Redis at the end. */
   logs: number;
   attempts: number;
   /** From a broken connection to the next text; see replay.ts. */

@@ -9,7 +9,7 @@ interface Gates {
 const opened = new Set<string>();
 const openings = new EventTarget();
 
-/** Where scripts hold until another opens it, for good. */
+/** Scripts wait at a gate until another script opens it. A gate stays open. */
 export const gates: Gates = {
   open(name) {
     opened.add(name);

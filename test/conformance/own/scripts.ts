@@ -4,14 +4,14 @@ import * as z from 'zod';
 import { SCRIPT_PREFIX, type Script, type Step } from '../suite/script.js';
 import { gates } from './gates.js';
 
-/** What a script has done by a `Step` that needs more than a model. */
+/** A `Step` that needs more than a model. */
 export type Perform = (
   step: Extract<Step, { describe: true } | { serve: string } | { close: string }>,
 ) => Promise<string>;
 
 /**
- * How far each script has been played, by its id: after calls of tools the model is asked again, and
- * after a failure the other one is.
+ * The progress of each script by its id. The model is called again after tool calls, and the other model
+ * after a failure.
  */
 const played = new Map<string, number>();
 
@@ -74,7 +74,7 @@ async function* play(step: Step, signal: AbortSignal, perform: Perform): AsyncGe
   }
 }
 
-/** What README.md, "Scripts", says that a model may call. */
+/** The tools that a model may call, as in README.md, "Scripts". */
 export const SCRIPT_TOOLS: readonly Tool[] = [
   defineTool({
     name: 'echo',

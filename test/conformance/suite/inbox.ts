@@ -77,7 +77,7 @@ export class Inbox {
     });
   }
 
-  /** What a reply gives, taken before the message after it is looked at. */
+  /** The result of a reply, read before the next message is handled. */
   async reply<T>(
     emit: (take: (reply: unknown) => void) => void,
     read: (reply: unknown) => T,

@@ -76,7 +76,7 @@ export class Refused extends Error {
   }
 }
 
-/** What the server says to a connection that it does not take. */
+/** The error that the server sends to a refused connection. */
 export async function refusedConnection(options: PeerOptions): Promise<WireError> {
   const outcome = await connect(options).catch((error: unknown) => error);
   if (!(outcome instanceof Refused)) throw new Error('the connection was not refused');

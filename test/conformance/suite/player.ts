@@ -21,7 +21,7 @@ const FINISH: Step = { finish: 'stop' };
 export function createPlayer(need: (kind: Kind) => void): Player {
   let peer: Promise<Peer> | undefined;
 
-  /** What the model says to these steps. */
+  /** The model's output for these steps. */
   async function play(...steps: Step[]): Promise<string> {
     peer ??= connect();
     const { start, inbox } = await peer;

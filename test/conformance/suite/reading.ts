@@ -14,7 +14,7 @@ import type {
 
 type Message = Logged | Queued | Loading | Incomplete;
 
-/** Where a reader began, and what it was promised. */
+/** The first offset of a reader, and the promises of the reply. */
 export interface Place {
   offset: number;
   window: number | undefined;
@@ -36,7 +36,7 @@ export class Reading {
   /** The text of the newest attempt, as far as this reader has it. */
   text = '';
   acked: number;
-  /** Whether anything may still come. */
+  /** True if further messages may follow. */
   #over: string | undefined;
   #attempt = 0;
   /** Of a plain reader, until its `stream_end` has come. */
@@ -158,7 +158,7 @@ export class Reading {
     this.#close(failure);
   }
 
-  /** Whether this reader has all of the newest attempt. */
+  /** True if this reader has the complete newest attempt. */
   get #isWhole(): boolean {
     return this.#attempt > 0;
   }

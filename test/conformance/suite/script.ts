@@ -23,16 +23,16 @@ export interface Script {
   steps: Step[];
 }
 
-/** What a question begins with that is a script. */
+/** The prefix of a question that contains a script. */
 export const SCRIPT_PREFIX = 'conformance:';
 
-/** What `describe` has the server say, as JSON. */
+/** The model's output for a `describe` script, as JSON. */
 export interface Description {
   conformance: 1;
   serves: Kind[];
 }
 
-/** What `serve` has the server say, as JSON. */
+/** The model's output for a `serve` script, as JSON. */
 export interface Served {
   url: string;
   /** `token`: of two users, and one of the first that expires a second after it was first used. */

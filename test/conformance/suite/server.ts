@@ -4,7 +4,7 @@ import type { Kind } from './script.js';
 /** The server under test, as the set-up found it. */
 export interface ServerUnderTest {
   url: string;
-  /** What of the second level it can do; or why nothing. */
+  /** The abilities of the second level that the server has, or the reason for having none. */
   scripts: { serves: readonly Kind[] } | { missing: string };
 }
 

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 
-// What a server may send, written for this suite alone: a server that shares its schemas with its
-// own tests could be wrong in both.
+// The messages that a server may send. This suite has schemas of its own, because schemas that a server
+// shares with its tests could be wrong in both.
 
 const offset = z.int().nonnegative();
 const id = z.string().min(1);
@@ -154,7 +154,7 @@ const refusal = z.strictObject({
 
 export const shortChunk = z.tuple([z.int(), offset, z.string().min(1)]);
 
-/** What an event carries, by its name. */
+/** The message of each event, by the event's name. */
 export const messages = {
   server_hello: hello,
   stream_reply: opened,

@@ -3,13 +3,13 @@ import { StreamError } from '@rivulet/protocol';
 import type { StreamedEntry } from '../../../packages/server/src/entry.js';
 import { EMPTY, type Truth, withEntry } from './truth.js';
 
-/** Why a further attempt begins. */
+/** The reason for a further attempt. */
 export const FAILURE = new StreamError('provider_unavailable', 'unable to go on: a test says so');
 
 /** A generation that a test plays, and what the log took of it. */
 export class Generation {
   readonly query: string;
-  /** What was taken of it so far. */
+  /** The part that was consumed so far. */
   taken: Truth = EMPTY;
   /** The place in the queue that the readers should know. */
   ahead = 0;

@@ -10,15 +10,19 @@ import {
   receiveQueued,
   type ReceivedAnswer,
 } from '../../../packages/client/src/answer/receive.js';
-import type { Frame } from '../../../packages/server/src/deliver/log.js';
-import type { Flushable } from '../../../packages/server/src/deliver/pace.js';
-import type { Sink } from '../../../packages/server/src/deliver/reader.js';
-import type { Leaving, Stream, Subscription } from '../../../packages/server/src/deliver/stream.js';
+import type { LogSlice } from '../../../packages/server/src/deliver/log.js';
+import type { Flushable } from '../../../packages/server/src/deliver/flush-scheduler.js';
+import type { ReaderSink } from '../../../packages/server/src/deliver/reader.js';
+import type {
+  LeaveReason,
+  Stream,
+  Subscription,
+} from '../../../packages/server/src/deliver/stream.js';
 import { type ErrorEntry, isTerminal } from '../../../packages/server/src/entry.js';
 import { encode, encodeShort } from '../../../packages/server/src/socket/encode.js';
 import { partsPair, toldBy, toldTo, type Truth, upTo, withEntry } from './truth.js';
 
-/** What a stream should say: its generation, and its own end where it was cancelled. */
+/** The expected content of a stream: its generation, and its own end if it was cancelled. */
 export interface ModelStream {
   id: string;
   query: string;
@@ -112,7 +116,7 @@ export class ModelReader {
     if (before !== undefined) readBefore?.leave(before, 'detached');
   }
 
-  #leave(how: Leaving): void {
+  #leave(how: LeaveReason): void {
     if (this.#subscription !== undefined) this.#read?.leave(this.#subscription, how);
   }
 
@@ -199,7 +203,7 @@ export class ModelReader {
     }
   }
 
-  /** What is here is exactly what the stream says up to there. */
+  /** Checks that the received content is equal to the stream's content up to that offset. */
   check(): void {
     const truth = this.#truth();
     const { offset, terminal } = this.received;
@@ -224,7 +228,7 @@ export class ModelReader {
     this.check();
   }
 
-  #sink(isCurrent: () => boolean): Sink {
+  #sink(isCurrent: () => boolean): ReaderSink {
     return {
       writable: (reader) => {
         if (this.#isBlocked) this.#refused.add(reader);
@@ -250,7 +254,7 @@ export class ModelReader {
     };
   }
 
-  #send(frame: Frame): void {
+  #send(frame: LogSlice): void {
     const truth = this.stream.truth();
     assert.ok(!this.#isBlocked, 'nothing is sent that the transport does not take');
     assert.equal(frame.offset, this.#sent, 'frames follow one another');
@@ -264,7 +268,7 @@ export class ModelReader {
     if (isTerminal(frame.entry)) this.#leave('detached');
   }
 
-  #overTheWire(frame: Frame): ReceivedFrame {
+  #overTheWire(frame: LogSlice): ReceivedFrame {
     const short = this.#window === undefined ? undefined : encodeShort(1, frame);
     if (short !== undefined) {
       const [, offset, text] = short;

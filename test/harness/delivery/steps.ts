@@ -3,7 +3,7 @@ import type { Generation } from './generation.js';
 import type { ModelReader } from './model-reader.js';
 import type { World } from './world.js';
 
-/** What happens next in a world. A counterexample is printed as the names of its steps. */
+/** The next step in a world. A counterexample is printed as the names of its steps. */
 export interface Step {
   name: string;
   happen(world: World): void | Promise<void>;
@@ -136,7 +136,7 @@ const steps = fc.oneof(
   { weight: 1, arbitrary: fc.constant(step('every log is dropped', (world) => world.dropAll())) },
 );
 
-/** What happens in one world, from the first question on. */
+/** The steps of one world, beginning with the first question. */
 export const schedules: fc.Arbitrary<Step[]> = fc
   .tuple(asks, fc.array(steps, { size: '+1', maxLength: 60 }))
   .map(([first, rest]) => [first, ...rest]);

@@ -3,7 +3,10 @@ import type { Entry } from '../../../packages/server/src/entry.js';
 
 type Mark = Exclude<Entry, { type: 'text' }>;
 
-/** What a log should hold: its text, and the other entries by their offsets, each one unit of `units`. */
+/**
+ * The expected content of a log: its text, and the other entries by their offsets. An entry is one unit of
+ * `units`.
+ */
 export interface Truth {
   readonly units: string;
   readonly marks: readonly (readonly [offset: number, mark: Mark])[];
@@ -39,7 +42,7 @@ export interface Told {
   end: string;
 }
 
-/** What a reader has that was told all of it; written without a look at the client. */
+/** The expected content of a reader that received everything, computed without the client's code. */
 export function toldBy({ units, marks }: Truth): Told {
   const starts = marks.filter(([, { type }]) => type === 'start');
   const [from, start] = starts.at(-1) ?? [0, undefined];
@@ -85,12 +88,12 @@ export function toldTo({ offset, text, thoughts, attempt, tools, terminal }: Rec
   };
 }
 
-/** Whether a frame that ends or begins at `offset` parts a surrogate pair. */
+/** @returns true if a frame that ends or begins at `offset` splits a surrogate pair. */
 export function partsPair({ units }: Truth, offset: number): boolean {
   return /^[\ud800-\udbff][\udc00-\udfff]$/.test(units.slice(Math.max(0, offset - 1), offset + 1));
 }
 
-/** How much can be read before the log goes on: half a pair waits for its other half. */
+/** @returns the number of units that can be read now. Half a pair waits for its other half. */
 export function readable({ units }: Truth): number {
   return /[\ud800-\udbff]/.test(units.slice(-1)) ? units.length - 1 : units.length;
 }

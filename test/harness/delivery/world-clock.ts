@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { afterEach, beforeEach, vi } from 'vitest';
 
 export interface WorldClock {
-  /** Whether the process has more to do than it can: then readers are served less often. */
+  /** True if the process is overloaded. Readers are then flushed less often. */
   isBusy: boolean;
   /** Time goes on, and what was to happen by then has happened. */
   pass(ms: number): void;

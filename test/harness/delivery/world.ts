@@ -99,7 +99,7 @@ export class World {
   dropAll(): void {
     for (const reader of this.readers) {
       reader.forgetLate();
-      // What an earlier connection sent is dead where there really are connections.
+      // Messages of an earlier connection are dropped, as with real connections.
       if (reader.isAhead) reader.cut(0);
     }
     this.#server.forgetPrincipal(PRINCIPAL);
@@ -194,7 +194,7 @@ export class World {
     }
   }
 
-  /** What asks the same while that is being generated shares it. */
+  /** An identical request shares the running generation. */
   #start(query: string): WorldStream {
     const isFlight = (g: Generation): boolean =>
       g.query === query && !g.isAborted && !hasEnded(g.taken);

@@ -8,7 +8,7 @@ import { io, type Socket } from 'socket.io-client';
 
 /** Clients that do what costs the server most. Each kind runs until `signal` aborts, and then leaves. */
 export interface Attack {
-  /** How often each kind has done its worst, to see that it got through. */
+  /** The number of completed attacks of each kind, to check that they reached the server. */
   readonly counts: Record<string, number>;
   stop(): Promise<void>;
 }

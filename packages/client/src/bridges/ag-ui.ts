@@ -140,7 +140,7 @@ async function* eventsOf(
         const outcome = interrupts.length > 0 && { outcome: { type: 'interrupt', interrupts } };
         return { events: [], finished: { ...outcome } };
       },
-      // What the answer gave before it paused stays, unless the text begins again.
+      // The text before the pause stays, unless the text begins again.
       spareThoughtId: replies === undefined ? spareThoughtId : undefined,
     },
     reading,

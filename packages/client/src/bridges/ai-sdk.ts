@@ -165,7 +165,7 @@ function waitingIn(message: UIMessage): string[] {
   });
 }
 
-/** What the page shows of an answer that it continues. */
+/** The part of an answer that the page shows when it continues the answer. */
 interface Shown extends Pick<Reading, 'replies' | 'attempt'> {
   /** The ids of the calls of the step that came last. */
   stepCalls?: readonly string[];

@@ -36,7 +36,7 @@ export type Step =
 export interface ToolStep {
   type: 'tool';
   event: ToolCallEvent | ToolResultEvent;
-  /** What the page replies to the call; absent if the server runs it, or a tool of the client does. */
+  /** The kind of reply that the page gives to the call; absent if the server runs it, or a tool of the client does. */
   reply: ToolUse['awaits'];
   /** True while the call waits for that reply. */
   isWaiting: boolean;

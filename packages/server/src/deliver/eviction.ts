@@ -4,16 +4,16 @@ import type { Generation } from './generation.js';
 import type { MemoryBudget } from './memory-budget.js';
 import type { Stream } from './stream.js';
 
-/** The streams that can be dropped. */
+/** The registry, as far as eviction uses it. */
 export interface EvictionTarget {
-  /** Streams that have ended and can still be read, oldest first. */
+  /** The streams that have ended and can still be read, oldest first. */
   finished(): Iterable<Stream>;
   finishedOf(principal: string): Stream[];
   /** @returns the principal's running stream that holds the most bytes. */
   largestRunning(principal: string): Stream | undefined;
-  /** Ends a stream with `entry`; nothing happens if it has ended. */
+  /** Ends a stream with `entry`. Does nothing if the stream has ended. */
   end(stream: Stream, entry: ErrorEntry): void;
-  /** Drops a stream. Its readers are told `reason`, or the usual error. */
+  /** Drops a stream. Its readers receive `reason`, or the usual error. */
   forget(stream: Stream, reason?: ErrorEntry): void;
 }
 
@@ -30,13 +30,13 @@ const MEMORY_USED: ErrorEntry = {
   message: 'unable to finish the answer: the server is full; ask again soon',
   retryAfterMs: 1_000,
 };
-/** One principal may use this part of the memory budget. */
+/** One principal may use this share of the memory budget. */
 const PRINCIPAL_SHARE = 1 / 8;
 
 /**
- * Keeps streams within the memory budget. Past it, or past the share of one principal, finished streams
- * are dropped. Then new streams are refused, and running streams end: those of the principal that is past
- * its share, or of the one that uses the most.
+ * Keeps streams within the memory budget. Above the budget, or above the share of one principal, finished
+ * streams are dropped. If that is not enough, new streams are refused and running streams end: those of the
+ * principal that is above its share, or of the principal that uses the most memory.
  */
 export class Eviction {
   readonly #budget: MemoryBudget;
@@ -60,13 +60,13 @@ export class Eviction {
         'your answers use all the memory that one user may; try again once others have ended',
       );
     }
-    const ownBytes = this.#budget.heldBy(principal) + requestBytes;
+    const ownBytes = this.#budget.usedBytesOf(principal) + requestBytes;
     if (!this.#makeRoom(requestBytes, ownBytes)) {
       throw overloaded('the server is full; try again soon');
     }
   }
 
-  /** Counts what the generation's log has grown by, and ends streams where there is no room for it. */
+  /** Counts the bytes that the generation's log has grown by. Ends streams if there is no room for them. */
   makeRoomFor(generation: Generation): void {
     this.#budget.update(generation);
     for (const stream of generation.streams) {
@@ -81,7 +81,7 @@ export class Eviction {
    */
   #makeOwnRoom(principal: string, moreBytes: number): boolean {
     const maxBytes = this.#maxBytes * PRINCIPAL_SHARE;
-    const hasRoom = (): boolean => this.#budget.heldBy(principal) + moreBytes <= maxBytes;
+    const hasRoom = (): boolean => this.#budget.usedBytesOf(principal) + moreBytes <= maxBytes;
     if (hasRoom()) return true;
     const target = this.#target;
     return (
@@ -91,19 +91,20 @@ export class Eviction {
   }
 
   /**
-   * Drops finished streams without readers until there is room for `moreBytes`. If that is not enough, it
-   * drops other streams of the principal that uses the most, as long as that is more than `ownBytes`.
-   * Those of a smaller principal stay, so that a client that stops reading does not cost others theirs.
+   * Drops finished streams without readers until there is room for `moreBytes`. If that is not enough, drops
+   * other streams of the principal that uses the most memory, as long as it uses more than `ownBytes`.
+   * Streams of smaller principals stay, so that a client that stops reading does not cost other users their
+   * streams.
    * @returns false if there is no room.
    */
   #makeRoom(moreBytes: number, ownBytes: number): boolean {
     const budget = this.#budget;
     const target = this.#target;
-    const hasRoom = (): boolean => budget.held + moreBytes <= this.#maxBytes;
+    const hasRoom = (): boolean => budget.usedBytes + moreBytes <= this.#maxBytes;
     if (hasRoom() || this.#drop(unread(target.finished()), hasRoom)) return true;
     for (;;) {
-      const heaviest = budget.heaviest();
-      if (heaviest === undefined || budget.heldBy(heaviest) <= ownBytes) return false;
+      const heaviest = budget.largestPrincipal();
+      if (heaviest === undefined || budget.usedBytesOf(heaviest) <= ownBytes) return false;
       const stream = target.finishedOf(heaviest)[0] ?? target.largestRunning(heaviest);
       if (stream === undefined) return false;
       const isRunning = !stream.log.done;

@@ -9,24 +9,24 @@ import { PendingCalls } from './pending-calls.js';
 import type { Stream } from './stream.js';
 import type { ToolReplies, ToolReply } from '../tool-replies.js';
 
-/** Writes the entries of one response to `sink`. It ends with a terminal entry and does not reject. */
+/** Writes the entries of one response to `sink`. The last entry is a terminal entry. Does not reject. */
 export type Generate = (
   request: GenerateRequest,
   sink: EntrySink,
   options: {
     signal: AbortSignal;
     preemption: Preemption;
-    /** Called before an answer that was shown begins again. @returns false if it ends instead. */
+    /** Called before an answer with visible text restarts. @returns false if the answer must end instead. */
     mayRestart(failure: StreamError): boolean;
-    /** Names the answer in the log. */
+    /** Identifies the answer in log lines. */
     requestId: string;
-    /** Names the connection that asked. */
+    /** Identifies the connection of the request in log lines. */
     connectionId: string | undefined;
-    /** Receives the replies of clients to the calls of the answer. */
+    /** Receives the replies of clients to the tool calls of the answer. */
     replies: ToolReplies;
     /** The changes of `prepare`; undefined if there is no such hook. */
     prepared: PreparedRequest | undefined;
-    /** What another process has generated of the answer; undefined if the answer begins. */
+    /** The part of the answer that another process has generated; undefined for a new answer. */
     resumed: ResumedAnswer | undefined;
   },
 ) => Promise<void>;
@@ -34,7 +34,7 @@ export type Generate = (
 /** Writes the log of one generation. */
 export interface LogWriter extends EntrySink {
   /**
-   * Waits until what was written is in the log.
+   * Waits until all written entries are in the log.
    *
    * @returns false if another process writes the log now.
    */
@@ -47,20 +47,20 @@ const FAILED: ErrorEntry = {
   message: 'unable to finish the answer: the server failed; ask again',
 };
 
-/** One run of `Generate`, its log, and the streams that read along. */
+/** One call of `Generate`, its log, and the streams that share it. */
 export class Generation implements EntrySink, Preemption {
   log: Log = createLog();
-  /** Streams that it still matters to; the last one to be cancelled ends it. */
+  /** The streams that have not been cancelled. The generation ends when the last one is cancelled. */
   readonly streams: Set<Stream> = new Set();
-  /** What is to be answered, for as long as it is being answered. */
+  /** The request, until the answer is complete. */
   request: GenerateRequest | undefined;
-  /** Bytes of the request and of what was added to it. */
+  /** The bytes of the request and of the tool results that were added to it. */
   requestBytes: number;
-  /** By which identical requests find it; undefined if it is not shared. */
+  /** The key by which identical requests find the generation; undefined if it is not shared. */
   fingerprint: string | undefined;
-  /** Names the answer in the log: the id of the first stream. */
+  /** Identifies the answer in log lines: the id of the first stream. */
   readonly requestId: string;
-  /** The calls of the answer that wait for a client. The answer is paused meanwhile. */
+  /** The calls of the answer that wait for a client. The answer is paused while a call waits. */
   readonly calls: PendingCalls = new PendingCalls({
     onChange: (isPaused) => {
       for (const stream of this.streams) stream.setPaused(isPaused);
@@ -73,7 +73,7 @@ export class Generation implements EntrySink, Preemption {
   #writer: LogWriter | undefined;
   #isAborted = false;
   #news: NewsEntry | undefined;
-  /** The log's bytes when the listener was called last. */
+  /** The log's bytes at the last call of the listener. */
   #bytes: number;
   #isPreemptible = false;
   #preemptionListeners: Set<() => void> | undefined;
@@ -91,7 +91,7 @@ export class Generation implements EntrySink, Preemption {
     this.#listener = listener;
   }
 
-  /** What holds until the log grows. */
+  /** The status before the next entry, such as the place in the queue. */
   get news(): NewsEntry | undefined {
     return this.#news;
   }
@@ -101,7 +101,7 @@ export class Generation implements EntrySink, Preemption {
     return this.#isPreemptible;
   }
 
-  /** True if the current attempt has text, also if its readers have not received it. */
+  /** True if the current attempt has text, even if no reader has received it. */
   get hasText(): boolean {
     return (
       this.log.textLength > 0 || (this.#writer !== undefined && this.#writer.readText() !== '')
@@ -113,7 +113,7 @@ export class Generation implements EntrySink, Preemption {
     return this.#controller.signal;
   }
 
-  /** Runs `generate` until the log has an end or `abort` is called. */
+  /** Runs `generate` until the log has a terminal entry or `abort` is called. */
   async run(
     generate: Generate,
     request: GenerateRequest,
@@ -136,26 +136,26 @@ export class Generation implements EntrySink, Preemption {
         connectionId,
       });
     } catch {
-      // `Generate` promises not to reject; readers must receive an end all the same.
+      // `Generate` must not reject; if it does, readers receive an error nevertheless.
     }
     if (writer === undefined) this.log.append(FAILED);
     else void writer.write(FAILED);
   }
 
-  /** No stream is left: the request ends for this reason, and nothing more is written. */
+  /** Ends the request for this reason when no stream is left. Nothing more is written. */
   abort({ code, message }: ErrorEntry): void {
     this.#isAborted = true;
     this.#controller.abort(new StreamError(code, message));
   }
 
-  /** Ends the run for this reason. The log stays open: another process writes it, or another run does. */
+  /** Stops generating for this reason. The log stays open: another process or another run continues it. */
   stopRun(reason: ErrorEntry): void {
     this.abort(reason);
     this.#controller = new AbortController();
     this.#isAborted = false;
   }
 
-  /** Drops what the log has from `offset` on. A new attempt begins there. */
+  /** Removes the entries of the log from `offset` on. A new attempt begins at `offset`. */
   rewind(offset: number): void {
     this.log = copyLog(this.log, offset);
     this.#listener.onRewind?.(this, offset);
@@ -168,7 +168,7 @@ export class Generation implements EntrySink, Preemption {
     const { log } = this;
     const isWaiting = log.textLength === 0;
     const isTool = entry.type === 'tool_call' || entry.type === 'tool_result';
-    // The next prompt of the model has it, too.
+    // The model's next prompt also contains the entry.
     if (isTool && this.request) this.requestBytes += bytesOfParsed(JSON.stringify(entry));
     log.append(entry);
     if (isWaiting && log.textLength > 0)
@@ -192,7 +192,7 @@ export class Generation implements EntrySink, Preemption {
     for (const stream of this.streams) this.#listener.onPreempt(stream);
   }
 
-  /** To be called when a stream was added or removed, or when one was detached or is read again. */
+  /** Called when a stream was added, removed, detached or resumed. */
   updatePreemption(): void {
     const wasPreemptible = this.#isPreemptible;
     const { streams } = this;
@@ -202,33 +202,33 @@ export class Generation implements EntrySink, Preemption {
     for (const listener of this.#preemptionListeners ?? []) listener();
   }
 
-  /** `news` holds until the log grows. */
+  /** Sets the status until the log grows. */
   setNews(news: NewsEntry | undefined): undefined {
     this.#news = news;
     for (const stream of this.streams) stream.setNews(news);
   }
 }
 
-/** What a registry does for its generations. */
+/** The callbacks of a generation to its registry. */
 export interface GenerationListener {
-  /** The log has taken more memory. */
+  /** The log uses more memory. */
   onGrowth(generation: Generation): void;
-  /** The text of the stream has begun. */
+  /** The stream has its first text. */
   onStatusChange(stream: Stream): void;
-  /** @returns true while every reader of the stream has said that it left. */
+  /** @returns true while every reader of the stream has detached. */
   isDetached(stream: Stream): boolean;
-  /** The stream is to be cancelled, and the generation aborted when it was the last one. */
+  /** Cancels the stream; aborts the generation if it was the last stream. */
   onPreempt(stream: Stream): void;
   /** `calls.isPaused` has changed. */
   onPausedChange?(generation: Generation): void;
-  /** The time of a call is over. @returns the reply that another process has taken before. */
+  /** A call has timed out. @returns the reply that another process has accepted before. */
   onCallTimeout?(
     generation: Generation,
     callId: string,
   ): Promise<ToolReply | undefined> | undefined;
-  /** The log has another content from `offset` on. */
+  /** The content of the log has changed from `offset` on. */
   onRewind?(generation: Generation, offset: number): void;
-  /** Called before an answer that was shown begins again. @returns false if it ends instead. */
+  /** Called before an answer with visible text restarts. @returns false if the answer must end instead. */
   mayRestart(generation: Generation, failure: StreamError): boolean;
 }
 

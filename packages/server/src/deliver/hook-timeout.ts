@@ -1,4 +1,4 @@
-/** The time that a hook of the application may take. */
+/** Limit for each call of an application's hook. */
 export const HOOK_TIMEOUT_MS = 30_000;
 
 export class HookTimeoutError extends Error {

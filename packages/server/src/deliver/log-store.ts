@@ -5,44 +5,47 @@ import type { Generation, LogWriter } from './generation.js';
 import type { ReaderChange, Stream } from './stream.js';
 
 /**
- * Keeps the logs of a registry where other processes read them. Without a store, a generation writes its
- * log itself, by a plain call for each entry.
+ * Stores the logs of a registry where other processes can read them. Without a store, a generation writes its
+ * log with a plain call for each entry.
  */
 export interface LogStore {
-  /** Called when a generation begins to run. @returns what writes its log; undefined for the generation itself. */
+  /**
+   * Called when a generation begins. @returns the writer of its log; undefined if the generation writes the
+   * log itself.
+   */
   createWriter(
     generation: Generation,
     prepared: PreparedRequest | undefined,
   ): LogWriter | undefined;
   /**
-   * Called once the request of a stream was prepared.
+   * Called after `prepare` has returned for a stream.
    *
-   * @returns the generation of any process that the stream shares from now on; undefined if it has its own.
+   * @returns the generation, of any process, that the stream shares; undefined if the stream needs its own.
    */
   findFlight(
     stream: Stream,
     generation: Generation,
     fingerprint: string,
   ): Promise<Generation | undefined>;
-  /** @returns true while every reader, of any process, has said that it left. */
+  /** @returns true while every reader, in any process, has detached. */
   isDetached(stream: Stream): boolean;
-  /** Called when a stream was ended here with an entry of its own. */
+  /** Called when a stream was ended in this process with an entry that its generation did not write. */
   onEnd(stream: Stream, entry: ErrorEntry): void;
   /**
-   * Called when the last stream of a generation was ended here.
-   * @returns true if streams of other processes share the generation, so that it goes on.
+   * Called when the last stream of a generation was ended in this process.
+   * @returns true if streams of other processes share the generation, so that it continues.
    */
   isShared(generation: Generation): boolean;
-  /** Called when a generation begins to wait for a client to answer a call, and when it goes on. */
+  /** Called when a generation starts to wait for a client's reply to a call, and when it continues. */
   onPausedChange(generation: Generation): void;
   /**
-   * Called when the time of a call that waits for a client is over.
-   * @returns the reply that another process has taken before; undefined if none will be taken any more.
+   * Called when a call that waits for a client has timed out.
+   * @returns the reply that another process has accepted before; undefined if later replies are refused.
    */
   onCallTimeout(generation: Generation, callId: string): Promise<ToolReply | undefined>;
-  /** Called when a reader came or left. */
+  /** Called when a reader subscribed or left. */
   onReaderChange(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
-  /** Called when no reader of this process is left for the stream. It ends the stream in time. */
+  /** Called when the stream has no reader left in this process. Ends the stream after its timeout. */
   onAbandoned(stream: Stream): void;
   /** Called when a stream was dropped from the memory of this process. */
   onRemoved(stream: Stream, generation: Generation): void;

@@ -1,5 +1,5 @@
 import type { Entry } from '../entry.js';
-import type { Frame, Log, LogListener } from './log.js';
+import type { LogSlice, Log, LogListener } from './log.js';
 
 interface End {
   offset: number;
@@ -9,15 +9,15 @@ interface End {
 }
 
 /**
- * A view of another log, the source, until the view gets an end of its own. Streams that share one
- * generation share its text, and each of them can be cancelled separately. A view stores only its end.
+ * A view of another log, its source, until the view has a terminal entry of its own. Streams that share one
+ * generation share its text; each of them can be cancelled separately. A view stores only its terminal entry.
  */
 export interface LogView extends Log {
-  /** Shows another log from now on, unless the view has its end. */
+  /** Changes the source of the view. Does nothing if the view has a terminal entry. */
   follow(source: Log): void;
   /**
-   * Ends the view at `offset`, or where its source ends if that is before it.
-   * @returns false if it has ended.
+   * Ends the view at `offset`, or at the end of its source if that is lower.
+   * @returns false if the view has ended already.
    */
   endAt(offset: number, entry: Entry): boolean;
 }
@@ -78,14 +78,14 @@ class View implements LogView {
       for (const listener of this.#listeners) listener.onAppend();
       return true;
     }
-    // The source may hold back half of a surrogate pair, which is then no part of the view.
+    // The source may hold back half of a surrogate pair. The view then ends before it.
     const held = head > 0 && this.#source.read(head - 1, 1) === undefined ? 1 : 0;
     this.#end = { offset: head - held, textLength: textLength - held, start, entry };
     for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
-  read(offset: number, max: number): Frame | undefined {
+  read(offset: number, max: number): LogSlice | undefined {
     const end = this.#end;
     if (end === undefined || max <= 0) return this.#source.read(offset, max);
     if (offset === end.offset) return { offset, size: 1, entry: end.entry };
@@ -117,7 +117,7 @@ function textBefore(log: Log, end: number): number {
   return length;
 }
 
-function cut(frame: Frame, length: number): Frame {
+function cut(frame: LogSlice, length: number): LogSlice {
   const { offset, size, entry } = frame;
   if (entry.type !== 'text' || size <= length) return frame;
   return { offset, size: length, entry: { type: 'text', text: entry.text.slice(0, length) } };

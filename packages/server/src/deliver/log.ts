@@ -1,17 +1,17 @@
 import { type Entry, isTerminal } from '../entry.js';
 
-/** A piece of a log: `entry` covers `[offset, offset + size)`. */
-export interface Frame {
+/** A slice of a log: `entry` covers `[offset, offset + size)`. */
+export interface LogSlice {
   offset: number;
   size: number;
   entry: Entry;
-  /** The text as JSON, once a reader has needed it. */
+  /** The text as JSON; computed when a reader first needs it. */
   json?: string;
 }
 
 /**
- * A response as an append-only log. Text counts one offset unit for each UTF-16 unit, any other
- * entry one. The log knows no reader: each reader keeps its own offset.
+ * A response as an append-only log. Text uses one offset unit for each UTF-16 unit, any other entry one unit.
+ * The log does not know its readers: each reader stores its own offset.
  */
 export interface Log {
   /** The offset after the last entry. */
@@ -19,11 +19,11 @@ export interface Log {
   /** True once the terminal entry is in the log. */
   readonly done: boolean;
   /**
-   * Bytes that the log holds in memory, its fixed cost included. The log counts two bytes for each
-   * UTF-16 unit; V8 needs only one where a text is Latin-1.
+   * The bytes that the log holds in memory, including its fixed cost. The log counts two bytes for each
+   * UTF-16 unit, although V8 needs only one for Latin-1 text.
    */
   readonly bytes: number;
-  /** Where the newest attempt begins; undefined before the first. */
+  /** The beginning of the newest attempt; undefined before the first. */
   readonly start: { readonly offset: number; readonly attempt: number } | undefined;
   /** UTF-16 units of the current attempt's text so far; a `start` entry resets it to 0. */
   readonly textLength: number;
@@ -34,12 +34,12 @@ export interface Log {
    */
   append(entry: Entry): boolean;
   /**
-   * Reads the next piece from `offset`: text of at most `max` units, from as many entries as that takes,
-   * or one other entry. The cost depends on the size of that piece, not on the length of the log.
-   * A surrogate pair is never split: where one begins, a `max` of 1 gives 2 units.
+   * Reads the next slice from `offset`: text of at most `max` units, from as many entries as necessary, or
+   * one other entry. The cost depends on the size of the slice, not on the length of the log.
+   * A surrogate pair is never split: at a pair, a `max` of 1 returns 2 units.
    * @returns undefined if there is nothing to read yet.
    */
-  read(offset: number, max: number): Frame | undefined;
+  read(offset: number, max: number): LogSlice | undefined;
   /** Calls `listener` after each append. */
   addListener(listener: LogListener): void;
   removeListener(listener: LogListener): void;
@@ -49,7 +49,10 @@ export interface LogListener {
   onAppend(): void;
 }
 
-/** Sealed text, or another entry as JSON. Its content is a flat string that no other string shares. */
+/**
+ * Sealed text, or another entry as JSON. Its content is a flat string that shares no memory with other
+ * strings.
+ */
 interface Part {
   offset: number;
   isText: boolean;
@@ -62,9 +65,9 @@ const SEGMENT_UNITS = 1_024;
 const SHORT_UNITS = 32;
 
 const BYTES_PER_UNIT = 2;
-/** A part, its string's header and its place in the array. */
+/** A part, its string's header and its slot in the array. */
 const PART_BYTES = 80;
-/** The first tail of a log is smaller: most streams wait, or have just begun. */
+/** The first tail of a log is smaller, because most streams are waiting or have just begun. */
 const FIRST_TAIL_UNITS = 128;
 /** The two objects of a tail in the heap. */
 const TAIL_BYTES = 320;
@@ -91,8 +94,8 @@ export function copyLog(log: Log, end: number): Log {
 
 /**
  * The newest text is written into a buffer, the tail. A full tail is sealed: its text becomes one flat
- * string. Appending to a string instead would keep every token alive, each in a node of its own, and a
- * token can keep a much larger string alive from which it was sliced.
+ * string. Appending to a string instead would keep every token in memory as a separate node, and a token that
+ * was sliced from a larger string keeps that string in memory.
  */
 class SegmentedLog implements Log {
   head = 0;
@@ -102,8 +105,8 @@ class SegmentedLog implements Log {
   start: Log['start'];
   readonly #parts: Part[] = [];
   #listeners: readonly LogListener[] = NO_LISTENERS;
-  /** The text that was read last, for the other readers that have it next; undefined once more is appended. */
-  #newest: Frame | undefined;
+  /** The most recent slice of text, cached for the other readers; undefined after the next append. */
+  #newestSlice: LogSlice | undefined;
   #tail: Buffer | undefined;
   /** The offset where the tail begins. */
   #sealed = 0;
@@ -112,22 +115,22 @@ class SegmentedLog implements Log {
     if (this.done) return false;
     if (entry.type === 'text') this.#appendText(entry.text);
     else this.#appendOther(entry);
-    this.#newest = undefined;
+    this.#newestSlice = undefined;
     for (const listener of this.#listeners) listener.onAppend();
     return true;
   }
 
-  read(offset: number, max: number): Frame | undefined {
+  read(offset: number, max: number): LogSlice | undefined {
     if (offset < 0 || offset >= this.head || max <= 0) return undefined;
     if (!this.#isText(offset)) {
       const { content } = this.#parts[this.#find(offset)]!;
       return { offset, size: 1, entry: JSON.parse(content) as Entry };
     }
-    const newest = this.#newest;
+    const newest = this.#newestSlice;
     if (newest?.offset === offset && newest.size <= max) return newest;
     const frame = this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
     if (this.#listeners.length > 1 && frame !== undefined && !this.done) {
-      if (offset + frame.size === this.head) this.#newest = frame;
+      if (offset + frame.size === this.head) this.#newestSlice = frame;
     }
     return frame;
   }
@@ -219,13 +222,13 @@ class SegmentedLog implements Log {
     this.#tail = undefined;
   }
 
-  /** The units of the tail in `[from, to)`, which may end after its last unit. */
+  /** @returns the units of the tail in `[from, to)`. `to` may be after its last unit. */
   #tailText(from: number, to: number): string {
     const end = Math.min(to, this.head - this.#sealed);
     return this.#tail!.toString('utf16le', from * BYTES_PER_UNIT, end * BYTES_PER_UNIT);
   }
 
-  /** The index of the part that covers `offset`. */
+  /** @returns the index of the part that covers `offset`. */
   #find(offset: number): number {
     let low = 0;
     let high = this.#parts.length - 1;
@@ -242,7 +245,7 @@ class SegmentedLog implements Log {
     return this.#parts[this.#find(offset)]!.isText;
   }
 
-  #readText(offset: number, max: number): Frame | undefined {
+  #readText(offset: number, max: number): LogSlice | undefined {
     let text = this.#sealedText(offset, max);
     const next = offset + text.length;
     if (next >= this.#sealed && next < this.head && text.length < max) {
@@ -265,7 +268,7 @@ class SegmentedLog implements Log {
     return text;
   }
 
-  /** @returns true if the other half of the pair at the end of `text` is at `end`, or may still come. */
+  /** @returns true if the second half of the pair at the end of `text` is at `end`, or may still follow. */
   #endsInHalfPair(text: string, end: number): boolean {
     const last = text.charCodeAt(text.length - 1);
     if (last < 0xd800 || last > 0xdbff) return false;
@@ -273,7 +276,7 @@ class SegmentedLog implements Log {
   }
 }
 
-/** Copies a string that may be a rope or a slice of a larger one. */
+/** Copies a string that may be a rope or a slice of a larger string. */
 function flat(text: string): string {
   if (text.length > SCRATCH_UNITS) return Buffer.from(text, 'utf16le').toString('utf16le');
   return scratch.toString('utf16le', 0, scratch.write(text, 0, 'utf16le'));

@@ -1,19 +1,19 @@
 import type { Generation } from './generation.js';
 
-/** Counts the bytes of all streams: their logs, their fixed cost, and the requests being answered. */
+/** Counts the bytes of all streams: their logs, their fixed cost, and the requests in progress. */
 export interface MemoryBudget {
-  /** Bytes of all principals. A generation that several streams share counts once. */
-  readonly held: number;
-  /** Bytes of one principal. A generation that several of its streams share counts once. */
-  heldBy(principal: string): number;
-  /** @returns the principal that holds the most bytes; undefined if there is none. */
-  heaviest(): string | undefined;
-  /** Counts one more stream of the principal that holds the generation. */
-  hold(generation: Generation, principal: string): void;
-  /** Counts the generation's log again, which has grown or has got its end. */
+  /** The bytes of all principals. A generation that several streams share counts once. */
+  readonly usedBytes: number;
+  /** The bytes of one principal. A generation that several of its streams share counts once. */
+  usedBytesOf(principal: string): number;
+  /** @returns the principal that uses the most bytes; undefined if there is none. */
+  largestPrincipal(): string | undefined;
+  /** Counts one more stream of the principal that uses the generation. */
+  add(generation: Generation, principal: string): void;
+  /** Counts the generation's log again after it has grown or ended. */
   update(generation: Generation): void;
-  /** Counts one stream of the principal less. The last one takes the log's bytes with it. */
-  release(generation: Generation, principal: string): void;
+  /** Counts one stream of the principal less. The bytes of the log are subtracted with the last stream. */
+  remove(generation: Generation, principal: string): void;
 }
 
 /** A generation without its log and its request: a controller, a set, map entries, the pending call. */
@@ -28,8 +28,8 @@ const CONTAINER_BYTES = 64;
 const MEMBER_BYTES = 48;
 
 /**
- * @returns about the bytes that the JSON takes once it is parsed: small objects take ten times those of their text.
- * Braces and colons in strings count, too.
+ * @returns an estimate of the bytes that the JSON uses once it is parsed. Small objects use ten times the
+ * bytes of their text. Braces and colons inside of strings are counted, too.
  */
 export function bytesOfParsed(json: string): number {
   let bytes = json.length * BYTES_PER_UNIT;
@@ -43,11 +43,11 @@ export function bytesOfParsed(json: string): number {
 
 interface Count {
   bytes: number;
-  /** The number of streams of each principal that hold the generation. */
+  /** The number of streams of each principal that use the generation. */
   readonly holders: Map<string, number>;
 }
 
-/** Counts as logs grow: adding all of them up at each start would cost more the more streams there are. */
+/** Updates the sums when a log grows. Adding up all logs at each start would cost more with each stream. */
 export function createMemoryBudget(): MemoryBudget {
   const counts = new Map<Generation, Count>();
   const byPrincipal = new Map<string, number>();
@@ -72,11 +72,11 @@ export function createMemoryBudget(): MemoryBudget {
   }
 
   return {
-    get held() {
+    get usedBytes() {
       return held;
     },
-    heldBy: (principal) => byPrincipal.get(principal) ?? 0,
-    heaviest() {
+    usedBytesOf: (principal) => byPrincipal.get(principal) ?? 0,
+    largestPrincipal() {
       let heaviest: string | undefined;
       let most = 0;
       for (const [principal, bytes] of byPrincipal) {
@@ -84,7 +84,7 @@ export function createMemoryBudget(): MemoryBudget {
       }
       return heaviest;
     },
-    hold(generation, principal) {
+    add(generation, principal) {
       const count: Count = counts.get(generation) ?? { bytes: 0, holders: new Map() };
       counts.set(generation, count);
       const own = count.holders.get(principal) ?? 0;
@@ -94,7 +94,7 @@ export function createMemoryBudget(): MemoryBudget {
       update(generation);
     },
     update,
-    release(generation, principal) {
+    remove(generation, principal) {
       const count = counts.get(generation);
       const own = count?.holders.get(principal);
       if (count === undefined || own === undefined) return;

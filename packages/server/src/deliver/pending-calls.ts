@@ -4,9 +4,9 @@ import type { Awaits, ToolReplies, ToolReply } from '../tool-replies.js';
 
 interface Call {
   readonly awaits: Awaits;
-  /** Present while the call waits. Without a reply, its time is over. */
+  /** Present while the call waits. Called without a reply after the timeout. */
   resolve?: (reply: ToolReply | undefined) => void;
-  /** Of the reply that counted; undefined if there was none. */
+  /** The digest of the accepted reply; undefined if there is none. */
   digest?: string;
 }
 
@@ -23,7 +23,7 @@ export interface PendingCallsListener {
 
 /** The calls of one answer that wait, or waited, for a client. */
 export class PendingCalls implements ToolReplies {
-  /** The tool limits bound its size. */
+  /** The limits of tools bound its size. */
   readonly #calls = new Map<string, Call>();
   readonly #listener: PendingCallsListener;
   #waiting = 0;
@@ -76,10 +76,11 @@ export class PendingCalls implements ToolReplies {
   }
 
   /**
-   * Gives a call its reply. The same reply again does nothing, because a client repeats it after a cut.
+   * Passes a reply to its call. Repeating the same reply does nothing, because a client sends it again after
+   * a disconnect.
    *
-   * @throws {StreamError} not_found, if the call never waited; bad_request, if it waits for something else;
-   * conflict, if it had another reply or has ended without one.
+   * @throws {StreamError} not_found, if the call never waited; bad_request, if it waits for another kind of
+   * reply; conflict, if it has another reply or has ended without one.
    */
   reply(callId: string, reply: ToolReply): void {
     const call = this.#calls.get(callId);

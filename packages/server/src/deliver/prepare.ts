@@ -5,7 +5,7 @@ import type { OnEnd, Prepare, PreparedRequest, StreamQuestion } from '../hooks.j
 import type { Logger } from '../observe/logger.js';
 import { HOOK_TIMEOUT_MS, HookTimeoutError } from './hook-timeout.js';
 
-/** What the application adds to each stream. */
+/** The hooks of the application. */
 export interface StreamHooks {
   prepare: Prepare | undefined;
   onEnd: OnEnd | undefined;
@@ -13,8 +13,8 @@ export interface StreamHooks {
   logger: Logger;
 }
 
-// Copies what it knows, so that the application may change its objects afterwards. A field that it does not
-// know is an error, because it may be a misspelt one.
+// Copies the known fields, so that the application may change its objects afterwards. An unknown field is an
+// error, because it may be misspelt.
 const preparedSchema: z.ZodType<PreparedRequest> = z.strictObject({
   system: z.string().optional(),
   models: z.record(z.string(), z.string().min(1)).optional(),
@@ -36,7 +36,7 @@ const preparedSchema: z.ZodType<PreparedRequest> = z.strictObject({
 /**
  * Calls `prepare`.
  *
- * @throws {StreamError} the refusal of the hook; internal, if it failed.
+ * @throws {StreamError} the refusal of the hook; internal, if the hook failed.
  * @throws `signal.reason` when the signal aborts.
  */
 export async function callPrepare(
@@ -74,13 +74,13 @@ export async function callPrepare(
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', forward);
-    // What the hook began may still run.
+    // Stops the work that the hook may still be doing.
     controller.abort();
   }
 }
 
 class WrongResultError extends TypeError {
-  /** Where the result is wrong and how, without its values. */
+  /** The invalid fields and their problems, without the values. */
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
@@ -99,7 +99,7 @@ function parsePrepared(result: unknown): PreparedRequest {
   );
 }
 
-/** The end of a stream that `prepare` did not let through. */
+/** @returns the terminal entry of a stream that `prepare` refused. */
 export function refusalEntry(cause: unknown): ErrorEntry {
   if (!(cause instanceof StreamError)) {
     return {

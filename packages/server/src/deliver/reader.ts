@@ -1,83 +1,90 @@
 import type { ErrorEntry, NewsEntry } from '../entry.js';
-import type { Frame, Log, LogListener } from './log.js';
-import type { Flushable, Pace } from './pace.js';
+import type { LogSlice, Log, LogListener } from './log.js';
+import type { Flushable, FlushScheduler } from './flush-scheduler.js';
 
-/** The log that a reader reads, and what holds until it grows. */
-export interface Source {
+/** A log that a reader reads, and the status until it grows. */
+export interface ReadableSource {
   readonly log: Log;
   readonly news: NewsEntry | undefined;
 }
 
-/** Receives the frames of a reader. */
-export interface Sink {
-  /** @returns true if it takes a frame now. If not, it calls the reader's `flush` when it does. */
+/** Receives the slices that a reader sends. */
+export interface ReaderSink {
+  /**
+   * @returns true if the transport takes a message now. Otherwise the sink calls the reader's `flush` later.
+   */
   writable(reader: Flushable): boolean;
   /** Called once, before anything else is sent. */
   begin?(): void;
-  send(frame: Frame): void;
+  send(frame: LogSlice): void;
   /**
-   * The log is gone though the reader has it only up to `offset`; nothing more is sent. `reason` is an
-   * error to send in place of the usual one.
+   * The log was dropped after the reader had sent it up to `offset`. Nothing more is sent. `reason` is an
+   * error to send instead of the usual one.
    */
   drop(offset: number, reason: ErrorEntry | undefined): void;
-  /** The reader is closed. The sink must not hold it any more, because the reader holds its log. */
+  /** The reader is closed. The sink must release it, because the reader holds its log in memory. */
   forget(reader: Flushable): void;
-  /** Sends what holds until the next frame. Newer news replace what was not sent. */
+  /** Sends the status until the next entry. A newer status replaces one that was not sent yet. */
   sendNews(news: NewsEntry): void;
 }
 
 export interface ReaderOptions {
-  /** Where reading begins. */
+  /** The offset at which reading begins. */
   offset: number;
-  /** Offset units that may be sent beyond what was acknowledged; undefined for no such bound. */
+  /** The number of offset units that may be sent before an acknowledgement; undefined for no limit. */
   window: number | undefined;
 }
 
 /**
- * A late reader of a long text does not get it in one message: on a slow line other streams and signs of
- * life would wait behind it.
+ * Bounds one message for a reader that is far behind. On a slow connection, other streams and heartbeats
+ * would wait behind a longer one.
  */
-const MAX_FRAME_UNITS = 4_096;
+const MAX_SLICE_UNITS = 4_096;
 
-/** A cursor on a log: two numbers, sent and acknowledged. */
+/** Reads a log for one subscription. Stores two offsets: sent and acknowledged. */
 export class Reader implements Flushable, LogListener {
   isScheduled = false;
-  readonly #source: Source;
-  readonly #sink: Sink;
-  readonly #pace: Pace;
-  /** Infinity where no window bounds what is sent. */
+  readonly #source: ReadableSource;
+  readonly #sink: ReaderSink;
+  readonly #scheduler: FlushScheduler;
+  /** Infinity if there is no window. */
   readonly #window: number;
   #sent: number;
   #acked: number;
-  /** What the other end takes to hold; undefined for nothing, which each frame says. */
-  #toldNews: NewsEntry | undefined;
+  /** The status that the client has; undefined for none. Each entry resets it. */
+  #sentNews: NewsEntry | undefined;
   #isClosed = false;
   #hasBegun: boolean;
   #isFresh = true;
 
-  constructor(source: Source, options: ReaderOptions, sink: Sink, pace: Pace) {
+  constructor(
+    source: ReadableSource,
+    options: ReaderOptions,
+    sink: ReaderSink,
+    scheduler: FlushScheduler,
+  ) {
     this.#source = source;
     this.#sink = sink;
-    this.#pace = pace;
+    this.#scheduler = scheduler;
     this.#window = options.window ?? Infinity;
     this.#sent = options.offset;
     this.#acked = options.offset;
     this.#hasBegun = sink.begin === undefined;
     source.log.addListener(this);
-    pace.soon(this);
+    scheduler.schedule(this);
   }
 
   get isFresh(): boolean {
     return this.#isFresh;
   }
 
-  /** True if no window bounds what is sent: the client may only concatenate. */
+  /** True if there is no window: the client only concatenates text. */
   get isPlain(): boolean {
     return this.#window === Infinity;
   }
 
   onAppend(): void {
-    this.#pace.soon(this);
+    this.#scheduler.schedule(this);
   }
 
   flush(): void {
@@ -92,47 +99,51 @@ export class Reader implements Flushable, LogListener {
     while (this.#sent < log.head) {
       const credit = this.#credit();
       if (credit <= 0) break;
-      // Before the read, which costs what it gives: a reader that is stopped is asked at each append.
+      // Checked before `read`, which has a cost: `flush` also runs at each append for a reader that cannot
+      // send.
       if (!sink.writable(this)) return;
       const frame = log.read(this.#sent, credit);
       if (frame === undefined) break;
       this.#sent += frame.size;
       if (frame.entry.type === 'text') this.#isFresh = false;
-      this.#toldNews = undefined;
+      this.#sentNews = undefined;
       sink.send(frame);
       if (this.#isClosed) return;
     }
-    // Not before what the log still has, which would say that it is over.
-    if (this.#sent === log.head) this.#tellNews();
+    // The status is sent only after all entries of the log, because each entry ends it.
+    if (this.#sent === log.head) this.#sendNews();
   }
 
-  /** The reader has everything below `offset`. Going back, or beyond what was sent, changes nothing. */
+  /**
+   * The client has everything below `offset`. An offset below the last one, or above the sent one, does
+   * nothing.
+   */
   ack(offset: number): void {
     if (offset <= this.#acked || offset > this.#sent) return;
     this.#acked = offset;
     this.flush();
   }
 
-  /** The log has another content from `offset` on, which begins with a new attempt. */
+  /** The content of the log has changed from `offset` on, where a new attempt begins. */
   rewind(offset: number): void {
     this.#sent = Math.min(this.#sent, offset);
     this.#acked = Math.min(this.#acked, offset);
-    this.#pace.soon(this);
+    this.#scheduler.schedule(this);
   }
 
-  /** What holds until the log grows has changed. */
+  /** The status has changed. */
   onNewsChange(): void {
-    this.#pace.soon(this);
+    this.#scheduler.schedule(this);
   }
 
-  /** Nothing is sent any more. */
+  /** Stops sending. */
   close(): void {
     this.#isClosed = true;
     this.#source.log.removeListener(this);
     this.#sink.forget(this);
   }
 
-  /** The log is gone: the sink hears so, and nothing is sent any more. */
+  /** The log was dropped: notifies the sink and stops sending. */
   drop(reason?: ErrorEntry): void {
     if (!this.#hasBegun && !this.#isClosed) this.#sink.begin?.();
     this.close();
@@ -140,18 +151,18 @@ export class Reader implements Flushable, LogListener {
   }
 
   #credit(): number {
-    return Math.min(MAX_FRAME_UNITS, this.#acked + this.#window - this.#sent);
+    return Math.min(MAX_SLICE_UNITS, this.#acked + this.#window - this.#sent);
   }
 
-  #tellNews(): void {
+  #sendNews(): void {
     const { news } = this.#source;
-    if (news === undefined || isSame(news, this.#toldNews) || !this.#sink.writable(this)) return;
-    this.#toldNews = news;
+    if (news === undefined || isSame(news, this.#sentNews) || !this.#sink.writable(this)) return;
+    this.#sentNews = news;
     this.#sink.sendNews(news);
   }
 }
 
-/** A stream that is in no queue has no request before it. */
+/** The status of a stream that is not in a queue. */
 const NOT_QUEUED: NewsEntry = { type: 'queued', ahead: 0 };
 
 function isSame(a: NewsEntry, b: NewsEntry = NOT_QUEUED): boolean {

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { GenerateRequest } from '../request.js';
 import type { Generation } from './generation.js';
 
-/** Lets identical requests at the same time share one generation, unless their cache mode says otherwise. */
+/** Lets identical concurrent requests share one generation, unless their cache mode forbids it. */
 export class SingleFlight {
-  /** Running generations by the fingerprint of their request. */
+  /** The running generations by the fingerprint of their request. */
   readonly #generations = new Map<string, Generation>();
 
   /** @returns the running generation that the request shares; undefined if it needs its own. */
@@ -13,7 +13,7 @@ export class SingleFlight {
     return generation?.log.done === true ? undefined : generation;
   }
 
-  /** Identical requests share `generation` from now on. */
+  /** Later identical requests share `generation`. */
   add(request: GenerateRequest, fingerprint: string, generation: Generation): void {
     if (!canShare(request)) return;
     generation.fingerprint = fingerprint;
@@ -34,7 +34,7 @@ export function fingerprintOf(body: string): string {
 }
 
 /**
- * The tools of a client are its own, so a request with tools is answered alone.
+ * A request with tools of the client is not shared, because each client runs its own tools.
  *
  * @returns true if the request may share the generation of an identical one.
  */

@@ -5,17 +5,18 @@ import type { ListedStream, Stream, StreamIdentity } from './stream.js';
 type Awaitable<T> = T | Promise<T>;
 
 export interface RegistrySize {
-  /** Readers of all streams. */
+  /** The number of readers of all streams. */
   readers: number;
-  /** Bytes of the memory budget that are used. */
+  /** The used bytes of the memory budget. */
   logBytes: number;
 }
 
-/** Counts what is spent, for all processes that share it. */
+/** Counters that several processes share. */
 export interface SharedCounts {
   /**
-   * Adds one to each counter; a counter is 0 again after its window.
-   * @returns the counts, and the milliseconds until they are 0 again; undefined if they cannot be shared now.
+   * Adds one to each counter. A counter returns to 0 after its window.
+   * @returns the counts, and the milliseconds until they return to 0; undefined if they cannot be shared at
+   * the moment.
    */
   spend(
     counters: readonly { name: string; windowMs: number }[],
@@ -24,22 +25,22 @@ export interface SharedCounts {
 }
 
 /**
- * The streams that a server knows. Ids live inside a principal: another principal's stream is not found.
- * The streams are those of this process, or those of all processes that share a Redis. Only the latter
- * takes time, so only the latter returns promises.
+ * The streams of a server. Ids are unique within a principal: a principal cannot find the streams of another.
+ * The directory holds the streams of this process, or of all processes that share a Redis. Only the latter
+ * returns promises.
  */
 export interface StreamDirectory {
-  /** What the streams of this process take at the moment. */
+  /** The memory and readers of the streams of this process. */
   readonly size: RegistrySize;
-  /** Present if the directory is shared by several processes. */
+  /** Present if several processes share the directory. */
   readonly counts?: SharedCounts;
   /**
-   * Starts a stream, or gives the one that this principal started with the same id and request. Identical
-   * requests at the same time share one generation, unless their cache mode says otherwise. With a
-   * `prepare` hook, they do so once it has prepared them, and only if it prepared them alike.
+   * Starts a stream, or returns the stream that this principal started with the same id and request.
+   * Identical concurrent requests share one generation, unless their cache mode forbids it. With a `prepare`
+   * hook, they share one if the hook has returned the same result for both.
    *
-   * @param connectionId names the connection that asks in the log.
-   * @throws {StreamError} conflict, if the request differs; overloaded, past a bound.
+   * @param connectionId identifies the connection in log lines.
+   * @throws {StreamError} conflict, if the request differs; overloaded, above a limit.
    */
   start(
     identity: StreamIdentity,
@@ -48,31 +49,31 @@ export interface StreamDirectory {
   ): Awaitable<Stream>;
   /** @throws {StreamError} not_found. */
   get(principal: string, id: string): Awaitable<Stream>;
-  /** @returns true if a start with this id would not begin a new stream. */
+  /** @returns true if a stream with this id exists, so that a start would not create a new one. */
   has(principal: string, id: string): Awaitable<boolean>;
-  /** @returns true if the principal has a stream in this process, running or kept. */
+  /** @returns true if the principal has a running or finished stream in this process. */
   hasAny(principal: string): boolean;
   /**
-   * Ends a stream with `cancelled` for all its readers, and the generation unless another stream shares
-   * it; the text stays.
+   * Ends a stream with `cancelled` for all its readers. The generation also ends, unless another stream
+   * shares it. The text stays readable.
    */
   cancel(stream: Stream): Awaitable<void>;
   /**
-   * Answers a call of a tool that waits for a client. The same answer again does nothing.
+   * Passes a client's reply to a tool call that waits for it. Repeating the same reply does nothing.
    *
-   * @throws {StreamError} not_found, if no such call has waited; conflict, if it has another answer or has
-   * ended without one; bad_request, if it waits for something else; overloaded, if the process that generates the
-   * answer cannot be told.
+   * @throws {StreamError} not_found, if no such call has waited; conflict, if it has another reply or has
+   * ended without one; bad_request, if it waits for another kind of reply; overloaded, if the process that
+   * generates the answer cannot be reached.
    */
   reply(stream: Stream, callId: string, reply: ToolReply): Awaitable<void>;
   /**
-   * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
-   * it has ended. @returns a function that ends this.
+   * Calls `listener` when a stream of the principal has started, may have changed its status, or has ended.
+   * @returns a function that removes the listener.
    */
   watch(principal: string, listener: (stream: ListedStream) => void): () => void;
   /** The principal's streams that have not ended, oldest first. */
   running(principal: string): Awaitable<readonly ListedStream[]>;
-  /** Ends and forgets the streams of a principal that cannot come back. */
+  /** Ends and removes the streams of a principal that cannot reconnect. */
   forgetPrincipal(principal: string): void;
   /**
    * Ends and removes the streams of a principal, running and kept, at once.
@@ -81,11 +82,11 @@ export interface StreamDirectory {
    */
   forget(principal: string): Promise<void> | undefined;
   /**
-   * Takes no new stream from now on, and resolves when all have ended and were read, and `onEnd` has
-   * returned for all of them. After `drainMs` what still runs ends with `interrupted`; readers and calls of
+   * Refuses new streams. Resolves when all streams have ended and were read, and `onEnd` has returned for all
+   * of them. After `drainMs` milliseconds, running streams end with `interrupted`; readers and calls of
    * `onEnd` have one second after that.
    */
   drain(drainMs: number): Promise<void>;
-  /** Ends every stream, and takes no new one. */
+  /** Ends every stream and refuses new ones. */
   close(): void;
 }

@@ -4,50 +4,50 @@ import { StreamError } from '@rivulet/protocol';
 import type { ErrorEntry, ResumedAnswer } from '../entry.js';
 import type { PreparedRequest, StreamQuestion } from '../hooks.js';
 import { type GenerateRequest, principalName } from '../request.js';
-import { describeEnd, EndReports } from './end-reports.js';
+import { describeEnd, OnEndCalls } from './on-end-calls.js';
 import { Eviction, type EvictionTarget, overloaded } from './eviction.js';
 import { type Generate, Generation, type GenerationListener } from './generation.js';
 import type { LogStore } from './log-store.js';
 import { createLogView } from './log-view.js';
 import { bytesOfParsed } from './memory-budget.js';
-import { Pace } from './pace.js';
+import { FlushScheduler } from './flush-scheduler.js';
 import { callPrepare, refusalEntry, type StreamHooks } from './prepare.js';
 import { canShare, fingerprintOf, SingleFlight } from './single-flight.js';
 import {
   type ListedStream,
   type StreamIdentity,
   type StreamListener,
-  type StreamNames,
+  type StreamIds,
   type StreamTimeouts,
   Stream,
 } from './stream.js';
 import type { RegistrySize, StreamDirectory } from './stream-directory.js';
-import { type Owned, StreamTable } from './stream-table.js';
+import { type RegisteredStream, StreamTable } from './stream-table.js';
 import type { ToolReply } from '../tool-replies.js';
 
 export interface StreamLimits extends StreamTimeouts {
-  /** A finished stream can be read for this long. */
+  /** The milliseconds for which a finished stream can be read. */
   finishedRetentionMs: number;
-  /** The memory budget of all streams; one principal may use an eighth of it. */
+  /** The memory budget of all streams in bytes. One principal may use an eighth of it. */
   maxLogBytes: number;
-  /** Active streams of one principal. */
+  /** The limit of active streams of one principal. */
   maxStreamsPerPrincipal: number;
 }
 
 export interface StreamRegistryOptions {
-  /** True if identical requests of different principals share a generation, too. False unless given. */
+  /** True if identical requests of different principals also share a generation. False unless given. */
   isShared?: boolean;
   hooks?: StreamHooks;
-  /** Keeps the logs where other processes read them; none unless given. */
+  /** Stores the logs where other processes can read them. None unless given. */
   store?: LogStore;
 }
 
-/** A request, and what identifies it. */
+/** A request, its JSON and its fingerprint. */
 export interface IdentifiedRequest {
   readonly request: GenerateRequest;
   /** As JSON. */
   readonly body: string;
-  /** Equal for identical requests only. */
+  /** Equal only for identical requests. */
   readonly fingerprint: string;
 }
 
@@ -66,8 +66,8 @@ export const FORGOTTEN: ErrorEntry = {
   code: 'cancelled',
   message: 'unable to finish the answer: the data of this user was removed',
 };
-/** `onEnd` may hold this part of the memory budget. */
-const REPORTS_SHARE = 1 / 8;
+/** Pending calls of `onEnd` may hold this share of the memory budget. */
+const ON_END_SHARE = 1 / 8;
 const DRAIN_CHECK_MS = 50;
 /** Gives readers time to receive the final entry. */
 const FINAL_ENTRY_MS = 1_000;
@@ -78,14 +78,14 @@ export class StreamRegistry implements StreamDirectory {
   readonly #limits: StreamLimits;
   readonly #isShared: boolean;
   readonly #hooks: StreamHooks | undefined;
-  readonly #reports: EndReports | undefined;
+  readonly #onEndCalls: OnEndCalls | undefined;
   readonly #store: LogStore | undefined;
-  readonly #pace = new Pace();
+  readonly #scheduler = new FlushScheduler();
   readonly #table: StreamTable;
   readonly #singleFlight = new SingleFlight();
   readonly #eviction: Eviction;
   readonly #streamListener: StreamListener = {
-    onDetachedChange: (stream) => this.#table.of(stream)?.generation.updatePreemption(),
+    onDetachedChange: (stream) => this.#table.get(stream)?.generation.updatePreemption(),
     onStatusChange: (stream) => this.#table.notify(stream),
     onAbandoned: (stream) => this.#abandon(stream),
     onReaderChange: (stream, id, change) => {
@@ -101,7 +101,7 @@ export class StreamRegistry implements StreamDirectory {
     onCallTimeout: (generation, callId) => this.#store?.onCallTimeout(generation, callId),
     onRewind: (generation, offset) => {
       for (const stream of generation.streams) {
-        this.#table.of(stream)?.view.follow(generation.log);
+        this.#table.get(stream)?.view.follow(generation.log);
         stream.rewind(offset);
       }
     },
@@ -119,7 +119,7 @@ export class StreamRegistry implements StreamDirectory {
     this.#isShared = isShared;
     this.#hooks = hooks;
     this.#store = store;
-    this.#reports = hooks?.onEnd && new EndReports(hooks.onEnd, hooks.logger);
+    this.#onEndCalls = hooks?.onEnd && new OnEndCalls(hooks.onEnd, hooks.logger);
     const table = new StreamTable(limits.finishedRetentionMs);
     this.#table = table;
     const target: EvictionTarget = {
@@ -148,9 +148,9 @@ export class StreamRegistry implements StreamDirectory {
     return this.begin(identity, identified, connectionId);
   }
 
-  /** @returns what identifies a request. */
+  /** @returns the request with its JSON and its fingerprint. */
   identify(request: GenerateRequest): IdentifiedRequest {
-    // What a client left out changes nothing of the answer.
+    // The number of omitted messages does not change the answer.
     const asked = { ...request, omittedMessages: undefined };
     const body = JSON.stringify(this.#isShared ? { ...asked, principal: undefined } : asked);
     return { request, body, fingerprint: fingerprintOf(body) };
@@ -172,33 +172,33 @@ export class StreamRegistry implements StreamDirectory {
     if (this.#table.runningOf(principal) >= this.#limits.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }
-    if ((this.#reports?.bytes ?? 0) > this.#limits.maxLogBytes * REPORTS_SHARE) {
+    if ((this.#onEndCalls?.bytes ?? 0) > this.#limits.maxLogBytes * ON_END_SHARE) {
       throw overloaded('the server is still storing earlier answers; try again soon');
     }
     this.#eviction.admit(principal, requestBytesOf(request, body));
   }
 
-  /** Starts a stream with a generation of its own. `onCreated` is called before anything is generated. */
+  /** Starts a stream with its own generation. `onCreated` is called before anything is generated. */
   begin(
     identity: StreamIdentity,
     identified: IdentifiedRequest,
     connectionId: string | undefined,
-    given: Partial<StreamNames> = {},
+    given: Partial<StreamIds> = {},
     onCreated?: (stream: Stream, generation: Generation) => void,
   ): Stream {
     const { request, body, fingerprint } = identified;
     const requestId = given.requestId ?? randomUUID();
     const generation = this.createGeneration(request, requestBytesOf(request, body), requestId);
     const names = { ...given, requestId, answerId: requestId };
-    const owned = this.join(generation, identity, names, fingerprint);
-    onCreated?.(owned.stream, generation);
+    const registered = this.join(generation, identity, names, fingerprint);
+    onCreated?.(registered.stream, generation);
     if (this.#hooks?.prepare !== undefined) {
-      void this.prepareAndRun(owned, request, body, connectionId);
+      void this.prepareAndRun(registered, request, body, connectionId);
     } else {
       this.#singleFlight.add(request, fingerprint, generation);
       void this.run(generation, request, undefined, connectionId);
     }
-    return owned.stream;
+    return registered.stream;
   }
 
   createGeneration(
@@ -213,33 +213,33 @@ export class StreamRegistry implements StreamDirectory {
   join(
     generation: Generation,
     identity: StreamIdentity,
-    names: StreamNames,
+    names: StreamIds,
     fingerprint: string,
-  ): Owned {
+  ): RegisteredStream {
     const view = createLogView(generation.log);
     const stream = new Stream(
       identity,
       view,
       this.#limits,
-      this.#pace,
+      this.#scheduler,
       this.#streamListener,
       names,
     );
-    const owned: Owned = { stream, view, generation, fingerprint };
-    this.#table.add(owned);
-    this.#join(owned, generation);
+    const registered: RegisteredStream = { stream, view, generation, fingerprint };
+    this.#table.add(registered);
+    this.#join(registered, generation);
     this.#table.notify(stream);
-    return owned;
+    return registered;
   }
 
   get(principal: string, id: string): Stream {
-    const owned = this.find(principal, id);
-    if (owned !== undefined) return owned.stream;
+    const registered = this.find(principal, id);
+    if (registered !== undefined) return registered.stream;
     throw notFound();
   }
 
-  /** @returns the stream if it is in this process. */
-  find(principal: string, id: string): Owned | undefined {
+  /** @returns the stream; undefined if it is not in this process. */
+  find(principal: string, id: string): RegisteredStream | undefined {
     return this.#table.find(principal, id);
   }
 
@@ -248,7 +248,7 @@ export class StreamRegistry implements StreamDirectory {
   }
 
   get size(): RegistrySize {
-    return { readers: this.#table.readers, logBytes: this.#table.budget.held };
+    return { readers: this.#table.readers, logBytes: this.#table.budget.usedBytes };
   }
 
   hasAny(principal: string): boolean {
@@ -260,9 +260,9 @@ export class StreamRegistry implements StreamDirectory {
   }
 
   reply({ principal, id }: Stream, callId: string, reply: ToolReply): void {
-    const owned = this.#table.find(principal, id);
-    if (owned === undefined) throw notFound();
-    owned.generation.calls.reply(callId, reply);
+    const registered = this.#table.find(principal, id);
+    if (registered === undefined) throw notFound();
+    registered.generation.calls.reply(callId, reply);
   }
 
   watch(principal: string, listener: (stream: ListedStream) => void): () => void {
@@ -279,10 +279,10 @@ export class StreamRegistry implements StreamDirectory {
 
   forget(principal: string): Promise<void> | undefined {
     this.#dropAll(principal, FORGOTTEN);
-    return this.#reports?.settled(principal);
+    return this.#onEndCalls?.settled(principal);
   }
 
-  /** `handOver` is called after `drainMs`, and resolves with true if the running streams go on elsewhere. */
+  /** Calls `handOver` after `drainMs`. It resolves with true if other processes continue the running streams. */
   async drain(drainMs: number, handOver?: () => Promise<boolean>): Promise<void> {
     const until = performance.now() + drainMs;
     this.#isDraining = true;
@@ -296,28 +296,30 @@ export class StreamRegistry implements StreamDirectory {
     const remainingMs = Math.max(FINAL_ENTRY_MS, until - performance.now());
     await Promise.all([
       this.#untilRead(FINAL_ENTRY_MS),
-      Promise.race([this.#reports?.settled(), wait(remainingMs, undefined, { ref: false })]),
+      Promise.race([this.#onEndCalls?.settled(), wait(remainingMs, undefined, { ref: false })]),
     ]);
   }
 
   close(): void {
     this.#isDraining = true;
     for (const stream of this.#table.all()) this.end(stream, SHUT_DOWN);
-    // The readers flush first, which they do in this turn of the event loop.
+    // The readers flush first, in this turn of the event loop.
     setImmediate(() => {
       for (const principal of this.#table.principals()) this.forgetPrincipal(principal);
     });
   }
 
-  /** Calls `prepare`, and runs the generation of `owned`, which has no other stream until then. */
+  /**
+   * Calls `prepare`, and runs the generation of `registered`. No other stream shares the generation until then.
+   */
   async prepareAndRun(
-    owned: Owned,
+    registered: RegisteredStream,
     request: GenerateRequest,
     body: string,
     connectionId: string | undefined,
     resumed?: ResumedAnswer,
   ): Promise<void> {
-    const { stream, generation } = owned;
+    const { stream, generation } = registered;
     let prepared: PreparedRequest;
     try {
       const question = questionOf(stream, request);
@@ -328,11 +330,11 @@ export class StreamRegistry implements StreamDirectory {
     if (stream.log.done) return;
     const changes = JSON.stringify(prepared);
     const fingerprint = fingerprintOf(`${body}\n${changes}`);
-    const found = this.#findFlight(owned, request, fingerprint);
-    // Without a store nothing may happen before the generation is added.
+    const found = this.#findFlight(registered, request, fingerprint);
+    // Without a store, there is no `await` before the generation is added.
     const running = found instanceof Promise ? await found : found;
     if (stream.log.done) return;
-    if (running !== undefined) return this.move(owned, running);
+    if (running !== undefined) return this.move(registered, running);
     generation.requestBytes += 2 * changes.length;
     this.#eviction.makeRoomFor(generation);
     if (stream.log.done) return;
@@ -340,17 +342,17 @@ export class StreamRegistry implements StreamDirectory {
     await this.run(generation, request, prepared, connectionId, resumed);
   }
 
-  /** Lets a stream that has nothing in its log yet share `generation`. */
-  move(owned: Owned, generation: Generation): void {
-    const { stream, view } = owned;
-    this.#leave(owned);
-    owned.generation = generation;
+  /** Lets a stream share `generation`. Its own log must be empty. */
+  move(registered: RegisteredStream, generation: Generation): void {
+    const { stream, view } = registered;
+    this.#leave(registered);
+    registered.generation = generation;
     view.follow(generation.log);
-    this.#join(owned, generation);
+    this.#join(registered, generation);
     if (stream.log.done) this.finish(stream);
   }
 
-  /** Generates until the log of `generation` has its end, or another process writes it. */
+  /** Generates until the log of `generation` has a terminal entry, or another process writes the log. */
   async run(
     generation: Generation,
     request: GenerateRequest,
@@ -365,7 +367,7 @@ export class StreamRegistry implements StreamDirectory {
     this.finishAll(generation);
   }
 
-  /** To be called when the log of `generation` has its end. */
+  /** Called when the log of `generation` has a terminal entry. */
   finishAll(generation: Generation): void {
     this.#table.budget.update(generation);
     this.#singleFlight.remove(generation);
@@ -373,9 +375,9 @@ export class StreamRegistry implements StreamDirectory {
     generation.request = undefined;
   }
 
-  /** @returns the running generation that a prepared request shares. */
+  /** @returns the running generation that a prepared request can share; undefined if there is none. */
   #findFlight(
-    { stream, generation }: Owned,
+    { stream, generation }: RegisteredStream,
     request: GenerateRequest,
     fingerprint: string,
   ): Promise<Generation | undefined> | Generation | undefined {
@@ -384,26 +386,27 @@ export class StreamRegistry implements StreamDirectory {
       return this.#store.findFlight(stream, generation, fingerprint);
     }
     const running = this.#singleFlight.find(request, fingerprint);
-    // A plain reader has been told that the stream begins with the first attempt.
+    // A plain reader has received the first attempt as the beginning of the stream.
     return (running?.log.start?.attempt ?? 1) === 1 ? running : undefined;
   }
 
-  #join({ stream }: Owned, generation: Generation): void {
+  #join({ stream }: RegisteredStream, generation: Generation): void {
     generation.streams.add(stream);
     generation.updatePreemption();
     stream.setNews(generation.news);
     stream.setPaused(generation.calls.isPaused);
-    this.#table.budget.hold(generation, stream.principal);
+    this.#table.budget.add(generation, stream.principal);
   }
 
-  #leave({ stream, generation }: Owned): void {
+  #leave({ stream, generation }: RegisteredStream): void {
     generation.streams.delete(stream);
-    this.#table.budget.release(generation, stream.principal);
+    this.#table.budget.remove(generation, stream.principal);
   }
 
   /**
-   * A plain reader only concatenates, so a stream with one cannot begin its text again: it ends with the
-   * failure and the text so far. @returns false if no other stream is left for a further attempt.
+   * A plain reader only concatenates, so its stream cannot restart its text: the stream ends with the failure
+   * and the text so far.
+   * @returns false if no other stream is left for a further attempt.
    */
   #mayRestart({ hasText, streams }: Generation, failure: StreamError): boolean {
     if (!hasText) return true;
@@ -415,12 +418,12 @@ export class StreamRegistry implements StreamDirectory {
     return true;
   }
 
-  /** Ends a stream with `entry`, at `offset` if that is given; nothing happens if it has ended. */
+  /** Ends a stream with `entry`, at `offset` if given. Does nothing if the stream has ended. */
   end(stream: Stream, entry: ErrorEntry, offset: number = Infinity): void {
-    const owned = this.#table.of(stream);
-    const ended = owned?.view.endAt(offset, entry) ?? stream.log.append(entry);
-    if (!ended || owned === undefined) return;
-    const { generation } = owned;
+    const registered = this.#table.get(stream);
+    const ended = registered?.view.endAt(offset, entry) ?? stream.log.append(entry);
+    if (!ended || registered === undefined) return;
+    const { generation } = registered;
     this.finish(stream);
     this.#store?.onEnd(stream, entry);
     generation.streams.delete(stream);
@@ -430,11 +433,11 @@ export class StreamRegistry implements StreamDirectory {
     generation.abort(entry);
   }
 
-  /** To be called when the log of the stream has its end. */
+  /** Called when the log of the stream has a terminal entry. */
   finish(stream: Stream): void {
-    const owned = this.#table.of(stream);
-    if (this.#table.isFinished(stream) || owned === undefined) return;
-    this.#report(owned);
+    const registered = this.#table.get(stream);
+    if (this.#table.isFinished(stream) || registered === undefined) return;
+    this.#callOnEnd(registered);
     this.#table.finish(stream, (finished) => this.drop(finished));
   }
 
@@ -442,9 +445,9 @@ export class StreamRegistry implements StreamDirectory {
   drop(stream: Stream, reason?: ErrorEntry): void {
     // Its generation may have ended in this turn of the event loop.
     if (stream.log.done) this.finish(stream);
-    const owned = this.#table.of(stream);
+    const registered = this.#table.get(stream);
     this.#table.remove(stream, reason);
-    if (owned !== undefined) this.#store?.onRemoved(stream, owned.generation);
+    if (registered !== undefined) this.#store?.onRemoved(stream, registered.generation);
   }
 
   #abandon(stream: Stream): void {
@@ -452,11 +455,11 @@ export class StreamRegistry implements StreamDirectory {
     else this.#store.onAbandoned(stream);
   }
 
-  #report({ stream, generation: { request, requestBytes } }: Owned): void {
-    if (this.#reports === undefined || request === undefined) return;
+  #callOnEnd({ stream, generation: { request, requestBytes } }: RegisteredStream): void {
+    if (this.#onEndCalls === undefined || request === undefined) return;
     const totalMs = Math.round(performance.now() - stream.startedAt);
     const ended = describeEnd(questionOf(stream, request), stream.log, totalMs);
-    this.#reports.add(ended, stream.principal, requestBytes);
+    this.#onEndCalls.add(ended, stream.principal, requestBytes);
   }
 
   #dropAll(principal: string, reason: ErrorEntry): void {
@@ -476,7 +479,7 @@ export class StreamRegistry implements StreamDirectory {
   }
 }
 
-/** @returns the question, with a copy of the request. */
+/** @returns the question of the stream, with a copy of the request. */
 function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
   const { principal: _, ...asked } = structuredClone(request);
   return {
@@ -487,7 +490,9 @@ function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
   };
 }
 
-/** Apart from schemas, a request is texts; only those of a client that has schemas need a closer look. */
+/**
+ * @returns an estimate of the request's bytes in memory. Only JSON Schemas need more memory than their text.
+ */
 export function requestBytesOf({ clientTools, options }: GenerateRequest, body: string): number {
   const hasSchema = clientTools !== undefined || options?.response_schema !== undefined;
   return hasSchema ? bytesOfParsed(body) : 2 * body.length;

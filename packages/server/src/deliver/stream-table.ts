@@ -4,19 +4,19 @@ import type { LogView } from './log-view.js';
 import { createMemoryBudget, type MemoryBudget } from './memory-budget.js';
 import type { Stream } from './stream.js';
 
-/** A stream, and where its text comes from. */
-export interface Owned {
+/** A stream, its view, and the generation that writes its text. */
+export interface RegisteredStream {
   stream: Stream;
   view: LogView;
   generation: Generation;
-  /** Of the request as the client sent it, by which a repeated start is known. */
+  /** The fingerprint of the request that the client sent. A repeated start has the same one. */
   readonly fingerprint: string;
 }
 
 /** The streams of one principal. */
-interface Owner {
-  readonly streams: Map<string, Owned>;
-  /** Those that have ended. */
+interface PrincipalStreams {
+  readonly streams: Map<string, RegisteredStream>;
+  /** The number of its finished streams. */
   finished: number;
 }
 
@@ -26,16 +26,16 @@ type Listener = (stream: Stream) => void;
 export class StreamTable {
   readonly budget: MemoryBudget = createMemoryBudget();
   readonly #retentionMs: number;
-  readonly #byPrincipal = new Map<string, Owner>();
+  readonly #byPrincipal = new Map<string, PrincipalStreams>();
   readonly #finished = new Map<Stream, NodeJS.Timeout>();
   readonly #watchers = new Map<string, Set<Listener>>();
 
-  /** @param retentionMs a finished stream is kept for this long. */
+  /** @param retentionMs the milliseconds for which a finished stream is kept. */
   constructor(retentionMs: number) {
     this.#retentionMs = retentionMs;
   }
 
-  /** Readers of all streams. */
+  /** The number of readers of all streams. */
   get readers(): number {
     let readers = 0;
     for (const { streams } of this.#byPrincipal.values()) {
@@ -44,27 +44,27 @@ export class StreamTable {
     return readers;
   }
 
-  add(owned: Owned): void {
-    const { principal, id } = owned.stream;
-    this.#ownerOf(principal).streams.set(id, owned);
+  add(registered: RegisteredStream): void {
+    const { principal, id } = registered.stream;
+    this.#streamsOf(principal).streams.set(id, registered);
   }
 
-  find(principal: string, id: string): Owned | undefined {
+  find(principal: string, id: string): RegisteredStream | undefined {
     return this.#byPrincipal.get(principal)?.streams.get(id);
   }
 
   /** @returns undefined if the stream was dropped. */
-  of(stream: Stream): Owned | undefined {
-    const owned = this.find(stream.principal, stream.id);
-    return owned?.stream === stream ? owned : undefined;
+  get(stream: Stream): RegisteredStream | undefined {
+    const registered = this.find(stream.principal, stream.id);
+    return registered?.stream === stream ? registered : undefined;
   }
 
-  /** @returns true if the principal has a stream here, running or kept. */
+  /** @returns true if the principal has a running or finished stream in this process. */
   hasAny(principal: string): boolean {
     return this.#byPrincipal.has(principal);
   }
 
-  /** Streams of the principal that have not ended. */
+  /** @returns the number of the principal's streams that have not ended. */
   runningOf(principal: string): number {
     const owner = this.#byPrincipal.get(principal);
     return owner === undefined ? 0 : owner.streams.size - owner.finished;
@@ -84,7 +84,7 @@ export class StreamTable {
     return [...this.#byPrincipal.keys()].flatMap((principal) => this.streamsOf(principal));
   }
 
-  /** Streams that have ended and can still be read, oldest first. */
+  /** @returns the streams that have ended and can still be read, oldest first. */
   finished(): Iterable<Stream> {
     return this.#finished.keys();
   }
@@ -95,17 +95,17 @@ export class StreamTable {
 
   /** @returns the principal's running stream that holds the most bytes. */
   largestRunning(principal: string): Stream | undefined {
-    let largest: Owned | undefined;
-    for (const owned of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
-      if (owned.stream.log.done) continue;
-      if (largest === undefined || bytesOf(owned) > bytesOf(largest)) largest = owned;
+    let largest: RegisteredStream | undefined;
+    for (const registered of this.#byPrincipal.get(principal)?.streams.values() ?? []) {
+      if (registered.stream.log.done) continue;
+      if (largest === undefined || bytesOf(registered) > bytesOf(largest)) largest = registered;
     }
     return largest?.stream;
   }
 
-  /** Keeps a stream that has ended for its time; calls `drop` after that. */
+  /** Keeps a stream that has ended for `retentionMs`; then calls `drop`. */
   finish(stream: Stream, drop: Listener): void {
-    this.#ownerOf(stream.principal).finished += 1;
+    this.#streamsOf(stream.principal).finished += 1;
     const timer = setTimeout(() => drop(stream), this.#retentionMs).unref();
     this.#finished.set(stream, timer);
     this.notify(stream);
@@ -113,21 +113,21 @@ export class StreamTable {
 
   /** Drops a stream. Its readers receive `reason`, or the usual error. */
   remove(stream: Stream, reason: ErrorEntry | undefined): void {
-    const owned = this.of(stream);
+    const registered = this.get(stream);
     clearTimeout(this.#finished.get(stream));
     const wasFinished = this.#finished.delete(stream);
     stream.dispose(reason);
-    if (owned === undefined) return;
-    this.budget.release(owned.generation, stream.principal);
-    const owner = this.#ownerOf(stream.principal);
+    if (registered === undefined) return;
+    this.budget.remove(registered.generation, stream.principal);
+    const owner = this.#streamsOf(stream.principal);
     if (wasFinished) owner.finished -= 1;
     owner.streams.delete(stream.id);
     if (owner.streams.size === 0) this.#byPrincipal.delete(stream.principal);
   }
 
   /**
-   * Calls `listener` when a stream of the principal was started, when its status may have changed, and when
-   * it has ended. @returns a function that ends this.
+   * Calls `listener` when a stream of the principal has started, may have changed its status, or has ended.
+   * @returns a function that removes the listener.
    */
   watch(principal: string, listener: Listener): () => void {
     const listeners = this.#watchers.get(principal) ?? new Set();
@@ -143,7 +143,7 @@ export class StreamTable {
     for (const listener of this.#watchers.get(stream.principal) ?? []) listener(stream);
   }
 
-  #ownerOf(principal: string): Owner {
+  #streamsOf(principal: string): PrincipalStreams {
     let owner = this.#byPrincipal.get(principal);
     if (owner === undefined) {
       owner = { streams: new Map(), finished: 0 };
@@ -153,6 +153,6 @@ export class StreamTable {
   }
 }
 
-function bytesOf({ generation: { log, requestBytes } }: Owned): number {
+function bytesOf({ generation: { log, requestBytes } }: RegisteredStream): number {
   return log.bytes + requestBytes;
 }

@@ -2,39 +2,42 @@ import { randomUUID } from 'node:crypto';
 import type { ErrorCode, StreamStatus } from '@rivulet/protocol';
 import type { ErrorEntry, NewsEntry } from '../entry.js';
 import type { Log } from './log.js';
-import type { Pace } from './pace.js';
-import { Reader, type ReaderOptions, type Sink, type Source } from './reader.js';
+import type { FlushScheduler } from './flush-scheduler.js';
+import { Reader, type ReaderOptions, type ReaderSink, type ReadableSource } from './reader.js';
 
-/** The names of a stream, and the question. */
+/** The ids of a stream, and its question. */
 export interface StreamIdentity {
   principal: string;
   id: string;
-  /** The caller's own name for the conversation, given back in every message. */
+  /** The client's name for the conversation. Every message of the stream contains it. */
   sessionId: string | undefined;
   query: string;
-  /** Earlier messages that the client left out of the context; 0 unless given. */
+  /** The number of earlier messages that the client left out of the context. 0 unless given. */
   omittedMessages?: number;
-  /** UTF-16 units of the text that the answer continues; 0 unless given. */
+  /** The UTF-16 units of the text that the answer continues. 0 unless given. */
   continuedUnits?: number;
 }
 
 export interface StreamTimeouts {
-  /** A stream is cancelled this long after its last reader said that it left. */
+  /** Milliseconds from the detachment of the last reader to the cancellation of the stream. */
   detachTimeoutMs: number;
-  /** A stream is cancelled this long after its last reader was cut off, unless that comes back. */
+  /**
+   * Milliseconds from the disconnection of the last reader to the cancellation of the stream, unless the
+   * reader reconnects.
+   */
   disconnectTimeoutMs: number;
 }
 
-/** A reader said that it left, or its connection broke. */
-export type Leaving = 'detached' | 'lost';
+/** `detached`: the reader has unsubscribed. `lost`: its connection broke. */
+export type LeaveReason = 'detached' | 'lost';
 
-/** What a reader did. */
-export type ReaderChange = 'reading' | Leaving;
+/** The change of a reader's state. */
+export type ReaderChange = 'reading' | LeaveReason;
 
 /** A reader of a stream. */
 export interface Subscription {
   readonly reader: Reader;
-  /** The reader's own name, by which it is known when it comes back. */
+  /** The reader's own id. A reader that reconnects sends the same id. */
   readonly id: string | symbol;
 }
 
@@ -43,21 +46,21 @@ export interface StreamListener {
   onDetachedChange(stream: Stream): void;
   /** `status` may have changed. */
   onStatusChange(stream: Stream): void;
-  /** No reader is left, and the time in which one could come back is over. */
+  /** The stream has no reader, and the time for reconnecting is over. */
   onAbandoned(stream: Stream): void;
-  /** A reader came or left. */
+  /** A reader subscribed or left. */
   onReaderChange?(stream: Stream, readerId: string | symbol, change: ReaderChange): void;
 }
 
-/** How the log of the server and the readers name a stream. */
-export interface StreamNames {
+/** The ids of a stream in log lines and on the wire. */
+export interface StreamIds {
   requestId: string;
   answerId: string;
   /** A random id unless given. */
   epoch?: string;
 }
 
-/** A stream as it is listed for its principal. */
+/** A stream in the list of its principal's streams. */
 export interface ListedStream {
   readonly id: string;
   readonly sessionId: string | undefined;
@@ -65,15 +68,15 @@ export interface ListedStream {
   readonly status: StreamStatus;
   /** The end of its log so far. */
   readonly offset: number;
-  /** Of the error that it ended with; undefined for none. */
+  /** The code of its error; undefined if it has not ended with an error. */
   readonly code: ErrorCode | undefined;
 }
 
-/** A log, who asked for it, and who reads it. */
-export class Stream implements StreamIdentity, Source, ListedStream {
-  /** Names the stream in the log of the server. It is random, and no secret. */
+/** A log, its question and its readers. */
+export class Stream implements StreamIdentity, ReadableSource, ListedStream {
+  /** Identifies the stream in log lines. It is random, and not a secret. */
   readonly requestId: string;
-  /** Names the answer in the log: the `requestId` of the stream for which it was begun. */
+  /** Identifies the answer in log lines: the `requestId` of the generation's first stream. */
   readonly answerId: string;
   readonly principal: string;
   readonly id: string;
@@ -82,30 +85,30 @@ export class Stream implements StreamIdentity, Source, ListedStream {
   readonly omittedMessages: number;
   readonly continuedUnits: number;
   readonly log: Log;
-  /** The log's random id, by which a reader notices that a log was created again. */
+  /** The log's random id. A reader detects by it that a log was created again. */
   readonly epoch: string;
   readonly startedAt: number = performance.now();
   readonly #timeouts: StreamTimeouts;
-  readonly #pace: Pace;
+  readonly #scheduler: FlushScheduler;
   readonly #listener: StreamListener;
   /** Most streams have one reader, for which a map would be large. */
   #subscriptions: readonly Subscription[] = [];
-  /** Until when each reader that was cut off is waited for. */
+  /** The time until which the stream waits for each disconnected reader. */
   #lostUntil: Map<string | symbol, number> | undefined;
   #detachedUntil = 0;
   #isDetached = false;
   #isPaused = false;
   #news: NewsEntry | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #detaching: NodeJS.Immediate | undefined;
+  #detachImmediate: NodeJS.Immediate | undefined;
 
   constructor(
     identity: StreamIdentity,
     log: Log,
     timeouts: StreamTimeouts,
-    pace: Pace,
+    scheduler: FlushScheduler,
     listener: StreamListener,
-    { requestId, answerId, epoch = randomUUID() }: StreamNames,
+    { requestId, answerId, epoch = randomUUID() }: StreamIds,
   ) {
     this.requestId = requestId;
     this.answerId = answerId;
@@ -118,7 +121,7 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     this.continuedUnits = identity.continuedUnits ?? 0;
     this.log = log;
     this.#timeouts = timeouts;
-    this.#pace = pace;
+    this.#scheduler = scheduler;
     this.#listener = listener;
   }
 
@@ -149,17 +152,17 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     return this.#subscriptions.length;
   }
 
-  /** True if a reader without a window reads it: it cannot be told that the text begins again. */
+  /** True if the stream has a reader without a window. Such a reader cannot restart its text. */
   get hasPlainReader(): boolean {
     return this.#subscriptions.some(({ reader }) => reader.isPlain);
   }
 
-  /** True while the stream goes on only because a reader that said it left may come back. */
+  /** True while the stream continues only because a detached reader may reconnect. */
   get isDetached(): boolean {
     return this.#isDetached;
   }
 
-  /** What holds until the log grows. */
+  /** The status before the next entry, such as the place in the queue. */
   get news(): NewsEntry | undefined {
     return this.#news;
   }
@@ -171,36 +174,36 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     this.#listener.onStatusChange(this);
   }
 
-  /** A paused stream waits for a client to answer a call. It is not abandoned until that has an end. */
+  /** Sets whether the stream waits for a client's reply to a call. A paused stream is not abandoned. */
   setPaused(isPaused: boolean): void {
     if (isPaused === this.#isPaused) return;
     this.#isPaused = isPaused;
     const now = performance.now();
-    // Whoever answered the call has as much time to read on as after a cut.
+    // The client that replied has as much time to reconnect as after a disconnection.
     if (!isPaused) this.#detachedUntil = now + this.#timeouts.disconnectTimeoutMs;
-    this.#abandonInTime();
+    this.#scheduleAbandon();
     this.#listener.onStatusChange(this);
   }
 
-  read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Subscription {
+  read(options: ReaderOptions & { readerId: string | undefined }, sink: ReaderSink): Subscription {
     const id = options.readerId ?? Symbol('a reader without a name');
     this.#lostUntil?.delete(id);
-    const reader = new Reader(this, options, sink, this.#pace);
+    const reader = new Reader(this, options, sink, this.#scheduler);
     this.#leaveAll(id);
     const subscription = { reader, id };
     this.#subscriptions = [...this.#subscriptions, subscription];
     this.#listener.onReaderChange?.(this, id, 'reading');
-    this.#abandonInTime();
+    this.#scheduleAbandon();
     return subscription;
   }
 
-  /** The log has another content from `offset` on, which begins with a new attempt. */
+  /** The content of the log has changed from `offset` on, where a new attempt begins. */
   rewind(offset: number): void {
     for (const { reader } of this.#subscriptions) reader.rewind(offset);
   }
 
-  /** The reader is closed. A second call does nothing. */
-  leave(subscription: Subscription, how: Leaving): void {
+  /** Removes a subscription. A second call does nothing. */
+  leave(subscription: Subscription, how: LeaveReason): void {
     const { reader, id } = subscription;
     const others = this.#subscriptions.filter((other) => other !== subscription);
     if (others.length === this.#subscriptions.length) return;
@@ -212,23 +215,23 @@ export class Stream implements StreamIdentity, Source, ListedStream {
       this.#lostUntil.set(id, now + this.#timeouts.disconnectTimeoutMs);
     } else this.#detachedUntil = now + this.#timeouts.detachTimeoutMs;
     this.#listener.onReaderChange?.(this, id, how);
-    this.#abandonInTime();
+    this.#scheduleAbandon();
   }
 
-  /** A reader that was cut off says that it will not come back. */
-  giveUp(readerId: string | undefined): void {
+  /** Stops waiting for a disconnected reader that will not reconnect. */
+  forgetLostReader(readerId: string | undefined): void {
     if (readerId === undefined) return;
     this.#listener.onReaderChange?.(this, readerId, 'detached');
     this.#leaveAll(readerId);
     if (this.#lostUntil?.delete(readerId) !== true) return;
     this.#detachedUntil = performance.now() + this.#timeouts.detachTimeoutMs;
-    this.#abandonInTime();
+    this.#scheduleAbandon();
   }
 
-  /** The log is being dropped: its readers are told `reason` or the usual error, and no timer is left. */
+  /** Closes all readers of a dropped log with `reason` or the usual error, and clears the timers. */
   dispose(reason?: ErrorEntry): void {
     clearTimeout(this.#timer);
-    clearImmediate(this.#detaching);
+    clearImmediate(this.#detachImmediate);
     for (const { reader } of this.#subscriptions) reader.drop(reason);
     this.#subscriptions = [];
   }
@@ -239,9 +242,9 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     this.#listener.onDetachedChange(this);
   }
 
-  #abandonInTime(): void {
+  #scheduleAbandon(): void {
     clearTimeout(this.#timer);
-    clearImmediate(this.#detaching);
+    clearImmediate(this.#detachImmediate);
     if (this.hasReaders || this.#isPaused || this.log.done) return this.#setDetached(false);
     const now = performance.now();
     let until = Math.max(now, this.#detachedUntil);
@@ -251,13 +254,14 @@ export class Stream implements StreamIdentity, Source, ListedStream {
       else until = Math.max(until, lostUntilMs);
     }
     this.#timer = setTimeout(() => this.#listener.onAbandoned(this), until - now).unref();
-    // A reader that was cut off said nothing, so the stream waits for it whatever the others said.
+    // The stream waits for a disconnected reader, even if all others have detached.
     if (lostUntil.size > 0) return this.#setDetached(false);
-    // A view that replaces another leaves and reads again at once; both messages come in one turn.
-    this.#detaching = setImmediate(() => this.#setDetached(true));
+    // A page that replaces its view detaches and subscribes again; both messages arrive in one turn of the
+    // event loop.
+    this.#detachImmediate = setImmediate(() => this.#setDetached(true));
   }
 
-  /** Ends the readers of a connection that is dead but does not look so yet. */
+  /** Closes the reader's subscriptions on earlier connections, which are dead but still open. */
   #leaveAll(id: string | symbol): void {
     for (const subscription of this.#subscriptions) {
       if (subscription.id === id) this.leave(subscription, 'detached');

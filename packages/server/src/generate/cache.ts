@@ -3,30 +3,32 @@ import type { Usage } from '@rivulet/protocol';
 import { LRUCache } from 'lru-cache';
 import type { ModelName, Prompt } from '../providers/provider.js';
 
-/** The users that a cached answer is for: all who ask the same, or the same principal only. */
+/** The users that may receive a cached answer: all users, or only the principal of the request. */
 export type CacheScope = 'shared' | 'principal';
 
 /** A complete answer. */
 export interface CachedAnswer {
   text: string;
   usage: Usage;
-  /** The oldest messages of the context that the model was not given; absent for none. */
+  /** The number of the oldest messages that the model did not receive; absent for none. */
   omittedMessages?: number;
 }
 
-/** Complete answers by key. Whoever calls treats a throw as a miss. */
+/** Complete answers by key. A method that throws counts as a miss. */
 export interface ResponseCache {
-  /** UTF-16 units of the longest answer that is given to `set`; no bound unless given. */
+  /** The longest answer that is passed to `set`, in UTF-16 units. No limit unless given. */
   readonly maxAnswerUnits?: number;
-  /** A promise is for a cache that other processes share. One that rejects is a miss. */
+  /** A cache that other processes share returns a promise. A rejected promise counts as a miss. */
   get(key: string): CachedAnswer | undefined | Promise<CachedAnswer | undefined>;
-  /** `principal` is whose request the answer was generated for, by which `forget` finds it; it may be absent. */
+  /** `principal` identifies the user for `forget`; undefined if the request has no principal. */
   set(key: string, answer: CachedAnswer, principal?: string): void;
+  /** The answers in the memory of this process, the newest first. */
+  values?(): Iterable<CachedAnswer>;
   /** Removes all answers that were set for the principal. Without it, `LlmService.forget` rejects. */
   forget?(principal: string): void | Promise<void>;
   /**
-   * Calls `listener` when another process has removed the answers of a principal; without one, if it may
-   * have done so for any. Answers that are being generated for the principal are not kept then.
+   * Calls `listener` when another process has removed the answers of a principal, or without a principal if
+   * it may have removed those of any. Answers in progress for that principal are then not cached.
    */
   onForget?(listener: (principal: string | undefined) => void): void;
 }
@@ -40,12 +42,13 @@ export function createResponseCache(options: ResponseCacheOptions): ResponseCach
   return createLocalCache(options);
 }
 
-/** Answers in the memory of this process. */
+/** Cached answers in the memory of this process. */
 export interface LocalCache extends ResponseCache {
   readonly maxAnswerUnits: number;
   get(key: string): CachedAnswer | undefined;
-  /** @param ttlMs the cache's own unless given. */
+  /** @param ttlMs the `ttlSeconds` of the cache unless given, in milliseconds. */
   set(key: string, answer: CachedAnswer, principal?: string, ttlMs?: number): void;
+  values(): Iterable<CachedAnswer>;
   forget(principal: string): void;
   clear(): void;
 }
@@ -63,8 +66,11 @@ export function createLocalCache({ ttlSeconds, maxBytes }: ResponseCacheOptions)
     set(key, answer, principal, ttlMs) {
       answers.set(key, { answer, principal }, ttlMs === undefined ? {} : { ttl: ttlMs });
     },
+    *values() {
+      for (const { answer } of answers.values()) yield answer;
+    },
     forget(principal) {
-      // An index by principal would cost memory for each answer. Forgetting is rare.
+      // An index by principal would use memory for each answer, and `forget` is rare.
       for (const [key, entry] of answers.entries()) {
         if (entry.principal === principal) answers.delete(key);
       }
@@ -80,12 +86,15 @@ interface CacheEntry {
 
 const BYTES_PER_UNIT = 2;
 const ENTRY_BYTES = 300;
-/** One answer may take this part of the cache. Until an answer ends, its text is held for the cache. */
+/**
+ * One answer may use this share of the cache. The server keeps the text of an answer in memory until the
+ * answer ends.
+ */
 const LARGEST_SHARE = 1 / 8;
 
 /**
- * The key of an answer of a provider. It covers all that the model is told. `principal` is undefined if
- * the answer is for everybody who asks the same.
+ * @returns the key of a provider's answer, a hash of the whole prompt. `principal` is undefined if all users
+ * may receive the answer.
  */
 export function cacheKey(
   principal: string | undefined,

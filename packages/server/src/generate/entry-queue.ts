@@ -1,11 +1,11 @@
 import type { EntrySink, StreamedEntry } from '../entry.js';
 import { FlatText } from './flat-text.js';
 
-/** Entries that wait for the consumer. */
+/** The limit of entries that wait for the consumer. */
 const MAX_WAITING = 64;
 const MAX_WAITING_UNITS = 16_384;
 
-/** A sink whose entries wait for a consumer. It is full while the consumer is behind. */
+/** A queue of entries between an answer and its consumer. It is full while the consumer is behind. */
 export class EntryQueue implements EntrySink {
   #waiting: StreamedEntry[] = [];
   #waitingUnits = 0;
@@ -15,7 +15,7 @@ export class EntryQueue implements EntrySink {
   #text = new FlatText();
   readonly #maxTextUnits: number;
 
-  /** A text is kept for `readText` as long as it has at most `maxTextUnits` UTF-16 units. */
+  /** The text is kept for `readText` up to `maxTextUnits` UTF-16 units. */
   constructor(maxTextUnits: number) {
     this.#maxTextUnits = maxTextUnits;
   }
@@ -41,14 +41,14 @@ export class EntryQueue implements EntrySink {
     return this.#text.read() ?? '';
   }
 
-  /** No entry comes any more. */
+  /** Closes the queue. No entry follows. */
   end(): void {
     this.#closed = true;
     this.#wake();
   }
 
   /**
-   * Takes all entries that wait, and waits for one if there is none.
+   * Takes all waiting entries; waits for one if there is none.
    *
    * @returns an empty array after the last entry.
    */

@@ -1,12 +1,12 @@
-/** Pieces are joined once they have this many UTF-16 units together. */
+/** Pieces are joined when they have this many UTF-16 units together. */
 const SEGMENT_UNITS = 1_024;
 
 /**
- * Text that grows in small pieces. A string that grows by `+=` keeps each piece in a node of its own,
- * which takes more memory than the text until the string is read. This class keeps flat segments instead.
+ * A text that grows in small pieces. A string that grows by `+=` keeps each piece as a separate node, which
+ * uses more memory than the text until the string is read. This class stores flat segments instead.
  */
 export class FlatText {
-  /** UTF-16 units so far. */
+  /** The UTF-16 units so far. */
   length = 0;
   #segments: string[] | undefined = [];
   #pending = '';
@@ -20,7 +20,7 @@ export class FlatText {
     this.#pending = '';
   }
 
-  /** Stops keeping the text; `length` goes on. */
+  /** Releases the text. `length` still grows. */
   discard(): void {
     this.#segments = undefined;
     this.#pending = '';

@@ -3,19 +3,19 @@ import type { PreparedRequest } from '../hooks.js';
 import type { GenerateRequest } from '../request.js';
 import type { JsonSchema, Prompt, ToolDeclaration } from '../providers/provider.js';
 
-/** What the operator set for every answer; undefined leaves a value to the model. */
+/** The operator's values for every answer. The model's own default applies where a value is undefined. */
 export interface PromptDefaults {
   systemPrompt: string;
   temperature?: number | undefined;
   topP?: number | undefined;
   topK?: number | undefined;
-  /** Tokens; a request may ask for fewer, not for more. */
+  /** The limit in tokens. A request may lower it. */
   maxTokens?: number | undefined;
 }
 
 /**
- * The system prompt, the history, the question, the text that the answer continues, and the tools that may
- * be called, with the changes of `prepared`. Nothing that a client sends becomes a part of the system prompt.
+ * Builds the prompt: the system prompt, the history, the question, the text to continue, and the tools, with
+ * the changes of `prepared`. Text from a client never becomes a part of the system prompt.
  */
 export function buildPrompt(
   request: GenerateRequest,
@@ -54,7 +54,7 @@ function withoutDialect(schema: JsonSchema): JsonSchema {
   return Object.fromEntries(Object.entries(schema).filter(([keyword]) => keyword !== '$schema'));
 }
 
-/** Of a tool only what the model is told, which is also what decides whether an answer is the same. */
+/** Copies only the fields that the model receives. They are also part of the cache key. */
 function declarationOf(tool: ToolDeclaration): ToolDeclaration {
   const { name, description, parameters, isClientTool } = tool;
   return { name, description, parameters, ...(isClientTool && { isClientTool }) };

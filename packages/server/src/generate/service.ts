@@ -32,7 +32,7 @@ import {
   type Providers,
 } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
-import { Answer } from './answer.js';
+import { AnswerWriter } from './answer-writer.js';
 import { type CachedAnswer, cacheKey, type CacheScope, type ResponseCache } from './cache.js';
 import { EntryQueue } from './entry-queue.js';
 import { withDefaults } from '../with-defaults.js';
@@ -55,7 +55,7 @@ export interface LlmServiceOptions {
   onMidstreamFailure?: FailoverOptions['onMidstreamFailure'] | undefined;
   /** The defaults of the settings unless given. */
   limits?: { readonly [Name in keyof CoreLimits]?: CoreLimits[Name] | undefined } | undefined;
-  /** Creates the queue of each provider; that of this process unless given. */
+  /** Creates the queue of each provider. The queue of this process unless given. */
   createQueue?: FailoverOptions['createQueue'];
   /** Called by `close`. */
   onClose?: (() => void) | undefined;
@@ -65,30 +65,32 @@ export interface LlmServiceOptions {
 
 export interface GenerateCallOptions {
   signal?: AbortSignal | undefined;
-  /** Whether the model's thoughts are entries of their own; `options.thoughts` of the request unless given. */
+  /** True to receive the model's thoughts as entries. `options.thoughts` of the request unless given. */
   thoughts?: boolean | undefined;
-  /** Lets the queue of a busy provider end this request in favour of another one; never unless given. */
+  /** Lets the queue of a busy provider end this request in favour of another one. Never unless given. */
   preemption?: Preemption | undefined;
   /**
-   * Called when a provider failed after text, and another could begin the answer again. Return false to
-   * end the answer with the failure; it begins again unless given.
+   * Called when a provider failed after text was written, and another provider could restart the answer.
+   * Return false to end the answer with the failure. The answer restarts unless given.
    */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
-  /** Names the answer in its log lines, as `requestId`; a random UUID unless given. */
+  /** Identifies the answer in log lines, as `requestId`. A random UUID unless given. */
   requestId?: string | undefined;
-  /** Names the connection that asked in the answer's log lines. */
+  /** Identifies the connection of the request in log lines. */
   connectionId?: string | undefined;
-  /** The changes of a `prepare` hook; none unless given. */
+  /** The changes of a `prepare` hook. None unless given. */
   prepared?: PreparedRequest | undefined;
-  /** Receives the replies of clients to calls that wait for them; unless given, such calls fail. */
+  /** Receives the replies of clients to calls that wait for them. Such calls fail unless given. */
   replies?: ToolReplies | undefined;
-  /** What another process has generated of the answer; it goes on with a further attempt. */
+  /**
+   * The part of the answer that another process has generated. The service continues it in a further attempt.
+   */
   resumed?: ResumedAnswer | undefined;
-  /** The scope of the cache where the service has none of its own; `principal` unless given. */
+  /** The cache scope if the operator has not set one. `principal` unless given. */
   defaultCacheScope?: CacheScope | undefined;
 }
 
-/** A complete answer, and who gave it. */
+/** A complete answer, and the provider that generated it. */
 export interface CompleteResponse {
   text: string;
   source: Source;
@@ -98,16 +100,16 @@ export interface CompleteResponse {
   usage: Usage;
 }
 
-/** The streaming core: cache, prompt, providers, tools, cache. It knows no socket and no reader. */
+/** The streaming core: cache, prompt, providers and tools. It does not know sockets or readers. */
 export class LlmService {
   readonly #options: LlmServiceOptions;
   readonly #limits: CoreLimits;
   readonly #failover: Failover;
   readonly #toolbox: Toolbox;
-  /** Answers that are being generated. */
+  /** The answers in progress. */
   readonly #running = new Set<RunningAnswer>();
 
-  /** Throws a `TypeError` when two tools have one name. */
+  /** @throws {TypeError} two tools have the same name. */
   constructor(options: LlmServiceOptions) {
     const { providers, metrics, tools = [], onMidstreamFailure = 'restart' } = options;
     const logger = logErrorFacts(options.logger);
@@ -135,12 +137,12 @@ export class LlmService {
     return this.#options.cacheScope;
   }
 
-  /** True if the model may call tools, which run for the principal that asked. */
+  /** True if the model may call tools of the server. */
   get hasTools(): boolean {
     return this.#toolbox.tools.length > 0;
   }
 
-  /** The current status of each provider, in the order in which they are asked. */
+  /** The current status of each provider, in the order in which they are called. */
   providerStatus(): ProviderStatus[] {
     return this.#failover.status();
   }
@@ -170,7 +172,7 @@ export class LlmService {
     const entries = new EntryQueue(
       this.#toolbox.tools.length > 0 || request.clientTools !== undefined
         ? Infinity
-        : this.#maxKeptUnits(request),
+        : this.#maxCachedUnits(request),
     );
     const written = context.with(parent, () =>
       this.writeResponse(request, entries, { ...options, signal: controller.signal }),
@@ -188,8 +190,8 @@ export class LlmService {
   }
 
   /**
-   * Writes one answer to `sink`: the entries of `generateResponseStream`, each by a plain call. Resolves
-   * after the last entry, and does not reject.
+   * Writes one answer to `sink`: the entries of `generateResponseStream`, with a plain call for each.
+   * Resolves after the last entry. Does not reject.
    */
   async writeResponse(
     request: GenerateRequest,
@@ -216,7 +218,7 @@ export class LlmService {
     const { omittedMessages: omittedByCaller = 0 } = request;
     const addedMessages = prepared.context?.length ?? 0;
     const ids = { requestId, connectionId };
-    const answer = new Answer({
+    const answer = new AnswerWriter({
       sink,
       signal,
       thoughts,
@@ -232,7 +234,7 @@ export class LlmService {
     const running: RunningAnswer = { principal: request.principal, isForgotten: false };
     this.#running.add(running);
     try {
-      // A model that continues a text, or writes JSON, writes it to its end.
+      // Without tools: the model writes a continued text, or JSON, to its end.
       const isBare =
         Boolean(request.continueText) || request.options?.response_schema !== undefined;
       const allowed = allowedTools(this.#toolbox, isBare ? false : prepared.tools);
@@ -243,11 +245,11 @@ export class LlmService {
       );
       const built = buildPrompt(request, this.#options.prompt, toolbox.tools, prepared);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
-      // Thoughts are not kept, and the text is the same without them.
+      // The key does not depend on `thoughts`, because thoughts are not cached and do not change the text.
       const keyOf = (provider: ModelName): string =>
         cacheKey(scope === 'shared' ? undefined : request.principal, provider, built);
       if (mode === 'default')
-        answer.lookUp = (provider) => this.#lookUp(() => keyOf(provider), answer.logger);
+        answer.readCache = (provider) => this.#readCache(() => keyOf(provider), answer.logger);
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
@@ -259,11 +261,12 @@ export class LlmService {
         answerWithTools(this.#failover, prompt, toolbox, requester, answer, replies, resumed),
       );
       if (turn === undefined) return;
-      // A tool may find something else tomorrow, and what it did was done for this request.
+      // An answer with tool calls is not cached: their results may change, and their effects belong to this
+      // request.
       const isWhole = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
       const isKept = isWhole && !running.isForgotten && !hasClientTools;
-      if (isKept && answer.length <= this.#maxKeptUnits(request))
-        this.#keep(
+      if (isKept && answer.length <= this.#maxCachedUnits(request))
+        this.#writeCache(
           keyOf({ name: turn.provider.name, model: turn.model }),
           {
             text: sink.readText(),
@@ -283,21 +286,27 @@ export class LlmService {
   }
 
   /**
-   * The same answer, whole. Throws a `StreamError`, with what had come in `partialText`, where the
-   * stream would end with `error`.
+   * Generates a complete answer.
+   *
+   * @throws {StreamError} the answer ended with an error; `partialText` has the text before it.
    */
   async generateResponse(
     request: GenerateRequest,
     { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<CompleteResponse> {
-    const whole = new WholeResponse();
+    const whole = new ResponseCollector();
     await this.writeResponse(request, whole, { ...(signal && { signal }) });
     return whole.read();
   }
 
+  /** The answers that the response cache has in the memory of this process, the newest first. */
+  *cachedAnswers(): Iterable<CachedAnswer> {
+    yield* this.#options.cache?.values?.() ?? [];
+  }
+
   /**
-   * Removes the cached answers that were generated for requests of the principal, also those that other
-   * principals may read. Answers that are being generated for it are not kept.
+   * Removes the cached answers of the principal's requests, including those that other principals may
+   * receive. Answers in progress for the principal are not cached.
    *
    * @throws {TypeError} the cache has no `forget`.
    */
@@ -313,26 +322,28 @@ export class LlmService {
     await cache.forget(principal);
   }
 
-  /** Keeps no answer that is being generated for the principal; for any, if it is undefined. */
+  /**
+   * Marks the answers in progress for the principal, or for all principals if undefined, as not to be cached.
+   */
   #markForgotten(principal: string | undefined): void {
     for (const running of this.#running) {
       if (principal === undefined || running.principal === principal) running.isForgotten = true;
     }
   }
 
-  /** Closes the connections to Redis, where there are any. Answers are generated all the same. */
+  /** Closes the connections to Redis. Afterwards the service still generates answers. */
   close(): void {
     this.#options.onClose?.();
   }
 
-  /** UTF-16 units of the longest answer to this request that the cache is given. */
-  #maxKeptUnits({ options }: GenerateRequest): number {
+  /** @returns the limit of a cacheable answer to this request, in UTF-16 units. */
+  #maxCachedUnits({ options }: GenerateRequest): number {
     const { cache } = this.#options;
     if (cache === undefined || options?.cache === 'no-store') return 0;
     return cache.maxAnswerUnits ?? Infinity;
   }
 
-  #lookUp(keyOf: () => string, logger: Logger): ReturnType<ResponseCache['get']> {
+  #readCache(keyOf: () => string, logger: Logger): ReturnType<ResponseCache['get']> {
     const { cache } = this.#options;
     if (cache === undefined) return undefined;
     const miss = (error: unknown): undefined => {
@@ -346,7 +357,12 @@ export class LlmService {
     }
   }
 
-  #keep(key: string, answer: CachedAnswer, principal: string | undefined, logger: Logger): void {
+  #writeCache(
+    key: string,
+    answer: CachedAnswer,
+    principal: string | undefined,
+    logger: Logger,
+  ): void {
     try {
       this.#options.cache?.set(key, answer, principal);
     } catch (error) {
@@ -357,7 +373,7 @@ export class LlmService {
 
 interface RunningAnswer {
   readonly principal: string | undefined;
-  /** True if the principal was forgotten since the request came. */
+  /** True if the principal was forgotten after the request had started. */
   isForgotten: boolean;
 }
 
@@ -384,8 +400,8 @@ function withClientTools(
   return { ...allowed, tools: [...allowed.tools, ...clientTools.map(clientTool)] };
 }
 
-/** Keeps an answer until it is whole. */
-class WholeResponse implements EntrySink {
+/** Collects an answer until it is complete. */
+class ResponseCollector implements EntrySink {
   #text = new FlatText();
   #start: StartEntry | undefined;
   #end: EndEntry | ErrorEntry | undefined;

@@ -5,29 +5,29 @@ import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../pro
 import { principalName } from '../request.js';
 import type { AnsweredTurn, Failover } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
-import type { Answer } from './answer.js';
+import type { AnswerWriter } from './answer-writer.js';
 import type { Awaits, ToolReplies, ToolReply } from '../tool-replies.js';
 import { type OnToolFailure, runCall, toResult } from './tools/run-call.js';
 import { type Tool, type ToolContext, ToolError } from './tools/tool.js';
 import type { Toolbox, ToolLimits } from './tools/toolbox.js';
 
 /**
- * Asks, runs the tools that the model calls, gives it the results and asks again, until it answers
- * without a call. Tools run once: if a provider fails after them, the next one goes on from their
- * results. Calls in a turn that was cut off are not run.
+ * Calls the provider, runs the tools that the model calls, and calls the provider again with the results,
+ * until the model answers without a tool call. A tool call runs once: if a provider fails afterwards, the
+ * next provider continues from its result. The tool calls of an interrupted turn do not run.
  *
- * @param replies receives what clients say of the calls that wait for them; those fail at once without it.
- * @param resumed what another process has generated of the answer. Tools that it has run are not run again; its
- * calls that wait for a client still wait.
+ * @param replies receives the replies of clients to calls that wait for them; such calls fail without it.
+ * @param resumed the part of the answer that another process has generated. Its finished tool calls do not run again;
+ * its calls that wait for a client still wait.
  * @returns the last turn, with the usage of all turns; undefined if the answer came from the cache.
- * @throws as `Failover.ask` does, and `tool_limit` when the model calls tools in every turn.
+ * @throws the errors of `Failover.ask`, and `tool_limit` if the model calls tools in every turn.
  */
 export async function answerWithTools(
   failover: Failover,
   prompt: Prompt,
   toolbox: Toolbox,
   requester: Requester,
-  answer: Answer,
+  answer: AnswerWriter,
   replies: ToolReplies | undefined,
   resumed: ResumedAnswer | undefined,
 ): Promise<AnsweredTurn | undefined> {
@@ -57,16 +57,17 @@ export async function answerWithTools(
       arguments: args,
     }));
     const { raw } = turn;
-    const said = { text: answer.readTurn(), toolCalls: calls, ...(raw && { raw }) };
-    const results = await runTogether(calls, toolbox, answer, requester, replies);
+    const said = { text: answer.readTurnText(), toolCalls: calls, ...(raw && { raw }) };
+    const results = await runCalls(calls, toolbox, answer, requester, replies);
     messages = messages.concat({ role: 'assistant', ...said }, { role: 'tool', results });
-    // The provider that called the tools goes on: calls may be signed, and mean nothing to those before it.
+    // The next turn goes to the provider that called the tools: other providers may not accept its signed
+    // calls.
     caller = turn.provider;
-    answer.nextTurn();
+    answer.beginNextTurn();
   }
 }
 
-/** A call without a result was running when its process went away. */
+/** The call was running when its process was lost. */
 const UNKNOWN_OUTCOME: ToolOutcome = {
   error: 'the server went away while the tool ran; it may have done its work',
 };
@@ -88,11 +89,11 @@ interface EndedRound {
   results: readonly ToolResult[];
 }
 
-/** Ends the last round of an answer that another process has begun. @returns all its rounds. */
+/** Completes the last round of an answer that another process has begun. @returns all its rounds. */
 async function endRounds(
   { rounds, stored }: ResumedAnswer,
   toolbox: Toolbox,
-  answer: Answer,
+  answer: AnswerWriter,
   requester: Requester,
   replies: ToolReplies | undefined,
 ): Promise<EndedRound[]> {
@@ -110,12 +111,12 @@ async function endRounds(
       const reply = stored.get(callId);
       if (reply !== undefined) {
         const given = reply === 'expired' ? undefined : reply;
-        return afterReply(call, given, { ...round, run: () => outcome(UNKNOWN_OUTCOME) });
+        return applyReply(call, given, { ...round, run: () => outcome(UNKNOWN_OUTCOME) });
       }
       if (awaits === undefined || decision !== undefined || replies === undefined)
         return outcome(UNKNOWN_OUTCOME);
       const replied = replies.expect(callId, awaits, timeoutMs, round.signal);
-      return replied.then((given) => afterReply(call, given, round));
+      return replied.then((given) => applyReply(call, given, round));
     };
     if (open.length > 0)
       results.push(
@@ -132,9 +133,9 @@ async function endRounds(
   return ended;
 }
 
-/** What the calls of a round need. */
+/** The context of the calls in one round. */
 interface Round {
-  answer: Answer;
+  answer: AnswerWriter;
   limits: ToolLimits;
   /** Aborts when the round is over. */
   signal: AbortSignal;
@@ -142,10 +143,10 @@ interface Round {
   onFailure: OnToolFailure;
 }
 
-/** Does the work of a round. Nothing of it runs on when that has failed. */
+/** Runs the calls of a round. Aborts all of them after a failure. */
 async function inRound<T>(
   { tools, limits }: Toolbox,
-  answer: Answer,
+  answer: AnswerWriter,
   { signal, principal }: Requester,
   work: (round: Round) => Promise<T>,
 ): Promise<T> {
@@ -157,7 +158,7 @@ async function inRound<T>(
   };
   try {
     signal.throwIfAborted();
-    const onFailure: OnToolFailure = (...failure) => answer.toolFailed(...failure);
+    const onFailure: OnToolFailure = (...failure) => answer.onToolFailed(...failure);
     return await work({
       answer,
       limits,
@@ -172,13 +173,13 @@ async function inRound<T>(
 }
 
 /**
- * Runs the calls of a turn at the same time; their results come in the order of the calls. All calls are
- * written before the first result. A call that waits for a client runs once its reply has come.
+ * Runs the calls of a turn concurrently. Their results are in the order of the calls. All calls are written
+ * before the first result. A call that waits for a client runs after its reply.
  */
-function runTogether(
+function runCalls(
   calls: readonly ToolCall[],
   toolbox: Toolbox,
-  answer: Answer,
+  answer: AnswerWriter,
   requester: Requester,
   replies: ToolReplies | undefined,
 ): Promise<ToolResult[]> {
@@ -191,14 +192,14 @@ function runTogether(
       const entry = { type: 'tool_call', callId, name, arguments: args } as const;
       if (i >= limits.maxToolCallsPerRound) {
         begin.push(() => tooMany(limits.maxToolCallsPerRound));
-        await answer.tool(entry);
+        await answer.writeTool(entry);
         continue;
       }
       const tool = tools.find((candidate) => candidate.name === name);
-      const waiting = await waitingOf(tool, args, replies, onFailure);
+      const waiting = await awaitedReplyOf(tool, args, replies, onFailure);
       if (waiting === undefined || 'error' in waiting) {
         begin.push(async () => waiting ?? run(call));
-        await answer.tool(entry);
+        await answer.writeTool(entry);
         continue;
       }
       const { awaits, replies: expecting } = waiting;
@@ -206,8 +207,8 @@ function runTogether(
       // A client may reply as soon as it reads the entry.
       const replied = expecting.expect(callId, awaits, timeoutMs, signal);
       replied.catch(() => {});
-      begin.push(async () => afterReply(call, await replied, round));
-      await answer.tool({ ...entry, awaits, timeoutMs });
+      begin.push(async () => applyReply(call, await replied, round));
+      await answer.writeTool({ ...entry, awaits, timeoutMs });
     }
     signal.throwIfAborted();
     return writeResults(
@@ -218,41 +219,42 @@ function runTogether(
   });
 }
 
-/** Writes what came of calls, in their order. */
+/** Writes the results of calls, in the order of the calls. */
 async function writeResults(
   calls: readonly ToolCall[],
   outcomes: readonly Promise<ToolOutcome>[],
   { answer, signal }: Round,
 ): Promise<ToolResult[]> {
-  // The first that rejects is thrown; nothing would handle the others.
+  // Only the first rejection is thrown. The others need a handler.
   for (const each of outcomes) each.catch(() => {});
   const results: ToolResult[] = [];
   for (const [i, { callId, name }] of calls.entries()) {
     const result = { callId, name, ...(await outcomes[i]!) };
     results.push(result);
-    await answer.tool({ type: 'tool_result', ...result });
+    await answer.writeTool({ type: 'tool_result', ...result });
     signal.throwIfAborted();
   }
   return results;
 }
 
-/** A call that waits for a client. */
-interface Waiting {
+/** The reply that a call waits for, and its receiver. */
+interface AwaitedReply {
   awaits: Awaits;
   replies: ToolReplies;
 }
 
 /**
- * Checks the arguments before a user is asked.
+ * Checks the arguments before a client is asked for a reply.
  *
- * @returns what the call waits for; the error of one that cannot wait; undefined for one that runs at once.
+ * @returns the reply that the call waits for; the error of invalid arguments; undefined if the call runs at
+ * once.
  */
-async function waitingOf(
+async function awaitedReplyOf(
   tool: Tool | undefined,
   args: unknown,
   replies: ToolReplies | undefined,
   onFailure: OnToolFailure,
-): Promise<Waiting | { error: string } | undefined> {
+): Promise<AwaitedReply | { error: string } | undefined> {
   if (tool?.awaits === undefined) return undefined;
   const { name, awaits } = tool;
   try {
@@ -268,11 +270,11 @@ async function waitingOf(
 }
 
 /**
- * Gives the reply of a client as the result of the call, or runs the call once it is approved.
+ * Uses the client's reply as the result of the call, or runs the call if the reply approves it.
  *
- * @param reply undefined if none has come in time.
+ * @param reply undefined after the timeout.
  */
-async function afterReply(
+async function applyReply(
   call: ToolCall,
   reply: ToolReply | undefined,
   { answer, run, onFailure, limits: { toolReplyTimeoutMs, maxToolResultUnits } }: Round,
@@ -284,7 +286,7 @@ async function afterReply(
   }
   if ('error' in reply) return { error: reply.error };
   if ('result' in reply) return toResult(reply.result, maxToolResultUnits);
-  await answer.tool({ type: 'tool_decision', callId, name, approved: reply.approved });
+  await answer.writeTool({ type: 'tool_decision', callId, name, approved: reply.approved });
   return reply.approved ? run(call) : REFUSED;
 }
 

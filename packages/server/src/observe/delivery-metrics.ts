@@ -8,31 +8,31 @@ import {
   metrics,
 } from '@opentelemetry/api';
 
-/** What is measured of connections and streams. `createMetrics` measures answers. */
+/** The metrics of connections and streams. `createMetrics` creates those of answers. */
 export interface DeliveryMetrics {
-  /** Connections and requests that were refused, by `reason`. */
+  /** The number of refused connections and requests, by `reason`. */
   readonly refused: Counter;
   /**
-   * Has `read` called whenever metrics are read, and the delay of the event loop measured between.
+   * Calls `read` whenever metrics are collected, and measures the delay of the event loop.
    *
-   * @returns a function that ends this.
+   * @returns a function that stops both.
    */
   observe(read: () => DeliverySize, attributes: Attributes): () => void;
 }
 
-/** What is there at the moment. */
+/** The current sizes. */
 export interface DeliverySize {
   connections: number;
   readers: number;
-  /** Bytes of the memory budget of streams that are used. */
+  /** The used bytes of the memory budget. */
   logBytes: number;
 }
 
-/** A timer of this interval measures the delay, and what it measures has the interval in it. */
+/** The interval of the timer that measures the delay. The measured value includes the interval. */
 const INTERVAL_MS = 20;
 const NS_PER_SECOND = 1e9;
 
-/** Instruments of the process's global meter provider unless another is given, as in `createMetrics`. */
+/** Creates the instruments, with the process's global meter provider unless another is given. */
 export function createDeliveryMetrics(
   provider: MeterProvider = metrics.getMeterProvider(),
 ): DeliveryMetrics {
@@ -69,8 +69,8 @@ export function createDeliveryMetrics(
 }
 
 /**
- * The delay of the event loop since the last reading, under the names of OpenTelemetry's conventions for
- * Node.js. It is measured from the first reading on, so that it costs nothing where no metrics are read.
+ * Gauges of the event loop's delay since the last collection, named by OpenTelemetry's conventions for
+ * Node.js. Measuring starts with the first collection, so that it costs nothing if metrics are not collected.
  */
 function createDelayGauges(meter: Meter) {
   const gauge = (name: string, description: string) =>
@@ -87,10 +87,10 @@ function createDelayGauges(meter: Meter) {
         histogram = monitorEventLoopDelay({ resolution: INTERVAL_MS });
         histogram.enable();
       } else if (histogram.count > 0) {
-        result.observe(mean, toDelay(histogram.mean));
-        result.observe(p50, toDelay(histogram.percentile(50)));
-        result.observe(p99, toDelay(histogram.percentile(99)));
-        result.observe(max, toDelay(histogram.max));
+        result.observe(mean, toSeconds(histogram.mean));
+        result.observe(p50, toSeconds(histogram.percentile(50)));
+        result.observe(p99, toSeconds(histogram.percentile(99)));
+        result.observe(max, toSeconds(histogram.max));
         histogram.reset();
       }
     },
@@ -101,6 +101,6 @@ function createDelayGauges(meter: Meter) {
 }
 
 /** @returns seconds. */
-function toDelay(ns: number): number {
+function toSeconds(ns: number): number {
   return Math.max(0, ns / NS_PER_SECOND - INTERVAL_MS / 1000);
 }

@@ -1,22 +1,22 @@
 import { ERRORS } from '@rivulet/protocol';
 
 /**
- * The facts of an error that a log may hold: its class, its codes, where in the code it was thrown and what a
- * provider wrote for the log. Never its message: it may quote the prompt, the answer or the key. Never
- * its other properties: they may hold the request.
+ * The properties of an error that may be logged: its class, its codes, the place of the throw, and a
+ * provider's `detail`. The message is never logged, because it may quote the prompt, the answer or the key.
+ * Other properties are never logged, because they may hold the request.
  */
 export interface ErrorFacts {
-  /** The class, such as `TypeError`; of what is no `Error`, what `typeof` says. */
+  /** The class, such as `TypeError`. For a value that is not an `Error`, the result of `typeof`. */
   type: string;
   /** One of Rivulet's error codes, or Node's, such as `ECONNREFUSED`. */
   code?: string;
-  /** Which `ProviderFailure` it was. */
+  /** The kind of `ProviderFailure`. */
   failure?: string;
   /** The text for the operator in a `ProviderError`, without keys, prompts and answers. */
   detail?: string;
-  /** HTTP. */
+  /** The HTTP status. */
   status?: number;
-  /** Where a fault was thrown. Failures that are expected have none. */
+  /** The stack of an unexpected error. Expected failures have none. */
   stack?: readonly string[];
   cause?: ErrorFacts;
   errors?: readonly ErrorFacts[];
@@ -42,7 +42,7 @@ const FAILURE = /^[a-z_]{1,20}$/;
 const FRAME = /^ {4}at (?:[\w.<>$ [\]#]+ \()?(?:file:\/\/\/|node:|\/)[^\s()]+:\d+:\d+\)?$/;
 const EXPECTED: ReadonlySet<string> = new Set(['StreamError', 'ProviderError']);
 
-/** Never throws, whatever was thrown: a getter, a proxy, a circle of causes. */
+/** Does not throw, even for a getter that throws, a proxy, or causes that form a cycle. */
 export function errorFacts(error: unknown): ErrorFacts {
   return factsAt(error, 0);
 }
@@ -90,8 +90,9 @@ function isHttpStatus(status: unknown): status is number {
 }
 
 /**
- * The message stands at the top of a stack, and may itself have lines that look like frames: someone
- * asked about a stack trace. So what stands up to its end is cut, and where it is not found, all.
+ * Returns the frames of the stack without the message. The message precedes the frames and may contain lines
+ * that look like frames, such as a question about a stack trace. If the message is not found in the stack, no
+ * frame is returned.
  */
 function frames({ message, stack = '' }: Error): string[] {
   const at = stack.indexOf(message);

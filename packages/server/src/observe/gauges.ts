@@ -1,20 +1,23 @@
 import type { Meter, ObservableResult } from '@opentelemetry/api';
 
-/** `closed`: calls go through. `open`: none does. `half-open`: one did, and its outcome decides. */
+/**
+ * `closed`: calls go through. `open`: calls are refused. `half-open`: one probe went through, and its outcome
+ * decides.
+ */
 export type BreakerState = 'closed' | 'half-open' | 'open';
 
 const BREAKER_STATES: readonly BreakerState[] = ['closed', 'half-open', 'open'];
 
 /**
- * What is asked for when metrics are read, and costs nothing between. Whoever owns the thing registers
- * how to read it, and calls what it gets back when the thing is gone; the SDK goes on showing what it
- * read last. Names come from the code or the configuration, never from a user. Where two are registered
- * under one name, the last one counts.
+ * Observable gauges: values that are read only when metrics are collected. The owner of a value registers a
+ * function that reads it, and calls the returned function to remove it. The SDK keeps showing the last value.
+ * Names come from the code or the configuration, never from a user. A later registration with the same name
+ * replaces the earlier one.
  */
 export interface Gauges {
-  /** How many wait in a queue, now. */
+  /** Registers the number of requests that wait in a queue. */
   queueLength(provider: string, read: () => number): () => void;
-  /** Whether a provider's circuit breaker lets requests through, now. */
+  /** Registers the state of a provider's circuit breaker. */
   breakerState(provider: string, read: () => BreakerState): () => void;
 }
 

@@ -1,16 +1,19 @@
 import type { Attributes, Histogram, Meter } from '@opentelemetry/api';
 
 /**
- * OpenTelemetry's conventions for generative AI. Their status is "development", so every name that may
- * still change stands here: https://github.com/open-telemetry/semantic-conventions-genai
+ * The metrics of OpenTelemetry's conventions for generative AI. The status of these conventions is
+ * "development", so this file holds every name that may still change:
+ * https://github.com/open-telemetry/semantic-conventions-genai
  */
 export interface GenAiMetrics {
-  /** Seconds. */
+  /** In seconds. */
   duration: Histogram;
   tokenUsage: Histogram;
-  /** Seconds. */
+  /** In seconds. */
   timeToFirstChunk: Histogram;
-  /** Seconds; the mean of a call, recorded once, because a record for each chunk costs more than its text. */
+  /**
+   * In seconds: the mean of a call, recorded once, because a record for each chunk costs more than its text.
+   */
   timePerOutputChunk: Histogram;
 }
 
@@ -26,7 +29,7 @@ export const GEN_AI = {
   errorType: 'error.type',
 } as const;
 
-// The boundaries that the conventions ask for.
+// The histogram boundaries of the conventions.
 const SECONDS = [
   0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 ];
@@ -58,7 +61,10 @@ const KNOWN_PROVIDERS: Readonly<Record<string, Attributes>> = {
   gemini: { [GEN_AI.operation]: 'generate_content', [GEN_AI.provider]: 'gcp.gemini' },
 };
 
-/** What every GenAI metric and span of a call says: a provider that the conventions don't know keeps its name. */
+/**
+ * The attributes of every GenAI metric and span of a call. A provider that the conventions do not list keeps
+ * its own name.
+ */
 export function genAiAttributes(provider: string, requestModel: string): Attributes {
   return {
     [GEN_AI.operation]: 'chat',

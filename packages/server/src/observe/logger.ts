@@ -1,15 +1,15 @@
 import { pino } from 'pino';
 import { errorFacts } from './error-facts.js';
 
-/** What happened, by name, and its sizes, times and names; never a prompt, an answer, a key or an id. */
+/** The name of the event, and its sizes, times and names; never a prompt, an answer, a key or an id. */
 export interface LogFields {
   event: string;
-  /** What was thrown; only its facts are written. */
+  /** The error. Only its `ErrorFacts` are written. */
   err?: unknown;
   [field: string]: unknown;
 }
 
-/** Where events go; a pino logger is one. */
+/** Receives log events. A pino logger is one. */
 export interface Logger {
   debug(fields: LogFields): void;
   info(fields: LogFields): void;
@@ -17,7 +17,7 @@ export interface Logger {
   error(fields: LogFields): void;
 }
 
-/** One JSON object a line on standard error. */
+/** Creates a logger that writes one JSON object per line to standard error. */
 export function createLogger(level: string): Logger {
   return logErrorFacts(pino({ level, base: null }, pino.destination({ dest: 2, sync: false })));
 }
@@ -25,8 +25,8 @@ export function createLogger(level: string): Logger {
 const safeLoggers = new WeakSet<Logger>();
 
 /**
- * The same logger, given only the facts of an error. Here and not by a serializer: pino takes the
- * line's message from the error before it asks one.
+ * Wraps a logger so that it receives only the facts of an error. A serializer would not suffice: pino takes
+ * the line's message from the error before it calls the serializer.
  */
 export function logErrorFacts(logger: Logger): Logger {
   if (safeLoggers.has(logger)) return logger;
@@ -42,7 +42,7 @@ export function logErrorFacts(logger: Logger): Logger {
   return safe;
 }
 
-/** A logger whose lines have `fields`, too: what an answer or a connection is known by. */
+/** A logger that adds `fields`, such as the ids of an answer, to each line. */
 export class FieldsLogger implements Logger {
   readonly #logger: Logger;
   readonly #fields: Readonly<Record<string, unknown>>;

@@ -13,28 +13,28 @@ import { createGenAiMetrics } from './gen-ai.js';
 import { ModelCall } from './model-call.js';
 
 /**
- * What is counted, through OpenTelemetry's API. Attributes are names of providers, models and outcomes:
- * few, and nothing of a user.
+ * The metrics of answers, through OpenTelemetry's API. Attributes are names of providers, models and
+ * outcomes: few values, and none from a user.
  */
 export interface StreamMetrics {
-  /** Milliseconds from request to the end of the stream, however it ended. */
+  /** Milliseconds from the request to the end of the stream, for every outcome. */
   latencyMs: Histogram;
-  /** Milliseconds from request to the first text, where there was one. */
+  /** Milliseconds from the request to the first text, if there was one. */
   firstChunkMs: Histogram;
-  /** UTF-16 units of the text that was streamed. */
+  /** UTF-16 units of the streamed text. */
   responseLength: Histogram;
-  /** Answers that the response cache gave. */
+  /** Answers from the response cache. */
   cacheHit: Counter;
-  /** Answers that are being generated. */
+  /** Answers in progress. */
   active: UpDownCounter;
-  /** Providers that were given up for the next. */
+  /** Changes to the next provider after a failure. */
   fallback: Counter;
   /** Messages of the context that were left out because a prompt did not fit its model. */
   omittedMessages: Counter;
   gauges: Gauges;
   /**
-   * A request goes to a model; to be ended, however it goes. Its span is a child of that in `parent`, the
-   * active context unless given.
+   * Starts to measure a call of a model. Call `end` on the result for every outcome. Its span is a child of
+   * the span in `parent`; the active context unless given.
    */
   beginModelCall(provider: string, model: string, parent?: Context): ModelCall;
 }
@@ -49,8 +49,8 @@ const UNITS = [
 const TOKENS_PER_SECOND = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
 
 /**
- * Instruments of the process's global meter provider unless another is given. One that is set later
- * gets nothing: the API hands out instruments of the provider that there is.
+ * Creates the instruments, with the process's global meter provider unless another is given. A global meter
+ * provider that is registered later receives nothing.
  */
 export function createMetrics(provider: MeterProvider = metrics.getMeterProvider()): StreamMetrics {
   const meter = provider.getMeter('rivulet');

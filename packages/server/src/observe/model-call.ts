@@ -3,10 +3,10 @@ import type { FinishReason, Usage } from '@rivulet/protocol';
 import { GEN_AI, genAiAttributes, type GenAiMetrics, genAiSpanName } from './gen-ai.js';
 import { endSpan, startCallSpan } from './tracing.js';
 
-// Upstream writes it, so it is kept from growing into anything else than a name.
+// Limits the form of a model name from a response, because the remote server controls it.
 const MODEL_NAME = /^[\w.:/@-]{1,100}$/;
 
-/** One request to a model, being measured and traced. */
+/** Measures and traces one call of a model. */
 export class ModelCall {
   readonly #genAi: GenAiMetrics;
   readonly #tokensPerSecond: Histogram;
@@ -16,7 +16,7 @@ export class ModelCall {
   readonly #span: Span;
   /** The context of the call's span. */
   readonly context: Context;
-  /** What the model called itself; undefined if it is not known. */
+  /** The model name in the response; undefined if it is not known. */
   #responseModel: string | undefined;
   #firstAt: number | undefined;
   #lastAt = this.#startedAt;
@@ -42,8 +42,8 @@ export class ModelCall {
   }
 
   /**
-   * A piece of text or of thought came at `now` (`performance.now()`), this many UTF-16 units long; 0 for
-   * the call of a tool.
+   * Records a piece of text or thought that arrived at `now` (`performance.now()`) with this many UTF-16
+   * units; 0 for a tool call.
    */
   chunk(units: number, now: number): void {
     if (this.#firstAt === undefined) {
@@ -56,7 +56,7 @@ export class ModelCall {
     this.#chunks += 1;
   }
 
-  /** The model said that it is done, why, what it counted, and where it did, which model it was. */
+  /** Records the finish reason, the usage, and the model name of the response. */
   finish(reason: FinishReason, usage: Usage, responseModel: string | undefined): void {
     if (responseModel !== undefined && MODEL_NAME.test(responseModel))
       this.#responseModel = responseModel;
@@ -66,7 +66,7 @@ export class ModelCall {
     this.#recordSpeed(usage.output_tokens);
   }
 
-  /** The call is over; `errorType` is the class of the failure if it was one. To be called once. */
+  /** Ends the measurement. `errorType` is the class of the failure; undefined for a success. Called once. */
   end(errorType: string | undefined): void {
     if (this.#firstAt !== undefined && this.#chunks > 1) {
       const seconds = (this.#lastAt - this.#firstAt) / 1000;
@@ -101,7 +101,7 @@ export class ModelCall {
     this.#genAi.tokenUsage.record(tokens, { ...this.#answered(), [GEN_AI.tokenType]: type });
   }
 
-  /** Over the time from the first chunk to the last, and so without the first chunk's share. */
+  /** The speed from the first chunk to the last. The tokens of the first chunk are not counted. */
   #recordSpeed(tokens: number | undefined): void {
     const first = this.#firstAt;
     if (tokens === undefined || first === undefined || this.#lastAt <= first || this.#units === 0)

@@ -7,11 +7,11 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics';
 export type ReadMetrics = () => Promise<string>;
 
 /**
- * Makes this process's metrics readable by Prometheus. To be called by a process, before `createServer`, and
- * never by a library.
+ * Makes this process's metrics readable by Prometheus. An application calls it before `createServer`; a
+ * library must not call it.
  *
- * @returns undefined, with nothing changed, where the process has a meter provider already, as with
- * `node --import ./telemetry.js`: metrics go there.
+ * @returns undefined, without any change, if the process has a meter provider already, as with `node --import
+ * ./telemetry.js`: that provider receives the metrics.
  */
 export function exposePrometheus(): ReadMetrics | undefined {
   const exporter = new PrometheusExporter({ preventServerStart: true });
@@ -28,7 +28,7 @@ export function exposePrometheus(): ReadMetrics | undefined {
   return async () => serializer.serialize((await exporter.collect()).resourceMetrics);
 }
 
-/** @returns what answers the requests for `/metrics`. */
+/** @returns a listener for requests of `/metrics`; undefined without `read`. */
 export function serveMetrics(read: ReadMetrics | undefined): RequestListener | undefined {
   if (read === undefined) return undefined;
   return (_, response) => {

@@ -6,25 +6,25 @@ import {
   type ObservableResult,
 } from '@opentelemetry/api';
 
-/** What is measured of the streams that several processes share through Redis. */
+/** The metrics of streams that several processes share through Redis. */
 export interface RedisMetrics {
-  /** Seconds from an append to the reply of Redis. One append has the text of several streams. */
+  /** Seconds from an append to the reply of Redis. One append contains the text of several streams. */
   readonly appendSeconds: Histogram;
-  /** Seconds until a message to this process has gone through Redis; measured once a second. */
+  /** Seconds until a message to this process has passed through Redis. Measured once a second. */
   readonly followerLagSeconds: Histogram;
-  /** Answers of other processes that this process took over, by `outcome`. */
+  /** Answers of other processes that this process has taken over, by `outcome`. */
   readonly takeovers: Counter;
   /**
-   * Calls `isDegraded` whenever metrics are read.
+   * Calls `isDegraded` whenever metrics are collected.
    *
-   * @returns a function that ends this.
+   * @returns a function that stops this.
    */
   observe(isDegraded: () => boolean): () => void;
 }
 
 const SECONDS = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** Instruments of the process's global meter provider unless another is given, as in `createMetrics`. */
+/** Creates the instruments, with the process's global meter provider unless another is given. */
 export function createRedisMetrics(
   provider: MeterProvider = metrics.getMeterProvider(),
 ): RedisMetrics {

@@ -1,6 +1,6 @@
 import { ProviderError, type ProviderFailure } from './provider.js';
 
-/** The sentence that visitors read for each failure. */
+/** The message for users for each failure. */
 const SENTENCES: Readonly<Record<ProviderFailure, string>> = {
   unavailable: 'unable to get an answer: the model is not available at the moment; ask again soon',
   busy: 'unable to get an answer: the model is overloaded; ask again soon',
@@ -14,16 +14,16 @@ const SENTENCES: Readonly<Record<ProviderFailure, string>> = {
 };
 
 interface FailureOptions {
-  /** See `ProviderError`. The detail has to have it, too. */
+  /** See `ProviderError`. `detail` has to contain it, too. */
   advice?: string | undefined;
   status?: number | undefined;
   retryAfterMs?: number | undefined;
   cause?: unknown;
-  /** The sentence for visitors, where the usual one of the failure says too little. */
+  /** The message for users, if the usual one of the failure is not specific enough. */
   message?: string;
 }
 
-/** A failure with the sentence that visitors read, and `detail` for the operator. */
+/** Creates an error with the message for users, and `detail` for the operator. */
 export function providerError(
   failure: ProviderFailure,
   detail: string,
@@ -32,9 +32,9 @@ export function providerError(
   return new ProviderError(failure, message, { detail, ...options });
 }
 
-/** The prompt is longer than the model's context. Asking again with fewer messages may help. */
+/** The prompt is longer than the model's context. A request with fewer messages may succeed. */
 export class TooLongError extends ProviderError {
-  /** The part of the prompt that fits, from 0 to 1, if upstream says it. */
+  /** The share of the prompt that fits, from 0 to 1; undefined if the response does not contain it. */
   readonly fits: number | undefined;
 
   constructor(detail: string, status: number, fits?: number) {
@@ -45,8 +45,8 @@ export class TooLongError extends ProviderError {
 }
 
 /**
- * The answer ended with neither a visible character nor a call. Another try may help. The request itself
- * may cause it, as with a stop text that the answer begins with.
+ * The answer ended with neither a visible character nor a tool call. A retry may succeed, unless the request
+ * is the cause, such as a stop text with which the answer begins.
  */
 export class BlankAnswerError extends ProviderError {
   constructor(provider: string, why: string) {
@@ -56,7 +56,7 @@ export class BlankAnswerError extends ProviderError {
   }
 }
 
-/** The limit of tokens was reached before the first visible character. Another try does not help. */
+/** The token limit was reached before the first visible character. A retry would fail in the same way. */
 export function onlyThoughts(provider: string): ProviderError {
   return providerError(
     'bad_request',
@@ -68,13 +68,13 @@ export function onlyThoughts(provider: string): ProviderError {
   );
 }
 
-/** The stream ended, or a part of it could not be read. */
+/** The stream ended early, or a part of it could not be parsed. */
 export function truncated(provider: string, why: string, cause?: unknown): ProviderError {
   const options = cause === undefined ? {} : { cause };
   return providerError('truncated', `${provider} broke off its answer: ${why}`, options);
 }
 
-/** Something answered that does not speak the provider's protocol. */
+/** The response does not follow the provider's protocol. */
 export function notUnderstood(provider: string, advice: string): ProviderError {
   return providerError(
     'unavailable',
@@ -105,14 +105,14 @@ const NETWORK_FAULTS: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'the TLS certificate is for another host',
 };
 
-/** The request failed before the headers of a response came. */
+/** The request failed before the headers of a response arrived. */
 export function unreachable(provider: string, error: unknown, advice: string): ProviderError {
   const code = networkCode(error);
   const reason = reasonOf(code);
   return providerError(
     'unavailable',
     `unable to reach ${provider}: ${reason}. ${advice}`,
-    // An error without a code may quote the URL.
+    // An error without a code may quote the URL, so it is not kept as a cause.
     { advice, ...(code !== '' && { cause: error }) },
   );
 }
@@ -122,7 +122,7 @@ function reasonOf(code: string): string {
   return NETWORK_FAULTS[code] ?? (code || 'the request failed');
 }
 
-/** Fetch has the error of the network as the cause of its own. */
+/** Fetch wraps the network error as the cause of its own error. */
 function networkCode(error: unknown, depth: number = 0): string {
   if (!(error instanceof Error) || depth > MAX_CAUSES) return '';
   if ('code' in error && typeof error.code === 'string' && NETWORK_CODE.test(error.code)) {
@@ -132,10 +132,10 @@ function networkCode(error: unknown, depth: number = 0): string {
 }
 
 const MAX_CAUSES = 3;
-/** The codes of Node.js, undici and OpenSSL. Another text could quote anything. */
+/** The codes of Node.js, undici and OpenSSL. Another text could contain private data. */
 const NETWORK_CODE = /^[A-Z][A-Z0-9_]{1,60}$/;
 
-/** @returns the failure that a status of HTTP means at every provider. */
+/** @returns the failure for an HTTP status that has the same meaning for every provider. */
 export function failureOf(status: number): ProviderFailure {
   switch (status) {
     case 400:
@@ -157,20 +157,20 @@ export interface Refusal {
   provider: string;
   failure: ProviderFailure;
   status: number;
-  /** Upstream's words, quoted. */
+  /** The quoted message of the response. */
   words: string;
   /** An instruction for the operator. */
   advice?: string;
   retryAfterMs?: number | undefined;
 }
 
-/** The text for the operator: who refused, with which status, its words and what to do. */
+/** The text for the operator: the provider, the status, the message of the response and the advice. */
 export function detailOf({ provider, status, words, advice }: Omit<Refusal, 'failure'>): string {
   const said = `${provider} answered HTTP ${status}${words === '' ? '' : `: ${words}`}`;
   return advice === undefined ? said : `${said.replace(/\.$/, '')}. ${advice}`;
 }
 
-/** A provider answered with a status other than 200, or with an error in the stream. */
+/** A provider responded with a status other than 200, or with an error in the stream. */
 export function refused(refusal: Refusal): ProviderError {
   const { failure, status, retryAfterMs, advice } = refusal;
   return providerError(failure, detailOf(refusal), { status, retryAfterMs, advice });

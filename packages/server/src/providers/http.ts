@@ -2,12 +2,12 @@ import type { Readable } from 'node:stream';
 import { Agent, request as send } from 'undici';
 
 /**
- * The connections to all providers. It has no time limits of its own: Node's built-in fetch gives up
- * after 300 s of silence, but a local model may need longer, and each call has its own deadlines.
+ * The connections to all providers. The agent has no time limits: Node's built-in fetch fails after 300 s
+ * without data, but a local model may need longer, and each call has its own deadlines.
  */
 const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
 
-/** The most bytes of a response that is read as a whole. */
+/** The limit of a response that is read as a whole, in bytes. */
 const MAX_TEXT_BYTES = 8 * 1024 * 1024;
 
 /** The parts of a request that the clients of the providers give to fetch. */
@@ -28,21 +28,21 @@ export interface Response {
   body: Body;
 }
 
-/** The body of a response, of which nothing is read ahead. */
+/** The body of a response. Nothing is read in advance. */
 export interface Body {
-  /** The bytes that came since the last call; undefined at the end. Rejects if the connection is closed. */
+  /** @returns the bytes since the last call; undefined at the end. Rejects if the connection is closed. */
   read(): Promise<Uint8Array | undefined>;
-  /** All of it, as text. Rejects if it has more than 8 MiB. */
+  /** Reads the whole body as text. Rejects above 8 MiB. */
   text(): Promise<string>;
-  /** Reads to the end, so that the connection can be used again, or closes it after `withinMs`. */
+  /** Reads to the end, so that the connection can be reused. Closes the connection after `withinMs`. */
   drain(withinMs: number): Promise<void>;
   /** Closes the connection. */
   close(): void;
 }
 
 /**
- * Sends a request over the connections of the providers. Follows no redirect, which could give the key
- * to another host. undici's `fetch` does the same, but its web streams cost 10 µs for each token more.
+ * Sends a request with the shared connections. Does not follow redirects, because they could send the key to
+ * another host. undici's `fetch` does the same, but its web streams cost 10 µs more for each token.
  */
 export async function request(
   url: string,
@@ -75,7 +75,7 @@ function toBody(stream: Readable): Body {
     hasEnded = true;
     wake();
   });
-  // undici destroys a body that is not complete always with an error.
+  // undici destroys an incomplete body with an error in every case.
   stream.on('error', (error) => {
     failure = error;
     wake();
@@ -111,7 +111,7 @@ function toBody(stream: Readable): Body {
       try {
         while ((await read()) !== undefined);
       } catch {
-        // The caller has what it needs, whatever happens to the connection now.
+        // The caller has its result already, so an error of the connection is ignored.
       } finally {
         clearTimeout(timer);
       }
@@ -120,7 +120,7 @@ function toBody(stream: Readable): Body {
   };
 }
 
-/** The same response as fetch gives it, read to its end. */
+/** Converts to a response of fetch, and reads it to its end. */
 export async function toFetchResponse({
   status,
   contentType,

@@ -1,18 +1,19 @@
 import type { JsonSchema } from './provider.js';
 
 /**
- * The schema in the words that most models follow: each `$ref` is replaced by what it names, the parts of
- * an `allOf` are merged, `true` in the place of a schema is `{}`, and `$schema` and `$defs` are left out.
- * Where parts of an `allOf` differ in a keyword, the last counts: the arguments are checked anyway.
+ * Converts a schema to the keywords that most models support: each `$ref` is replaced by its definition, the
+ * parts of an `allOf` are merged, `true` in place of a schema becomes `{}`, and `$schema` and `$defs` are
+ * left out. If parts of an `allOf` have different values for a keyword, the last one applies, because the
+ * arguments are validated later.
  *
- * @throws {TypeError} the schema contains itself, or a reference leads nowhere.
+ * @throws {TypeError} the schema contains itself, or a reference has no definition.
  */
 export function withoutReferences(root: JsonSchema): JsonSchema {
   return inline(root, root, []);
 }
 
 const OF_THE_DOCUMENT: ReadonlySet<string> = new Set(['$schema', '$id', '$defs', 'definitions']);
-/** What stands under these is data, not a schema. */
+/** The values of these keywords are data, not schemas. */
 export const DATA: ReadonlySet<string> = new Set([
   'enum',
   'const',
@@ -20,7 +21,7 @@ export const DATA: ReadonlySet<string> = new Set([
   'examples',
   'required',
 ]);
-/** The keys under these are names, which may be those of keywords. */
+/** The keys in the values of these keywords are names, and may be equal to keywords. */
 export const NAMED: ReadonlySet<string> = new Set([
   'properties',
   'patternProperties',
@@ -57,7 +58,7 @@ function inlineIn(
     return isSchema(each) ? inline(each, root, path) : each;
   };
   if (NAMED.has(keyword) && isSchema(value)) {
-    // `false` says that there is no such property.
+    // `false` means that the property is not allowed.
     const properties = Object.entries(value).filter(([, property]) => property !== false);
     return Object.fromEntries(properties.map(([name, property]) => [name, inlineAny(property)]));
   }
@@ -65,7 +66,7 @@ function inlineIn(
   return isSchema(value) || keyword === 'items' ? inlineAny(value) : value;
 }
 
-/** A schema for what both allow, as far as that can be said in one. */
+/** @returns a schema for the values that both allow, as far as one schema can express it. */
 export function mergeSchemas(first: JsonSchema, second: JsonSchema): JsonSchema {
   const merged: Record<string, unknown> = { ...first, ...second };
   if (isSchema(first['properties']) && isSchema(second['properties'])) {
@@ -77,7 +78,7 @@ export function mergeSchemas(first: JsonSchema, second: JsonSchema): JsonSchema 
   return merged;
 }
 
-/** `#` is the whole, `#/$defs/name` what stands there. */
+/** Resolves a reference: `#` is the root, `#/$defs/name` one of its definitions. */
 function find(root: JsonSchema, reference: string): JsonSchema {
   let found: unknown = root;
   for (const step of reference.split('/').slice(1)) {

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { FinishReason, Usage } from '@rivulet/protocol';
 import type { Delta, Prompt, Provider } from './provider.js';
 
-/** One step of a script. `stall` never ends; `fail` throws what it holds. */
+/** One step of a script. `stall` never ends; `fail` throws its error. */
 export type MockStep =
   | { text: string }
   | { thought: string }
@@ -12,7 +12,7 @@ export type MockStep =
   | { fail: Error }
   | { finish: FinishReason; usage?: Usage };
 
-/** Plays what `script` gives for a prompt: for tests and load, where no model is wanted. */
+/** A provider that plays the script of a prompt. For tests and load tests without a model. */
 export function mockProvider(
   script: (prompt: Prompt) => Iterable<MockStep> | AsyncIterable<MockStep>,
   {
@@ -24,7 +24,7 @@ export function mockProvider(
     name?: string | undefined;
     model?: string | undefined;
     canContinue?: boolean | undefined;
-    /** True unless given: the script has the JSON. */
+    /** True if the script supports JSON answers. True unless given. */
     hasJsonMode?: boolean | undefined;
   } = {},
 ): Provider {
@@ -53,7 +53,7 @@ export function mockProvider(
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Milliseconds, or without an end; throws `signal.reason` when aborted. */
+/** Waits for `ms` milliseconds, or forever if undefined. @throws `signal.reason` when the signal aborts. */
 export async function pause(ms: number | undefined, signal: AbortSignal): Promise<void> {
   try {
     await wait(ms ?? LONGEST_TIMER_MS, undefined, { signal });

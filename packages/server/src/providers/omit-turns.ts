@@ -1,26 +1,26 @@
 import { TooLongError } from './failure.js';
 import { type Prompt, type PromptMessage, userText } from './provider.js';
 
-/** Below what fits: a model counts tokens, and this file counts characters. */
+/** A safety margin, because models count tokens and this file counts characters. */
 const MARGIN = 0.9;
 
-export interface Asked<T> {
+export interface FittedResult<T> {
   answer: T;
   /** The number of the oldest messages that were left out. */
   omitted: number;
 }
 
 /**
- * Asks, and asks again without the oldest turns while `ask` throws a `TooLongError`. Each time, the
- * prompt is cut to the part that fits, or to half of it where that is not known. Never leaves out the
- * system text, or the last question and what follows it.
+ * Calls `ask`, and again without the oldest turns while it throws a `TooLongError`. Each time, the prompt is
+ * cut to the share that fits, or to half if that is not known. The system text, the last question and the
+ * messages after it are never left out.
  *
  * @throws {TooLongError} the last question alone is too long.
  */
 export async function askWithinContext<T>(
   prompt: Prompt,
   ask: (prompt: Prompt) => Promise<T>,
-): Promise<Asked<T>> {
+): Promise<FittedResult<T>> {
   const { messages } = prompt;
   for (let omitted = 0; ;) {
     const asked = omitted === 0 ? prompt : { ...prompt, messages: messages.slice(omitted) };
@@ -53,7 +53,7 @@ function countToOmit({ system, messages }: Prompt, share: number): number {
   return count;
 }
 
-/** Characters. */
+/** The size in characters. */
 function sizeOf(message: PromptMessage): number {
   switch (message.role) {
     case 'user':

@@ -1,13 +1,13 @@
 import type { Prompt, PromptMessage } from './provider.js';
 
 const MAX_QUOTED_CHARACTERS = 200;
-/** Shorter texts are words that any message may have. */
+/** Shorter texts are common words that any message may contain. */
 const MIN_SECRET_CHARACTERS = 5;
 const WINDOW_CHARACTERS = 24;
 
 /**
- * Upstream's own words for the operator: plain text in one line. Empty if the words are markup or JSON,
- * or repeat one of `keys`, a text of the prompt, or a part of one of 36 characters or more.
+ * Quotes the message of a response for the operator as plain text in one line. Empty if it is markup or JSON,
+ * or contains one of `keys`, a text of the prompt, or 36 or more consecutive characters of one.
  */
 export function quote(
   words: string,
@@ -31,7 +31,7 @@ function repeats(line: string, shown: string, text: string): boolean {
   return false;
 }
 
-/** What a prompt says that an error must not repeat. */
+/** @returns the texts of the prompt that an error message must not contain. */
 export function textsOf({ system, messages }: Pick<Prompt, 'system' | 'messages'>): string[] {
   return [system, ...messages.flatMap(textsIn)];
 }

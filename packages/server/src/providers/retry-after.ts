@@ -1,7 +1,7 @@
 /**
- * Reads the headers `retry-after-ms` and `retry-after`: seconds, or a date.
+ * Parses the headers `retry-after-ms` and `retry-after`: seconds, or a date.
  *
- * @returns undefined if the server does not say when to come back.
+ * @returns undefined if the response has neither.
  */
 export function retryAfterMs(header: (name: string) => string | undefined): number | undefined {
   const ms = Number(header('retry-after-ms') ?? NaN);

@@ -2,11 +2,11 @@ import { addAbortListener } from 'node:events';
 import { TextDecoder } from 'node:util';
 import { notUnderstood, truncated, unreachable } from './failure.js';
 import type { Response } from './http.js';
-import { watchLoading } from './loading.js';
+import { watchLoading } from './watch-loading.js';
 import { askWithinContext } from './omit-turns.js';
 import { type Delta, type Prompt, ProviderError } from './provider.js';
 
-/** Reads the body of one answer. Both methods add the deltas that came to `deltas`, then may throw. */
+/** Parses the body of one answer. Both methods add the new deltas to `deltas`, and throw afterwards. */
 export interface AnswerParser {
   /** True if a part of the provider's protocol was recognized. */
   readonly hasBegun: boolean;
@@ -15,35 +15,35 @@ export interface AnswerParser {
   end(deltas: Delta[]): void;
 }
 
-/** How to talk to one provider. */
+/** The requests and the parser of one provider. */
 export interface ProviderApi {
   name: string;
-  /** What the operator can do if something else answers in the provider's place. */
+  /** The advice for the operator if something else responds in the provider's place. */
   advice: string;
   /**
-   * Sends the request. Resolves with the response when its headers came.
+   * Sends the request. Resolves with the response after its headers have arrived.
    *
    * @throws {TooLongError} the prompt is longer than the model's context.
    * @throws {ProviderError} for other refusals and if the provider was not reached.
    */
   ask(prompt: Prompt, signal: AbortSignal): Promise<Response>;
-  /** Whether the model is in memory. Absent where nobody needs to know. */
+  /** Checks if the model is in memory. Absent if the provider does not load models. */
   isLoaded?: ((signal: AbortSignal) => Promise<boolean>) | undefined;
   createParser(prompt: Prompt): AnswerParser;
 }
 
-/** The most characters of a frame or line that is not complete yet. */
+/** The limit of an incomplete event or line, in characters. */
 export const MAX_FRAME_CHARACTERS: number = 16 * 1024 * 1024;
 
 /**
- * The end of the body comes right after the last line. Cancelling the body before it was read would
- * cost the connection, which the next request is to use again.
+ * The body usually ends directly after the last line. Cancelling it earlier would close the connection, which
+ * the next request can reuse.
  */
 const DRAIN_MS = 100;
 
 /**
- * Streams one answer of any provider, as `Provider.stream` says. Each token passes this one generator
- * and no other: each further one would cost three promises for each token.
+ * Streams one answer of any provider; see `Provider.stream`. Each token passes through this generator only,
+ * because each further generator would cost three promises for each token.
  */
 export async function* streamAnswer(
   api: ProviderApi,
@@ -95,13 +95,13 @@ export async function* streamAnswer(
   }
 }
 
-/** How far an answer came. */
+/** The progress of an answer. */
 interface Progress {
   parser?: AnswerParser;
   hasReceived: boolean;
 }
 
-/** Before anything was recognized, a failure is one of the connection or of the address. */
+/** Before any data was recognized, a failure is one of the connection or of the address. */
 function asProviderError(
   error: unknown,
   { name, advice }: ProviderApi,
@@ -133,7 +133,7 @@ function readChunk(
   if (text === undefined) throw new TypeError('the bytes are not UTF-8');
 }
 
-/** @returns undefined if the bytes are not UTF-8. A replacement character would hide a broken answer. */
+/** @returns undefined if the bytes are not UTF-8. A replacement character would hide an invalid answer. */
 function decode(decoder: TextDecoder, bytes: Uint8Array): string | undefined {
   try {
     return decoder.decode(bytes, { stream: true });

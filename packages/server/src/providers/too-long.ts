@@ -1,13 +1,13 @@
 const TOO_LONG =
   /context[ _](?:length|size|window)|input token count|prompt is too long|too many (?:input |prompt )?tokens|reduce the length/i;
 
-/** @returns true if the words of a refusal say that the prompt is longer than the model's context. */
+/** @returns true if the message of a response says that the prompt is longer than the model's context. */
 export function saysTooLong(words: string): boolean {
   return TOO_LONG.test(words);
 }
 
 /**
- * The part of the prompt that fits, from 0 to 1; undefined if the words have no numbers of it. vLLM says
+ * @returns the share of the prompt that fits, from 0 to 1; undefined if the message has no numbers. vLLM says
  * "maximum context length is 512 tokens. However, you requested 612 tokens".
  */
 export function shareThatFits(words: string): number | undefined {

@@ -30,9 +30,9 @@ export class SharedCache implements ResponseCache {
   readonly #connection: RedisConnection;
   readonly #logger: Logger;
   #listener: (principal: string | undefined) => void = () => {};
-  /** How often this process has removed answers: what was looked up before may be one of them. */
+  /** The number of removals by this process. An answer that was looked up before may have been removed. */
   #removals = 0;
-  /** How often a principal was forgotten, as Redis counts it. */
+  /** The number of times that a principal was forgotten, as counted by Redis. */
   #forgets = 0;
 
   constructor(connection: RedisConnection, options: ResponseCacheOptions, logger: Logger) {
@@ -59,6 +59,10 @@ export class SharedCache implements ResponseCache {
     const json = JSON.stringify(answer);
     if (json.length > MAX_SHARED_UNITS || !this.#connection.isUp) return;
     void this.#keep(key, json, principal);
+  }
+
+  values(): Iterable<CachedAnswer> {
+    return this.#local.values();
   }
 
   /** @throws {Error} Redis did not answer: it may still have the answers. */

@@ -13,7 +13,10 @@ import { SharedQueue } from './shared-queue.js';
 
 const REACHED_CHECK_MS = 20;
 
-/** What the streaming cores of all processes share in Redis: cached answers, and the slots of providers. */
+/**
+ * The state that the streaming cores of all processes share in Redis: cached answers, and the slots of
+ * providers.
+ */
 export class SharedState {
   readonly #connection: RedisConnection;
   readonly #node: string = randomUUID();

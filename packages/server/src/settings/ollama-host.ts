@@ -1,18 +1,18 @@
 const DEFAULT_PORT = '11434';
 const DEFAULT_HOST = '127.0.0.1';
 
-/** The addresses on which a server listens at every address of its machine, and one to reach it at. */
+/** The addresses for listening on all interfaces, each with an address that clients can connect to. */
 const LISTENS_EVERYWHERE: Readonly<Record<string, string>> = {
   '0.0.0.0': '127.0.0.1',
   '[::]': '[::1]',
 };
 
 /**
- * Reads an address of Ollama in every form that Ollama itself takes for `OLLAMA_HOST`: a URL, or a host
- * or a port or both, with or without a path, with white space or quotes around it.
+ * Parses an address of Ollama in every form that Ollama accepts for `OLLAMA_HOST`: a URL, or a host or a port
+ * or both, with or without a path, with white space or quotes around it.
  *
- * @returns the URL at which Ollama is reached, with its login, if it has one; undefined if the text is no
- * such address.
+ * @returns the URL of Ollama, including a user name and password, if any; undefined if the text is not such
+ * an address.
  */
 export function parseOllamaHost(text: string): URL | undefined {
   const trimmed = text
@@ -37,13 +37,13 @@ function toUrl(scheme: string, rest: string): URL | undefined {
   return URL.canParse(text) ? new URL(text) : undefined;
 }
 
-/** Ollama takes a port alone, and an IPv6 address without brackets. */
+/** Ollama accepts a port alone, and an IPv6 address without brackets. */
 function withHost(host: string): string {
   if (host === '' || /^:\d*$/.test(host)) return `${DEFAULT_HOST}${host}`;
   return /^[\da-f]*:[\da-f]*:[\da-f:.]*$/i.test(host) ? `[${host}]` : host;
 }
 
-/** `URL` drops a port that is the scheme's own. */
+/** `URL` drops the default port of the scheme. */
 function hasPort(rest: string): boolean {
   return /^[^/?#]*:80(?:[/?#]|$)/.test(rest) && !/^[\da-f]*:[\da-f]*:/i.test(rest);
 }

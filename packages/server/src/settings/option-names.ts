@@ -1,13 +1,13 @@
 import type { Setting } from './settings.js';
 
-/** The function whose options are resolved. */
+/** The function that receives the options. */
 export interface Caller {
   name: string;
-  /** Its options that are not settings, such as `logger`. */
+  /** The options that are not settings, such as `logger`. */
   otherOptions: readonly string[];
 }
 
-/** @returns a line for each option that is unknown, or is a value where a group belongs. */
+/** @returns a line for each option that is unknown, or is a value in place of a group. */
 export function optionProblems(
   options: object,
   rows: readonly (readonly [path: string, setting: Setting<unknown>])[],
@@ -24,7 +24,7 @@ export function optionProblems(
     if (!names.includes(name)) problems.push(unknown(name, names));
     else if (fields !== undefined && fields.length > 0 && value !== undefined) {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-        // Its value is not shown, since it may be a key.
+        // The value is not shown, because it may be a key.
         problems.push(`${name} must be an object with the fields ${fields.join(', ')}`);
         continue;
       }
@@ -37,7 +37,7 @@ export function optionProblems(
   return problems;
 }
 
-/** The fields of each group, such as `gemini`; none for a setting of its own. */
+/** @returns the fields of each group, such as `gemini`; none for a setting outside of a group. */
 function groupsOf(paths: readonly string[]): Map<string, string[]> {
   const groups = new Map<string, string[]>();
   for (const path of paths) {
@@ -48,7 +48,7 @@ function groupsOf(paths: readonly string[]): Map<string, string[]> {
   return groups;
 }
 
-/** Finds the options whose name, or whose variable's name, is nearest to an unknown one. */
+/** @returns the options whose name, or whose variable's name, is most similar to an unknown one. */
 function suggestion(
   unknown: string,
   rows: readonly (readonly [path: string, setting: Setting<unknown>])[],
@@ -78,7 +78,7 @@ function groupOf(path: string): string {
   return path.slice(0, Math.max(0, path.indexOf('.')));
 }
 
-/** The Levenshtein distance, without regard to case. */
+/** @returns the Levenshtein distance, ignoring case. */
 function distance(first: string, second: string): number {
   const [a, b] = [first.toLowerCase(), second.toLowerCase()];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

@@ -9,22 +9,22 @@ import {
 } from './settings.js';
 import type { ValueType } from './value-types.js';
 
-/** Settings are wrong. The message has a line for each: its name, its value, and what it must be. */
+/** A setting is invalid. The message has a line for each: its name, its value, and the allowed values. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** Variables of the environment, as in `process.env`. */
+/** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface SettingsOptions extends Options<Settings> {
-  /** The variables of the environment; `process.env` unless given. */
+  /** The environment variables. `process.env` unless given. */
   env?: Environment | undefined;
 }
 
 /**
- * Resolves the settings of `createServer`. Each has the value of its option, else of its variable,
- * else its default.
+ * Resolves the settings of `createServer`. Each has the value of its option, or else of its variable, or else
+ * its default.
  *
  * @throws {ConfigError} a value is not allowed, or an option is unknown.
  */
@@ -52,10 +52,14 @@ export function resolve<S>(
   return settings as S;
 }
 
-/** A value that was found, or why it is not allowed. */
-type Read = { value: unknown } | { problem: string };
+/** The value of a setting, or the reason why it is not allowed. */
+type ReadResult = { value: unknown } | { problem: string };
 
-function readOption(options: object, path: string, setting: Setting<unknown>): Read | undefined {
+function readOption(
+  options: object,
+  path: string,
+  setting: Setting<unknown>,
+): ReadResult | undefined {
   const [first, second] = path.split('.') as [string, string | undefined];
   const outer = (options as Record<string, unknown>)[first];
   const given =
@@ -67,7 +71,7 @@ function readOption(options: object, path: string, setting: Setting<unknown>): R
   return { problem: problemOf(path, given, type.allowedOption ?? type.allowed, setting) };
 }
 
-function readVariable(env: Environment, setting: Setting<unknown>): Read | undefined {
+function readVariable(env: Environment, setting: Setting<unknown>): ReadResult | undefined {
   const { env: name, fileEnv, type } = setting;
   const given = env[name];
   const isSet = given !== undefined && (given !== '' || type.acceptsEmpty === true);
@@ -82,8 +86,8 @@ function readVariable(env: Environment, setting: Setting<unknown>): Read | undef
   return { problem: problemOf(name, given, type.allowed, setting) };
 }
 
-/** The errors never show what is in the file. */
-function readFile(name: string, path: string, type: ValueType<unknown>): Read {
+/** The errors never show the content of the file. */
+function readFile(name: string, path: string, type: ValueType<unknown>): ReadResult {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -120,7 +124,7 @@ function shorten(text: string): string {
   return text.length <= MAX_SHOWN_UNITS ? text : `${text.slice(0, MAX_SHOWN_UNITS)}…`;
 }
 
-/** A URL may contain a user's name and password, or a key in its query. */
+/** A URL may contain a user name and password, or a key in its query. */
 function hideLogin(text: string): string {
   return text.replace(/^(.*?\/\/)?.*@/s, '$1(hidden)@').replace(/\?.*$/s, '?(hidden)');
 }

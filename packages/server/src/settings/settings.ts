@@ -22,24 +22,24 @@ import {
 /** Settings of the HTTP server. */
 export interface HttpSettings {
   host: string;
-  /** 0 picks any free port. */
+  /** 0 for any free port. */
   port: number;
   /** The path of Socket.IO's requests, without a slash at its end. */
   socketPath: string;
-  /** The time that active streams have to finish after SIGTERM or SIGINT. */
+  /** The seconds that active streams have to finish after SIGTERM or SIGINT. */
   drainSeconds: number;
   metricsEnabled: boolean;
 }
 
-/** What several processes share. */
+/** Settings of the state that several processes share. */
 export interface RedisSettings {
   redis: {
-    /** If undefined, each process has streams, a cache and slots of its own. */
+    /** If undefined, processes do not share streams, cache and slots. */
     url: string | undefined;
     /** Certificates in PEM form. */
     ca: string | undefined;
     keyPrefix: string;
-    /** What becomes of the answers of a process that went away. */
+    /** The reaction to the loss of a process: `restart` continues its answers in another process. */
     onNodeLoss: 'restart' | 'fail';
   };
 }
@@ -47,13 +47,13 @@ export interface RedisSettings {
 /** Settings of connections and streams. */
 export interface SocketSettings {
   /**
-   * Origins whose pages may connect, `https://*.example.com` for subdomains, or `*`. If undefined, the
-   * pages of this machine may connect.
+   * Origins whose pages may connect, `https://*.example.com` for subdomains, or `*`. If undefined, pages from
+   * this machine may connect.
    */
   allowedOrigins: readonly string[] | undefined;
-  /** Addresses and networks of proxies whose `X-Forwarded-For` header is trusted. */
+  /** Addresses and networks of proxies with a trusted `X-Forwarded-For` header. */
   trustedProxies: readonly string[];
-  /** New streams of one principal; an address may start ten times as many. */
+  /** The limit of new streams of one principal. An address may start ten times as many. */
   rateLimit: { requests: number; windowSeconds: number };
   limits: SocketLimits;
 }
@@ -62,12 +62,12 @@ export interface SocketLimits {
   maxConnections: number;
   maxConnectionsPerAddress: number;
   maxConnectionsPerPrincipal: number;
-  /** Connections of one address that have not entered the namespace yet. */
+  /** The limit of connections per address that have not entered the namespace yet. */
   maxHandshakesPerAddress: number;
-  /** Messages and bytes that one connection may send, on average. */
+  /** The limits of messages and bytes per second of one connection, on average. */
   maxMessagesPerSecond: number;
   maxBytesPerSecond: number;
-  /** Running streams. */
+  /** The limit of running streams. */
   maxStreamsPerPrincipal: number;
   maxLogBytes: number;
   detachTimeoutMs: number;
@@ -115,7 +115,7 @@ export interface CoreSettings {
   temperature: number | undefined;
   topP: number | undefined;
   topK: number | undefined;
-  /** Tokens of one answer. */
+  /** The limit of one answer in tokens. */
   maxTokens: number | undefined;
   cache: {
     enabled: boolean;
@@ -129,21 +129,24 @@ export interface CoreSettings {
 }
 
 export interface CoreLimits {
-  /** Requests that wait for one provider. */
+  /** The limit of requests that wait for one provider. */
   maxQueued: number;
-  /** UTF-16 units of one answer, including the arguments and results of its tools. */
+  /** The limit of one answer in UTF-16 units, including the arguments and results of its tools. */
   maxResponseUnits: number;
   maxToolRounds: number;
   maxToolCallsPerRound: number;
   toolTimeoutMs: number;
-  /** The time that a call may wait for the result or the approval of a client. */
+  /** The milliseconds for which a call may wait for the result or the approval of a client. */
   toolReplyTimeoutMs: number;
   maxToolResultUnits: number;
 }
 
 export interface Limits extends SocketLimits, CoreLimits {}
 
-/** Every setting of `createServer`. `docs/server-options.md` describes each, from the tables below. */
+/**
+ * Every setting of `createServer`. `docs/server-options.md` describes them; it is generated from the tables
+ * below.
+ */
 export interface Settings
   extends
     HttpSettings,
@@ -155,7 +158,7 @@ export interface Settings
 
 type Value = string | number | boolean | undefined | readonly unknown[];
 
-/** The settings as options: each may be left out. */
+/** The settings as options. All of them are optional. */
 export type Options<S> = {
   [K in keyof S]?:
     | (S[K] extends Value ? S[K] : { [L in keyof S[K]]?: S[K][L] | undefined })
@@ -176,12 +179,12 @@ type ValueAt<S, P extends string> = P extends keyof S
     : never;
 
 export type Setting<T> = {
-  /** The variable of the environment. */
+  /** The environment variable. */
   env: string;
-  /** The variable that names a file with the value instead. */
+  /** The environment variable with the path of a file that contains the value. */
   fileEnv?: string;
   type: ValueType<Exclude<T, undefined>>;
-  /** For the documentation, in Markdown. */
+  /** The description for the documentation, in Markdown. */
   description: string;
   /** Error messages hide the value. */
   secret?: true;
@@ -189,11 +192,11 @@ export type Setting<T> = {
 
 type Default<T> =
   | { default: Exclude<T, undefined>; defaultText?: string }
-  /** `defaultText` says in words what is computed, such as "an eighth of the heap". */
+  /** `defaultText` describes the computed value, such as "an eighth of the heap". */
   | { default: () => Exclude<T, undefined>; defaultText: string }
   | (undefined extends T ? { default?: undefined; defaultText: string } : never);
 
-/** Exactly one entry for each setting, in the order of the documentation. */
+/** One entry for each setting, in the order of the documentation. */
 export type SettingTable<S> = { readonly [P in Path<S>]: Setting<ValueAt<S, P>> };
 
 const MIB = 1024 * 1024;
@@ -201,13 +204,13 @@ const TIB = 1024 ** 4;
 const DAY_MS = 86_400_000;
 const DAY_SECONDS = 86_400;
 const MAX_COUNT = 1_000_000;
-// V8's longest string has about five times as many.
+// V8's longest string has about five times as many UTF-16 units.
 const MAX_TEXT_UNITS = 100_000_000;
 
 /** An idle connection takes about 30 KB. Connections may take a quarter of the heap. */
 const HEAP_BYTES_PER_CONNECTION = 128 * 1024;
 
-/** One part in `parts` of the most that V8's heap may grow to. */
+/** @returns one part in `parts` of the limit of V8's heap. */
 function shareOfHeap(parts: number): number {
   return Math.floor(getHeapStatistics().heap_size_limit / parts);
 }
@@ -495,7 +498,8 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
     description:
       'Calls of the OpenAI-compatible server at the same time, each on its own connection. Other requests wait in a queue. Set it to the number of slots of a server of your own.',
   },
-  // Models of OpenAI think in silence, and a local server may have to load the model or read on a CPU.
+  // OpenAI's models send nothing while they think, and a local server may have to load the model or read the
+  // prompt on a CPU.
   'openai.firstChunkSeconds': firstChunkSeconds('OPENAI', 120),
   'openai.stallSeconds': stallSeconds('OPENAI'),
   'openai.totalSeconds': totalSeconds('OPENAI'),
@@ -536,8 +540,8 @@ export const CORE_SETTINGS: SettingTable<CoreSettings> = {
   'ollama.concurrency': {
     env: 'OLLAMA_CONCURRENCY',
     type: wholeNumber(1, 10_000),
-    // Ollama's own default. More requests would wait inside Ollama, where their place in the queue is
-    // unknown and the wait looks like a stall.
+    // Ollama's own default. With a higher value, requests would wait inside of Ollama, where their position
+    // in the queue is unknown and the wait looks like a stall.
     default: 1,
     description:
       'Calls of Ollama at the same time. Other requests wait in a queue. To raise it, set Ollama’s own `OLLAMA_NUM_PARALLEL` to the same number.',

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import proxyAddr from 'proxy-addr';
 import { parseOllamaHost } from './ollama-host.js';
 
-/** The values that a setting accepts, from a variable of the environment or from an option. */
+/** The allowed values of a setting, as a variable of the environment or as an option. */
 export interface ValueType<T> {
   /** Completes "it must be …" in the error for a variable. */
   readonly allowed: string;
@@ -10,11 +10,11 @@ export interface ValueType<T> {
   readonly allowedOption?: string;
   /** Added to the description in the documentation. */
   readonly range?: string;
-  /** The documentation shows large defaults of this unit in MiB, too. */
+  /** The documentation also shows large defaults of this unit in MiB. */
   readonly unit?: Unit;
-  /** An empty variable is a value; otherwise it counts as not set. */
+  /** True if an empty variable is a value. Otherwise it counts as not set. */
   readonly acceptsEmpty?: true;
-  /** Converts the text of a variable, without checking it. */
+  /** Converts the text of a variable, without validation. */
   parse(text: string): unknown;
   /** @returns the value in its normal form, or undefined if it is not allowed. */
   check(value: unknown): T | undefined;
@@ -24,7 +24,7 @@ type Unit = 'bytes' | 'milliseconds' | 'seconds' | 'tokens' | 'UTF-16 units';
 
 const DECIMAL = /^[+-]?\d+(\.\d+)?$/;
 
-/** `Number` would also read `''`, `0x10` and `1e3`. */
+/** `Number` would also accept `''`, `0x10` and `1e3`. */
 function parseNumber(text: string): unknown {
   return DECIMAL.test(text.trim()) ? Number(text) : text;
 }
@@ -83,12 +83,12 @@ export const name: ValueType<string> = string(
   (text) => text.trim() || undefined,
 );
 
-/** @returns true if an HTTP header may have the text as its value. */
+/** @returns true if the text is allowed as the value of an HTTP header. */
 export function isHeaderValue(text: string): boolean {
   return /^[!-~]+$/.test(text);
 }
 
-/** Text that an HTTP header may have as its value, without white space around it. */
+/** Text that is allowed as the value of an HTTP header, without white space around it. */
 export const headerValue: ValueType<string> = string(
   'printable ASCII characters without spaces',
   (text) => (isHeaderValue(text.trim()) ? text.trim() : undefined),
@@ -108,7 +108,7 @@ export const urlPath: ValueType<string> = string(
 const GO_DURATION =
   /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))*$/;
 
-/** Text as Go's `time.ParseDuration` reads it, or a number of seconds. */
+/** A text in the format of Go's `time.ParseDuration`, or a number of seconds. */
 export const duration: ValueType<string | number> = {
   allowed: 'a duration, such as 10m or 1h30m, or a number of seconds',
   range: 'A duration, such as `10m` or `1h30m`, or a number of seconds.',
@@ -121,7 +121,7 @@ export const duration: ValueType<string | number> = {
   },
 };
 
-/** Any text, as it is. */
+/** Any text, unchanged. */
 export const freeText: ValueType<string> = {
   ...string('text', (text) => text),
   acceptsEmpty: true,
@@ -136,7 +136,7 @@ function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
-/** The URL of a Redis. It may have a user and a password. */
+/** The URL of a Redis. It may contain a user name and a password. */
 export const redisUrl: ValueType<string> = string(
   'a redis or rediss URL, such as rediss://user:password@redis.example:6379/0',
   (text) => (isRedisUrl(text.trim()) ? text.trim() : undefined),
@@ -154,13 +154,15 @@ export const certificates: ValueType<string> = string(
   (text) => (text.includes('-----BEGIN CERTIFICATE-----') ? text.trim() : undefined),
 );
 
-/** The beginning of the keys in Redis. Braces would choose the slot of a cluster. */
+/**
+ * The prefix of the keys in Redis. Braces are not allowed, because they would choose the slot of a cluster.
+ */
 export const keyPrefix: ValueType<string> = string(
   'at most 64 printable ASCII characters without spaces and braces',
   (text) => (/^[!-z|~]{1,64}$/.test(text.trim()) ? text.trim() : undefined),
 );
 
-/** `OLLAMA_HOST` as Ollama reads it. */
+/** `OLLAMA_HOST` in each form that Ollama accepts. */
 export const ollamaHost: ValueType<string> = string(
   'a URL or a host, such as http://127.0.0.1:11434',
   (text) => parseOllamaHost(text)?.href.replace(/\/$/, ''),
@@ -188,7 +190,7 @@ function list(
   };
 }
 
-/** Origins as browsers send them, `https://*.example.com` for its subdomains, or `*`. */
+/** Origins in the form of the `Origin` header, `https://*.example.com` for its subdomains, or `*`. */
 export const origins: ValueType<readonly string[]> = list(
   'origins, such as https://chat.example, https://*.chat.example, app://localhost or null, or *',
   (item) => {
@@ -198,13 +200,13 @@ export const origins: ValueType<readonly string[]> = list(
 );
 
 const ORIGIN = /^(?<scheme>[a-z][a-z0-9+.-]*):\/\/(?<wildcard>\*\.)?(?<host>[^/?#@\\*\s]*)\/?$/;
-/** Schemes of URLs that no page has. */
+/** Schemes of URLs that are never the origin of a page. */
 const NO_PAGE = new Set(['ws', 'wss', 'ftp', 'data', 'blob', 'javascript', 'about']);
 const APP_HOST = /^[a-z0-9._-]+(:\d{1,5})?$/;
 const DOMAIN = /^[a-z0-9._-]*[a-z_-][a-z0-9._-]*$/;
 const IP_ADDRESS = /^[\d.]+$|^\[[\da-f:]+\]$/;
 
-/** @returns the origin in the form that browsers send, or undefined if it is none. */
+/** @returns the origin in the form of the `Origin` header; undefined if the text is not an origin. */
 function originOf(text: string): string | undefined {
   if (text === '*' || text === 'null') return text;
   const match = ORIGIN.exec(text.replace(/^file:\/\/\/$/, 'file://'))?.groups;
@@ -218,20 +220,20 @@ function originOf(text: string): string | undefined {
     return `${scheme}://${wildcard}${url.host}`;
   }
   if (wildcard !== '' || NO_PAGE.has(scheme)) return undefined;
-  // Pages of apps and extensions have schemes of their own, and those of files have no host.
+  // Pages of apps and extensions have their own schemes, and pages of files have no host.
   if (scheme === 'file') return host === '' ? 'file://' : undefined;
   return APP_HOST.test(host) ? `${scheme}://${host}` : undefined;
 }
 
 const PROXY_GROUPS = new Set(['loopback', 'linklocal', 'uniquelocal']);
 
-/** Addresses and networks as `proxy-addr` takes them. */
+/** Addresses and networks in the format of `proxy-addr`. */
 export const proxies: ValueType<readonly string[]> = list(
   'addresses or networks, such as 10.0.0.0/8, ::1 or loopback',
   (item) => {
     if (PROXY_GROUPS.has(item)) return [item];
     const [address = '', bits] = item.split('/');
-    // `proxy-addr` refuses a prefix of 0 bits, so the whole network is given as its halves.
+    // `proxy-addr` refuses a prefix of 0 bits, so the whole network is given as two halves.
     const isWhole = bits !== undefined && /^0+$/.test(bits);
     if (isIP(address) === 4 && isWhole) return ['0.0.0.0/1', '128.0.0.0/1'];
     if (isIP(address) === 6 && isWhole) return ['::/1', '8000::/1'];

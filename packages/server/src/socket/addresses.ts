@@ -1,16 +1,19 @@
 import type { Connection } from './connection.js';
 import type { TokenBucket } from './token-bucket.js';
 
-/** The counts and budgets of one address. */
+/** The counters and budgets of one address. */
 export interface Address {
   readonly name: string;
-  /** Connections that have not been admitted to the namespace yet. */
+  /** The number of connections that have not entered the namespace yet. */
   handshakes: number;
-  /** Connections that have. */
+  /** The number of connections that have entered the namespace. */
   connections: number;
-  /** Connections that have not asked for the namespace yet, the oldest first. */
+  /** The connections that have not requested the namespace yet, oldest first. */
   readonly idle: Set<Connection>;
-  /** Idle connections that may be closed for new ones; beyond it, refusing the new ones costs less. */
+  /**
+   * The budget of idle connections that may be closed to admit new ones. Above it, refusing the new ones
+   * costs less.
+   */
   readonly evictions: TokenBucket;
   readonly messages: TokenBucket;
   readonly bytes: TokenBucket;
@@ -19,12 +22,12 @@ export interface Address {
 type Buckets = Pick<Address, 'evictions' | 'messages' | 'bytes'>;
 
 interface Entry extends Address {
-  /** Reservations and connections that use this entry. */
+  /** The number of reservations and connections that use this entry. */
   holders: number;
   timer: NodeJS.Timeout | undefined;
 }
 
-/** The addresses that have connections, or had some and have not got their whole budget back. */
+/** The addresses with connections, and those whose budgets have not refilled yet. */
 export class Addresses {
   readonly #entries = new Map<string, Entry>();
   readonly #createBuckets: () => Buckets;
@@ -37,7 +40,7 @@ export class Addresses {
     return this.#entries.size;
   }
 
-  /** Keeps the address until as many calls of `release()`. */
+  /** Keeps the address until `release()` was called as often as `hold()`. */
   hold(name: string): Address {
     let entry = this.#entries.get(name);
     if (entry === undefined) {
@@ -56,7 +59,7 @@ export class Addresses {
     if (entry.timer === undefined) this.#forget(entry);
   }
 
-  /** A client that reconnects does not get a new budget. */
+  /** Keeps the entry until its budgets have refilled, so that reconnecting does not reset them. */
   #forget(entry: Entry): void {
     entry.timer = undefined;
     if (entry.holders > 0) return;

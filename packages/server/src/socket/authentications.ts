@@ -1,39 +1,40 @@
 import { StreamError } from '@rivulet/protocol';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
-import { overloaded, rateLimited } from './refusal.js';
+import { overloaded, rateLimited } from './errors.js';
 
 const MAX_RUNNING = 512;
 const MAX_RUNNING_PER_ADDRESS = 32;
-/** Connections of one network may all come back with expired tokens. */
+/** The limit of failures per address. Many connections of one network may reconnect with expired tokens. */
 const FAILURES = { points: 300, duration: 60 };
 
 interface Queue {
   running: number;
-  /** Each is called with true when it may run. */
+  /** Callbacks of waiting checks. The argument is true if the check may run. */
   readonly waiting: Set<(mayRun: boolean) => void>;
 }
 
-/** Bounds the checks of credentials that run at the same time, and those that fail. */
+/** Limits the concurrent checks of credentials, and the failed ones. */
 export class Authentications {
   readonly #queues = new Map<string, Queue>();
   readonly #failures = new RateLimiterMemory(FAILURES);
   readonly #maxWaiting: number;
   #running = 0;
 
-  /** @param maxWaiting of one address. */
+  /** @param maxWaiting the limit of waiting checks per address. */
   constructor(maxWaiting: number) {
     this.#maxWaiting = maxWaiting;
   }
 
-  /** Addresses that have checks. */
+  /** The number of addresses with checks. */
   get size(): number {
     return this.#queues.size;
   }
 
   /**
-   * Runs a check when it is its turn.
+   * Runs a check as soon as the limits allow it. `left` aborts when the connection has closed.
    *
-   * @throws {StreamError} rate_limited, overloaded, or whatever the check throws.
+   * @throws {StreamError} rate_limited, overloaded.
+   * @throws the error of the check.
    */
   async run<T>(address: string, left: AbortSignal, check: () => Promise<T>): Promise<T> {
     const failed = await this.#failures.get(address);

@@ -6,10 +6,10 @@ import type { Logger } from '../observe/logger.js';
 const IPV6_NETWORK_PARTS = 4;
 
 /**
- * Reads the client's address for limits: an IPv4 address, or the 64 bits of an IPv6 address that belong
- * to one customer. `X-Forwarded-For` counts only from a trusted proxy (addresses, networks such as
- * `10.0.0.0/8`, or `loopback`), since anyone can send that header. The first one from another peer is
- * logged, since the peer may be the operator's proxy.
+ * Creates a function that reads the client's address for limits: an IPv4 address, or the first 64 bits of an
+ * IPv6 address, which belong to one customer. `X-Forwarded-For` is used only from a trusted proxy (addresses,
+ * networks such as `10.0.0.0/8`, or `loopback`), because any client can send it. The first header from
+ * another peer is logged, because the peer may be the operator's proxy.
  */
 export function addressReader(
   trustedProxies: readonly string[],
@@ -37,7 +37,7 @@ export function addressReader(
   };
 }
 
-/** Some proxies write the port, too. */
+/** Some proxies also write the port. */
 const PORT = /^\[?([^\]]*?)\]?:\d+$/;
 
 function networkOf(raw: string | undefined): string {

@@ -13,51 +13,57 @@ import {
   unreadOf,
 } from './connection.js';
 import { wireError } from './encode.js';
-import type { Counts } from './ledger.js';
-import { badRequest, overloaded, rateLimited } from './refusal.js';
+import type { SharedAccounting } from './connection-limiter.js';
+import { badRequest, overloaded, rateLimited } from './errors.js';
 import { TokenBucket } from './token-bucket.js';
 
-/** The counts and budgets of one connection. */
+/** The counters and budgets of one connection. */
 export interface ConnectionAccount {
-  /** Names the connection in the log. It is random, and no secret. */
+  /** Identifies the connection in log lines. It is random, and not a secret. */
   readonly connectionId: string;
   /**
-   * Opens the account of a socket of Rivulet's namespace; a connection has one at a time.
+   * Opens the account of a socket in Rivulet's namespace. A connection has one such socket at a time.
    *
-   * @throws {StreamError} why the socket may not enter.
+   * @throws {StreamError} the reason why the socket may not enter.
    */
   enter(socket: Socket): SocketAccount;
-  /** Closes a connection that Rivulet owns, once what it was sent has left. */
+  /** Closes a connection that Rivulet owns, after its pending messages were sent. */
   close(): void;
 }
 
-/** The counts of one socket of the namespace. Its methods throw a `StreamError` past a limit. */
+/** The counters of one socket in the namespace. The methods throw a `StreamError` above a limit. */
 export interface SocketAccount {
   readonly connectionId: string;
   readonly address: string;
-  /** False once the socket went past a limit: what it sent is not carried out. */
+  /** False if the socket has exceeded a limit. Its later requests are not carried out. */
   readonly isWithinLimits: boolean;
-  /** Runs a check of credentials. The checks at the same time, and those that fail, are bounded. */
+  /** Runs a check of credentials. Concurrent and failed checks are limited. */
   authenticate<T>(check: () => Promise<T>): Promise<T>;
   /** Counts the connection for its principal until `leave()`. */
   admit(principal: string): void;
-  /** The socket was refused, or has left the namespace. */
+  /** Closes the account, because the socket was refused or has left the namespace. */
   leave(): void;
-  /** Counts a request that waits for its turn, until `endWaiting()`. */
+  /** Counts a request that waits for earlier ones, until `endWaiting()`. */
   beginWaiting(): void;
   endWaiting(): void;
-  /** Ends the socket if its client does not read its replies. @returns false if so. */
+  /** Ends the socket if its client does not read its replies. @returns false if it was ended. */
   checkReads(): boolean;
 }
 
-/** A connection that used less of its own budget is not closed for what its neighbors send. */
+/**
+ * A connection below this share of its own budget is not closed for the traffic of other connections from its
+ * address.
+ */
 const HEAVY_SHARE = 0.1;
 const MAX_WAITING_REQUESTS = 256;
 const MAX_UNREAD_MESSAGES = 256;
 const MAX_UNREAD_UNITS = 1_048_576;
-/** A connection that Rivulet does not own may enter the namespace again, once a second on average. */
+/**
+ * The budget for entering the namespace again, once a second on average, on a connection that Rivulet does
+ * not own.
+ */
 const CONNECTS = { perSecond: 1, burst: 10 };
-/** The time that a connection which is being closed has to read the last messages. */
+/** Milliseconds that a closing connection has to read the last messages. */
 const CLOSING_MS = 1_000;
 /** The packet type of Socket.IO with which a client enters a namespace. */
 const CONNECT = '0';
@@ -65,10 +71,12 @@ const CONNECT_ERROR = '4';
 /** The packet types of Socket.IO with attachments. */
 const BINARY: ReadonlySet<string> = new Set(['5', '6']);
 
-/** @param reserved undefined for a connection that Rivulet does not own. */
+/**
+ * Opens the account of a connection. @param reserved undefined for a connection that Rivulet does not own.
+ */
 export function openAccount(
   connection: Connection,
-  counts: Counts,
+  counts: SharedAccounting,
   reserved: Address | undefined,
 ): ConnectionAccount {
   return new Account(connection, counts, reserved);
@@ -77,10 +85,10 @@ export function openAccount(
 class Account implements ConnectionAccount {
   readonly connectionId: string = randomUUID();
   readonly connection: Connection;
-  readonly counts: Counts;
-  current: Entered | undefined;
+  readonly counts: SharedAccounting;
+  current: NamespaceSocket | undefined;
   isClosing = false;
-  /** True if it is being closed because it went past a limit. */
+  /** True if the connection is being closed because it exceeded a limit. */
   isCutOff = false;
   isGone = false;
   readonly #messages: TokenBucket;
@@ -89,10 +97,10 @@ class Account implements ConnectionAccount {
   #address: Address | undefined;
   #counted: 'handshakes' | 'connections' | undefined;
   #hasConnected = false;
-  /** True if attachments that come next are of Rivulet's namespace. */
+  /** True if the next attachments belong to Rivulet's namespace. */
   #isOurs: boolean;
 
-  constructor(connection: Connection, counts: Counts, reserved: Address | undefined) {
+  constructor(connection: Connection, counts: SharedAccounting, reserved: Address | undefined) {
     const { limits } = counts;
     this.connection = connection;
     this.counts = counts;
@@ -125,7 +133,7 @@ class Account implements ConnectionAccount {
       if (handshakes >= limits.maxHandshakesPerAddress) throw crowded();
       this.count('handshakes');
     }
-    this.current = new Entered(this, socket);
+    this.current = new NamespaceSocket(this, socket);
     return this.current;
   }
 
@@ -135,14 +143,14 @@ class Account implements ConnectionAccount {
     if (refusal !== undefined) {
       this.isCutOff = true;
       this.counts.refusals.count(refusal, this.connectionId);
-      this.#tell(refusal);
+      this.#refuse(refusal);
     }
     // Socket.IO sends the refusal of a middleware in the next tick.
     setImmediate(() => this.connection.close());
     setTimeout(terminate, CLOSING_MS, this.connection).unref();
   }
 
-  /** Counts the connection as one of its address. */
+  /** Counts the connection for its address. */
   count(as: 'handshakes' | 'connections' | undefined): void {
     if (this.#counted !== undefined) this.counts.count(this.address, this.#counted, -1);
     if (as !== undefined) this.counts.count(this.address, as, 1);
@@ -154,19 +162,20 @@ class Account implements ConnectionAccount {
     this.current?.leave();
     const address = this.#address;
     if (address === undefined) return;
-    this.counts.asked(address, this.connection);
+    this.counts.endIdle(address, this.connection);
     this.count(undefined);
     this.counts.addresses.release(address);
   }
 
   #addressName(): string {
     const { connection, counts } = this;
-    // WebTransport has no request, and a user's server may have dropped it to save memory.
+    // A WebTransport connection has no request, and an application's server may have removed it to save
+    // memory.
     const request = connection.request as IncomingMessage | null;
     return request === null ? (connection.remoteAddress ?? 'unknown') : counts.addressOf(request);
   }
 
-  /** @returns false if it is too much. */
+  /** Counts the bytes of a packet. @returns false above the limit. */
   #charge(size: number): boolean {
     const own = this.address;
     const [messages, bytes] = [this.#messages, this.#bytes];
@@ -176,7 +185,7 @@ class Account implements ConnectionAccount {
     return isWithin && (isAddressWithin || !isHeavy);
   }
 
-  /** Runs before Socket.IO reads the packet; one payload of polling may have 20,000. */
+  /** Called before Socket.IO reads the packet. One payload of long polling may contain 20,000 packets. */
   #receive(packet: Packet): void {
     const { type, data } = packet;
     if (this.ownsConnection) return this.#receiveHere(packet);
@@ -193,7 +202,7 @@ class Account implements ConnectionAccount {
       return this.close(rateLimited('it sent too much in a short time'));
     }
     if (!isConnect(data)) return;
-    this.counts.asked(this.address, this.connection);
+    this.counts.endIdle(this.address, this.connection);
     if (this.#hasConnected) {
       drop(packet);
       return this.close(badRequest('a connection enters one namespace, once'));
@@ -206,7 +215,7 @@ class Account implements ConnectionAccount {
     const { current } = this;
     const isWithin = this.#charge(sizeOf(data));
     if (isBinary(data)) {
-      // Rivulet takes none. Socket.IO would wait for the attachments that are dropped.
+      // Rivulet's namespace accepts no attachments. Socket.IO would wait for the dropped ones.
       drop(packet);
       current?.end(badRequest('it sent a binary packet'));
     } else if (isConnect(data)) {
@@ -219,7 +228,7 @@ class Account implements ConnectionAccount {
         this.#refuseConnect(rateLimited('it connected too often in a short time'));
       }
     } else if (current?.socket.connected !== true) {
-      // Socket.IO would close the connection, and the user's namespaces with it.
+      // Socket.IO would close the connection, and with it the application's own namespaces.
       drop(packet);
     } else if (!isWithin) {
       drop(packet);
@@ -237,19 +246,19 @@ class Account implements ConnectionAccount {
     this.connection.write(`${CONNECT_ERROR}${inNamespace}${body}`);
   }
 
-  #tell(refusal: StreamError): void {
+  #refuse(refusal: StreamError): void {
     if (this.current?.socket.connected === true) emitRefusal(this.current.socket, refusal);
     else this.#refuseConnect(refusal);
   }
 }
 
-/** The account of the socket that is in the namespace, or wants to enter. */
-class Entered implements SocketAccount {
+/** The account of a socket that has entered the namespace, or is about to enter. */
+class NamespaceSocket implements SocketAccount {
   readonly socket: Socket;
   readonly connectionId: string;
   readonly address: string;
   readonly #account: Account;
-  /** Aborts when the socket leaves; undefined if its credentials are not checked. */
+  /** Aborts when the socket leaves; undefined if its credentials are not being checked. */
   #leaving: AbortController | undefined;
   #refusal: StreamError | undefined;
   #isWithinLimits = true;
@@ -267,7 +276,7 @@ class Entered implements SocketAccount {
     return this.#isWithinLimits && !this.#account.isCutOff;
   }
 
-  /** True if another middleware may have refused it. */
+  /** True if another middleware may have refused the socket. */
   get mayBeRefused(): boolean {
     return this.#principal !== undefined && !this.socket.connected;
   }
@@ -320,13 +329,13 @@ class Entered implements SocketAccount {
     const { packets, units } = unreadOf(connection, counts.namespace);
     if (packets <= MAX_UNREAD_MESSAGES && units <= MAX_UNREAD_UNITS) return true;
     this.#isWithinLimits = false;
-    // An orderly close would wait for the client to read.
+    // A regular close would wait for the client to read.
     if (ownsConnection) terminate(connection);
     else this.socket.disconnect();
     return false;
   }
 
-  /** Ends the socket, with the reason. */
+  /** Ends the socket and sends the reason. */
   end(reason: StreamError): void {
     if (!this.#isWithinLimits) return;
     this.#isWithinLimits = false;
@@ -343,7 +352,7 @@ function isConnect(data: unknown): boolean {
   return typeof data === 'string' && data[0] === CONNECT;
 }
 
-/** True for a packet with attachments, and for an attachment. */
+/** @returns true for a packet with attachments, and for an attachment. */
 function isBinary(data: unknown): boolean {
   return typeof data !== 'string' || BINARY.has(data[0] ?? '');
 }

@@ -1,7 +1,7 @@
 import type { Socket as TcpSocket } from 'node:net';
 import type { Connection } from './connection.js';
 
-/** A message of Engine.IO. */
+/** The packet type of an Engine.IO message. */
 const MESSAGE_TYPE = '4';
 /** The first byte of a WebSocket frame that is a whole text message, as a Latin-1 character. */
 const FINAL_TEXT = '\x81';
@@ -9,7 +9,7 @@ const OPEN = 1;
 // oxlint-disable-next-line no-control-regex
 const ASCII = /^[\0-\x7f]*$/;
 
-/** What `ws` has of a WebSocket; `_socket` is no public API. Another WebSocket server has none. */
+/** The fields of a WebSocket of `ws`. `_socket` is not public. Other WebSocket servers do not have it. */
 interface WebSocket {
   readonly readyState?: number;
   readonly extensions?: string;
@@ -17,15 +17,15 @@ interface WebSocket {
 }
 
 /**
- * Writes packets of Socket.IO to one connection, in order with what Engine.IO writes.
+ * Writes Socket.IO packets to one connection, in order with the packets that Engine.IO writes.
  *
- * Where the transport is a WebSocket of `ws` without extensions and Engine.IO has nothing to write,
- * frames go straight to the TCP socket: the way through Engine.IO and `ws` costs as much as the write.
- * Everywhere else, packets go through Engine.IO.
+ * If the transport is a WebSocket of `ws` without extensions, and Engine.IO has nothing to write, frames are
+ * written directly to the TCP socket, because Engine.IO and `ws` cost as much as the write itself. Otherwise,
+ * packets are passed to Engine.IO.
  */
 export class ConnectionWriter {
   readonly #conn: Connection;
-  /** The transport that `#webSocket` belongs to. An upgrade replaces it. */
+  /** The transport of `#webSocket`. An upgrade replaces it. */
   #transport: Connection['transport'] | undefined;
   /** Undefined if frames have to go through Engine.IO. */
   #webSocket: WebSocket | undefined;
@@ -34,7 +34,7 @@ export class ConnectionWriter {
     this.#conn = conn;
   }
 
-  /** True if what is written now leaves now. */
+  /** True if a write is passed to the operating system at once. */
   get isWritable(): boolean {
     const tcp = this.#tcpSocket();
     if (tcp === undefined) return this.#conn.transport.writable;
@@ -44,7 +44,7 @@ export class ConnectionWriter {
   /** Calls `listener` once, when the connection may have become writable. */
   onWritable(listener: () => void): void {
     const tcp = this.#tcpSocket();
-    // The callback of an empty write comes after those of everything that was written before.
+    // The callback of an empty write is called after those of all earlier writes.
     if (tcp !== undefined) return void tcp.write('', listener);
     const conn = this.#conn;
     const { transport } = conn;
@@ -53,12 +53,13 @@ export class ConnectionWriter {
       conn.off('upgrade', wake);
       listener();
     }
-    // Engine.IO's `drain` fires when a packet is handed over; the transport's `ready` when it has left.
+    // Engine.IO's `drain` event fires when a packet is passed to the transport; the transport's `ready` after
+    // it was sent.
     transport.on('ready', wake);
     conn.on('upgrade', wake);
   }
 
-  /** Has everything that `write` writes leave in one write of the TCP socket. */
+  /** Combines everything that `write` writes into one write of the TCP socket. */
   together(write: () => void): void {
     const tcp = this.#tcpSocket();
     tcp?.cork();
@@ -112,7 +113,7 @@ function writeUtf8(tcp: TcpSocket, packets: readonly string[]): void {
   tcp.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));
 }
 
-/** @returns the header of a frame of so many bytes, one character a byte. */
+/** @returns the header of a frame with `size` bytes, one character per byte. */
 function headerOf(size: number): string {
   if (size < 126) return FINAL_TEXT + String.fromCharCode(size);
   if (size < 65_536) return FINAL_TEXT + String.fromCharCode(126, size >> 8, size & 0xff);

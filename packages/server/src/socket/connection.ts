@@ -1,6 +1,6 @@
 import type { Socket } from 'socket.io';
 
-/** The transport's connection, which carries the namespaces of one client. */
+/** The Engine.IO connection, which carries all namespaces of one client. */
 export type Connection = Socket['conn'];
 
 /** A packet of Engine.IO. */
@@ -12,12 +12,12 @@ export interface Packet {
 /** The type of a Socket.IO packet, the number of its attachments, and its namespace. */
 const HEADER = /^(?:[56]\d*-|\d)(\/[^,]*)?/;
 
-/** The namespace of a Socket.IO packet. */
+/** @returns the namespace of a Socket.IO packet. */
 export function namespaceOf(data: string): string {
   return HEADER.exec(data)?.[1] ?? '/';
 }
 
-/** Keeps Socket.IO from seeing a packet: Engine.IO reads the type after its `packet` event. */
+/** Hides a packet from Socket.IO: Engine.IO reads the type after its `packet` event. */
 export function drop(packet: Packet): void {
   packet.type = 'noop';
 }
@@ -28,8 +28,9 @@ export function sizeOf(data: unknown): number {
 }
 
 /**
- * Drops what opened a connection of ours, several kilobytes of headers, which Engine.IO and Socket.IO would
- * keep as long as the connection lasts. Neither reads it after a socket has entered its only namespace.
+ * Releases the request that opened a connection of Rivulet's own server: several kilobytes of headers, which
+ * Engine.IO and Socket.IO would keep until the connection closes. They do not read it after a socket has
+ * entered its only namespace.
  */
 export function releaseHandshake({ conn, handshake }: Socket): void {
   (conn as { request: unknown }).request = null;
@@ -38,7 +39,7 @@ export function releaseHandshake({ conn, handshake }: Socket): void {
   handshake.auth = {};
 }
 
-/** Packets that wait for the transport, of one namespace if given. */
+/** @returns the packets that the transport has not sent yet; of one namespace if given. */
 export function unreadOf(
   connection: Connection,
   namespace: string | undefined,
@@ -55,16 +56,15 @@ export function unreadOf(
 }
 
 /**
- * Ends a connection at once, also one that is being closed and waits for its client to read. The
- * request that opened a connection of polling may have used a TCP connection of a proxy, which others
- * use, too.
+ * Closes a connection at once, even if it is closing and waits for its client to read. The TCP connection of
+ * a polling request stays open, because a proxy may use it for other clients, too.
  */
 export function terminate(connection: Connection): void {
   const { transport } = connection;
-  // The transport's WebSocket; a closing one waits 30 s for its client.
+  // A closing WebSocket would wait 30 s for its client.
   if ('socket' in transport) (transport.socket as { terminate?: () => void }).terminate?.();
   if (connection.readyState === 'closed') return;
   transport.discard();
-  // A transport that is being closed ignores `close()`.
+  // A closing transport ignores `close()`.
   transport.emit('close');
 }

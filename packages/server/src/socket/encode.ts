@@ -8,21 +8,27 @@ import {
   type StreamQueuedMessage,
   type WireError,
 } from '@rivulet/protocol';
-import type { Frame } from '../deliver/log.js';
+import type { LogSlice } from '../deliver/log.js';
 import type { NewsEntry } from '../entry.js';
 import type { ListedStream } from '../deliver/stream.js';
 
-/** The stream a message is about, as each message names it. */
+/** The ids of the stream in each message. */
 export interface Envelope {
   stream_id: string;
   session_id?: string;
 }
 
-/** A frame as it goes on the wire: the event's name and what it carries. */
+/** An encoded entry: the event's name and its message. */
 export type Encoded = [event: LogMessage['type'], message: LogMessage];
 
-/** `omittedByClient` is how many messages the client of the stream left out. */
-export function encode({ offset, entry }: Frame, envelope: Envelope, omittedByClient = 0): Encoded {
+/**
+ * Encodes a slice of the log. `omittedByClient` is the number of messages that the stream's client left out.
+ */
+export function encode(
+  { offset, entry }: LogSlice,
+  envelope: Envelope,
+  omittedByClient = 0,
+): Encoded {
   switch (entry.type) {
     case 'start': {
       const { attempt, source, provider, model, reason } = entry;
@@ -103,13 +109,13 @@ export function envelopeOf({ id, sessionId }: Pick<ListedStream, 'id' | 'session
   return { stream_id: id, ...(sessionId !== undefined && { session_id: sessionId }) };
 }
 
-/** The short form of text; other entries have none. */
-export function encodeShort(ref: number, { offset, entry }: Frame): ShortChunk | undefined {
+/** @returns the short form of text; undefined for other entries. */
+export function encodeShort(ref: number, { offset, entry }: LogSlice): ShortChunk | undefined {
   return entry.type === 'text' ? [ref, offset, entry.text] : undefined;
 }
 
-/** The event of `encodeShort()` as JSON. The text is encoded once for all readers of the frame. */
-export function shortJson(ref: number, frame: Frame): string {
+/** @returns the event of `encodeShort()` as JSON. The text is encoded once for all readers of the slice. */
+export function shortJson(ref: number, frame: LogSlice): string {
   const { offset, entry } = frame;
   frame.json ??= JSON.stringify(entry.type === 'text' ? entry.text : undefined);
   return `["${EVENT.shortChunk}",${ref},${offset},${frame.json}]`;

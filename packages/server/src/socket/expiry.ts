@@ -1,10 +1,10 @@
 import type { Socket } from 'socket.io';
 
-/** The longest that a timer of Node can wait. */
+/** The longest delay of a timer in Node.js. */
 const MAX_TIMER_MS = 2_147_483_647;
 
-/** Ends the connection when its token expires; the client comes back with a new one. */
-export function hangUpWhenExpired(socket: Socket, expiresAt: Date | undefined): void {
+/** Disconnects the socket when its token expires. The client then reconnects with a new token. */
+export function disconnectWhenExpired(socket: Socket, expiresAt: Date | undefined): void {
   if (expiresAt === undefined) return;
   let timer: NodeJS.Timeout | undefined;
 

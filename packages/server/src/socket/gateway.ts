@@ -3,9 +3,9 @@ import type { Namespace, Socket } from 'socket.io';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
 import { releaseHandshake } from './connection.js';
-import { hangUpWhenExpired } from './expiry.js';
+import { disconnectWhenExpired } from './expiry.js';
 import type { Admission, Guard } from './guard.js';
-import type { Ledger } from './ledger.js';
+import type { ConnectionLimiter } from './connection-limiter.js';
 import type { RateLimits } from './rate-limits.js';
 import type { Refusals } from './refusals.js';
 import { serveSocket } from './serve-socket.js';
@@ -13,20 +13,23 @@ import { serveSocket } from './serve-socket.js';
 export interface GatewayOptions {
   streams: StreamDirectory;
   guard: Guard;
-  ledger: Ledger;
+  limiter: ConnectionLimiter;
   limits: RateLimits;
   refusals: Refusals;
   logger: Logger;
 }
 
 export interface Gateway {
-  /** Says that the server ends within `drainMs`; lets in only who has a stream here from now on. */
+  /**
+   * Announces that the server ends within `drainMs` milliseconds. Afterwards, only principals with a stream
+   * in this process may connect.
+   */
   announceClosing(drainMs: number): void;
 }
 
-/** Puts streams on a namespace of a Socket.IO server: its messages in, their frames out. */
+/** Serves the streams on a namespace of a Socket.IO server. */
 export function serveStreams(namespace: Namespace, options: GatewayOptions): Gateway {
-  const { streams, guard, ledger, refusals, logger } = options;
+  const { streams, guard, limiter, refusals, logger } = options;
   const admissions = new WeakMap<Socket, Admission>();
   let closesAt: number | undefined;
 
@@ -35,7 +38,7 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     const isNew = admission.newStreams || !streams.hasAny(admission.principal);
     if (closesAt !== undefined && isNew) {
       admission.account.leave();
-      // A load balancer may lead the next connection elsewhere at once.
+      // A load balancer may route the next connection to another server at once.
       const retry = admission.newStreams ? {} : { retryAfterMs: 1_000 };
       throw new StreamError(
         'overloaded',
@@ -51,9 +54,9 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       await admit(socket);
       return undefined;
     } catch (cause) {
-      const account = ledger.accountOf(socket.conn);
+      const account = limiter.accountOf(socket.conn);
       const data = refusals.refuse(cause, account.connectionId);
-      if (ledger.ownsConnections) account.close();
+      if (limiter.ownsConnections) account.close();
       return Object.assign(new Error(data.message), { data });
     }
   }
@@ -77,8 +80,8 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       logger.debug({ event: 'CONNECTION_CLOSED', connectionId, reason });
     });
     serveSocket(socket, admission, options);
-    if (ledger.ownsConnections) releaseHandshake(socket);
-    hangUpWhenExpired(socket, admission.expiresAt);
+    if (limiter.ownsConnections) releaseHandshake(socket);
+    disconnectWhenExpired(socket, admission.expiresAt);
     if (closesAt !== undefined) sendClosing(socket, closesAt);
   });
 

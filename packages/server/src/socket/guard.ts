@@ -3,44 +3,46 @@ import { PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
 import { handshakeSchema } from '@rivulet/protocol/schema';
 import type { Socket } from 'socket.io';
 import type { SocketAccount } from './connection-account.js';
-import type { Ledger } from './ledger.js';
+import type { ConnectionLimiter } from './connection-limiter.js';
 import { type OriginCheck, OriginError } from './origin.js';
 import { parse } from './parse.js';
 import { anonymous, type Authenticate, authenticated, type Principal } from './principal.js';
 import type { Requester } from './rate-limits.js';
 import type { Refusals } from './refusals.js';
 
-/** A connection that may enter. */
+/** A connection that may enter the namespace. */
 export interface Admission extends Requester {
   readonly account: SocketAccount;
-  /** Whether a later connection can be known as the same principal. */
-  returns: boolean;
+  /** True if a later connection can have the same principal. */
+  canReconnect: boolean;
   expiresAt: Date | undefined;
-  /** The handshake's requests, not parsed yet; empty once they are being carried out. */
+  /** The requests in the handshake, not parsed yet. Empty once they are being carried out. */
   requests: unknown[];
-  /** The newest version of the protocol that the client speaks. */
+  /** The newest version of the protocol that the client supports. */
   protocol: number;
-  /** True if the connection is for new questions only. */
+  /** True if the connection is only for new streams. */
   newStreams: boolean;
 }
 
 export interface GuardOptions {
   checkOrigin: OriginCheck;
   authenticate: Authenticate | undefined;
-  ledger: Ledger;
+  limiter: ConnectionLimiter;
   refusals: Refusals;
 }
 
 /** Decides which connections may enter the namespace. */
 export interface Guard {
-  /** Counts the connection until its account leaves. @throws {StreamError} why it may not enter. */
+  /**
+   * Counts the connection until its account leaves. @throws {StreamError} the reason why it may not enter.
+   */
   admit(socket: Socket): Promise<Admission>;
 }
 
 const BUSY_RETRY_MS = 2_000;
 
 export function createGuard(options: GuardOptions): Guard {
-  const { checkOrigin, authenticate, ledger, refusals } = options;
+  const { checkOrigin, authenticate, limiter, refusals } = options;
 
   async function principalOf(
     account: SocketAccount,
@@ -60,9 +62,9 @@ export function createGuard(options: GuardOptions): Guard {
     }
   }
 
-  /** Socket.IO would keep the whole message, up to 1 MiB, as long as the connection lasts. */
+  /** Socket.IO would keep the whole message, up to 1 MiB, until the connection closes. */
   function forgetMessage(handshake: Socket['handshake']): void {
-    if (ledger.ownsConnections) handshake.auth = {};
+    if (limiter.ownsConnections) handshake.auth = {};
     else delete handshake.auth['requests'];
   }
 
@@ -76,15 +78,24 @@ export function createGuard(options: GuardOptions): Guard {
     const { requests = [] } = message;
     forgetMessage(handshake);
     const identity = await principalOf(account, token, browser_id, request.headers);
-    const { id: principal, returns, expiresAt } = identity;
+    const { id: principal, canReconnect, expiresAt } = identity;
     account.admit(principal);
     const { address } = account;
-    return { account, principal, address, returns, expiresAt, requests, protocol, newStreams };
+    return {
+      account,
+      principal,
+      address,
+      canReconnect,
+      expiresAt,
+      requests,
+      protocol,
+      newStreams,
+    };
   }
 
   return {
     async admit(socket) {
-      const account = ledger.accountOf(socket.conn).enter(socket);
+      const account = limiter.accountOf(socket.conn).enter(socket);
       try {
         return await check(socket, account);
       } catch (cause) {

@@ -8,18 +8,18 @@ export interface PageRequest {
 }
 
 /**
- * Why a request is refused. `not_allowed`: its `Origin` is not an allowed one. `cross_site`: a browser
- * sent it for a page of another origin, without an `Origin`. `jsonp`: it asks for a script.
+ * The reason for a refusal. `not_allowed`: the `Origin` is not allowed. `cross_site`: a browser sent the
+ * request for a page of another origin, without an `Origin`. `jsonp`: the request asks for a script.
  */
 export interface OriginRefusal {
   reason: 'not_allowed' | 'cross_site' | 'jsonp';
-  /** Bounded, in printable ASCII; undefined if the request has none. */
+  /** Truncated, in printable ASCII; undefined if the request has none. */
   origin: string | undefined;
 }
 
 /**
- * Browsers apply CORS neither to WebSockets nor to scripts. This check keeps the pages of other sites
- * from asking with a visitor's address and cookies.
+ * Checks the origin of a request. Browsers do not apply CORS to WebSockets and scripts, so without this check
+ * the pages of other sites could send requests with a visitor's address and cookies.
  *
  * @returns undefined if the request is allowed.
  */
@@ -30,10 +30,10 @@ const WILDCARD = '://*.';
 const MAX_SHOWN_UNITS = 200;
 
 /**
- * Allows the origins in `allowed`, which are in the normal form of the setting `allowedOrigins`. If it
- * is undefined, the http and https pages of this machine are allowed. Requests without an `Origin` are
- * allowed unless `Sec-Fetch-Site` says that a page of another origin sent them: servers and command
- * lines send none, nor does a browser with a GET request of the server's own page.
+ * Creates a check that allows the origins in `allowed`, in the normal form of the setting `allowedOrigins`.
+ * If it is undefined, the http and https pages of this machine are allowed. Requests without an `Origin` are
+ * allowed unless `Sec-Fetch-Site` names another origin: servers and command-line tools send no `Origin`, nor
+ * does a browser with a GET request of the server's own page.
  */
 export function createOriginCheck(allowed: readonly string[] | undefined): OriginCheck {
   const isAllowed = allowed === undefined ? isLoopback : matcherOf(allowed);
@@ -45,7 +45,7 @@ export function createOriginCheck(allowed: readonly string[] | undefined): Origi
       return isAllowed(origin.toLowerCase()) ? undefined : { reason: 'not_allowed', origin: shown };
     }
     const site = headers['sec-fetch-site'];
-    // A `same-site` page has another subdomain or port, and may be anyone's.
+    // A `same-site` page has another subdomain or port, and may belong to someone else.
     const isElsewhere = site === 'cross-site' || site === 'same-site';
     return isElsewhere ? { reason: 'cross_site', origin: undefined } : undefined;
   };
@@ -78,7 +78,7 @@ function printable(text: string): string {
     .slice(0, MAX_SHOWN_UNITS);
 }
 
-/** A request is refused because of its origin. */
+/** The origin of a request is not allowed. */
 export class OriginError extends StreamError {
   readonly refusal: OriginRefusal;
 

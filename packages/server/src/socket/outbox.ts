@@ -1,33 +1,33 @@
 import { EVENT } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
-import type { Frame } from '../deliver/log.js';
-import type { Flushable } from '../deliver/pace.js';
+import type { LogSlice } from '../deliver/log.js';
+import type { Flushable } from '../deliver/flush-scheduler.js';
 import { ConnectionWriter } from './connection-writer.js';
 import { encodeShort, shortJson } from './encode.js';
 
 /** The type of a Socket.IO packet that is an event without binary data. */
 const EVENT_TYPE = '2';
-/** No more is added to one write that has this many UTF-16 units: a long text leaves room for others. */
+/** A write of this many UTF-16 units is not extended, so that a long text does not delay other messages. */
 const MAX_WRITE_UNITS = 4_096;
 
 /**
- * What the server sends to one socket, in order. What the streams of a socket send in one turn of the
- * event loop leaves in one write.
+ * Sends the messages of one socket in order. The messages of all its streams in one turn of the event loop
+ * leave in one write.
  *
- * Socket.IO buffers without bound what the transport does not take, so readers ask first. Readers that
- * have to wait flush in the order in which they asked, so that one stream does not starve the others.
+ * Socket.IO buffers messages without a limit while the transport is busy, so readers check `writable` first.
+ * Waiting readers flush in the order of their checks, so that one stream does not starve the others.
  */
 export class Outbox {
   readonly #socket: Socket;
   readonly #writer: ConnectionWriter;
-  /** What precedes the JSON of an event in its packet; undefined if another parser is in use. */
+  /** The text before the JSON of an event in its packet; undefined if the server uses another parser. */
   readonly #prefix: string | undefined;
   #packets: string[] = [];
   #units = 0;
-  /** A reply that precedes the packets. */
+  /** A reply that is sent before the packets. */
   #reply: (() => void) | undefined;
   #waiting: Set<Flushable> | undefined;
-  /** True while the connection is to call `#wake()`. */
+  /** True if `#wake()` is registered with the connection. */
   #willWake = false;
 
   constructor(socket: Socket) {
@@ -39,7 +39,7 @@ export class Outbox {
     }
   }
 
-  /** @returns true if the transport takes a message now. If not, `reader` is flushed when it does. */
+  /** @returns true if the transport takes a message now. Otherwise, `reader` is flushed when it does. */
   writable(reader: Flushable): boolean {
     if (this.#isWritable()) return true;
     (this.#waiting ??= new Set()).add(reader);
@@ -47,7 +47,7 @@ export class Outbox {
     return false;
   }
 
-  /** The reader is not flushed any more. */
+  /** Cancels the flush of the reader. */
   forget(reader: Flushable): void {
     this.#waiting?.delete(reader);
   }
@@ -57,18 +57,19 @@ export class Outbox {
     else this.#emitNow(event, args);
   }
 
-  /** Emits text as a short chunk. */
-  emitShort(ref: number, frame: Frame): void {
+  /** Sends text as a short chunk. */
+  emitShort(ref: number, frame: LogSlice): void {
     if (this.#isPlain()) this.#push(shortJson(ref, frame));
     else this.#emitNow(EVENT.shortChunk, encodeShort(ref, frame) ?? []);
   }
 
   /**
-   * Sends a reply of Socket.IO, which `send` writes. What the request has readers send in this turn of the
-   * event loop leaves in the same write.
+   * Sends a Socket.IO reply, which `send` writes. Messages that the request causes in this turn of the event
+   * loop leave in the same write.
    */
   reply(send: () => void): void {
-    // Replies are not held back, because unread ones are counted when the next request is carried out.
+    // An earlier reply is not delayed, because unread replies are counted when the next request is carried
+    // out.
     this.#write();
     this.#reply = send;
     process.nextTick(this.#write);
@@ -115,7 +116,7 @@ export class Outbox {
     const waiting = this.#waiting;
     if (waiting === undefined || waiting.size === 0) return;
     if (!this.#isWritable()) return this.#wakeLater();
-    // A reader that has to wait again goes to the end of the set.
+    // A reader that has to wait again is added to the end of the set.
     for (const reader of waiting) {
       waiting.delete(reader);
       reader.flush();
@@ -123,7 +124,7 @@ export class Outbox {
     }
   }
 
-  /** False if a user of the Socket.IO server sees each event, or encodes it otherwise. */
+  /** False if the application listens to each sent event, or uses another parser. */
   #isPlain(): boolean {
     return this.#prefix !== undefined && this.#socket.listenersAnyOutgoing().length === 0;
   }

@@ -1,7 +1,7 @@
 import { StreamError } from '@rivulet/protocol';
 import type * as z from 'zod';
 
-/** What a client sent, checked; throws `bad_request` that names the fields. */
+/** Validates a client's message. @throws {StreamError} bad_request; the message names the invalid fields. */
 export function parse<T>(schema: z.ZodType<T>, raw: unknown): T {
   const result = schema.safeParse(raw);
   if (result.success) return result.data;

@@ -2,41 +2,44 @@ import { StreamError } from '@rivulet/protocol';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { SharedCounts } from '../deliver/stream-directory.js';
 
-/** How often a principal may ask. */
+/** The limit of requests of one principal. */
 export interface RateLimit {
   requests: number;
   windowSeconds: number;
 }
 
-/** Who asks: the principal, and the address it connects from. */
+/** The principal of a request, and the address of its connection. */
 export interface Requester {
   principal: string;
   address: string;
 }
 
-/** Throws `rate_limited`, with when to try again. */
-export type SpendOne = (requester: Requester) => Promise<void>;
+/** Counts one request. @throws {StreamError} rate_limited, with the time of the next allowed request. */
+export type CountRequest = (requester: Requester) => Promise<void>;
 
 export interface RateLimits {
-  /** A new stream. */
-  start: SpendOne;
-  /** Reading a stream that exists. It comes in bursts: after each cut, once for each stream. */
-  resume: SpendOne;
-  /** Forgets what a principal has spent. What its address has spent still counts. */
+  /** Counts a new stream. */
+  start: CountRequest;
+  /** Counts a resumed stream. A client resumes all its streams at once after a disconnect. */
+  resume: CountRequest;
+  /** Resets the counts of a principal. The counts of its address stay. */
   forget(principal: string): Promise<void>;
 }
 
-/** Many people may share an address, and one can make up as many principals as they like. */
+/** An address may have many users, and one user can create any number of principals. */
 const ADDRESS_FACTOR = 10;
-const ATTACH_FACTOR = 10;
+const RESUME_FACTOR = 10;
 
-/** @param counts of all processes; each process counts for itself unless given, and while they cannot be had. */
+/**
+ * @param counts the counters of all processes. Unless given, and while they are unavailable, each process
+ * counts separately.
+ */
 export function createRateLimits(
   { requests, windowSeconds }: RateLimit,
   counts?: SharedCounts,
 ): RateLimits {
   const start = bucket('start', requests, windowSeconds, counts);
-  const resume = bucket('resume', requests * ATTACH_FACTOR, windowSeconds, counts);
+  const resume = bucket('resume', requests * RESUME_FACTOR, windowSeconds, counts);
   return {
     start: start.spend,
     resume: resume.spend,
@@ -48,7 +51,7 @@ export function createRateLimits(
 }
 
 interface Bucket {
-  spend: SpendOne;
+  spend: CountRequest;
   forget(principal: string): Promise<unknown>;
 }
 

@@ -5,7 +5,7 @@ import type { Logger, LogFields } from '../observe/logger.js';
 import { wireError } from './encode.js';
 import { OriginError, type OriginRefusal } from './origin.js';
 
-/** A line for the log; those with one `key` are summed up. */
+/** A line for the log. Lines with the same `key` are combined. */
 interface Line {
   key: string;
   level: 'info' | 'warn' | 'error';
@@ -13,17 +13,17 @@ interface Line {
 }
 
 interface Window {
-  /** Refusals since the last line. */
+  /** The refusals since the last line. */
   count: number;
-  /** For the next line: the newest of them. */
+  /** The newest of these refusals, for the next line. */
   newest: Line;
   timer: NodeJS.Timeout;
 }
 
-/** Anyone can cause refusals, so each reason has one line in this time. */
+/** Milliseconds between two lines of one reason, because any client can cause refusals. */
 const WINDOW_MS = 10_000;
 
-/** Refusals by which an operator notices nothing: the client has to change its request. */
+/** Refusals because of the request itself. They need no action of the operator. */
 const OF_THE_CLIENT: ReadonlySet<StreamError['code']> = new Set([
   'bad_request',
   'not_found',
@@ -34,14 +34,14 @@ const OF_THE_CLIENT: ReadonlySet<StreamError['code']> = new Set([
 ]);
 
 /**
- * Counts the connections and requests that are refused, by their reason, and logs them: the first one of
- * a reason at once, and then one line in 10 s with their number.
+ * Counts the refused connections and requests by their reason, and logs them: the first refusal of a reason
+ * at once, and then one line in 10 s with their number.
  */
 export class Refusals {
   readonly #refused: DeliveryMetrics['refused'];
   readonly #attributes: Attributes;
   readonly #logger: Logger;
-  /** An error may be noticed where it is thrown, and again where a client is told of it. */
+  /** An error may be counted where it is thrown, and again where it is sent to a client. */
   readonly #counted = new WeakSet<StreamError>();
   readonly #windows = new Map<string, Window>();
 
@@ -51,33 +51,33 @@ export class Refusals {
     this.#logger = logger;
   }
 
-  /** Counts what could not be carried out. @returns what the client is told. */
+  /** Counts a failed request. @returns the error for the client. */
   refuse(cause: unknown, connectionId: string | undefined): WireError {
     const error = cause instanceof StreamError ? cause : this.#failed(cause, connectionId);
     this.count(error, connectionId);
     return wireError(error);
   }
 
-  /** Counts an error that a client is told of in another way. An error counts once. */
+  /** Counts an error that is sent to a client in another way. Each error is counted once. */
   count(error: StreamError, connectionId: string | undefined): void {
     if (error instanceof OriginError) this.#add(error, 'origin', lineOfOrigin(error.refusal));
     else this.#add(error, error.code, lineOf(error.code, connectionId));
   }
 
-  /** The application's `authenticate` threw `cause`. */
+  /** Counts an error of the application's `authenticate`. `cause` is the value that it threw. */
   countFailedCheck(error: StreamError, cause: unknown, connectionId: string): void {
     const fields = { event: 'AUTHENTICATE_FAILED', connectionId, err: cause };
     this.#add(error, error.code, { key: fields.event, level: 'error', fields });
   }
 
-  /** There is no room for the handshake of a connection, of a refused origin or of any. */
+  /** Counts a handshake above the limit for refused origins, or above that for all handshakes. */
   countHandshake(kind: 'origins' | 'handshakes'): void {
     this.#count(kind === 'origins' ? 'origin' : 'overloaded');
     const fields = { event: 'CONNECTION_REFUSED', reason: kind };
     this.#log({ key: `handshake:${kind}`, level: 'warn', fields });
   }
 
-  /** Logs what has no line yet. */
+  /** Logs the refusals since the last lines. */
   close(): void {
     for (const [key, { count, newest, timer }] of this.#windows) {
       clearTimeout(timer);

@@ -25,7 +25,10 @@ import type { RateLimits } from './rate-limits.js';
 import { StreamWatch, summaryOf } from './stream-watch.js';
 import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 
-/** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
+/**
+ * Carries out the requests of one connection. Each method receives the raw message and throws a
+ * `StreamError`.
+ */
 export class Requests {
   readonly #requester: Admission;
   readonly #connectionId: string;
@@ -84,7 +87,7 @@ export class Requests {
     const stream = started instanceof Promise ? await started : started;
     const { requestId, answerId } = stream;
     const ids = { requestId, connectionId: this.#connectionId };
-    // The lines of the answer have the id of the stream for which it was begun.
+    // Log lines of the answer have the id of the generation's first stream.
     if (answerId === requestId) this.#logger.debug({ event: 'STREAM_STARTED', ...ids });
     else this.#logger.info({ event: 'STREAM_SHARES_ANSWER', ...ids, answerRequestId: answerId });
     return this.#read(stream, { offset: 0, window, readerId });
@@ -99,7 +102,7 @@ export class Requests {
     const { log, requestId } = stream;
     const connectionId = this.#connectionId;
     this.#logger.debug({ event: 'STREAM_RESUMED', requestId, connectionId, offset });
-    // A plain reader counts its StreamAcceptedMessage, also where the log has no start.
+    // A plain reader counts its StreamAcceptedMessage, even if the log has no start entry yet.
     const isShifted = window === undefined && log.start === undefined;
     const head = isShifted ? log.head + 1 : log.head;
     if (epoch !== undefined && (epoch !== stream.epoch || offset > head)) {
@@ -147,11 +150,11 @@ export class Requests {
       this.#watch ??= new StreamWatch(this.#streams, principal, this.#subscriptions.outbox);
     if (watch === false) this.disconnect();
     const running = await this.#streams.running(principal);
-    this.#watch?.listed(running);
+    this.#watch?.setListed(running);
     return { ok: true, streams: running.map(summaryOf) };
   }
 
-  /** Nothing more is watched. */
+  /** Stops watching streams. */
   disconnect(): void {
     this.#watch?.close();
     this.#watch = undefined;
@@ -178,12 +181,12 @@ export class Requests {
   }
 }
 
-/** Copies the beginning of a text: V8's own slice would keep the whole text in memory. */
+/** Copies the beginning of a text. V8's own slice would keep the whole text in memory. */
 function flatSlice(text: string, units: number): string {
   return Buffer.from(text.slice(0, units), 'utf16le').toString('utf16le');
 }
 
-/** A text that continues another one, or is JSON of a schema, is written without tools, and not both. */
+/** An answer that continues a text, or is JSON of a schema, has no tools. The two cannot be combined. */
 function refuseCombinations({ client_tools, continue_text, options }: StreamStartRequest): void {
   const given = Object.entries({
     client_tools: client_tools?.length,
@@ -193,7 +196,7 @@ function refuseCombinations({ client_tools, continue_text, options }: StreamStar
   if (given.length > 1) throw unsupported(`${given.join(' and ')} cannot be combined`);
 }
 
-/** Refuses lists of parts, such as images, with a code of their own: a client may fall back to text. */
+/** Refuses lists of parts, such as images, with a separate code, so that a client can fall back to text. */
 function refuseParts(raw: unknown): void {
   if (!isObject(raw)) return;
   const context = Array.isArray(raw['context']) ? raw['context'] : [];

@@ -31,30 +31,34 @@ const REQUESTS = {
 } as const satisfies Partial<Record<Exclude<keyof Requests, 'disconnect'>, string>>;
 const REQUEST_NAMES = Object.keys(REQUESTS) as RequestName[];
 
-interface Served {
+interface SocketDependencies {
   streams: StreamDirectory;
   limits: RateLimits;
   refusals: Refusals;
   logger: Logger;
 }
 
-/** Carries out what one connection asks for. */
-export function serveSocket(socket: Socket, admission: Admission, served: Served): void {
+/** Carries out the requests of one socket. */
+export function serveSocket(
+  socket: Socket,
+  admission: Admission,
+  served: SocketDependencies,
+): void {
   const server = new SocketRequests(socket, admission, served);
-  for (const raw of admission.requests.splice(0)) server.carryOutOfHandshake(raw);
+  for (const raw of admission.requests.splice(0)) server.runHandshakeRequest(raw);
 }
 
-/** The requests of one socket, which are carried out in the order in which they came. */
+/** The requests of one socket. They are carried out in the order of their arrival. */
 class SocketRequests {
   readonly #admission: Admission;
-  readonly #served: Served;
+  readonly #served: SocketDependencies;
   readonly #subscriptions: Subscriptions;
   readonly #requests: Requests;
-  /** Steps that wait for the one that is being carried out. */
-  readonly #waiting: (() => void | Promise<void>)[] = [];
+  /** Steps that wait for the current one. */
+  readonly #queue: (() => void | Promise<void>)[] = [];
   #isBusy = false;
 
-  constructor(socket: Socket, admission: Admission, served: Served) {
+  constructor(socket: Socket, admission: Admission, served: SocketDependencies) {
     this.#admission = admission;
     this.#served = served;
     this.#subscriptions = new Subscriptions(socket);
@@ -65,8 +69,8 @@ class SocketRequests {
     socket.on('disconnect', () => this.#disconnect());
   }
 
-  carryOutOfHandshake(raw: unknown): void {
-    this.#carryOutInTurn(isResume(raw) ? 'resume' : 'start', raw, (reply) => {
+  runHandshakeRequest(raw: unknown): void {
+    this.#runInOrder(isResume(raw) ? 'resume' : 'start', raw, (reply) => {
       const id = 'stream_id' in reply ? reply.stream_id : claimedEnvelope(raw).stream_id;
       const stream_id = id !== undefined && { stream_id: id };
       this.#subscriptions.outbox.emit(EVENT.reply, { type: EVENT.reply, ...stream_id, reply });
@@ -75,18 +79,18 @@ class SocketRequests {
 
   #receive(name: RequestName, raw: unknown, reply: unknown): void {
     if (!this.#admission.account.isWithinLimits) return;
-    this.#carryOutInTurn(name, raw, (result) => {
+    this.#runInOrder(name, raw, (result) => {
       const { outbox } = this.#subscriptions;
       if (typeof reply === 'function') {
         outbox.reply(() => (reply as Settle)(result));
       } else if (!result.ok && (name === 'start' || name === 'resume')) {
-        // A client that asked for no reply.
+        // The client did not ask for a reply.
         outbox.emit(EVENT.error, { type: EVENT.error, ...claimedEnvelope(raw), ...result.error });
       }
     });
   }
 
-  #carryOutInTurn(name: RequestName, raw: unknown, settle: Settle): void {
+  #runInOrder(name: RequestName, raw: unknown, settle: Settle): void {
     const { account } = this.#admission;
     const refuse = (cause: unknown): void =>
       settle({ ok: false, error: this.#served.refusals.refuse(cause, account.connectionId) });
@@ -95,7 +99,7 @@ class SocketRequests {
     } catch (cause) {
       return refuse(cause);
     }
-    this.#inTurn(async () => {
+    this.#enqueue(async () => {
       account.endWaiting();
       if (!account.isWithinLimits || !account.checkReads()) return;
       try {
@@ -107,26 +111,26 @@ class SocketRequests {
   }
 
   #disconnect(): void {
-    const { account, returns, principal } = this.#admission;
+    const { account, canReconnect, principal } = this.#admission;
     account.leave();
-    this.#inTurn(() => {
+    this.#enqueue(() => {
       this.#requests.disconnect();
       this.#subscriptions.disconnect();
-      if (!returns) this.#served.streams.forgetPrincipal(principal);
+      if (!canReconnect) this.#served.streams.forgetPrincipal(principal);
     });
   }
 
-  /** Runs a step once the earlier ones are done. */
-  #inTurn(step: () => void | Promise<void>): void {
-    this.#waiting.push(step);
+  /** Runs a step after the earlier ones. */
+  #enqueue(step: () => void | Promise<void>): void {
+    this.#queue.push(step);
     if (this.#isBusy) return;
     this.#isBusy = true;
-    // What a request has a reader send in the next tick comes after the reply, which a microtask sends.
-    queueMicrotask(() => void this.#carryOutWaiting());
+    // A reader sends its messages in the next tick. A microtask sends the reply before them.
+    queueMicrotask(() => void this.#runQueue());
   }
 
-  async #carryOutWaiting(): Promise<void> {
-    for (let step = this.#waiting.shift(); step !== undefined; step = this.#waiting.shift()) {
+  async #runQueue(): Promise<void> {
+    for (let step = this.#queue.shift(); step !== undefined; step = this.#queue.shift()) {
       try {
         await step();
       } catch (cause) {
@@ -141,7 +145,7 @@ function isResume(raw: unknown): boolean {
   return typeof raw === 'object' && raw !== null && 'type' in raw && raw.type === EVENT.resume;
 }
 
-/** The names in a refused message, so that its sender knows which of its requests it was. */
+/** @returns the ids in a refused message, so that its sender can identify the request. */
 function claimedEnvelope(raw: unknown): Partial<Envelope> {
   const envelope: Partial<Envelope> = {};
   if (typeof raw !== 'object' || raw === null) return envelope;

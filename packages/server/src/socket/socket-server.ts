@@ -3,7 +3,7 @@ import { LIMITS } from '@rivulet/protocol';
 import { Server } from 'socket.io';
 import type { Connection } from './connection.js';
 import { wireError } from './encode.js';
-import type { Ledger } from './ledger.js';
+import type { ConnectionLimiter } from './connection-limiter.js';
 import { type OriginCheck, OriginError, type OriginRefusal } from './origin.js';
 import type { Refusals } from './refusals.js';
 
@@ -11,23 +11,23 @@ export type { Server as SocketServer } from 'socket.io';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** A connection of a refused origin is closed this long after its handshake. */
+/** A connection of a refused origin is closed after this time. */
 const REFUSED_CONNECT_TIMEOUT_MS = 5_000;
-/** Connections of refused origins at the same time. The handshake of a further one fails. */
+/** The limit of concurrent connections of refused origins. Further handshakes fail. */
 const MAX_REFUSED = 100;
 
 type Query = Readonly<Record<string, string>>;
 type Next = (error?: Error) => void;
 
-/** A Socket.IO server that takes no more than Rivulet's messages need, from pages that may connect. */
+/** Creates a Socket.IO server with the limits of Rivulet's messages, for pages of allowed origins. */
 export function createSocketServer(
   http: HttpServer,
   checkOrigin: OriginCheck,
-  ledger: Ledger,
+  limiter: ConnectionLimiter,
   refusals: Refusals,
   path: string,
 ): Server {
-  /** Connections that are in no namespace yet, by their session id. */
+  /** The connections without a namespace, by their session id. */
   const pending = new Map<string, Connection>();
   const refused = new Map<Connection, OriginError>();
 
@@ -36,11 +36,12 @@ export function createSocketServer(
     allowRequest(request, decide) {
       const isRefused = refusalOf(request) !== undefined;
       const hasRoom = !isRefused || refused.size < MAX_REFUSED;
-      if (hasRoom && ledger.reserve(request)) return decide(null, true);
+      if (hasRoom && limiter.reserve(request)) return decide(null, true);
       refusals.countHandshake(isRefused ? 'origins' : 'handshakes');
       decide('too many connections', false);
     },
-    // A page of a refused origin can read its refusal. Cookies are not sent, and need not be.
+    // Allows any origin, so that a page of a refused origin can read the reason. Browsers send no cookies
+    // without `credentials`.
     cors: { origin: true },
     maxHttpBufferSize: LIMITS.messageBytes,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -56,13 +57,14 @@ export function createSocketServer(
     const error = new OriginError(refusal);
     refused.set(conn, error);
     conn.once('close', () => refused.delete(conn));
-    const account = ledger.accountOf(conn);
+    const account = limiter.accountOf(conn);
     refusals.count(error, account.connectionId);
     setTimeout(() => account.close(), REFUSED_CONNECT_TIMEOUT_MS).unref();
   }
 
-  // Engine.IO calls `allowRequest` at the handshake only, and this for every request. A browser omits the
-  // `Origin` of GET requests of the page's own origin, so the first to have one may be a later request.
+  // Engine.IO calls `allowRequest` only for the handshake, and this middleware for every request. A browser
+  // omits the `Origin` of GET requests to the page's own origin, so a later request may be the first to have
+  // one.
   io.engine.use((request: IncomingMessage, _: ServerResponse, next: Next) => {
     const refusal = refusalOf(request);
     if (refusal === undefined) return next();
@@ -78,7 +80,7 @@ export function createSocketServer(
   });
 
   io.engine.on('connection', (conn: Connection) => {
-    ledger.accountOf(conn);
+    limiter.accountOf(conn);
     const sid = sessionIdOf(conn);
     pending.set(sid, conn);
     conn.once('close', () => pending.delete(sid));
@@ -90,25 +92,25 @@ export function createSocketServer(
     const error = refused.get(conn);
     if (error === undefined) return next();
     const data = wireError(error);
-    ledger.accountOf(conn).close();
+    limiter.accountOf(conn).close();
     next(Object.assign(new Error(data.message), { data }));
   });
 
   io.on('connection', (socket) => {
     pending.delete(sessionIdOf(socket.conn));
-    // A client that leaves the namespace would keep its connection, which is counted nowhere else.
-    socket.on('disconnect', () => ledger.accountOf(socket.conn).close());
+    // Without this, a client that leaves the namespace would keep a connection that is not counted.
+    socket.on('disconnect', () => limiter.accountOf(socket.conn).close());
   });
   return io;
 }
 
-/** Engine.IO has parsed the query of each request that it handles. */
+/** Engine.IO has parsed the query of each request. */
 function queryOf(request: IncomingMessage): Query {
   const { _query: query } = request as IncomingMessage & { _query: Query };
   return query;
 }
 
-/** The session id of Engine.IO, which its type hides. */
+/** @returns Engine.IO's session id, which its types hide. */
 function sessionIdOf(conn: unknown): string {
   return (conn as { id: string }).id;
 }

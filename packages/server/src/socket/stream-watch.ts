@@ -1,13 +1,13 @@
 import { EVENT, type StreamChangedMessage, type StreamSummary } from '@rivulet/protocol';
-import type { Flushable } from '../deliver/pace.js';
+import type { Flushable } from '../deliver/flush-scheduler.js';
 import type { ListedStream } from '../deliver/stream.js';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import { envelopeOf } from './encode.js';
 import type { Outbox } from './outbox.js';
 
 /**
- * Tells a connection of changes to its principal's streams. Of each stream only the newest change waits
- * while the transport takes nothing, so that the rate limit of new streams bounds what waits.
+ * Notifies a connection of changes to its principal's streams. While the transport is busy, only the newest
+ * change of each stream is kept, so the rate limit of new streams bounds the memory.
  */
 export class StreamWatch implements Flushable {
   readonly isFresh = false;
@@ -15,17 +15,17 @@ export class StreamWatch implements Flushable {
   readonly #outbox: Outbox;
   readonly #unwatch: () => void;
   readonly #changed = new Map<string, StreamSummary>();
-  /** What was told last of the streams that have not ended. */
-  readonly #told = new Map<string, StreamSummary['status']>();
+  /** The last sent status of each stream that has not ended. */
+  readonly #sentStatuses = new Map<string, StreamSummary['status']>();
 
   constructor(streams: StreamDirectory, principal: string, outbox: Outbox) {
     this.#outbox = outbox;
-    this.#unwatch = streams.watch(principal, (stream) => this.#note(stream));
+    this.#unwatch = streams.watch(principal, (stream) => this.#onChange(stream));
   }
 
-  /** The client is about to receive `streams`, all that are running. */
-  listed(streams: readonly ListedStream[]): void {
-    for (const { id, status } of streams) this.#told.set(id, status);
+  /** Called before the client receives `streams`, the list of all running streams. */
+  setListed(streams: readonly ListedStream[]): void {
+    for (const { id, status } of streams) this.#sentStatuses.set(id, status);
   }
 
   flush(): void {
@@ -43,13 +43,13 @@ export class StreamWatch implements Flushable {
     this.#changed.clear();
   }
 
-  #note(stream: ListedStream): void {
+  #onChange(stream: ListedStream): void {
     const { id, status } = stream;
-    if (this.#told.get(id) === status) return;
-    if (status === 'ended') this.#told.delete(id);
-    else this.#told.set(id, status);
+    if (this.#sentStatuses.get(id) === status) return;
+    if (status === 'ended') this.#sentStatuses.delete(id);
+    else this.#sentStatuses.set(id, status);
     this.#changed.set(id, summaryOf(stream));
-    // After what the change itself has sent, such as the reply to a start.
+    // Sent after the messages that the change itself causes, such as the reply to a start.
     if (this.#changed.size === 1) process.nextTick(() => this.flush());
   }
 }

@@ -5,15 +5,15 @@ import {
   type StreamIncompleteMessage,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
-import type { Frame } from '../deliver/log.js';
-import type { Flushable } from '../deliver/pace.js';
-import type { Sink } from '../deliver/reader.js';
-import type { Leaving, Stream, Subscription } from '../deliver/stream.js';
+import type { LogSlice } from '../deliver/log.js';
+import type { Flushable } from '../deliver/flush-scheduler.js';
+import type { ReaderSink } from '../deliver/reader.js';
+import type { LeaveReason, Stream, Subscription } from '../deliver/stream.js';
 import { type ErrorEntry, isTerminal, type NewsEntry } from '../entry.js';
 import { encode, encodeNews, envelopeOf } from './encode.js';
 import { Outbox } from './outbox.js';
 
-/** Where a reader begins, its window (undefined for a plain reader), and its own name. */
+/** The reader's first offset, its window (undefined for a plain reader), and its id. */
 export interface SubscribeOptions {
   offset: number;
   window: number | undefined;
@@ -26,11 +26,13 @@ const DROPPED: ErrorEntry = {
   message: 'unable to send the rest of the answer: the server had to drop it; ask again',
 };
 
-/** The streams that one socket reads. A stream has at most one subscription here; the newest counts. */
+/** The subscriptions of one socket. A new subscription of a stream replaces the earlier one. */
 export class Subscriptions {
   readonly outbox: Outbox;
   readonly #byStream = new Map<Stream, Subscription>();
-  /** Streams whose subscription here ended because the same reader subscribed on another connection. */
+  /**
+   * Streams whose subscription on this socket ended because the same reader subscribed on another connection.
+   */
   #takenOver: WeakSet<Stream> | undefined;
   #lastRef = 0;
 
@@ -44,7 +46,7 @@ export class Subscriptions {
     const before = this.#byStream.get(stream);
     const ref = window === undefined ? undefined : ++this.#lastRef;
     const isPlain = ref === undefined;
-    // A plain reader has the log's first entry, or that of the newest attempt, by StreamAcceptedMessage.
+    // The StreamAcceptedMessage covers the log's first entry, or the `start` of the newest attempt.
     const isNew = isPlain && offset === 0;
     const firstOffset = isNew ? (log.start?.offset ?? 0) : isPlain && offset === 1 ? 0 : undefined;
     const from = Math.min(firstOffset ?? offset, log.head);
@@ -54,12 +56,13 @@ export class Subscriptions {
     this.#byStream.set(stream, stream.read({ offset: from, window, readerId }, sink));
     this.#takenOver?.delete(stream);
     if (before !== undefined) stream.leave(before, 'detached');
-    // A reader that has everything gets no terminal message, which would end its subscription.
+    // A reader that has all entries gets no terminal message, because that message would end its
+    // subscription.
     if (log.done && from === log.head) {
       this.end(stream, 'detached');
       const last = log.read(log.head - 1, 1)?.entry;
       if (sink instanceof PlainSink && last?.type === 'error') {
-        // After the reply.
+        // Sent after the reply.
         process.nextTick(() => sink.sendIncomplete(last.code));
       }
     }
@@ -73,23 +76,26 @@ export class Subscriptions {
   /** Ends the subscription, or that of an earlier connection with the same `readerId`. */
   unsubscribe(stream: Stream, readerId: string | undefined): void {
     if (this.#byStream.has(stream)) this.end(stream, 'detached');
-    else if (this.#takenOver?.delete(stream) !== true) stream.giveUp(readerId);
+    else if (this.#takenOver?.delete(stream) !== true) stream.forgetLostReader(readerId);
   }
 
-  /** The connection broke; its readers may resume. */
+  /** The connection broke. Its readers may resume. */
   disconnect(): void {
     for (const stream of this.#byStream.keys()) this.end(stream, 'lost');
     this.outbox.close();
   }
 
   /** Ends the subscription of a stream. */
-  end(stream: Stream, how: Leaving): void {
+  end(stream: Stream, how: LeaveReason): void {
     const subscription = this.#byStream.get(stream);
     this.#byStream.delete(stream);
     if (subscription !== undefined) stream.leave(subscription, how);
   }
 
-  /** A subscription of a closed reader would keep its stream in memory as long as the connection lasts. */
+  /**
+   * Removes the subscription of a closed reader, which would keep its stream in memory until the connection
+   * closes.
+   */
   forget(stream: Stream, reader: Flushable): void {
     this.outbox.forget(reader);
     if (this.#byStream.get(stream)?.reader !== reader) return;
@@ -99,7 +105,7 @@ export class Subscriptions {
 }
 
 /** Sends one stream to a socket. */
-abstract class SocketSink implements Sink {
+abstract class SocketSink implements ReaderSink {
   protected readonly subscriptions: Subscriptions;
   protected readonly stream: Stream;
 
@@ -108,7 +114,7 @@ abstract class SocketSink implements Sink {
     this.stream = stream;
   }
 
-  abstract send(frame: Frame): void;
+  abstract send(frame: LogSlice): void;
 
   writable(reader: Flushable): boolean {
     return this.subscriptions.outbox.writable(reader);
@@ -127,7 +133,7 @@ abstract class SocketSink implements Sink {
     this.subscriptions.forget(this.stream, reader);
   }
 
-  protected sendNamed(frame: Frame): void {
+  protected sendNamed(frame: LogSlice): void {
     const { stream } = this;
     const encoded = encode(frame, envelopeOf(stream), stream.omittedMessages);
     this.subscriptions.outbox.emit(...encoded);
@@ -135,7 +141,7 @@ abstract class SocketSink implements Sink {
   }
 }
 
-/** Sends to a reader with a window, which gets text as short chunks. */
+/** Sends a stream to a reader with a window. Text is sent as short chunks. */
 class WindowSink extends SocketSink {
   readonly #ref: number;
 
@@ -144,19 +150,21 @@ class WindowSink extends SocketSink {
     this.#ref = ref;
   }
 
-  send(frame: Frame): void {
+  send(frame: LogSlice): void {
     if (frame.entry.type === 'text') this.subscriptions.outbox.emitShort(this.#ref, frame);
     else this.sendNamed(frame);
   }
 }
 
-/** Sends to a plain reader; see PROTOCOL.md, "Plain readers". */
+/** Sends a stream to a plain reader; see PROTOCOL.md, "Plain readers". */
 class PlainSink extends SocketSink {
-  /** Present if the reader is to get a StreamAcceptedMessage. */
+  /** Present if the reader receives a StreamAcceptedMessage. */
   readonly begin?: () => void;
-  /** The offset of the log entry which StreamAcceptedMessage covers; undefined if the reader resumes above it. */
+  /**
+   * The offset of the log entry that StreamAcceptedMessage covers; undefined if the reader resumes after it.
+   */
   readonly #firstOffset: number | undefined;
-  /** Units of the text that the reader concatenates; unknown if it resumes. */
+  /** The length of the text that the reader has concatenated, in UTF-16 units; undefined if it resumes. */
   #units: number | undefined;
 
   constructor(
@@ -168,17 +176,18 @@ class PlainSink extends SocketSink {
     super(subscriptions, stream);
     this.#firstOffset = firstOffset;
     this.#units = firstOffset === undefined ? undefined : 0;
-    // The log may grow, and begin another attempt, before the connection takes the message.
+    // Read now, because the log may start another attempt before the connection takes the message.
     const { offset, attempt } = stream.log.start ?? { offset: 0, attempt: 1 };
     if (isNew) this.begin = () => this.#sendAccepted(offset, attempt);
   }
 
-  send(frame: Frame): void {
+  send(frame: LogSlice): void {
     const { offset, size, entry } = frame;
     const isFirst = offset === this.#firstOffset;
     if (isFirst && entry.type === 'start') return;
     if (entry.type === 'start' && this.#units !== undefined && this.#units > 0) {
-      // It came after the failure of the attempt before, which would have ended the stream.
+      // The failure of an attempt ends the stream of a plain reader, so this reader subscribed after the
+      // failure.
       const { reason: message = 'unable to finish the answer', reasonCode } = entry;
       const code = reasonCode ?? 'provider_unavailable';
       this.sendNamed({ offset, size, entry: { type: 'error', code, message } });

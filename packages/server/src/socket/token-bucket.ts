@@ -1,4 +1,7 @@
-/** A budget that refills evenly. rate-limiter-flexible answers with promises; each message needs an answer at once. */
+/**
+ * A budget that refills evenly. rate-limiter-flexible returns promises, but a message needs a synchronous
+ * result.
+ */
 export class TokenBucket {
   readonly #perMs: number;
   readonly #capacity: number;
@@ -11,7 +14,7 @@ export class TokenBucket {
     this.#tokens = capacity;
   }
 
-  /** @returns false if there are not enough tokens; they are taken all the same, down to none. */
+  /** Takes the tokens, or all that are left. @returns false if there were not enough. */
   take(tokens: number): boolean {
     this.#refill();
     const isEnough = tokens <= this.#tokens;
@@ -19,7 +22,7 @@ export class TokenBucket {
     return isEnough;
   }
 
-  /** @returns false if there are not enough tokens; none are taken then. */
+  /** Takes the tokens only if there are enough. @returns false if there are not. */
   tryTake(tokens: number): boolean {
     this.#refill();
     if (tokens > this.#tokens) return false;
@@ -27,13 +30,13 @@ export class TokenBucket {
     return true;
   }
 
-  /** @returns the share of the capacity that is used, from 0 to 1. */
+  /** @returns the used share of the capacity, from 0 to 1. */
   usedShare(): number {
     this.#refill();
     return 1 - this.#tokens / this.#capacity;
   }
 
-  /** @returns how long it takes until no tokens are missing. */
+  /** @returns the milliseconds until the bucket is full. */
   msUntilFull(): number {
     this.#refill();
     return (this.#capacity - this.#tokens) / this.#perMs;

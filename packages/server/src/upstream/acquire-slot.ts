@@ -1,23 +1,23 @@
 import type { Upstream } from './failover.js';
 import type { Requester, Slot } from './queue.js';
 
-/** A slot, and the provider that it belongs to. */
+/** A slot and its provider. */
 export interface AcquiredSlot {
   upstream: Upstream;
   slot: Slot;
 }
 
 /**
- * Takes a slot at the first of `upstreams` if one is free, and waits for one otherwise. Calls `onQueued`
- * with the number of requests that go before this one, and again whenever that changes; with 0 when it has
- * a slot after a wait. A request whose answer is under way goes before the others.
+ * Acquires a slot of the first of `upstreams`; waits if none is free. Calls `onQueued` with the number of
+ * requests before this one whenever it changes, and with 0 when a slot is acquired after a wait. A request
+ * whose answer is in progress goes before the others.
  *
- * A request that has waited as long as the first provider may be silent joins the other queues as well,
- * and takes the slot that comes first. It keeps its place in the first queue: the few requests before it at
- * an API may take seconds, and the many before a local model's only slot take minutes.
+ * After the `firstChunkMs` of the first provider, the request also joins the other queues, and uses the first
+ * slot that becomes free. It keeps its place in the first queue: a few requests at an API may take seconds,
+ * but many requests at a local model with one slot take minutes.
  *
- * @throws {StreamError} the first provider takes no request now.
- * @throws `signal.reason` when the signal aborts; the place in the queue is given up at once.
+ * @throws {StreamError} the first provider accepts no request now.
+ * @throws `signal.reason` when the signal aborts. The request leaves the queues at once.
  */
 export function acquireSlot(
   upstreams: readonly [Upstream, ...Upstream[]],
@@ -33,7 +33,7 @@ export function acquireSlot(
   if (slot.isAcquired) return { upstream: first, slot };
   return new Promise((resolve, reject) => {
     const candidates: AcquiredSlot[] = [{ upstream: first, slot }];
-    let told = Infinity;
+    let reportedAhead = Infinity;
 
     function joinOthers(): void {
       for (const upstream of upstreams.slice(1)) {
@@ -41,7 +41,7 @@ export function acquireSlot(
           const other = join(upstream, requester, isUnderWay, () => onMove());
           candidates.push({ upstream, slot: other });
         } catch {
-          // This provider takes no request now. The request goes on waiting at the others.
+          // This provider accepts no request now. The request still waits at the others.
         }
       }
       onMove();
@@ -70,9 +70,9 @@ export function acquireSlot(
         return reject(refusal);
       }
       const ahead = Math.min(...candidates.map(({ slot: { ahead: n = Infinity } }) => n));
-      // A request that gets its slot before it was told a place has not waited.
-      if (ahead !== told && (ahead > 0 || told < Infinity)) {
-        told = ahead;
+      // A request that gets a slot before its first position was reported has not waited.
+      if (ahead !== reportedAhead && (ahead > 0 || reportedAhead < Infinity)) {
+        reportedAhead = ahead;
         onQueued(ahead);
       }
       const acquired = candidates.find((candidate) => candidate.slot.isAcquired);

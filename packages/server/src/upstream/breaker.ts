@@ -9,35 +9,41 @@ import {
 } from 'cockatiel';
 import type { BreakerState } from '../observe/gauges.js';
 
-/** One call that went through. What is said of it after its outcome does nothing. */
+/** The permit of one call. Only the first reported outcome counts. */
 export interface Permit {
-  /** Whether the breaker waits for this call's outcome. */
+  /** True if the breaker waits for the outcome of this call. */
   readonly isProbe: boolean;
-  /** Something came. For a probe that is success: the others need not wait until it has ended. */
+  /**
+   * The provider has sent data. A probe counts as successful then, so that other calls need not wait for its
+   * end.
+   */
   answered(): void;
   succeeded(): void;
   failed(failure: StreamError): void;
-  /** Given up by its caller, which says nothing about the provider. */
+  /** The caller stopped the call, so the outcome says nothing about the provider. */
   abandoned(): void;
 }
 
-/** Keeps calls from a provider that is dead, so that it costs them nothing. */
+/** A circuit breaker: refuses calls of a provider that keeps failing, so that they do not wait for it. */
 export interface Breaker {
   readonly state: BreakerState;
-  /** Why no call goes through now, and when one may; undefined when one may. */
+  /**
+   * @returns the error for a call while the circuit is open, with the time of the next probe; undefined if a
+   * call may go through.
+   */
   refusal(): StreamError | undefined;
-  /** Lets a call through, or throws the refusal. */
+  /** Lets a call through. @throws {StreamError} the refusal. */
   acquirePermit(): Permit;
 }
 
-// By the last calls and not by time, as cockatiel's SamplingBreaker has it: that one forgets a window
-// only when the next call comes, so on a quiet server yesterday's failures would open it today.
+// Counts calls and not time. cockatiel's SamplingBreaker clears its window only at the next call, so on an
+// idle server the failures of yesterday would open the circuit today.
 const SAMPLE = { size: 20, minimumNumberOfCalls: 5, threshold: 0.5 };
-const FIRST_REST_MS = 5_000;
-const LONGEST_REST_MS = 60_000;
-/** A provider may ask for more, up to this; then it is at least looked at. */
-const LONGEST_ASKED_MS = 300_000;
-/** When to come back while a probe is under way. */
+const FIRST_OPEN_MS = 5_000;
+const MAX_OPEN_MS = 60_000;
+/** The limit of a provider's `Retry-After`. A probe follows after this time at the latest. */
+const MAX_RETRY_AFTER_MS = 300_000;
+/** The suggested wait while a probe is in progress. */
 const PROBE_MS = 1_000;
 
 const STATES: Readonly<Record<CircuitState, BreakerState>> = {
@@ -47,42 +53,42 @@ const STATES: Readonly<Record<CircuitState, BreakerState>> = {
   [CircuitState.Isolated]: 'open',
 };
 
-/** What the circuit counts. */
-class Failed extends Error {
-  readonly restAtLeastMs: number;
+/** A failure that the circuit counts. */
+class CountedFailure extends Error {
+  readonly minOpenMs: number;
 
   constructor({ retryAfterMs = 0 }: StreamError) {
     super();
-    this.restAtLeastMs = Math.min(LONGEST_ASKED_MS, retryAfterMs);
+    this.minOpenMs = Math.min(MAX_RETRY_AFTER_MS, retryAfterMs);
   }
 }
 
-/** A probe that was given up: nothing is known, and the next call is a probe again. */
-class Undecided extends Error {}
+/** A probe without an outcome: the next call is a probe again. */
+class AbandonedProbe extends Error {}
 
-/** `onChange` is told of each new state. */
+/** Creates the breaker of a provider. Calls `onChange` with each new state. */
 export function createBreaker(name: string, onChange: (state: BreakerState) => void): Breaker {
   let openUntilMs = 0;
   let lastFailure: StreamError | undefined;
 
-  const circuit = circuitBreaker(handleType(Failed).orType(Undecided), {
+  const circuit = circuitBreaker(handleType(CountedFailure).orType(AbandonedProbe), {
     breaker: new CountBreaker(SAMPLE),
-    halfOpenAfter: { next: rest },
+    halfOpenAfter: { next: nextOpenTime },
   });
   circuit.onStateChange((state) => onChange(STATES[state]));
 
-  /** Twice as long after each probe that failed. */
-  function rest({ attempt, result }: IHalfOpenAfterBackoffContext): Rest {
+  /** The open time doubles after each failed probe. */
+  function nextOpenTime({ attempt, result }: IHalfOpenAfterBackoffContext): OpenTime {
     const error = 'error' in result ? result.error : undefined;
-    const growingMs = Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (attempt - 1));
-    const askedMs = error instanceof Failed ? error.restAtLeastMs : 0;
-    const duration = error instanceof Undecided ? 0 : Math.max(growingMs, askedMs);
+    const growingMs = Math.min(MAX_OPEN_MS, FIRST_OPEN_MS * 2 ** (attempt - 1));
+    const askedMs = error instanceof CountedFailure ? error.minOpenMs : 0;
+    const duration = error instanceof AbandonedProbe ? 0 : Math.max(growingMs, askedMs);
     openUntilMs = Date.now() + duration;
-    return { duration, next: rest };
+    return { duration, next: nextOpenTime };
   }
 
   function isShut(): boolean {
-    // In this state cockatiel would have a call wait until the probe has ended.
+    // In this state, cockatiel would make a call wait until the probe has ended.
     if (circuit.state === CircuitState.HalfOpen) return true;
     return circuit.state === CircuitState.Open && Date.now() < openUntilMs;
   }
@@ -105,15 +111,15 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
     refusal: () => (isShut() ? refusal() : undefined),
     acquirePermit() {
       if (isShut()) throw refusal();
-      let end: Ending | undefined;
-      // Cockatiel wraps a promise, and an answer is an iterator: so a promise that ends as it does. It
-      // is made before `execute` returns, unless the circuit is open.
+      let end: Settle | undefined;
+      // Cockatiel wraps a promise, but an answer is an iterator. This promise settles with the answer. It
+      // exists before `execute` returns, unless the circuit is open.
       const run = circuit.execute(() => {
         return new Promise<void>((resolve, reject) => (end = { resolve, reject }));
       });
       run.catch(() => {});
       if (end === undefined) throw refusal();
-      const { resolve, reject }: Ending = end;
+      const { resolve, reject }: Settle = end;
       const isProbe = circuit.state === CircuitState.HalfOpen;
       return {
         isProbe,
@@ -123,18 +129,18 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
         succeeded: resolve,
         failed(failure) {
           lastFailure = failure;
-          reject(new Failed(failure));
+          reject(new CountedFailure(failure));
         },
-        // Cockatiel closes the circuit on a probe's error that it does not count, so this one counts.
-        abandoned: () => reject(isProbe ? new Undecided() : new Error('abandoned')),
+        // Cockatiel would close the circuit after an uncounted error of a probe, so this error is counted.
+        abandoned: () => reject(isProbe ? new AbandonedProbe() : new Error('abandoned')),
       };
     },
   };
 }
 
-type Rest = IBackoff<IHalfOpenAfterBackoffContext>;
+type OpenTime = IBackoff<IHalfOpenAfterBackoffContext>;
 
-interface Ending {
+interface Settle {
   resolve(): void;
   reject(error: Error): void;
 }

@@ -1,17 +1,17 @@
 import { StreamError } from '@rivulet/protocol';
 import { type Provider, ProviderError } from '../providers/provider.js';
 
-/** The class of a failure as metrics name it: one of a few words. */
+/** @returns the class of a failure for metrics: one of a few values. */
 export function errorType(error: unknown): string {
   if (error instanceof ProviderError) return error.failure;
   if (error instanceof StreamError) {
     return error.cause instanceof ProviderError ? error.cause.failure : error.code;
   }
-  // OpenTelemetry's word for what has none.
+  // OpenTelemetry's value for errors without a class.
   return '_OTHER';
 }
 
-/** @returns the error of a call as readers get it. */
+/** @returns the error of a call in the form for readers. */
 export function toStreamError(error: unknown, provider: Provider): StreamError {
   if (error instanceof StreamError) return error;
   if (error instanceof ProviderError) {

@@ -10,9 +10,9 @@ import { openai } from '../providers/openai/openai.js';
 import type { ProviderConfig, Providers } from './failover.js';
 
 /**
- * The providers of the mode. `auto` takes those that are available, and `fallback` if there are none.
+ * Creates the providers of the mode. `auto` uses the available ones, and `fallback` if there are none.
  *
- * @throws {ConfigError} the mode needs an API, and there is no key and no URL of one.
+ * @throws {ConfigError} the mode needs an API, but neither a key nor a URL is set.
  */
 export async function chooseProviders(
   settings: CoreSettings,
@@ -58,11 +58,11 @@ const API_VARIABLES = [
   CORE_SETTINGS['openai.baseUrl'].env,
 ].join(' or ');
 
-/** @returns the API that is set up; undefined if there is none. */
+/** @returns the configured API; undefined if there is none. */
 function apiOf(settings: CoreSettings): CoreSettings['api'] {
   const { api: chosen, gemini: google, openai: compatible } = settings;
   const hasGemini = google.apiKey !== undefined;
-  // A server of one's own needs no key.
+  // A self-hosted server needs no key.
   const hasOpenAi = compatible.apiKey !== undefined || compatible.baseUrl !== undefined;
   if (hasGemini && chosen !== 'openai') return 'gemini';
   return hasOpenAi && chosen !== 'gemini' ? 'openai' : undefined;
@@ -101,7 +101,7 @@ function withoutApi({ mode, api: chosen }: CoreSettings): string {
   return `${isMode} with ${apiSetting.env} "${chosen}" needs ${wanted}, which is not set; set it, or choose another mode: auto, local or docs`;
 }
 
-/** Waits until it is known whether Ollama is there, for about a second at most if it is not. */
+/** Waits until the availability of Ollama is known, for about a second at most. */
 async function local(
   { mode, ollama: options }: CoreSettings,
   logger: Logger,
@@ -115,14 +115,14 @@ async function local(
   return { provider, deadlines, concurrency, pool: poolOf(provider.name, host) };
 }
 
-/** A loopback address is another server on each machine. */
+/** A loopback address is a different server on each machine, so its pool has the name of the machine. */
 function poolOf(name: string, url: string): string {
   const { host, hostname: address } = new URL(url);
   const isLoopback = /^(localhost|127\..*|\[::1\])$/.test(address);
   return isLoopback ? `${name} ${host} ${hostname()}` : `${name} ${host}`;
 }
 
-/** A model that the operator named is asked for, so that a wrong name is noticed. */
+/** A model that the operator has set is always used, so that a wrong name causes an error. */
 function isAvailable({ provider: { problem } }: ProviderConfig, settings: CoreSettings): boolean {
   if (problem === undefined) return true;
   return problem.failure === 'misconfigured' && settings.ollama.model !== undefined;

@@ -18,29 +18,29 @@ import {
   type Requester,
 } from './queue.js';
 
-/** A provider, and how it is to be used. */
+/** A provider and its options. */
 export interface ProviderConfig {
   provider: Provider;
   /**
-   * 30 s until something comes, after the 300 s that loading the model may take; 60 s of silence after
-   * that, and no limit in all, unless given.
+   * The deadlines of each call. Unless given: 30 s until the first text, after up to 300 s for loading the
+   * model; 60 s between two pieces; no limit in total.
    */
   deadlines?: { readonly [Name in keyof Deadlines]?: Deadlines[Name] | undefined } | undefined;
-  /** Answers that it gives at a time, further requests wait; no limit unless given. */
+  /** The limit of concurrent answers. Further requests wait. No limit unless given. */
   concurrency?: number | undefined;
-  /** True if a failure before the first text may be worth one more try. */
+  /** True to retry once after a failure before the first text. */
   retries?: boolean | undefined;
   /**
-   * What `concurrency` belongs to: processes that share a Redis share it between providers of the same
+   * The owner of the `concurrency` limit. Processes that share a Redis share it between providers of the same
    * pool. The provider's name unless given.
    */
   pool?: string | undefined;
 }
 
-/** The providers in the order in which they are asked: the first that can answers. */
+/** The providers in the order in which they are called. The first available one answers. */
 export type Providers = readonly [ProviderConfig, ...ProviderConfig[]];
 
-/** A provider with what all calls to it share. */
+/** A provider with the state that all its calls share. */
 export interface Upstream {
   readonly provider: Provider;
   readonly deadlines: Deadlines;
@@ -50,58 +50,60 @@ export interface Upstream {
   /** The newest refusal because of the configuration, until a call succeeds. */
   refusal: { error: ProviderError; at: number } | undefined;
   /**
-   * @returns the upstream of another model of the provider. It shares the queue, and has a breaker of its
-   * own: a model that does not exist says nothing about the provider.
+   * @returns the state of another model of the provider. It shares the queue, but not the breaker, because a
+   * model that does not exist says nothing about the provider.
    */
   withModel(model: string): Upstream;
 }
 
-/** What an operator should know of. */
+/** The events for the operator. */
 export interface UpstreamEvents {
   onBreakerChange(provider: ModelName, state: BreakerState): void;
 }
 
 export interface FailoverOptions {
-  /** What a failure after text was shown leads to: the next provider's attempt, or the end. */
+  /** The reaction to a failure after text was written: an attempt of the next provider, or the end. */
   onMidstreamFailure: 'restart' | 'fail';
-  /** Requests that may wait for each provider. */
+  /** The limit of requests that wait for each provider. */
   maxQueued: number;
-  /** Creates the queue of each provider; that of this process unless given. */
+  /** Creates the queue of each provider. The queue of this process unless given. */
   createQueue?: CreateQueue | undefined;
 }
 
-/** Receives an answer of one provider or, after a failure, of the next. */
+/** Receives the answer of one provider or, after a failure, of the next. */
 export interface AnswerSink extends TurnSink {
-  /** The request waits for a provider; `ahead` requests go before it. 0 when it is its turn. */
-  queued(ahead: number): void;
+  /** The request waits for a slot, with `ahead` requests before it; 0 when it has a slot. */
+  onQueued(ahead: number): void;
   /**
-   * The text or a thought of `provider` comes next. `failure` is why the provider before it gave up. What
-   * that one has shown no longer counts.
+   * Begins an attempt: text or a thought of `provider` follows. `failure` is the error of the provider before
+   * it, whose text is discarded.
    */
   begin(provider: ModelName, failure: StreamError | undefined): void;
   /**
-   * The answer of `provider` may be known already. Called before it is asked for an answer that begins.
-   * `failure` is as in `begin`.
+   * Looks for a cached answer of `provider`. Called before the provider is called for a new answer. `failure`
+   * is the error of the provider before it.
    *
    * @returns true if the sink has written the whole answer.
    */
   beginFromCache(provider: ModelName, failure: StreamError | undefined): boolean | Promise<boolean>;
-  /** `from` failed, and `to` is asked. */
-  fallback(from: ModelName, to: ModelName, error: StreamError): void;
+  /** `from` failed, and `to` is called next. */
+  onFallback(from: ModelName, to: ModelName, error: StreamError): void;
 }
 
-/** The end of a turn, and who gave it. */
+/** The end of a turn, and its provider. */
 export interface AnsweredTurn extends Turn {
   provider: Provider;
-  /** The provider's model when it was called. */
+  /** The provider's model at the time of the call. */
   model: string;
 }
 
-/** Why a provider cannot answer at the moment. */
+/** The reason why a provider cannot answer at the moment. */
 export interface ProviderProblem {
-  /** `misconfigured` until an operator changes something; `unavailable` if it was not reached or kept failing. */
+  /**
+   * `misconfigured` until an operator changes something; `unavailable` if it was not reached or kept failing.
+   */
   failure: 'misconfigured' | 'unavailable';
-  /** What to do about it, such as which setting to check. It holds no key and no host. */
+  /** The advice for the operator, such as a setting to check. It contains no key and no host. */
   advice: string | undefined;
 }
 
@@ -110,23 +112,23 @@ export interface ProviderStatus {
   name: string;
   model: string;
   breaker: BreakerState;
-  /** Undefined while nothing is known against it. */
+  /** Undefined while no problem is known. */
   problem: ProviderProblem | undefined;
-  /** Requests that it is answering. */
+  /** The number of requests in progress. */
   running: number;
-  /** Requests that wait for it; one that waits for two counts in both. */
+  /** The number of waiting requests. A request that waits for two providers is counted for both. */
   waiting: number;
 }
 
 export interface Failover {
   /**
-   * Asks the providers in turn. Before the first text, the next one takes over; after it, the answer begins
-   * again. With `after`, which has shown a part of the answer and called tools, the answer goes on with that
-   * provider.
+   * Calls the providers in turn. After a failure before the first text, the next provider is called; after a
+   * later failure, the answer restarts. With `after`, a provider that has written a part of the answer and
+   * called tools, the answer continues with that provider.
    *
-   * @returns undefined if the sink had the answer.
+   * @returns undefined if the sink had a cached answer.
    * @throws {StreamError} no provider answered; unsupported, if none of them can continue a text, or answer
-   * with JSON, where the prompt asks for it.
+   * with JSON, where the prompt requires it.
    * @throws `signal.reason` when the requester's signal aborts.
    */
   ask(
@@ -135,14 +137,20 @@ export interface Failover {
     sink: AnswerSink,
     after?: Provider,
   ): Promise<AnsweredTurn | undefined>;
-  /** Providers with a problem look again in the background, so that a server without questions notices. */
+  /**
+   * Returns the status at once. Providers with a problem are checked again in the background, so that it is
+   * also detected without requests.
+   */
   status(): ProviderStatus[];
 }
 
-/** Models of one provider besides its own that are kept, with their breakers. */
+/** The limit of additional models of one provider that are kept with their breakers. */
 const MAX_MODELS = 64;
 
-/** A refusal counts for so long. A server that is not ready gets no questions, and so would never find out. */
+/**
+ * The time for which a refusal counts. A server that is not ready receives no requests, so it would never
+ * detect the end of a problem otherwise.
+ */
 const REFUSAL_MS = 300_000;
 
 const DEFAULT_DEADLINES: Deadlines = {
@@ -207,11 +215,11 @@ export function createFailover(
     const failures: StreamError[] = [];
     let isShown = after !== undefined;
 
-    /** @returns the providers that are left when all up to `upstream` have failed. */
+    /** @returns the remaining providers after all up to `upstream` have failed. */
     function giveUp(upstream: Upstream, failure: StreamError): Upstream[] {
       failures.push(failure);
       const rest = upstreams.slice(upstreams.indexOf(upstream) + 1);
-      if (rest[0]) sink.fallback(upstream.provider, rest[0].provider, failure);
+      if (rest[0]) sink.onFallback(upstream.provider, rest[0].provider, failure);
       return rest;
     }
 
@@ -226,13 +234,13 @@ export function createFailover(
         if (cached === true || (cached !== false && (await cached))) return undefined;
       }
       try {
-        const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.queued(ahead));
+        const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.onQueued(ahead));
         const { upstream, slot } = 'then' in acquired ? await acquired : acquired;
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const { provider, deadlines, retries, breaker } = upstream;
         if (upstream !== rest[0]) void provider.prepare?.();
-        // The model that is asked, also if another one takes its place meanwhile.
+        // The current model, which may be replaced during the call.
         const model = { name: provider.name, model: provider.model };
         const onThought = (): void => sink.begin(model, failures.at(-1));
         const onBegin = (): void => {
@@ -274,7 +282,7 @@ export function createFailover(
   };
 }
 
-/** Remembers that a provider refused because of its configuration. */
+/** Stores that a provider refused because of its configuration. */
 function noteRefusal(upstream: Upstream, { cause }: StreamError): void {
   if (!(cause instanceof ProviderError) || cause.failure !== 'misconfigured') return;
   upstream.refusal = { error: cause, at: performance.now() };
@@ -282,9 +290,9 @@ function noteRefusal(upstream: Upstream, { cause }: StreamError): void {
 
 function problemOf({ provider, refusal, breaker }: Upstream): ProviderProblem | undefined {
   const isRefused = refusal !== undefined && performance.now() - refusal.at < REFUSAL_MS;
-  // A provider that looks by itself knows whether the refusal still holds.
-  const looksItself = provider.prepare !== undefined;
-  const error = provider.problem ?? (isRefused && !looksItself ? refusal.error : undefined);
+  // A provider with `prepare` knows by itself whether the refusal still applies.
+  const hasOwnCheck = provider.prepare !== undefined;
+  const error = provider.problem ?? (isRefused && !hasOwnCheck ? refusal.error : undefined);
   if (error !== undefined) {
     const failure = error.failure === 'misconfigured' ? 'misconfigured' : 'unavailable';
     return { failure, advice: error.advice };
@@ -293,7 +301,7 @@ function problemOf({ provider, refusal, breaker }: Upstream): ProviderProblem | 
   return { failure: 'unavailable', advice: undefined };
 }
 
-/** Resolves as the promise does, or throws `signal.reason` as soon as the signal aborts. */
+/** Waits for the promise. @throws `signal.reason` as soon as the signal aborts. */
 async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   const aborted = new AbortController();
@@ -312,7 +320,7 @@ function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstr
   return rest.length > 0;
 }
 
-/** Another provider does not undo a refusal on grounds of content, nor correct a wrong request. */
+/** Another provider is not called after a refusal on grounds of content, or for an invalid request. */
 function isFinal({ code }: StreamError): boolean {
   return (
     code === 'content_filter' ||

@@ -5,24 +5,24 @@ interface Request {
 }
 
 export interface Contenders<R> {
-  /** Requests that hold a slot, in the order in which they will release it. */
+  /** Requests with a slot, in the order in which they release it. */
   running: readonly R[];
-  /** Requests that go before all others, in their order. */
+  /** Requests that go before all others, in order. */
   underWay: readonly R[];
-  /** The other requests of each principal, in their order. Principals are in the order of their turns. */
+  /** The other requests of each principal, in order. The principals are in the order of their turns. */
   waiting: ReadonlyMap<Principal, readonly R[]>;
 }
 
 /**
- * The order in which waiting requests get a slot if nothing else comes. Each released slot goes to the
- * principal that holds the fewest; among equals, to the one whose count has not changed for the
- * longest time. The cost grows with the number of requests, not with that of their pairs.
+ * Computes the order in which waiting requests get a slot if no other request arrives. Each released slot
+ * goes to the principal with the fewest slots; among equals, to the one whose count has not changed for the
+ * longest time. The cost is linear in the number of requests.
  */
 export function fairOrder<R extends Request>({ running, underWay, waiting }: Contenders<R>): R[] {
   const order: R[] = [];
   const held = new Map<Principal, number>();
   const next = new Map<Principal, number>();
-  /** Principals that wait, by the number of slots that they hold. */
+  /** The waiting principals, by the number of their slots. */
   const rings: Set<Principal>[] = [];
   let fewest = 0;
 

@@ -15,21 +15,21 @@ import type { Breaker, Permit } from './breaker.js';
 import { errorType, toStreamError } from './call-error.js';
 import type { Slot } from './queue.js';
 
-/** How long a call of a provider may take, in milliseconds; 0 for no limit. */
+/** The time limits of a call, in milliseconds; 0 for no limit. */
 export interface Deadlines {
-  /** To load the model into memory, if the provider says that it does so. */
+  /** The limit for loading the model into memory, if the provider reports that it does so. */
   loadMs: number;
-  /** Until the first text, thought or call of a tool. It begins again when the model is loaded. */
+  /** The limit until the first text, thought or tool call. It restarts when the model is loaded. */
   firstChunkMs: number;
-  /** Between two of them. */
+  /** The limit between two of them. */
   stallMs: number;
-  /** In all, also while text comes. */
+  /** The limit of the whole call, even while text arrives. */
   totalMs: number;
 }
 
 export type ToolCallDelta = Extract<Delta, { type: 'tool_call' }>;
 
-/** The end of a turn of the model. The tools that it called come with it: those of a turn that fails are not run. */
+/** The end of a model's turn, with its tool calls. The tool calls of a failed turn do not run. */
 export interface Turn {
   reason: FinishReason;
   usage: Usage;
@@ -37,35 +37,35 @@ export interface Turn {
   raw?: RawMessage;
 }
 
-/** Receives a turn of the model as it comes. A promise means that no more is wanted until it resolves. */
+/** Receives a model's turn. A method that returns a promise pauses the turn until it has resolved. */
 export interface TurnSink {
   /**
-   * A provider is called, or called once more because of `failure`.
+   * A provider is called for the first time, or again because of `failure`.
    *
    * @returns the measurement of the call.
    */
-  called(provider: ModelName, failure: StreamError | undefined): ModelCall;
+  onCall(provider: ModelName, failure: StreamError | undefined): ModelCall;
   /** The provider refuses because of its configuration: its key, its model. */
-  misconfigured(provider: ModelName, error: ProviderError): void;
+  onMisconfigured(provider: ModelName, error: ProviderError): void;
   /** The provider loads the model. Called before `onBegin`, if at all. */
-  loading(model: ModelName): void;
-  /** The model that was being loaded is loaded, after so many milliseconds. */
-  loaded(ms: number): void;
-  /** The provider left out so many of the oldest messages. Called before `onBegin`, if at all. */
-  omitted(messages: number): void;
-  text(text: string): Promise<void> | undefined;
-  thought(text: string): Promise<void> | undefined;
+  onLoading(model: ModelName): void;
+  /** The model was loaded in this many milliseconds. */
+  onLoaded(ms: number): void;
+  /** The provider left out this many of the oldest messages. Called before `onBegin`, if at all. */
+  onOmitted(messages: number): void;
+  writeText(text: string): Promise<void> | undefined;
+  writeThought(text: string): Promise<void> | undefined;
 }
 
 export interface ProviderCallOptions {
   provider: Provider;
-  /** The provider's model when it is called. */
+  /** The provider's model at the time of the call. */
   model: ModelName;
   deadlines: Deadlines;
-  /** True if a failure before the first text may be worth one more try. */
+  /** True to retry once after a failure before the first text. */
   retries: boolean;
   breaker: Breaker;
-  /** The call releases it when the provider has stopped working. */
+  /** The call releases the slot when the provider has stopped working. */
   slot: Slot;
   prompt: Prompt;
   signal: AbortSignal;
@@ -76,27 +76,27 @@ export interface ProviderCallOptions {
 }
 
 type Status =
-  /** No delta of the answer has come. */
+  /** No delta of the answer has arrived. */
   | 'connecting'
-  /** No delta of the answer has come, and the provider loads the model. */
+  /** No delta of the answer has arrived, and the provider loads the model. */
   | 'loading'
-  /** Waits for the next delta. */
+  /** Waiting for the next delta. */
   | 'reading'
-  /** Waits for the reader of the answer. */
+  /** Waiting for the reader of the answer. */
   | 'paused'
   | 'ended';
 
 const RETRY_WAIT_MS = 250;
-/** Keeps requests that failed together from coming back together. */
+/** Spreads the retries of requests that failed at the same time. */
 const RETRY_JITTER_MS = 500;
 /** A provider that ignores its signal loses its slot after this time. */
 const ABORT_TIMEOUT_MS = 1_000;
 
 /**
- * Calls a provider and gives the sink what comes, within the deadlines.
+ * Calls a provider and passes its deltas to the sink, within the deadlines.
  *
  * @throws {StreamError} the provider failed.
- * @throws `signal.reason`, as soon as the signal aborts, whatever the provider does.
+ * @throws `signal.reason` as soon as the signal aborts, even if the provider ignores it.
  */
 export function callProvider(options: ProviderCallOptions, sink: TurnSink): Promise<Turn> {
   return new Promise((resolve, reject) => {
@@ -116,9 +116,9 @@ class ProviderCall {
   /** Aborts the work of the provider. */
   readonly #controller = new AbortController();
   readonly #startedAt = performance.now();
-  /** When the time for the first delta of the answer began. */
+  /** The start of the time limit for the first delta of the answer. */
   #connectingSince = this.#startedAt;
-  /** When the newest delta came, or the reader of the answer was ready again. */
+  /** The time of the newest delta, or of the end of the last pause. */
   #lastActiveAt = this.#startedAt;
   #status: Status = 'connecting';
   #hasBegun = false;
@@ -156,7 +156,8 @@ class ProviderCall {
     } catch (error) {
       this.#fail(error);
     }
-    // Fetch has the connection ready a turn later; a request that came at once would open another.
+    // Fetch makes the connection reusable one turn of the event loop later. An earlier request would open
+    // another one.
     await nextTurn();
     clearTimeout(this.#timer);
     this.#controller.abort();
@@ -178,9 +179,9 @@ class ProviderCall {
     }
   }
 
-  /** `failure` is that of the first try. */
+  /** Reads one try. `failure` is the error of the first try. */
   #read(failure?: StreamError): Promise<void> {
-    this.#measurement = this.#sink.called(this.#options.provider, failure);
+    this.#measurement = this.#sink.onCall(this.#options.provider, failure);
     return context.with(this.#measurement.context, () => this.#readDeltas());
   }
 
@@ -193,7 +194,7 @@ class ProviderCall {
         full = this.#take(delta);
       } catch (error) {
         if (error instanceof ProviderError) throw error;
-        // The sink refuses what came. Its reader does not wait until the provider has stopped.
+        // The sink refuses the delta. Its reader does not wait until the provider has stopped.
         return this.#fail(error);
       }
       if (full !== undefined) await this.#pauseUntil(full);
@@ -213,11 +214,11 @@ class ProviderCall {
     switch (delta.type) {
       case 'text':
         this.#measurement?.chunk(delta.text.length, now);
-        return this.#hasBegun ? this.#sink.text(delta.text) : this.#firstText(delta.text);
+        return this.#hasBegun ? this.#sink.writeText(delta.text) : this.#firstText(delta.text);
       case 'thought':
         this.#measurement?.chunk(delta.text.length, now);
         if (this.#options.prompt.thoughts) this.#options.onThought();
-        return this.#sink.thought(delta.text);
+        return this.#sink.writeThought(delta.text);
       case 'tool_call':
         this.#measurement?.chunk(0, now);
         this.#calls.push(delta);
@@ -227,7 +228,7 @@ class ProviderCall {
       case 'working':
         return undefined;
       case 'omitted':
-        this.#sink.omitted(delta.messages);
+        this.#sink.onOmitted(delta.messages);
         return undefined;
       case 'finish':
         this.#finish(delta);
@@ -235,17 +236,20 @@ class ProviderCall {
     }
   }
 
-  /** A model that is loaded may still fail to answer, so its loading is no sign of health. */
+  /**
+   * Handles deltas before the answer. Loading a model is no success, because the model may still fail to
+   * answer.
+   */
   #beforeAnswer(delta: Delta, now: number): void {
     switch (delta.type) {
       case 'loading':
         this.#status = 'loading';
-        this.#sink.loading(this.#options.model);
+        this.#sink.onLoading(this.#options.model);
         break;
       case 'loaded':
         this.#status = 'connecting';
         this.#connectingSince = now;
-        this.#sink.loaded(delta.ms);
+        this.#sink.onLoaded(delta.ms);
         break;
       default:
         this.#status = 'reading';
@@ -255,26 +259,26 @@ class ProviderCall {
   }
 
   /**
-   * An answer without a visible character is a failure, so the turn begins with the first one. A text that
-   * continues another begins with whatever comes: its white space belongs to the text.
+   * Begins the turn with the first visible character, because an answer without one is a failure. A text that
+   * continues another begins with any character, because its white space belongs to the text.
    */
   #firstText(text: string): Promise<void> | undefined {
     if (this.#options.prompt.continues) {
       this.#begin();
-      return this.#sink.text(text);
+      return this.#sink.writeText(text);
     }
     const all = this.#leadingSpace + text;
-    // The halves of a surrogate pair may come apart.
+    // The halves of a surrogate pair may arrive separately.
     if (!VISIBLE.test(this.#leadingSpace.slice(-1) + text)) {
       if (all.length > MAX_LEADING_UNITS) throw this.#blank('other');
       this.#leadingSpace = all;
       return undefined;
     }
     this.#begin();
-    return this.#sink.text(all);
+    return this.#sink.writeText(all);
   }
 
-  /** The model ended its turn with neither a visible character nor a call of a tool. */
+  /** @returns the error of a turn with neither a visible character nor a tool call. */
   #blank(reason: FinishReason): Error {
     const { name } = this.#options.provider;
     if (reason !== 'length') return new BlankAnswerError(name, reason);
@@ -298,7 +302,7 @@ class ProviderCall {
 
   #finish({ reason, usage, model, raw }: Extract<Delta, { type: 'finish' }>): void {
     if (!this.#hasBegun) {
-      // A text that is complete already has no continuation.
+      // A text that is already complete has no continuation.
       const isComplete = this.#options.prompt.continues === true && reason === 'stop';
       if (this.#calls.length === 0 && !isComplete) throw this.#blank(reason);
       this.#begin();
@@ -320,9 +324,9 @@ class ProviderCall {
     if (this.#status === 'ended') return;
     const { provider } = this.#options;
     if (error instanceof ProviderError && error.failure === 'misconfigured')
-      this.#sink.misconfigured(provider, error);
+      this.#sink.onMisconfigured(provider, error);
     const failure = toStreamError(error, provider);
-    // It cost no time, and is over as soon as the provider knows.
+    // The call failed with the known problem of the provider, so it took no time, and says nothing new.
     if (error !== undefined && error === provider.problem) this.#permit?.abandoned();
     else if (this.#isFaultOfProvider(error, failure)) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
@@ -332,19 +336,19 @@ class ProviderCall {
   }
 
   /**
-   * Decides what the breaker counts: silence, and errors that every request would meet. A wrong key is one
-   * of them: every call fails until an operator fixes it, and a probe finds that out.
+   * Decides which failures the breaker counts: timeouts, and errors that every request would have. This
+   * includes a wrong key: every call fails until an operator fixes it, and a probe detects the fix.
    */
   #isFaultOfProvider(error: unknown, { code }: StreamError): boolean {
-    // A client can cause it, with a stop text that the answer begins with.
+    // A client can cause this error with a stop text with which the answer begins.
     if (error instanceof BlankAnswerError) return false;
-    // A limit in all says nothing about a provider that kept sending.
+    // A total limit says nothing about a provider that kept sending.
     if (code === 'provider_timeout')
       return this.#status === 'connecting' || this.#status === 'loading';
     return code === 'provider_unavailable' || code === 'stalled' || code === 'truncated';
   }
 
-  /** The slot stays taken until the provider has stopped, but for a bounded time. */
+  /** Releases the slot when the provider has stopped, or after `ABORT_TIMEOUT_MS`. */
   #end(failure: string | undefined): void {
     this.#status = 'ended';
     this.#options.signal.removeEventListener('abort', this.#onAbort);
@@ -359,7 +363,7 @@ class ProviderCall {
     this.#measurement = undefined;
   }
 
-  /** @returns undefined where a second try would end as the first one did. */
+  /** @returns undefined if a second try would fail in the same way. */
   #retryWaitMs(error: unknown): number | undefined {
     if (this.#hasBegun || this.#status === 'ended') return undefined;
     if (!this.#options.retries || this.#permit?.isProbe) return undefined;
@@ -367,15 +371,15 @@ class ProviderCall {
     if (error.failure !== 'unavailable' && error.failure !== 'busy') return undefined;
     const waitMs = (error.retryAfterMs ?? RETRY_WAIT_MS) + Math.random() * RETRY_JITTER_MS;
     const { firstChunkMs } = this.#options.deadlines;
-    const endsAt = this.#connectingSince + orNever(firstChunkMs);
+    const endsAt = this.#connectingSince + limitOf(firstChunkMs);
     return performance.now() + waitMs < endsAt ? waitMs : undefined;
   }
 
-  /** When the call fails unless something comes. */
+  /** @returns the time at which the call fails unless a delta arrives. */
   #deadline(): number {
     return Math.min(
       this.#silenceDeadline(),
-      this.#startedAt + orNever(this.#options.deadlines.totalMs),
+      this.#startedAt + limitOf(this.#options.deadlines.totalMs),
     );
   }
 
@@ -383,15 +387,15 @@ class ProviderCall {
     const { loadMs, firstChunkMs, stallMs } = this.#options.deadlines;
     switch (this.#status) {
       case 'connecting':
-        return this.#connectingSince + orNever(firstChunkMs);
+        return this.#connectingSince + limitOf(firstChunkMs);
       case 'loading':
-        return this.#connectingSince + orNever(loadMs);
+        return this.#connectingSince + limitOf(loadMs);
       default:
-        return this.#lastActiveAt + orNever(stallMs);
+        return this.#lastActiveAt + limitOf(stallMs);
     }
   }
 
-  /** Sets one timer and not one for each delta: it looks at the clock when it fires. */
+  /** Uses one timer instead of one for each delta: it compares the deadline with the clock when it fires. */
   readonly #checkDeadlines = (): void => {
     clearTimeout(this.#timer);
     const remainingMs = this.#deadline() - performance.now();
@@ -406,7 +410,7 @@ class ProviderCall {
     const { loadMs, firstChunkMs, stallMs, totalMs } = deadlines;
     const fail = (code: 'provider_timeout' | 'stalled', reason: string): StreamError =>
       new StreamError(code, `unable to get an answer from ${provider.name}: ${reason}`);
-    if (performance.now() - this.#startedAt >= orNever(totalMs))
+    if (performance.now() - this.#startedAt >= limitOf(totalMs))
       return fail('provider_timeout', `it did not finish within ${totalMs} ms`);
     switch (this.#status) {
       case 'connecting':
@@ -424,19 +428,19 @@ class ProviderCall {
   }
 }
 
-/** Neither white space nor a character that only controls others. */
+/** A character that is neither white space nor a control or format character. */
 const VISIBLE = /[^\s\p{Cc}\p{Cf}\p{Cs}]/u;
-/** A model in a loop may send white space without end. */
+/** The limit of white space before the text, because a model in a loop may send it without end. */
 const MAX_LEADING_UNITS = 10_000;
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** 0 stands for no limit. */
-function orNever(ms: number): number {
+function limitOf(ms: number): number {
   return ms === 0 ? Infinity : ms;
 }
 
-/** Resolves after the time, or as soon as the signal aborts. */
+/** Resolves after `ms` milliseconds, or as soon as the signal aborts. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {

@@ -3,10 +3,10 @@ import type { QueueOptions } from './queue.js';
 
 const FIRST_GUESS_MS = 10_000;
 const RETRY_AFTER_MS = { least: 1_000, most: 60_000 };
-/** How much the newest answer counts for in the average. */
+/** The weight of the newest answer in the moving average. */
 const NEWEST_WEIGHT = 0.2;
 
-/** The errors of requests that may not wait. They say when to try again. */
+/** Creates the errors of requests that may not wait. The errors contain the time for a retry. */
 export class QueueRefusals {
   readonly #options: QueueOptions;
   #averageMs = FIRST_GUESS_MS;
@@ -15,7 +15,7 @@ export class QueueRefusals {
     this.#options = options;
   }
 
-  /** A slot was held for `ms`. */
+  /** Records that a slot was used for `ms` milliseconds. */
   note(ms: number): void {
     this.#averageMs += NEWEST_WEIGHT * (ms - this.#averageMs);
   }
@@ -24,7 +24,7 @@ export class QueueRefusals {
     return this.#refusal(`${this.#options.maxQueued} requests wait for it already`);
   }
 
-  /** @param own requests of the principal that wait. */
+  /** @param own the number of the principal's waiting requests. */
   tooMany(own: number): StreamError {
     return this.#refusal(
       `${own} of your requests wait for it already; the other places are for other users`,
@@ -35,7 +35,7 @@ export class QueueRefusals {
     const { name, concurrency } = this.#options;
     const { least, most } = RETRY_AFTER_MS;
     return new StreamError('overloaded', `unable to get an answer from ${name}: ${reason}`, {
-      // By then one slot should have become free.
+      // One slot should be free by then.
       retryAfterMs: Math.round(Math.min(most, Math.max(least, this.#averageMs / concurrency))),
     });
   }

@@ -3,52 +3,53 @@ import type { Preemption } from '../preemption.js';
 import { fairOrder } from './fair-order.js';
 import { QueueRefusals } from './queue-refusals.js';
 
-/** One answer, which may need a slot several times. */
+/** One answer. It may need a slot several times. */
 export interface Requester {
-  /** Slots are shared out fairly between principals. */
+  /** Slots are shared fairly between principals. */
   principal: string | symbol;
   signal: AbortSignal;
-  /** Without it the requester is never ended in favour of others. */
+  /** Unless given, the request is never ended in favour of others. */
   preemption?: Preemption | undefined;
-  /** The model that each provider is asked for instead of its own, by the provider's name. */
+  /** The model to use for each provider instead of its own, by the provider's name. */
   models?: Readonly<Record<string, string>> | undefined;
-  /** Called when a provider failed after its answer was shown. @returns false if the answer ends there. */
+  /** Called when a provider failed after text was written. @returns false if the answer has to end. */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
 }
 
-/** A request's slot at a provider, or its place in the queue for one. */
+/** A request's slot of a provider, or its place in the queue for one. */
 export interface Slot {
-  /** True from when the provider may be called until `release`. */
+  /** True while the provider may be called: from the acquisition until `release`. */
   readonly isAcquired: boolean;
-  /** Requests that go before this one; 0 when the slot is acquired, undefined until they are counted. */
+  /**
+   * The number of requests before this one; 0 when the slot is acquired, undefined until they are counted.
+   */
   readonly ahead: number | undefined;
-  /** Why the request may not wait, where that is known only after `join` has returned. */
+  /** The reason why the request may not wait, if it is known only after `join` has returned. */
   readonly refusal?: StreamError | undefined;
-  /** Gives the slot up, also while the request waits for it. The second call does nothing. */
+  /** Releases the slot, or leaves the queue. A second call does nothing. */
   release(): void;
 }
 
 /**
- * The requests of one provider: those that hold one of its slots, and those that wait for one.
+ * The requests of one provider: those with a slot, and those that wait for one.
  *
- * A slot goes to an answer under way that needs the provider again, in order of arrival. If there is
- * none, it goes to the principal that holds the fewest slots; among equals, to the one whose count has
- * not changed for the longest time, so that they take turns. The requests of one principal go in order
- * of arrival.
+ * A slot goes to an answer in progress that needs the provider again, in order of arrival. If there is none,
+ * it goes to the principal with the fewest slots; among equals, to the one whose count has not changed for
+ * the longest time, so that principals take turns. The requests of one principal go in order of arrival.
  *
- * A preemptible request that waits goes after all others. One that holds a slot is ended as soon as
- * another that is not preemptible waits for that slot.
+ * A preemptible request that waits goes after all others. A preemptible request with a slot is ended as soon
+ * as a request that is not preemptible waits for that slot.
  */
 export interface Queue {
   readonly running: number;
   readonly waiting: number;
   /**
-   * Takes a slot, or a place in the queue for one. Calls `onMove` when the slot is acquired, and at
-   * most once in a turn of the event loop when `ahead` has changed. `ahead` supposes that slots are
-   * released in the order in which they were acquired, and that no other request comes.
+   * Acquires a slot, or waits in the queue. Calls `onMove` when the slot is acquired, and at most once in a
+   * turn of the event loop when `ahead` has changed. `ahead` assumes that slots are released in the order of
+   * their acquisition, and that no other request arrives.
    *
-   * A request may wait while its principal has fewer requests waiting than there are free places, so one
-   * principal gets at most half of the places, rounded up. An answer under way may always wait. In a full
+   * A request may wait while its principal has fewer waiting requests than there are free places, so one
+   * principal gets at most half of the places, rounded up. An answer in progress may always wait. In a full
    * queue, waiting preemptible requests are ended to make room for another request.
    *
    * @throws {StreamError} overloaded when the request may not wait.
@@ -57,13 +58,13 @@ export interface Queue {
 }
 
 export interface QueueOptions {
-  /** The provider's name, for the message of a refusal. */
+  /** The provider's name, for error messages. */
   name: string;
-  /** Requests that the provider answers at a time. */
+  /** The limit of concurrent requests. */
   concurrency: number;
-  /** Requests that may wait. */
+  /** The limit of waiting requests. */
   maxQueued: number;
-  /** What the slots belong to, where processes share them; the name unless given. */
+  /** The owner of the slots, if processes share them. The name unless given. */
   pool?: string | undefined;
 }
 
@@ -103,21 +104,24 @@ class Ticket implements Slot {
 }
 
 /**
- * p-queue does not fit: a slot here lasts as long as an iterator, not as a promise, and p-queue does not
- * tell how many requests are ahead of one.
+ * p-queue does not fit: a slot here is held by an iterator, not by a promise, and p-queue does not report the
+ * number of requests before another one.
  */
 export function createQueue(options: QueueOptions): Queue {
   const { concurrency, maxQueued } = options;
   const refusals = new QueueRefusals(options);
-  // Sets keep the order of arrival and let a request leave from the middle at no cost.
+  // Sets keep the order of arrival, and a request can leave from the middle in constant time.
   const running = new Set<Ticket>();
   /** Requests that were ended in favour of others and have not released their slot yet. */
   const preempted = new Set<Ticket>();
   const underWay = new Set<Ticket>();
-  /** The other requests that wait. The principal whose count of slots changed last is the last. */
+  /** The other waiting requests. The principal whose count of slots changed last is the last. */
   const fresh = new Map<string | symbol, Set<Ticket>>();
   const heldBy = new Map<string | symbol, number>();
-  /** Preemptible requests, in the order in which they became so. Waiting ones are also in `underWay` or `fresh`. */
+  /**
+   * Preemptible requests, in the order in which they became preemptible. Waiting ones are also in `underWay`
+   * or `fresh`.
+   */
   const preemptible = { running: new Set<Ticket>(), waiting: new Set<Ticket>() };
   let waiting = 0;
   let isRenumbering = false;
@@ -126,7 +130,7 @@ export function createQueue(options: QueueOptions): Queue {
     return !preemptible.waiting.has(ticket);
   }
 
-  /** Requests that wait and are not preemptible. */
+  /** @returns the number of waiting requests that are not preemptible. */
   function countWanted(): number {
     return waiting - preemptible.waiting.size;
   }
@@ -154,7 +158,7 @@ export function createQueue(options: QueueOptions): Queue {
     return preemptible.waiting.values().next().value;
   }
 
-  /** All that wait, in the order in which they will go. */
+  /** @returns all waiting requests in the order in which they get a slot. */
   function inOrder(): Ticket[] {
     const wanted = new Map<string | symbol, Ticket[]>();
     for (const [principal, tickets] of fresh) wanted.set(principal, [...tickets].filter(isWanted));
@@ -219,7 +223,7 @@ export function createQueue(options: QueueOptions): Queue {
     }
   }
 
-  /** Frees a slot for each request that waits, as far as preemptible ones hold any. */
+  /** Frees a slot for each waiting request, as far as preemptible requests have any. */
   function preempt(): void {
     for (const ticket of preemptible.running) {
       if (preempted.size >= countWanted()) return;
@@ -230,7 +234,10 @@ export function createQueue(options: QueueOptions): Queue {
     }
   }
 
-  /** Many may leave in one turn, as when a provider is found dead; the others are told once. */
+  /**
+   * Schedules one update of the positions, because many requests may leave in one turn of the event loop,
+   * such as when a provider fails.
+   */
   function renumberSoon(): void {
     if (isRenumbering || waiting === 0) return;
     isRenumbering = true;
@@ -273,7 +280,7 @@ export function createQueue(options: QueueOptions): Queue {
     return (fresh.get(principal)?.size ?? 0) < maxQueued - waiting;
   }
 
-  /** Ends preemptible requests that wait, as far as one more of the principal needs their places. */
+  /** Ends waiting preemptible requests, as far as one more request of the principal needs their places. */
   function makeRoom(principal: string | symbol): void {
     if (fits(principal)) return;
     const own = [...(fresh.get(principal) ?? [])];

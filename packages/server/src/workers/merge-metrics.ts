@@ -1,8 +1,8 @@
 const SAMPLE_NAME = /^([a-zA-Z_:][\w:]*)(\{)?/;
 
 /**
- * Merges metrics in Prometheus' text format. Each sample gets the label `worker`, and each metric is described
- * once.
+ * Merges metrics in Prometheus' text format. Each sample gets the label `worker`, and each metric is
+ * described once.
  *
  * @param texts the metrics of each worker, by its number.
  */

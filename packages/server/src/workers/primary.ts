@@ -2,31 +2,34 @@ import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from '../observe/logger.js';
-import { CONFIG_EXIT_CODE, type ProcessContext, type Started } from '../run-process.js';
+import { CONFIG_EXIT_CODE, type ProcessContext, type RunningServer } from '../run-process.js';
 import { ConfigError } from '../settings/resolve-settings.js';
 import { mergeMetrics } from './merge-metrics.js';
 import { type ToPrimary, type ToWorker, WORKER_ENV } from './messages.js';
 
-/** A worker that ends by itself is replaced after so long, and after twice as long each further time. */
+/**
+ * Milliseconds before a worker that exited unexpectedly is replaced. The delay doubles after each further
+ * exit.
+ */
 const FIRST_RESTART_MS = 100;
 const MAX_RESTART_MS = 30_000;
-/** A worker that has run for so long counts as one that works. */
+/** A worker that has run for so many milliseconds resets the delay. */
 const STEADY_MS = 60_000;
-/** A worker that does not end is killed so long after its streams should have ended. */
+/** A worker that does not exit is killed so many milliseconds after the limit of its streams. */
 const END_MS = 5_000;
-/** A worker that does not answer within this time is missing in the metrics. */
+/** A worker that does not respond within so many milliseconds is missing in the metrics. */
 const COLLECT_MS = 1_000;
 
 /**
- * Serves one port by `count` processes, to which connections go in turn. Replaces workers that end by
- * themselves. `drain()` resolves when all workers have drained and exited.
+ * Serves one port with `count` processes, to which connections are distributed in turn. Replaces workers that
+ * exit unexpectedly. `drain()` resolves when all workers have drained and exited.
  *
  * @throws {ConfigError} there is no Redis, or a setting is wrong for the workers.
  */
 export async function startWorkers(
   count: number,
   { settings, logger }: ProcessContext,
-): Promise<Started> {
+): Promise<RunningServer> {
   if (settings.redis.url === undefined) {
     throw new ConfigError(
       '--workers needs REDIS_URL: each worker is a process of its own, and finds the streams of the others in Redis',
@@ -37,7 +40,7 @@ export async function startWorkers(
   process.on('exit', () => slots.forEach((slot) => slot.kill()));
   let reading: Promise<string> | undefined;
 
-  /** Reads the metrics of all workers; once for all that ask meanwhile. */
+  /** Reads the metrics of all workers. Concurrent calls share one result. */
   function readAll(): Promise<string> {
     reading ??= collect().finally(() => {
       reading = undefined;
@@ -52,7 +55,7 @@ export async function startWorkers(
   }
 
   const [first, ...others] = slots;
-  // What is wrong for one is wrong for all, and is said once.
+  // A wrong setting is wrong for all workers, so only the first one reports it.
   const { url, providers } = await first!.start();
   await Promise.all(others.map((slot) => slot.start()));
   const { drainSeconds } = settings;
@@ -74,7 +77,7 @@ export async function startWorkers(
 
 type Ready = Extract<ToPrimary, { type: 'ready' }>;
 
-/** One of the workers, and those that replace it. */
+/** One worker and its replacements. */
 class WorkerSlot {
   readonly #number: number;
   readonly #logger: Logger;
@@ -82,7 +85,7 @@ class WorkerSlot {
   #worker: Worker | undefined;
   #isReady = false;
   #startedAt = 0;
-  /** Consecutive workers that did not run for long. */
+  /** The number of consecutive workers that exited early. */
   #failures = 0;
   #restartTimer: NodeJS.Timeout | undefined;
   #isEnding = false;
@@ -95,7 +98,7 @@ class WorkerSlot {
     this.#readAll = readAll;
   }
 
-  /** @throws {ConfigError} the worker found a setting that is wrong. */
+  /** @throws {ConfigError} a setting of the worker is wrong. */
   start(): Promise<Ready> {
     return new Promise((resolve, reject) => {
       const worker = this.#fork();
@@ -112,7 +115,7 @@ class WorkerSlot {
     });
   }
 
-  /** @returns the metrics of the worker; undefined if it does not answer. */
+  /** @returns the metrics of the worker; undefined if it does not respond. */
   async collect(): Promise<string | undefined> {
     const worker = this.#worker;
     if (worker === undefined) return undefined;
@@ -180,6 +183,6 @@ class WorkerSlot {
 }
 
 function tell(worker: Worker, message: ToWorker): void {
-  // A worker that has just exited gets nothing.
+  // The callback ignores the error of a worker that has just exited.
   worker.send(message, () => {});
 }

@@ -8,14 +8,14 @@ export interface Worker {
   /**
    * Lets the primary process read the metrics of this worker.
    *
-   * @returns what reads those of all workers.
+   * @returns a function that reads the metrics of all workers.
    */
   shareMetrics(read: ReadMetrics | undefined): ReadMetrics | undefined;
 }
 
 const tell = (message: ToPrimary): void => void process.send?.(message);
 
-/** Listens to the primary process, which has started this one. Call it once. */
+/** Listens to the primary process, which started this one. Called once. */
 export function joinPrimary(): Worker {
   let readOwn: ReadMetrics | undefined;
   let isEnding = false;
@@ -52,7 +52,7 @@ export function joinPrimary(): Worker {
       ready: ({ url, providers }) => tell({ type: 'ready', url, providers }),
       onEnd(listener) {
         end = () => listener.end('SIGTERM');
-        // A terminal and systemd signal the workers, too; the primary process counts their signals.
+        // A terminal and systemd also signal the workers, but the primary process handles the signals.
         process.on('SIGINT', () => {});
         process.on('SIGTERM', endOnce);
         if (isEnding) end();

@@ -4,7 +4,7 @@ import type { Reply } from '../../redis/connection/link.js';
 import type { AppendResult, Batch, RedisLogWriter } from './log-writer.js';
 import type { RedisStore } from './store.js';
 
-/** What the appender needs to know of a writer's log. */
+/** The writer of a log, as far as the appender uses it. */
 export interface AppendTarget {
   readonly gid: string;
   readonly fence: string;
@@ -82,7 +82,7 @@ export class Appender {
     };
     const pauseMs = this.#roundTripMs <= SLOW_MS ? INTERVAL_MS : this.#roundTripMs;
     const restMs = this.#sentAt + Math.min(MAX_STRETCH_MS, pauseMs) - performance.now();
-    // What comes in one turn of the event loop leaves together.
+    // All appends of one turn of the event loop leave together.
     if (restMs <= 0) setImmediate(send);
     else setTimeout(send, restMs);
   }

@@ -11,11 +11,11 @@ export interface RedisSettings {
   ca: string | undefined;
   /** All keys begin with it. */
   keyPrefix: string;
-  /** What becomes of the answers of a process that went away. */
+  /** The reaction to the loss of a process that generates answers. */
   onNodeLoss: 'restart' | 'fail';
 }
 
-/** What the parts of the directory share. */
+/** The state that the parts of the directory share. */
 export interface RedisContext {
   /** Names this process among those that share the Redis. It is random for each start. */
   readonly node: string;

@@ -145,7 +145,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     return this.#store.reached(timeoutMs);
   }
 
-  /** Why streams are not those of all processes at the moment; undefined if they are. */
+  /** The reason for which streams are not shared at the moment; undefined if they are. */
   get problem(): string | undefined {
     return this.#store.problem;
   }
@@ -246,7 +246,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     }, DISCONNECT_MS);
   }
 
-  // What the registry asks of its log store.
+  // The callbacks of the registry to its log store.
 
   createWriter(
     generation: Generation,

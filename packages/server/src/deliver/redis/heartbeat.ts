@@ -3,7 +3,7 @@ import { CANCELLED } from '../stream-registry.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import { endArgs } from './records.js';
 
-/** What Redis replies to a heartbeat. */
+/** The reply of Redis to a heartbeat. */
 export interface Ownership {
   /** Nodes whose lease is over, and that have left logs. */
   readonly dead: readonly string[];

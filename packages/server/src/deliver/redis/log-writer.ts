@@ -1,7 +1,7 @@
 import { type Entry, isTerminal, type StreamedEntry } from '../../entry.js';
 import type { Generation, LogWriter } from '../generation.js';
 
-/** What is appended to a log in one step. */
+/** The entries that are appended to a log in one step. */
 export interface Batch {
   readonly at: number;
   readonly next: number;

@@ -101,7 +101,7 @@ export class Opener {
     const sid = sidOf(stream.principal, stream.id);
     const reply = await store.tryWrite('share', [sid, log.gid, log.fence, fingerprint, LIVE_MS]);
     if (!Array.isArray(reply)) {
-      // Whether the stream shares a generation in Redis is unknown: this process generates for its readers.
+      // Redis does not tell if the stream shares a generation: this process generates for its readers.
       log.fence = '0';
       return undefined;
     }

@@ -7,7 +7,7 @@ import type { ToolReply } from '../../tool-replies.js';
 import type { ListedStream, StreamIdentity } from '../stream.js';
 import type { StreamLimits } from '../stream-registry.js';
 
-/** What identifies a stream in Redis, as JSON. */
+/** The identity of a stream in Redis, as JSON. */
 export interface StreamRecord {
   principal: string;
   id: string;
@@ -19,7 +19,7 @@ export interface StreamRecord {
   epoch: string;
 }
 
-/** What a process needs to take a generation over, as JSON. */
+/** The data with which a process takes over a generation, as JSON. */
 export interface RequestRecord {
   request: GenerateRequest;
   prepared?: PreparedRequest;
@@ -37,7 +37,7 @@ export type LogMessage =
   | ['news', gid: string, news: NewsEntry]
   | ['reply', gid: string, callId: string, reply: ToolReply];
 
-/** What the channel of a process carries: lists of these, as JSON. */
+/** The messages on the channel of a process: lists of these, as JSON. */
 export type Message = LogMessage | ['beat', count: number] | ['forget', principal: string];
 
 /** @returns the key of a stream. It covers the principal, so that no client can name another's stream. */

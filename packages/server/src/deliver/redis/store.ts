@@ -83,7 +83,7 @@ export class RedisStore {
     return this.#steadySince !== undefined && performance.now() - this.#steadySince > STEADY_MS;
   }
 
-  /** Why streams are not those of all processes at the moment; undefined if they are. */
+  /** The reason for which streams are not shared at the moment; undefined if they are. */
   get problem(): string | undefined {
     if (this.#policy !== undefined && this.#policy !== 'noeviction') {
       return `redis: maxmemory-policy is ${this.#policy}, which drops streams; set it to noeviction`;

@@ -1,7 +1,10 @@
 import * as z from 'zod';
 import { defineTool, type Tool, ToolError } from './tool.js';
 
-/** Tells date and time in a time zone. `now` is the clock; this machine's unless given. */
+/**
+ * A tool that returns the date and time in a time zone. `now` returns the current time; the system clock
+ * unless given.
+ */
 export function currentTime({
   now = () => new Date(),
 }: { now?: (() => Date) | undefined } = {}): Tool {
@@ -17,7 +20,7 @@ export function currentTime({
   });
 }
 
-/** Such as "Sunday, 22 November 2026 at 09:21:51 GMT+01:00". */
+/** @returns a text such as "Sunday, 22 November 2026 at 09:21:51 GMT+01:00". */
 function inZone(timeZone: string, moment: Date): string {
   try {
     return new Intl.DateTimeFormat('en-GB', {

@@ -3,13 +3,13 @@ import type { ToolCall, ToolOutcome } from '../../providers/provider.js';
 import { type Tool, type ToolContext, ToolError } from './tool.js';
 
 export interface ToolCallLimits {
-  /** The time that one call may take. */
+  /** The limit of one call, in milliseconds. */
   toolTimeoutMs: number;
-  /** UTF-16 units of one result as JSON; a longer result is cut. */
+  /** The UTF-16 units of one result as JSON. A longer result is truncated. */
   maxToolResultUnits: number;
 }
 
-/** Told of each call that failed, and why; `error` is what the tool threw, if it did. */
+/** Called for each failed call with the reason. `error` is the value that the tool threw, if any. */
 export type OnToolFailure = (
   tool: string | undefined,
   reason: 'unknown_tool' | 'refused' | 'failed' | 'timeout' | 'no_reply',
@@ -17,8 +17,8 @@ export type OnToolFailure = (
 ) => void;
 
 /**
- * Runs one call and gives what the model is to hear of it, whatever the tool does. Throws only
- * `signal.reason`, at once when `signal` aborts, also where the tool does not listen to it.
+ * Runs one call. @returns its result, or an error message for the model.
+ * @throws `signal.reason` as soon as `signal` aborts, even if the tool ignores the signal; nothing else.
  */
 export async function runCall(
   { name, arguments: args }: ToolCall,
@@ -37,10 +37,10 @@ export async function runCall(
 
   const controller = new AbortController();
   const link = addAbortListener(signal, () => controller.abort(signal.reason));
-  const timer = setTimeout(() => controller.abort(new TimeUp()), toolTimeoutMs);
+  const timer = setTimeout(() => controller.abort(new ToolTimeoutError()), toolTimeoutMs);
   try {
     const context = { ...asker, signal: controller.signal };
-    // A copy, since what the tool does to its arguments must not show in the log.
+    // The tool receives a copy, so that its changes to the arguments do not appear in the log.
     const running = tool.call(structuredClone(args), context);
     const value = await Promise.race([whenAborted(controller.signal), running]);
     return toResult(value, maxToolResultUnits);
@@ -63,7 +63,7 @@ export async function runCall(
   }
 }
 
-class TimeUp extends Error {}
+class ToolTimeoutError extends Error {}
 
 function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
@@ -71,7 +71,7 @@ function whenAborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** The result as plain JSON, so that nothing of the tool's own is shared and any wire can carry it. */
+/** Converts a result to plain JSON, so that it shares no object with the tool and can be sent on the wire. */
 export function toResult(value: unknown, maxUnits: number): ToolOutcome {
   const json = JSON.stringify(value ?? null) ?? 'null';
   if (json.length <= maxUnits) return { result: JSON.parse(json) as unknown };

@@ -3,10 +3,10 @@ import { createDocsSearch } from '../../providers/docs/search.js';
 import { type DocsSection, readSections } from '../../providers/docs/sections.js';
 import { defineTool, type Tool } from './tool.js';
 
-const SECTIONS_GIVEN = 3;
-const UNITS_GIVEN = 3_000;
+const MAX_SECTIONS = 3;
+const MAX_SECTION_UNITS = 3_000;
 
-/** Searches Rivulet's own documentation, or the sections given: the three that fit best. */
+/** A tool that searches Rivulet's documentation, or the given sections. It returns the three best matches. */
 export function searchDocs({
   sections = readSections(),
 }: { sections?: readonly DocsSection[] | undefined } = {}): Tool {
@@ -22,11 +22,11 @@ export function searchDocs({
     }),
     execute: ({ query }) => ({
       sections: search(query)
-        .slice(0, SECTIONS_GIVEN)
+        .slice(0, MAX_SECTIONS)
         .map(({ title, file, slug, body }) => ({
           title,
           link: `/docs/${file}#${slug}`,
-          text: body.length > UNITS_GIVEN ? `${body.slice(0, UNITS_GIVEN)} …` : body,
+          text: body.length > MAX_SECTION_UNITS ? `${body.slice(0, MAX_SECTION_UNITS)} …` : body,
         })),
     }),
   });

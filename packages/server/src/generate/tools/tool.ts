@@ -5,8 +5,8 @@ import { isSchema, withoutReferences } from '../../providers/json-schema.js';
 import type { Awaits } from '../../tool-replies.js';
 
 /**
- * A schema of any library that speaks Standard Schema and Standard JSON Schema, such as zod from 4.2
- * on. It checks what a model says, and the model is told of it.
+ * A schema of any library that implements Standard Schema and Standard JSON Schema, such as zod from 4.2 on.
+ * It validates the model's arguments, and the model receives it as JSON Schema.
  */
 export interface ToolSchema<Input = unknown, Output = Input> {
   readonly '~standard': StandardSchemaV1.Props<Input, Output> &
@@ -15,55 +15,60 @@ export interface ToolSchema<Input = unknown, Output = Input> {
 
 export interface ToolContext {
   /**
-   * Who asks: the user's id as `authenticate` gave it; without `authenticate`, the id that Rivulet gave
-   * the browser or the connection. Absent if the request has no principal.
+   * The user's id as `authenticate` returned it. Without `authenticate`, the id that Rivulet assigned to the
+   * browser or the connection. Absent if the request has no principal.
    */
   principal?: string;
-  /** Aborts when the request is cancelled and when the tool's time is over. */
+  /** Aborts when the request is cancelled or the tool's time limit has passed. */
   signal: AbortSignal;
 }
 
 export interface ToolDefinition<Schema extends ToolSchema> {
   /** Letters, digits, `_` and `-`, at most 64, the first a letter or `_`. */
   name: string;
-  /** What it does and when it is of use, for the model. */
+  /** Tells the model what the tool does and when to use it. */
   description: string;
-  /** Of an object. */
+  /** The schema of an object. */
   parameters: Schema;
-  /** True if a user has to approve each call before it runs; false unless given. */
+  /** True if a user has to approve each call before it runs. False unless given. */
   needsApproval?: boolean | undefined;
   /**
-   * Runs the tool with arguments that were checked. What it returns goes to the model and to the
-   * readers of the answer, as JSON. The message of a `ToolError` goes to both, too; of any other
-   * error they hear only that there was one. Without `execute`, a client runs the tool and sends the result.
+   * Runs the tool with validated arguments. The model and the readers of the answer receive the result as
+   * JSON. They also receive the message of a `ToolError`; of any other error, they learn only that the call
+   * failed. Without `execute`, a client runs the tool and sends the result.
    */
   execute?(args: StandardSchemaV1.InferOutput<Schema>, context: ToolContext): unknown;
 }
 
-/** What a model may call. `defineTool` makes it. */
+/** A tool that a model may call. Created by `defineTool`. */
 export interface Tool extends ToolDeclaration {
-  /** What a client has to send before a call goes on; it runs at once unless given. */
+  /**
+   * The kind of reply that a client has to send before a call continues. A call runs at once unless given.
+   */
   readonly awaits?: Awaits | undefined;
   /**
-   * Checks the arguments of a call that has to wait. Without it, the call waits whatever they are.
+   * Validates the arguments of a call that waits for a client. Unless given, the call waits with any
+   * arguments.
    *
-   * @throws {ToolError} by its promise, with words that the model can act on.
+   * @throws {ToolError} rejects with a message for the model.
    */
   check?(args: unknown): Promise<unknown>;
-  /** Checks the arguments, then runs. Throws a `ToolError` with words that the model can act on. */
+  /** Validates the arguments and runs the tool. Rejects with a `ToolError` whose message is for the model. */
   call(args: unknown, context: ToolContext): Promise<unknown>;
 }
 
-/** A tool's failure in words that the model and the readers may see. */
+/** A tool's failure with a message that the model and the readers may see. */
 export class ToolError extends Error {
   override readonly name = 'ToolError';
 }
 
-// What Gemini takes; others take more.
+// The names that Gemini accepts. Other providers accept more.
 const NAME = /^[a-z_][a-z0-9_-]{0,63}$/i;
-const ISSUES_TOLD = 5;
+const MAX_ISSUES = 5;
 
-/** Throws a `TypeError` when a model could not be told of the tool. */
+/**
+ * Creates a tool. @throws {TypeError} the name is invalid, or the schema cannot be converted to JSON Schema.
+ */
 export function defineTool<Schema extends ToolSchema>({
   name,
   description,
@@ -91,7 +96,10 @@ export function defineTool<Schema extends ToolSchema>({
   };
 }
 
-/** A tool that a client declared. The model is given its schema as it is, and the client checks the arguments. */
+/**
+ * Creates a tool from a client's declaration. The model receives the schema unchanged, and the client
+ * validates the arguments.
+ */
 export function clientTool({ name, description, parameters }: ClientTool): Tool {
   return {
     name,
@@ -124,7 +132,7 @@ async function check<Schema extends ToolSchema>(
   if (!isSchema(args)) throw new ToolError('the arguments are not an object');
   const checked = await schema['~standard'].validate(args);
   if (checked.issues === undefined) return checked.value;
-  const issues = checked.issues.slice(0, ISSUES_TOLD).map(describe);
+  const issues = checked.issues.slice(0, MAX_ISSUES).map(describe);
   throw new ToolError(`the arguments are wrong: ${issues.join('; ')}`);
 }
 

@@ -2,21 +2,21 @@ import type { ToolCallLimits } from './run-call.js';
 import type { Tool } from './tool.js';
 
 export interface ToolLimits extends ToolCallLimits {
-  /** Rounds of tool calls; after them, the model is asked to answer without tools. */
+  /** The limit of rounds of tool calls. After them, the model has to answer without tools. */
   maxToolRounds: number;
-  /** Calls that run in one round; the others fail. */
+  /** The limit of calls that run in one round. The others fail. */
   maxToolCallsPerRound: number;
-  /** The time that a call may wait for a client. */
+  /** The milliseconds for which a call may wait for a client. */
   toolReplyTimeoutMs: number;
 }
 
-/** The tools that a model is offered, and how far it may go with them. */
+/** The tools of the server, and their limits. */
 export interface Toolbox {
   readonly tools: readonly Tool[];
   readonly limits: ToolLimits;
 }
 
-/** Throws a `TypeError` when two tools have one name. */
+/** @throws {TypeError} two tools have the same name. */
 export function createToolbox(tools: readonly Tool[], limits: ToolLimits): Toolbox {
   const names = tools.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);

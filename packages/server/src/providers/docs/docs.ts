@@ -4,20 +4,20 @@ import { createDocsSearch } from './search.js';
 import { type DocsSection, readSections } from './sections.js';
 
 export interface DocsOptions {
-  /** Milliseconds between words; as a model would, unless given. */
+  /** Milliseconds between words. 18 unless given, about the speed of a model. */
   wordMs?: number | undefined;
-  /** What is searched; Rivulet's own documentation unless given. */
+  /** The sections to search. Rivulet's own documentation unless given. */
   sections?: readonly DocsSection[] | undefined;
 }
 
-/** The number of pages that an answer names if nothing was found. */
-const PAGES_NAMED = 5;
+/** The number of pages in an answer if nothing was found. */
+const MAX_PAGES = 5;
 
 const NO_MODEL =
   'This is the built-in search over the documentation, not a language model. ' +
   'To talk to one, set `GEMINI_API_KEY` or `OPENAI_API_KEY`, or run [Ollama](https://ollama.com) with a model, and start again.';
 
-/** Answers from the project's own documentation, so that Rivulet shows what it does with nothing set up. */
+/** Answers from the project's own documentation, so that the demo works without any configuration. */
 export function docs({ wordMs = 18, sections = readSections() }: DocsOptions = {}): Provider {
   const search = createDocsSearch(sections);
 
@@ -43,7 +43,7 @@ function quote({ file, title, slug, body }: DocsSection): string {
 
 function nothingFound(sections: readonly DocsSection[]): string {
   const pages = new Map(sections.map(({ file, page }) => [file, page]));
-  const links = [...pages].slice(0, PAGES_NAMED).map(([file, page]) => `[${page}](/docs/${file})`);
+  const links = [...pages].slice(0, MAX_PAGES).map(([file, page]) => `[${page}](/docs/${file})`);
   return [
     'I found nothing about that in the documentation of Rivulet, and it is all that I can search.',
     NO_MODEL,

@@ -1,23 +1,26 @@
 import MiniSearch, { type SearchResult } from 'minisearch';
 import type { DocsSection } from './sections.js';
 
-/** The sections that a question is about, the best first; none if the documentation does not cover it. */
+/** @returns the matching sections, best first; empty if the documentation does not cover the question. */
 export type DocsSearch = (question: string) => DocsSection[];
 
-/** A section has to cover this share of a question. A rare word counts for more than a frequent one. */
-const LEAST_COVERAGE = 0.6;
+/**
+ * The lowest share of a question that a section has to cover. A rare word counts for more than a frequent
+ * one.
+ */
+const MIN_COVERAGE = 0.6;
 
-/** Each word costs a search of the index, so only the beginning of a long question counts. */
+/** Each word costs a search of the index, so only the beginning of a long question is used. */
 const MAX_QUESTION_UNITS = 500;
 
-/** Most questions are those of users. */
+/** The documents for implementers rank lower, because most questions are those of users. */
 const FOR_IMPLEMENTERS = new Set(['PROTOCOL.md', 'CONTRIBUTING.md']);
 
 export function createDocsSearch(sections: readonly DocsSection[]): DocsSearch {
   const byId = new Map(sections.map((section) => [String(section.id), section]));
   const index = new MiniSearch<DocsSection>({
     fields: ['title', 'page', 'defined', 'code', 'body'],
-    // The questions in examples of code are about anything.
+    // Code examples are left out, because they contain questions about other subjects.
     extractField: (section, field) => {
       if (field === 'body') return withoutCode(section.body);
       if (field === 'defined') return matchesIn(section.body, DEFINED);
@@ -48,7 +51,7 @@ export function createDocsSearch(sections: readonly DocsSection[]): DocsSearch {
       .map(({ section }) => section);
   };
 
-  /** @returns each word of a question that says what it is about, and how much it says: 0 to 1. */
+  /** @returns the words that describe the subject of a question, each with its weight from 0 to 1. */
   function weightsOf(question: string, results: readonly SearchResult[]): Map<string, number> {
     return new Map(
       termsOf(question).map((term) => {
@@ -59,7 +62,7 @@ export function createDocsSearch(sections: readonly DocsSection[]): DocsSearch {
   }
 }
 
-/** A word in the text is not enough: the heading, the page or a name in the text has to have one, too. */
+/** A word in the text is not enough: the heading, the page or a name in the text has to contain one, too. */
 function isAbout({ queryTerms, match }: SearchResult, weights: Map<string, number>): boolean {
   let covered = 0;
   let whole = 0;
@@ -68,22 +71,22 @@ function isAbout({ queryTerms, match }: SearchResult, weights: Map<string, numbe
     if (queryTerms.includes(term)) covered += weight;
   }
   const isHeading = Object.values(match).some((fields) => fields.some((field) => field !== 'body'));
-  return isHeading && covered >= LEAST_COVERAGE * whole;
+  return isHeading && covered >= MIN_COVERAGE * whole;
 }
 
-/** @returns 1 to 2: a heading of which the question has each word fits better than one that says more. */
+/** @returns a factor from 1 to 2. A heading whose words are all in the question ranks higher. */
 function fit({ title }: DocsSection, weights: Map<string, number>): number {
   const terms = termsOf(title);
   return 1 + terms.filter((term) => weights.has(term)).length / Math.max(1, terms.length);
 }
 
-/** @returns each word that says what the text is about, once. */
+/** @returns each word that describes the subject of the text, once. */
 function termsOf(text: string): string[] {
   const words = text.split(/[\s\p{P}]+/u).flatMap((word) => termOf(word) ?? []);
   return [...new Set(words)];
 }
 
-/** @returns null for a word that says nothing. */
+/** @returns null for a stop word. */
 function termOf(word: string): string | null {
   const lower = word.toLowerCase();
   return lower === '' || STOP_WORDS.has(lower) ? null : stem(lower);
@@ -102,7 +105,7 @@ function withoutCode(markdown: string): string {
   return markdown.replaceAll(/^```.*?^```/gms, '').replaceAll(/\]\([^)]*\)/g, '');
 }
 
-/** Enough for English questions: "caches" and "caching" find "cache". Three letters at least stay. */
+/** Reduces an English word to its stem: "caches" and "caching" find "cache". Keeps at least three letters. */
 function stem(term: string): string {
   return term.replace(/(?<=\w{3})(ing|ed|es|s|e)$/, '');
 }

@@ -10,7 +10,7 @@ export interface DocsSection {
   /** The title of the document. */
   page: string;
   title: string;
-  /** The heading as the end of a link names it. */
+  /** The anchor of the heading in a link. */
   slug: string;
   /** Markdown, without the heading. */
   body: string;
@@ -20,21 +20,21 @@ export interface DocsSection {
 const OTHER_DOCUMENTS: readonly (readonly [name: string, path: string])[] = [
   ['PROTOCOL.md', 'packages/protocol/PROTOCOL.md'],
   ['CONTRIBUTING.md', 'CONTRIBUTING.md'],
-  // Some file systems cannot tell its own name from that of the page security.md.
+  // Named differently from the page security.md, because some file systems ignore case.
   ['SECURITY-POLICY.md', 'SECURITY.md'],
   ['README.md', 'README.md'],
   ['CHANGELOG.md', 'CHANGELOG.md'],
 ];
 
-/** These are linked to, but repeat other documents, so no answer quotes them. */
+/** Not searched, because they repeat other documents. */
 const NOT_SEARCHED = new Set(['README.md', 'CHANGELOG.md']);
 
 const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
 const REPOSITORY = join(PACKAGE, '../..');
-/** False in a published package, which has copies of the documents in its own folder `docs/`. */
+/** False in a published package, which has copies of the documents in its folder `docs/`. */
 const isInRepository = existsSync(join(REPOSITORY, 'packages/protocol/PROTOCOL.md'));
 
-/** @returns the path of each document relative to the repository, or to the package, by its name. */
+/** @returns the path of each document by its name, relative to the repository, or to the package. */
 export function listDocuments(): ReadonlyMap<string, string> {
   const root = isInRepository ? REPOSITORY : PACKAGE;
   const pages = markdownFiles(join(root, 'docs')).map((name) => [name, `docs/${name}`] as const);
@@ -49,8 +49,8 @@ function markdownFiles(folder: string): string[] {
 }
 
 /**
- * @returns the Markdown of a document, in which a link to another document is the name of that document;
- * undefined if there is no such document.
+ * @returns the Markdown of a document, with links to other documents replaced by their names; undefined if
+ * there is no such document.
  */
 export function readDocument(name: string): string | undefined {
   const documents = listDocuments();
@@ -65,7 +65,7 @@ export function readDocument(name: string): string | undefined {
   });
 }
 
-/** The end of a Markdown link to a file: its path, and perhaps a heading. */
+/** The end of a Markdown link to a file: its path, and an optional anchor. */
 const LINK = /\]\(([^()#\s:]+)(#[^()\s]*)?\)/g;
 
 export function readSections(): DocsSection[] {
@@ -83,8 +83,8 @@ export function readSections(): DocsSection[] {
 }
 
 /**
- * Leaves out front matter. The text between the title and the next heading is a section with the title, if
- * the document begins with one. Headings in fenced code do not count.
+ * Splits a document into sections. Leaves out front matter. The text between the title and the next heading
+ * is a section with the title, if the document begins with a title. Headings in fenced code are ignored.
  */
 export function splitSections(markdown: string): Omit<DocsSection, 'id' | 'file' | 'page'>[] {
   const sections: { title: string; lines: string[] }[] = [];
@@ -100,7 +100,7 @@ export function splitSections(markdown: string): Omit<DocsSection, 'id' | 'file'
     .filter(({ body }) => body !== '');
 }
 
-/** As GitHub makes them. */
+/** @returns the anchor that GitHub creates for a heading. */
 export function slugOf(title: string): string {
   return title
     .toLowerCase()

@@ -5,7 +5,7 @@ import type { Delta, ProviderError, RawMessage } from '../provider.js';
 import { createSseReader } from '../sse.js';
 import type { AnswerParser } from '../stream-answer.js';
 
-/** A frame as the wire has it: any field may be absent, and any enum hold a value of next year. */
+/** A server-sent event of the stream. Any field may be absent, and any enum may have an unknown value. */
 interface Frame {
   candidates?: { content?: { parts?: Part[] }; finishReason?: string }[];
   promptFeedback?: { blockReason?: string };
@@ -18,7 +18,7 @@ interface Frame {
   error?: { code?: number; message?: string; details?: unknown };
 }
 
-/** A refusal of Gemini, by a status or in the stream. */
+/** An error of Gemini, as a status or in the stream. */
 export interface GeminiRefusal {
   status: number;
   words: string;
@@ -27,7 +27,7 @@ export interface GeminiRefusal {
 
 export interface AnswerOptions {
   model: string;
-  /** True if the model may call tools; its parts are kept only then. */
+  /** True if the model may call tools. Only then are its parts kept. */
   hasTools: boolean;
   explain(refusal: GeminiRefusal): ProviderError;
 }
@@ -44,7 +44,9 @@ const BLOCKED: ReadonlySet<string> = new Set([
   'IMAGE_RECITATION',
 ]);
 
-/** Reads the frames of one answer. The answer finishes at the end of the stream: usage may come last. */
+/**
+ * Parses the events of one answer. The answer finishes at the end of the stream, because usage may come last.
+ */
 export function createGeminiParser({ model, hasTools, explain }: AnswerOptions): AnswerParser {
   let deltas: Delta[] = [];
   let hasBegun = false;
@@ -109,7 +111,7 @@ function parseFrame(data: string): Frame {
   try {
     frame = JSON.parse(data);
   } catch {
-    // The error of JSON.parse quotes the answer, so it is not kept as a cause.
+    // The message of JSON.parse quotes the answer, so the error is not kept as a cause.
   }
   if (typeof frame !== 'object' || frame === null) {
     throw truncated('gemini', 'a frame of its stream is not JSON');
@@ -118,8 +120,8 @@ function parseFrame(data: string): Frame {
 }
 
 /**
- * Keeps what the model needs to see again when it called a tool: signed parts, calls and its text, but
- * not its unsigned thoughts. Pieces of text become one.
+ * Keeps the parts that the model needs in the next request after a tool call: signed parts, calls and text,
+ * but not unsigned thoughts. Consecutive pieces of text are joined.
  */
 function keep(parts: Part[], part: Part): void {
   const isPlainText = isUnsignedText(part);

@@ -6,7 +6,7 @@ import {
   userText,
 } from '../provider.js';
 
-/** A part as the wire has it; others than these are carried along unread. */
+/** A part on the wire. Parts of other kinds are passed on unchanged. */
 export interface Part {
   text?: string;
   thought?: boolean;
@@ -20,9 +20,9 @@ export interface Content {
 }
 
 /**
- * The conversation in Gemini's words. A turn of `model` itself is given back part by part as it came:
- * the parts are signed, and a call without its signature is refused. Turns without text are left out,
- * such as an answer that was stopped before its first text: Gemini refuses them.
+ * Converts the conversation to Gemini's format. A turn of the same `model` is sent back part by part,
+ * unchanged: the parts are signed, and Gemini refuses a call without its signature. Turns without text, such
+ * as an answer that was stopped before its first text, are left out, because Gemini refuses them.
  */
 export function toContents(messages: readonly PromptMessage[], model: string): Content[] {
   return messages.flatMap((message, i) => {
@@ -48,7 +48,7 @@ function toModelContent(message: AssistantMessage, model: string): Content[] {
     : [{ role: 'model', parts: own.filter((part) => !isEmpty(part)) }];
 }
 
-/** A part with nothing but an empty text, and without a signature. */
+/** @returns true for a part with only an empty text, and without a signature. */
 function isEmpty(part: Part): boolean {
   return !part.text && Object.keys(part).every((key) => key === 'text' || key === 'thought');
 }
@@ -65,7 +65,7 @@ function toResponses(
 ): Content {
   const turn = before?.role === 'assistant' ? before : undefined;
   const isOwn = turn !== undefined && ownParts(turn, model) !== undefined;
-  const toPart = isOwn ? toResponse : tell;
+  const toPart = isOwn ? toResponse : toTextPart;
   return { role: 'user', parts: results.map((result) => toPart(result, turn)) };
 }
 
@@ -75,8 +75,8 @@ function toResponse(given: ToolResult, turn: AssistantMessage | undefined): Part
   return { functionResponse: { ...(id !== undefined && { id }), name: given.name, response } };
 }
 
-/** What another model called bears no signature, so that it would be refused as a call. */
-function tell(given: ToolResult, turn: AssistantMessage | undefined): Part {
+/** Describes the call of another model as text. Without a signature, Gemini would refuse it as a call. */
+function toTextPart(given: ToolResult, turn: AssistantMessage | undefined): Part {
   const asked = JSON.stringify(callOf(given, turn)?.arguments ?? {});
   const came = 'error' in given ? `failed: ${given.error}` : `gave ${JSON.stringify(given.result)}`;
   return { text: `The tool ${given.name}, called with ${asked}, ${came}` };

@@ -4,12 +4,12 @@ import { detailOf, failureOf, refused, TooLongError } from '../failure.js';
 import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';
 import { quote, textsOf } from '../quote.js';
 
-/** The model was asked for its thoughts and cannot give any. */
+/** The request asked for thoughts, and the model does not support them. */
 export class NoThoughtsError extends ProviderError {}
 
 export const GEMINI_ADVICE = 'Check the network, and GEMINI_BASE_URL if it is set';
 
-/** What Gemini's refusal means. */
+/** Converts a refusal of Gemini to an error. */
 export function explainRefusal(
   { status, words, details }: GeminiRefusal,
   { apiKey, prompt }: { apiKey: string; prompt: Prompt },
@@ -33,7 +33,10 @@ export function explainRefusal(
   return new NoThoughtsError(failure, error.message, { detail: error.detail, status });
 }
 
-/** The SDK puts its own words before upstream's, and the details as JSON after them. */
+/**
+ * Separates the message of the response from the text that the SDK adds before it, and from the details that
+ * follow as JSON.
+ */
 export function readRefusal({
   message,
   status,
@@ -54,7 +57,7 @@ function failureOfRefusal(status: number, words: string, details: unknown): Prov
   return status === 400 && isOperatorsFault(words, details) ? 'misconfigured' : failureOf(status);
 }
 
-/** Google answers 400 also to a key that it does not know and to a country that it does not serve. */
+/** Google also responds 400 to an unknown key and to a country that it does not serve. */
 function isOperatorsFault(words: string, details: unknown): boolean {
   return (
     findDetail(details, 'ErrorInfo')?.['reason'] === 'API_KEY_INVALID' ||
@@ -71,7 +74,7 @@ function isTooLong(words: string): boolean {
   return /input token count|exceeds the maximum number of (?:input )?tokens/i.test(words);
 }
 
-/** Google says "The input token count (3000) exceeds the maximum number of tokens allowed (1000)." */
+/** Parses "The input token count (3000) exceeds the maximum number of tokens allowed (1000)." */
 function shareThatFits(words: string): number | undefined {
   const [count, allowed] = (words.match(/\d+/g) ?? []).map(Number);
   if (count === undefined || allowed === undefined) return undefined;

@@ -12,15 +12,15 @@ import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 export interface GeminiOptions {
   apiKey: string;
   model: string;
-  /** Of another server that speaks Gemini's wire; Google's own when absent. */
+  /** The URL of another server with Gemini's API. Google's API unless given. */
   baseUrl?: string | undefined;
 }
 
-/** Models that think, and are silent meanwhile unless they are asked for their thoughts. */
+/** Models that think first. They send nothing in that time unless the request asks for their thoughts. */
 const THINKING_MODEL =
   /^(?:models\/)?gemini-(?:2\.5-(?:pro|flash(?!-lite))|3)(?!.*(?:image|tts|audio|live|embedding))/;
 
-/** Google's models, on the SDK that the project was asked to use. */
+/** Provider for Google's models, through Google's SDK. */
 export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
   const url = baseUrl?.replace(/\/+$/, '');
   const sdk = new GoogleGenerativeAI(apiKey).getGenerativeModel(

@@ -11,7 +11,7 @@ import type { Prompt, ToolDeclaration } from '../provider.js';
 
 const MAX_STOP_TEXTS = 5;
 
-/** What `model` is asked, in Gemini's words. */
+/** Converts a prompt to Gemini's request for `model`. */
 export function toRequest(
   prompt: Prompt,
   model: string,
@@ -19,7 +19,7 @@ export function toRequest(
 ): GenerateContentRequest {
   const { tools = [], toolChoice = 'auto', stop = [] } = prompt;
   return {
-    // The SDK's type of a part knows no signature; it sends the parts as they are.
+    // The SDK's type of a part does not have signatures. The SDK sends the parts unchanged.
     contents: toContents(prompt.messages, model) as Content[],
     ...(prompt.system !== '' && { systemInstruction: prompt.system }),
     ...(tools.length > 0 && { tools: [{ functionDeclarations: tools.map(toDeclaration) }] }),
@@ -32,7 +32,7 @@ export function toRequest(
       ...(prompt.topK !== undefined && { topK: prompt.topK }),
       ...(prompt.maxTokens !== undefined && { maxOutputTokens: prompt.maxTokens }),
       ...(stop.length > 0 && { stopSequences: stop.slice(0, MAX_STOP_TEXTS) }),
-      // The SDK's types are older than these; it passes on what it does not know.
+      // The SDK's types lack these fields. The SDK passes unknown fields on.
       ...(prompt.seed !== undefined && { seed: prompt.seed }),
       ...(prompt.responseSchema !== undefined && {
         responseMimeType: 'application/json',
@@ -53,7 +53,7 @@ function toDeclaration(tool: ToolDeclaration): FunctionDeclaration {
   return {
     name,
     description,
-    // Of what the wire takes the SDK's type knows a part.
+    // The SDK's type covers only a part of the API's schema.
     ...(schema && { parameters: schema as FunctionDeclarationSchema }),
   };
 }

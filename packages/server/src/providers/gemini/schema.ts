@@ -2,7 +2,7 @@ import { SchemaType } from '@google/generative-ai';
 import { isSchema, mergeSchemas } from '../json-schema.js';
 import type { JsonSchema } from '../provider.js';
 
-/** What Gemini's `functionDeclarations` take: it refuses a keyword that it does not know. */
+/** The schema of Gemini's `functionDeclarations`. Gemini refuses unknown keywords. */
 export interface GeminiSchema {
   type?: SchemaType;
   description?: string;
@@ -29,12 +29,14 @@ const TYPES: ReadonlyMap<unknown, SchemaType> = new Map([
 ]);
 
 /**
- * A JSON Schema from `withoutReferences` as Gemini takes it; undefined for an object without properties,
- * which it refuses. What cannot be said in its words is left out: the arguments are checked anyway.
+ * Converts a JSON Schema from `withoutReferences` to Gemini's format. Constraints that Gemini cannot express
+ * are left out, because the arguments are validated later.
+ *
+ * @returns undefined for an object without properties, which Gemini refuses.
  */
 export function toGeminiSchema(schema: JsonSchema): GeminiSchema | undefined {
   const { properties, required, description } = schema;
-  // The root is an object, so nothing can stand beside its properties.
+  // The root is an object, so it has no keywords beside its properties.
   return isSchema(properties) && Object.keys(properties).length > 0
     ? convertOne({ type: 'object', properties, required, description })
     : undefined;
@@ -45,11 +47,11 @@ function convert(schema: JsonSchema): GeminiSchema {
   const nullable = isNullable ? { nullable: true } : {};
   const [only = {}, ...others] = alternatives;
   if (others.length === 0) return { ...convertOne(only), ...nullable };
-  // Nothing may stand beside `anyOf`, so each alternative has what is said of all.
+  // Gemini allows no keyword beside `anyOf`, so each alternative repeats the common keywords.
   return { anyOf: alternatives.map((each) => ({ ...convert(each), ...nullable })) };
 }
 
-/** JSON Schema has null as a type and as a value, Gemini as a property of another schema. */
+/** JSON Schema expresses null as a type or a value, Gemini as the property `nullable`. */
 function alternativesOf(schema: JsonSchema): {
   alternatives: JsonSchema[];
   isNullable: boolean;
@@ -103,7 +105,7 @@ function convertOne(schema: JsonSchema): GeminiSchema {
   };
 }
 
-/** Gemini refuses to require a property that it is not told of. */
+/** Gemini refuses a required property that is not declared. */
 function requiredOf(
   required: unknown,
   properties: readonly [string, unknown][],
@@ -113,7 +115,7 @@ function requiredOf(
   return known.length > 0 ? { required: known } : {};
 }
 
-/** Gemini wants a type. What takes anything takes text. */
+/** Gemini requires a type. A schema without one is sent as text. */
 function typeOf({ type, ...rest }: JsonSchema): SchemaType {
   const value = valuesOf(rest).find((each) => each !== null);
   const implied = isSchema(rest['properties']) ? 'object' : typeof value;
@@ -126,7 +128,7 @@ function valuesOf(schema: JsonSchema): unknown[] {
   return 'const' in schema ? [schema['const']] : [];
 }
 
-/** Gemini's enums are of text, and of no empty one. */
+/** Gemini's enums contain only text, and no empty text. */
 function enumOf(schema: JsonSchema): Pick<GeminiSchema, 'enum'> {
   const values = valuesOf(schema).filter((value) => value !== null);
   const texts = values.filter((value) => typeof value === 'string');
@@ -134,7 +136,7 @@ function enumOf(schema: JsonSchema): Pick<GeminiSchema, 'enum'> {
   return filled.length > 0 && texts.length === values.length ? { enum: filled } : {};
 }
 
-/** Says in words which values are allowed where an enum cannot. */
+/** Lists the allowed values in the description if an enum cannot. */
 function describe(schema: JsonSchema): { description?: string } {
   const { description } = schema;
   const values = valuesOf(schema).filter((value) => value !== null);
@@ -160,7 +162,7 @@ function bounds(schema: JsonSchema): Pick<GeminiSchema, 'minimum' | 'maximum'> {
   };
 }
 
-/** zod gives every integer the safe ones as bounds, which tells a model nothing. */
+/** zod adds the range of safe integers to every integer. This range does not help a model. */
 function isBound(value: unknown): value is number {
   return typeof value === 'number' && Math.abs(value) < Number.MAX_SAFE_INTEGER;
 }

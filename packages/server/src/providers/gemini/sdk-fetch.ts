@@ -1,21 +1,20 @@
 import { type RequestInit, type Response as ProviderResponse, toFetchResponse } from '../http.js';
 
-/** As the SDK calls it. */
+/** A request function of the SDK. */
 export type SdkFetch = (
   url: string,
   init: Omit<RequestInit, 'signal'>,
 ) => Promise<ProviderResponse>;
 
 /**
- * The response to the request that `send` makes with the SDK. Its body is unread.
+ * Sends the request that `send` makes with the SDK. @returns the response with an unread body.
  *
- * The SDK takes no `fetch` of its own and reads the body in its own way: it keeps every frame until the
- * end, and refuses legal server-sent events. It looks up the global `fetch` before its call returns, and
- * not later. So the global is replaced during that call, in which no other code runs. The SDK gets the
- * response's status and, in place of the body of an answer, an empty one.
+ * The SDK has no option for `fetch`, keeps every event in memory until the end, and refuses some valid
+ * server-sent events. It calls the global `fetch` synchronously, so the global is replaced during that call,
+ * in which no other code runs. The SDK receives the response's status and an empty body.
  *
  * @throws {GoogleGenerativeAIFetchError} the response has an error status.
- * @throws what `fetch` throws.
+ * @throws the error of `fetch`.
  */
 export async function responseOf(
   send: () => Promise<{ response: Promise<unknown> }>,
@@ -31,7 +30,7 @@ export async function responseOf(
     const { response } = await sent;
     response.catch(() => {});
   } catch (error) {
-    // The SDK keeps of a network error only its words.
+    // The SDK keeps only the message of a network error. This promise rejects with the error itself.
     await responding;
     throw error;
   }

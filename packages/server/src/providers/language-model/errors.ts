@@ -13,22 +13,25 @@ import { quote, textsOf } from '../quote.js';
 import { retryAfterMs } from '../retry-after.js';
 import { saysTooLong, shareThatFits } from '../too-long.js';
 
-/** `AI_APICallError`, as far as it is used. It holds the prompt, too, so it is never kept as a cause. */
+/**
+ * The fields of `AI_APICallError` that are used. The error also holds the prompt, so it is never kept as a
+ * cause.
+ */
 interface ApiCallError {
   statusCode: number;
   message: string;
   responseHeaders: Readonly<Record<string, unknown>>;
 }
 
-/** Errors of the packages whose words quote what came. */
+/** Errors whose message quotes the response. */
 const UNREADABLE =
   /^AI_(?:JSONParse|TypeValidation|InvalidResponseData|EmptyResponseBody|NoContent)/;
 const MISCONFIGURED = /^AI_(?:LoadAPIKey|LoadSetting|NoSuchModel|NoSuchProvider)/;
 const NOT_ACCEPTED = /^AI_(?:Unsupported|Invalid(?:Prompt|Argument))/;
 
 /**
- * What an error of a model means. `hasBegun` is true if a part of the answer came before it: then it is
- * not the fault of the request.
+ * Converts an error of a model. `hasBegun` is true if a part of the answer came before the error. The request
+ * is then not its cause.
  */
 export function explain(
   error: unknown,
@@ -52,7 +55,7 @@ export function explain(
   return unreachable(name, networkError(error), `Check the network, and the URL of ${name}`);
 }
 
-/** The error of the network inside of that of a package, which holds the prompt. */
+/** @returns the network error inside of a package's error. The latter holds the prompt. */
 function networkError(error: unknown, depth: number = 0): unknown {
   if (!(error instanceof Error) || depth > MAX_CAUSES) return undefined;
   return 'code' in error ? error : networkError(error.cause, depth + 1);
@@ -60,7 +63,7 @@ function networkError(error: unknown, depth: number = 0): unknown {
 
 const MAX_CAUSES = 5;
 
-/** An error that came as a part of the stream. It may be anything, also text. */
+/** Converts an error that arrived as a part of the stream. It may have any type, including text. */
 export function explainErrorPart(
   error: unknown,
   name: string,
@@ -93,19 +96,19 @@ function explainRefusal(
   prompt: Pick<Prompt, 'system' | 'messages'>,
   hasBegun: boolean,
 ): ProviderError {
-  // The packages give this error also for a 200 whose body fails.
+  // The packages also throw this error for a 200 whose body fails.
   if (status >= 200 && status < 300) {
     return hasBegun
       ? truncated(name, 'its stream failed')
       : providerError('unavailable', `${name} answered what its package cannot read`);
   }
-  // Google answers 400 to a key that it does not know.
+  // Google responds 400 to an unknown key.
   const isKeyWrong = status === 401 || status === 403 || /api[ _-]?key/i.test(message);
   const failure = isKeyWrong ? 'misconfigured' : failureOf(status);
   const refusal = {
     provider: name,
     status,
-    // The key is not known here, and these words may quote it.
+    // The key is not known here, and the message may quote it.
     words: isKeyWrong ? '' : quote(message, textsOf(prompt)),
     ...(failure === 'misconfigured' && {
       advice: isKeyWrong

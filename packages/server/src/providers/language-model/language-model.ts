@@ -7,31 +7,38 @@ import type { Delta, Prompt, Provider } from '../provider.js';
 import { quote, textsOf } from '../quote.js';
 import { explain } from './errors.js';
 import type { AiSdkModel, Metadata, PartReader, StreamPart, Warning } from './model.js';
-import { type Asked, toCallOptions } from './prompt.js';
+import { type ModelRef, toCallOptions } from './prompt.js';
 import { createTurnReader, type TurnReader } from './turn.js';
 
 export interface LanguageModelOptions {
-  /** As logs, metrics and the `start` entry name the provider; `model.provider` up to its first dot unless given. */
+  /**
+   * The provider's name in logs, metrics and the `start` entry. The part of `model.provider` before the first
+   * dot unless given.
+   */
   name?: string | undefined;
-  /** Given to the model with each call, such as `{ google: { thinkingConfig: { includeThoughts: true } } }`. */
+  /**
+   * Passed to the model with each call, such as `{ google: { thinkingConfig: { includeThoughts: true } } }`.
+   */
   providerOptions?: Metadata | undefined;
-  /** Is told, once each, of warnings of the model, and of parts of its answers that are left out. */
+  /**
+   * Receives, once each, the warnings of the model and the types of parts that are left out of its answers.
+   */
   logger?: Logger | undefined;
 }
 
-/** Warnings and parts that are logged, of one model. */
+/** The limit of logged warnings and parts of one model. */
 const MAX_LOGGED = 50;
 const MAX_TYPE_CHARACTERS = 60;
 
 /**
- * A model of the AI SDK as a provider. Text, thoughts, calls of tools, usage and the finish reason are
+ * Wraps a model of the AI SDK as a provider. Text, thoughts, tool calls, usage and the finish reason are
  * passed on. Files, sources and tools that the model's own provider runs are left out of the answer.
  */
 export function languageModel(
   model: AiSdkModel,
   { name = shortName(model.provider), providerOptions, logger }: LanguageModelOptions = {},
 ): Provider {
-  const asked: Asked = { name, model: model.modelId };
+  const modelRef: ModelRef = { name, model: model.modelId };
   const logged = new Set<string>();
 
   function logOnce(event: string, fields: Readonly<Record<string, unknown>>): void {
@@ -70,10 +77,10 @@ export function languageModel(
     });
 
     async function open(asking: Prompt): Promise<PartReader> {
-      const options = toCallOptions(asking, asked, providerOptions, upstream.signal);
+      const options = toCallOptions(asking, modelRef, providerOptions, upstream.signal);
       try {
         const opening = Promise.resolve(model.doStream(options as never));
-        // A model may answer after its reader has gone.
+        // A model may still respond after the caller has stopped waiting.
         opening.then(
           (late) => upstream.signal.aborted && void cancel(late.stream.getReader()),
           () => {},
@@ -89,7 +96,7 @@ export function languageModel(
       reader = answer;
       if (omitted > 0) yield { type: 'omitted', messages: omitted };
       turn = createTurnReader({
-        asked,
+        modelRef,
         prompt,
         onIgnored: (part) =>
           logOnce('LANGUAGE_MODEL_PART_IGNORED', { part: part.slice(0, MAX_TYPE_CHARACTERS) }),
@@ -118,7 +125,7 @@ export function languageModel(
   return { name, model: model.modelId, hasJsonMode: true, stream };
 }
 
-/** `google.generative-ai` is `google`. */
+/** Shortens `google.generative-ai` to `google`. */
 function shortName(provider: string): string {
   return provider.split('.', 1)[0] || provider;
 }

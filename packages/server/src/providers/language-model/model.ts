@@ -1,14 +1,14 @@
 /**
- * A model of the AI SDK: what `google('gemini-2.5-flash')` of `@ai-sdk/google` returns, and every other
- * provider package. `v2` is of AI SDK 5, `v3` of 6, `v4` of 7. The packages are not needed here: this is
- * the part of their types that is used.
+ * A model of the AI SDK: the result of `google('gemini-2.5-flash')` of `@ai-sdk/google`, and of every other
+ * provider package. `v2` is AI SDK 5, `v3` is 6, `v4` is 7. Rivulet does not depend on the packages: this
+ * type has the part of theirs that Rivulet uses.
  */
 export interface AiSdkModel {
   readonly specificationVersion: 'v2' | 'v3' | 'v4';
-  /** Such as `google.generative-ai`. */
+  /** The provider's id, such as `google.generative-ai`. */
   readonly provider: string;
   readonly modelId: string;
-  /** Called with `CallOptions`, which every version takes. */
+  /** Called with `CallOptions`, which every version accepts. */
   doStream(options: never): PromiseLike<{ stream: PartStream }>;
 }
 
@@ -22,10 +22,10 @@ export interface PartReader {
   cancel(reason?: unknown): Promise<void>;
 }
 
-/** What is said of a part to its own provider, and given back with it, such as a signature. */
+/** Data of a part for its own provider, which is sent back with the part, such as a signature. */
 export type Metadata = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
-/** The parts of a turn of the model, as a prompt has them. */
+/** The parts of a model's turn in a prompt. */
 export type TurnPart =
   | { type: 'text' | 'reasoning'; text: string; providerOptions?: Metadata | undefined }
   | {
@@ -65,7 +65,7 @@ export interface CallOptions {
   abortSignal: AbortSignal;
 }
 
-/** A part of a stream, of any version. Other parts than these exist. */
+/** A part of a stream, of any version. There are other kinds of parts, too. */
 export type StreamPart =
   | { type: 'stream-start'; warnings?: Warning[] }
   | { type: 'response-metadata'; modelId?: string }
@@ -89,7 +89,7 @@ export type StreamPart =
   | { type: 'error'; error: unknown }
   | { type: 'finish'; finishReason: WireFinish; usage?: WireUsage };
 
-/** `v2` has text here. */
+/** A string in `v2`. */
 type WireFinish = string | { unified: string; raw?: string | undefined };
 
 interface WireUsage {
@@ -97,15 +97,15 @@ interface WireUsage {
   outputTokens?: WireCount;
 }
 
-/** `v2` has a number here. */
+/** A number in `v2`. */
 type WireCount = number | { total?: number | undefined } | undefined;
 
-/** What a package says of a call that it makes otherwise than asked. */
+/** A warning of a package, such as an option that it does not support. */
 export interface Warning {
   type: unknown;
-  /** Of `v2`. */
+  /** Only in `v2`. */
   setting?: unknown;
-  /** Of `v3` and `v4`. */
+  /** Only in `v3` and `v4`. */
   feature?: unknown;
   tool?: { name?: unknown };
   details?: unknown;

@@ -9,15 +9,15 @@ import {
 } from '../provider.js';
 import type { CallOptions, Message, Metadata, TurnPart } from './model.js';
 
-/** The model, as `RawMessage` names it. */
-export interface Asked {
+/** The provider and model, as in `RawMessage`. */
+export interface ModelRef {
   name: string;
   model: string;
 }
 
 export function toCallOptions(
   prompt: Prompt,
-  asked: Asked,
+  modelRef: ModelRef,
   providerOptions: Metadata | undefined,
   abortSignal: AbortSignal,
 ): CallOptions {
@@ -26,7 +26,7 @@ export function toCallOptions(
   return {
     prompt: [
       ...instructions,
-      ...messages.flatMap((message, i) => toMessage(message, messages[i - 1], asked)),
+      ...messages.flatMap((message, i) => toMessage(message, messages[i - 1], modelRef)),
     ],
     ...(prompt.maxTokens !== undefined && { maxOutputTokens: prompt.maxTokens }),
     ...(prompt.temperature !== undefined && { temperature: prompt.temperature }),
@@ -51,17 +51,17 @@ export function toCallOptions(
   };
 }
 
-/** A turn without text and calls, such as of an answer that was stopped at once, is left out. */
+/** Leaves out a turn without text and calls, such as an answer that was stopped at once. */
 function toMessage(
   message: PromptMessage,
   before: PromptMessage | undefined,
-  asked: Asked,
+  modelRef: ModelRef,
 ): Message[] {
   switch (message.role) {
     case 'user':
       return [{ role: 'user', content: [{ type: 'text', text: userText(message) }] }];
     case 'assistant': {
-      const content = ownParts(message, asked) ?? toParts(message);
+      const content = ownParts(message, modelRef) ?? toParts(message);
       return content.length === 0 ? [] : [{ role: 'assistant', content }];
     }
     case 'tool':
@@ -69,7 +69,7 @@ function toMessage(
   }
 }
 
-function ownParts({ raw }: AssistantMessage, { name, model }: Asked): TurnPart[] | undefined {
+function ownParts({ raw }: AssistantMessage, { name, model }: ModelRef): TurnPart[] | undefined {
   if (raw?.provider !== name || raw.model !== model) return undefined;
   return [...raw.parts] as TurnPart[];
 }

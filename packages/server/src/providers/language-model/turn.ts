@@ -3,29 +3,34 @@ import { providerError, truncated } from '../failure.js';
 import type { Delta, Prompt } from '../provider.js';
 import { explainErrorPart } from './errors.js';
 import type { Metadata, StreamPart, TurnPart, Warning } from './model.js';
-import type { Asked } from './prompt.js';
+import type { ModelRef } from './prompt.js';
 
 export interface TurnOptions {
-  asked: Asked;
+  modelRef: ModelRef;
   prompt: Prompt;
-  /** A part that has no place in an answer, by its type. */
+  /** Called with the type of a part that is left out of the answer. */
   onIgnored(type: string): void;
   onWarning(warning: Warning): void;
 }
 
-/** Reads the parts of one turn. */
+/** Converts the parts of one turn. */
 export interface TurnReader {
-  /** True if a part of the answer came. */
+  /** True if a part of the answer has arrived. */
   readonly hasBegun: boolean;
-  /** @returns undefined for a part that says nothing of the answer. The last one is `finish`. */
+  /** @returns undefined for a part that is not in the answer. The last delta is `finish`. */
   read(part: StreamPart): Delta | undefined;
 }
 
 const WORKING: Delta = { type: 'working' };
 
-export function createTurnReader({ asked, prompt, onIgnored, onWarning }: TurnOptions): TurnReader {
-  const { name, model } = asked;
-  /** Kept only if tools may be called: their model is given its turn back. */
+export function createTurnReader({
+  modelRef,
+  prompt,
+  onIgnored,
+  onWarning,
+}: TurnOptions): TurnReader {
+  const { name, model } = modelRef;
+  /** The parts are kept only if tools may be called, because only then the model receives its turn again. */
   const isKept = (prompt.tools ?? []).length > 0;
   const parts: TurnPart[] = [];
   const open = new Map<string, TurnPart & { text: string }>();
@@ -33,7 +38,7 @@ export function createTurnReader({ asked, prompt, onIgnored, onWarning }: TurnOp
   let hasCalled = false;
   let version: string | undefined;
 
-  /** Adds a piece to its text, or thought, and what the provider says of it. */
+  /** Appends a piece to the kept text or thought, with the provider's metadata. */
   function keep(
     type: 'text' | 'reasoning',
     id: string,
@@ -66,7 +71,7 @@ export function createTurnReader({ asked, prompt, onIgnored, onWarning }: TurnOp
   function readCall(part: Extract<StreamPart, { type: 'tool-call' }>): Delta {
     const { toolCallId, toolName, input, providerMetadata } = part;
     hasBegun = true;
-    // The provider has run it. Its result is a part that is ignored, too.
+    // The provider has run this call. The part with its result is also ignored.
     if (part.providerExecuted === true) {
       onIgnored('provider-executed tool-call');
       return WORKING;
@@ -133,7 +138,7 @@ export function createTurnReader({ asked, prompt, onIgnored, onWarning }: TurnOp
     },
   };
 
-  /** `ping` and `raw` are no part of the answer. */
+  /** Reports a part that is left out. `ping` and `raw` are never in the answer. */
   function ignore({ type }: { type: string }): Delta | undefined {
     if (type === 'ping' || type === 'raw') return undefined;
     onIgnored(type);
@@ -145,7 +150,7 @@ function isWorthKeeping(part: TurnPart & { text?: string }): boolean {
   return part.text !== '' || part.providerOptions !== undefined;
 }
 
-/** @returns the text itself if it is not JSON: the tool loop tells the model what is wrong. */
+/** @returns the text itself if it is not JSON. The tool loop then reports the problem to the model. */
 function parseInput(input: unknown): unknown {
   if (typeof input !== 'string') return input ?? {};
   if (input.trim() === '') return {};
@@ -174,7 +179,7 @@ function toReason(given: Finish, name: string): FinishReason {
     case 'interrupted':
       throw truncated(name, `it ended with the reason "${unified}"`);
     default:
-      // The packages put `other` where no reason came.
+      // The packages set `other` if the response had no reason.
       if (raw === undefined) throw truncated(name, 'its stream ended without a finish reason');
       return 'other';
   }

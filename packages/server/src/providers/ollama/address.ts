@@ -1,16 +1,16 @@
 import { parseOllamaHost } from '../../settings/ollama-host.js';
 
-/** Where an Ollama is, and how to log in to what stands in front of it. */
+/** The URL of an Ollama, and the headers for a proxy in front of it. */
 export interface OllamaAddress {
-  /** Without a login: fetch refuses a URL with one, and messages may quote it. */
+  /** Without a user name and password: fetch refuses a URL with them, and messages may quote the URL. */
   url: string;
   headers: Readonly<Record<string, string>>;
 }
 
 /**
- * Reads `host` in each form that Ollama takes for `OLLAMA_HOST`.
+ * Parses `host` in each form that Ollama accepts for `OLLAMA_HOST`.
  *
- * @throws {TypeError} the text is no such address. The message does not repeat it.
+ * @throws {TypeError} the text is not such an address. The message does not repeat it.
  */
 export function toAddress(host: string): OllamaAddress {
   const url = parseOllamaHost(host);

@@ -6,26 +6,26 @@ import type { Delta, ProviderError } from '../provider.js';
 import { MAX_FRAME_CHARACTERS, type AnswerParser } from '../stream-answer.js';
 import { createThinkTags } from './think-tags.js';
 
-/** A line as the wire has it: any field may be absent. */
+/** A line on the wire. Any field may be absent. */
 type Line = Partial<Omit<ChatResponse, 'message'>> & {
   message?: { content?: string | null; thinking?: string | null; tool_calls?: WireCall[] | null };
   error?: unknown;
 };
 
-/** The client's type has no id; Ollama gives one since 0.12. */
+/** The client's type has no id. Ollama sends one since 0.12. */
 type WireCall = ToolCall & { id?: unknown };
 
 export interface AnswerOptions {
   model: string;
-  /** True if the model may call tools; its thoughts are kept only then. */
+  /** True if the model may call tools. Only then are its thoughts kept. */
   hasTools: boolean;
   /** True if the answer continues a text. */
   continues?: boolean | undefined;
-  /** Quotes Ollama's words for the operator. */
+  /** Quotes Ollama's message for the operator. */
   quoted(words: string): string;
 }
 
-/** Reads the lines of one answer: one JSON object each. */
+/** Parses the lines of one answer. Each line is a JSON object. */
 export function createOllamaParser({
   model,
   hasTools,
@@ -98,7 +98,7 @@ function parseLine(text: string): Line | undefined {
   try {
     line = JSON.parse(text);
   } catch {
-    // The error of JSON.parse quotes the answer, so it is not kept as a cause.
+    // The message of JSON.parse quotes the answer, so the error is not kept as a cause.
     if (text.trim() === '') return undefined;
   }
   if (!isSchema(line)) throw truncated('ollama', 'a line of its stream is not a JSON object');
@@ -123,7 +123,7 @@ function toReason(doneReason: string): FinishReason {
   return doneReason === 'stop' || doneReason === 'length' ? doneReason : 'other';
 }
 
-/** Ollama leaves out a count of zero, as of a prompt that it still had in its cache. */
+/** Ollama leaves out a count of zero, such as that of a prompt which is still in its cache. */
 function toUsage(counts: Line): Usage {
   return {
     ...(counts.prompt_eval_count !== undefined && { input_tokens: counts.prompt_eval_count }),

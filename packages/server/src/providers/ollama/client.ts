@@ -4,18 +4,18 @@ import { request, type RequestInit, type Response, toFetchResponse } from '../ht
 import type { OllamaAddress } from './address.js';
 import { isJson, OLLAMA_ADVICE } from './errors.js';
 
-/** Reads a response with an error status. The error that it resolves with is thrown. */
-export type Refuse = (response: Response) => Promise<Error>;
+/** Reads a response with an error status. The client throws the error with which it resolves. */
+export type ReadRefusal = (response: Response) => Promise<Error>;
 
 /**
- * A client for one request: the client's own `abort` works only after the headers, so the signal goes
- * into fetch. Refusals are read here: the client writes what it does not understand to the console.
- * `onAnswer` takes the response away from the client, which gets an empty one in its place.
+ * Creates a client for one request. The client's own `abort` works only after the headers have arrived, so
+ * the signal is passed to fetch. `refuse` reads responses with an error status, because the client writes
+ * unknown ones to the console. `onAnswer` receives the response; the client then gets an empty one instead.
  */
 export function connect(
   { url, headers }: OllamaAddress,
   signal: AbortSignal,
-  refuse: Refuse,
+  refuse: ReadRefusal,
   onAnswer?: (response: Response) => void,
 ): Ollama {
   const own = async (to: string, init: RequestInit): Promise<globalThis.Response> => {

@@ -31,8 +31,11 @@ function pullAdvice(model: string): string {
 
 const CHAT_ADVICE = 'Set OLLAMA_MODEL to a model that can chat';
 
-/** The model has no tools or no thinking. Ollama refuses the whole request, so it is asked without. */
-export class LacksError extends ProviderError {
+/**
+ * The model does not support tools or thinking. Ollama refuses the whole request, so it is sent again without
+ * them.
+ */
+export class UnsupportedError extends ProviderError {
   readonly lacks: 'tools' | 'thinking';
 
   constructor(lacks: 'tools' | 'thinking', { failure, message, detail, status }: ProviderError) {
@@ -41,7 +44,7 @@ export class LacksError extends ProviderError {
   }
 }
 
-/** @returns the failure of an answer that Ollama refuses. */
+/** @returns the error for an answer that Ollama refuses. */
 export async function refusedAnswer(
   response: Response,
   model: string,
@@ -66,10 +69,10 @@ export async function refusedAnswer(
   }
   const lacks = /does not support (tools|thinking)/.exec(words)?.[1];
   if (status !== 400 || (lacks !== 'tools' && lacks !== 'thinking')) return error;
-  return new LacksError(lacks, error);
+  return new UnsupportedError(lacks, error);
 }
 
-/** @returns the failure of another request that Ollama refuses, such as for its models. */
+/** @returns the error for any other request that Ollama refuses, such as the list of its models. */
 export async function refusedRequest(response: Response): Promise<ProviderError> {
   const { status } = response;
   const words = quote((await errorWords(response)) ?? '', []);
@@ -77,13 +80,13 @@ export async function refusedRequest(response: Response): Promise<ProviderError>
   return refused({ provider: 'ollama', failure: failureOf(status), status, words, advice });
 }
 
-/** `said` is undefined where something other than Ollama answers, such as a proxy. */
+/** `said` is undefined if something other than Ollama responds, such as a proxy. */
 function failureOfRefusal(status: number, said: string | undefined): ProviderFailure {
   if (said === undefined) return failureOf(status);
   if (/does not support chat/.test(said)) return 'misconfigured';
-  // Ollama's own 503 means that its queue is full.
+  // Ollama responds 503 if its queue is full.
   if (status === 503) return 'busy';
-  // Ollama answers 500, and not 400, to an option or format of a wrong type.
+  // Ollama responds 500, and not 400, to an option or format of a wrong type.
   if (status === 500 && /^option "[^"]*" must be|^invalid (?:format|option)/.test(said)) {
     return 'bad_request';
   }
@@ -108,7 +111,7 @@ function isLoginRefused(status: number): boolean {
   return status === 401 || status === 403;
 }
 
-/** The words of `{"error": "…"}`; undefined if the response has another form. */
+/** @returns the message of `{"error": "…"}`; undefined if the response has another form. */
 async function errorWords(response: Response): Promise<string | undefined> {
   try {
     const body: unknown = JSON.parse(await response.body.text());
@@ -119,7 +122,7 @@ async function errorWords(response: Response): Promise<string | undefined> {
   }
 }
 
-/** `application/json`, and `application/x-ndjson` of a stream. */
+/** @returns true for `application/json`, and for `application/x-ndjson` of a stream. */
 export function isJson(response: Response): boolean {
   return response.contentType.includes('json');
 }

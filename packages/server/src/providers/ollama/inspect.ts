@@ -3,29 +3,35 @@ import { ProviderError } from '../provider.js';
 import { notUnderstood } from '../failure.js';
 import { isSchema } from '../json-schema.js';
 import { type OllamaAddress, toAddress } from './address.js';
-import { connect, type Refuse } from './client.js';
+import { connect, type ReadRefusal } from './client.js';
 import { MissingModelError, OLLAMA_ADVICE, refusedAnswer, refusedRequest } from './errors.js';
 
-/** A model that is installed. */
+/** An installed model. */
 export interface OllamaModel {
-  /** As `OLLAMA_MODEL` takes it. */
+  /** The name in the form of `OLLAMA_MODEL`. */
   name: string;
-  /** When the model was installed or replaced, as ISO 8601; undefined if Ollama does not tell. */
+  /**
+   * The time at which the model was installed or replaced, as ISO 8601; undefined if Ollama does not report
+   * it.
+   */
   modifiedAt: string | undefined;
-  /** Such as `completion`, `tools`, `thinking`, `embedding`; empty if Ollama does not tell. */
+  /**
+   * Capabilities such as `completion`, `tools`, `thinking`, `embedding`; empty if Ollama does not report
+   * them.
+   */
   capabilities: readonly string[];
-  /** The most tokens that the model can read; Ollama may be set to fewer. */
+  /** The limit of the model's context in tokens. Ollama may be configured with a lower one. */
   contextLength: number | undefined;
 }
 
 const MAX_MODELS = 50;
 
 /**
- * The version of an Ollama.
+ * Reads the version of an Ollama.
  *
- * @throws {ProviderError} `unavailable` when no Ollama answers there; `misconfigured` when the login is
- * refused, or the URL is not Ollama's.
- * @throws `signal.reason` when it aborts.
+ * @throws {ProviderError} `unavailable` if no Ollama responds; `misconfigured` if the login is refused, or
+ * the URL is not that of an Ollama.
+ * @throws `signal.reason` when the signal aborts.
  */
 export function ollamaVersion(host: string, signal: AbortSignal): Promise<string> {
   return ask(host, signal, async (client) => {
@@ -36,8 +42,8 @@ export function ollamaVersion(host: string, signal: AbortSignal): Promise<string
 }
 
 /**
- * Looks for a model: the one with this name, or the newest one that can chat. Throws as `ollamaVersion`
- * does.
+ * Finds the installed model with this name, or without a name the newest one that can chat. Throws the errors
+ * of `ollamaVersion`.
  *
  * @returns undefined if there is none.
  */
@@ -64,19 +70,19 @@ export function findModel(
   });
 }
 
-/** False only if Ollama says so. */
+/** @returns false only if Ollama reports that the model cannot chat. */
 export function canChat({ capabilities }: OllamaModel): boolean {
   return capabilities.length === 0 || capabilities.includes('completion');
 }
 
-/** An Ollama that does not tell capabilities has embedding models all the same. */
+/** An Ollama that does not report capabilities may have embedding models, too. */
 function isChosen(model: OllamaModel): boolean {
   return canChat(model) && (model.capabilities.length > 0 || !/embed|bert/i.test(model.name));
 }
 
 /**
- * Asks if a model is in memory. Ollama answers at once, also while it loads a model. Throws as
- * `ollamaVersion` does.
+ * Checks if a model is in memory. Ollama responds at once, even while it loads a model. Throws the errors of
+ * `ollamaVersion`.
  *
  * @returns true if the model is loaded.
  */
@@ -88,8 +94,8 @@ export function isLoaded(host: string, model: string, signal: AbortSignal): Prom
 }
 
 /**
- * Loads the model into memory as a request with these options would, and resolves when it is there. Throws
- * as `ollamaVersion` does.
+ * Loads the model into memory with the same options as a request. Resolves when the model is loaded. Throws
+ * the errors of `ollamaVersion`.
  *
  * @throws {ProviderError} `misconfigured` when the model is missing or cannot chat.
  */
@@ -106,10 +112,10 @@ export async function loadModel(
     model,
     messages: [],
     ...(keepAlive !== undefined && { keep_alive: keepAlive }),
-    // Ollama loads the model again for a request with another size of the context.
+    // Ollama reloads the model for a request with another context size.
     ...(numCtx !== undefined && { options: { num_ctx: numCtx } }),
   };
-  const refuse: Refuse = (response) => refusedAnswer(response, model, NO_PROMPT);
+  const refuse: ReadRefusal = (response) => refusedAnswer(response, model, NO_PROMPT);
   const { done } = await ask(host, signal, (client) => client(refuse).chat(request));
   if (!done) throw notUnderstood('ollama', OLLAMA_ADVICE);
 }
@@ -121,7 +127,7 @@ type Client = ReturnType<typeof connect>;
 async function ask<T>(
   host: string,
   signal: AbortSignal,
-  read: (client: (refuse?: Refuse) => Client) => Promise<T>,
+  read: (client: (refuse?: ReadRefusal) => Client) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
   const address: OllamaAddress = toAddress(host);
@@ -143,12 +149,12 @@ async function ask<T>(
 async function describe(client: Client, name: string): Promise<OllamaModel | undefined> {
   const shown = await client.show({ model: name }).catch((error: unknown) => {
     if (error instanceof MissingModelError) return undefined;
-    // A proxy may keep this path back; the model can be used all the same.
+    // A proxy may block this path. The model can still be used.
     if (error instanceof ProviderError && error.status !== undefined) return {};
     throw error;
   });
   if (shown === undefined) return undefined;
-  const { capabilities, model_info: info, modified_at: modifiedAt }: Shown = shown;
+  const { capabilities, model_info: info, modified_at: modifiedAt }: ModelDetails = shown;
   return {
     name,
     modifiedAt: modifiedAt === undefined ? undefined : String(modifiedAt),
@@ -157,8 +163,8 @@ async function describe(client: Client, name: string): Promise<OllamaModel | und
   };
 }
 
-/** As the wire has it: any field may be absent. */
-type Shown = Partial<Pick<ShowResponse, 'capabilities' | 'model_info' | 'modified_at'>>;
+/** The response on the wire. Any field may be absent. */
+type ModelDetails = Partial<Pick<ShowResponse, 'capabilities' | 'model_info' | 'modified_at'>>;
 
 /** The key begins with the architecture, such as `llama.context_length`. */
 function contextLength(info: unknown): number | undefined {

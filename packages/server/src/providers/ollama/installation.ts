@@ -5,13 +5,13 @@ import { toAddress } from './address.js';
 import { cannotChat, missingModel, noModel, OLLAMA_ADVICE } from './errors.js';
 import { canChat, findModel, type OllamaModel, ollamaVersion } from './inspect.js';
 
-/** Asked for if Ollama has never told which models it has. */
+/** The model of requests if Ollama has never listed its models. */
 const DEFAULT_MODEL = 'llama3.2';
 
-/** The start of a server waits this long for an Ollama that does not answer. */
+/** The server's start waits so many milliseconds for an Ollama that does not respond. */
 const FIRST_LIMIT_MS = 1_000;
 const LIMIT_MS = 5_000;
-/** What is known is looked at again after this time, or after the shorter one while there is a problem. */
+/** The state is checked again after this time, or after the shorter one while there is a problem. */
 const FRESH_MS = 30_000;
 const PROBLEM_FRESH_MS = 2_000;
 
@@ -19,25 +19,25 @@ export interface InstallationOptions {
   host: string;
   /** The newest model that can chat unless given. */
   model: string | undefined;
-  /** True if an Ollama that was never there is nothing to warn of. */
+  /** True if a missing Ollama is not a problem until it was found once. */
   isOptional: boolean;
   logger: Logger | undefined;
-  /** Called when the model was found, and when another one took its place. */
+  /** Called when the model was found, and when another one replaced it. */
   onFound(model: OllamaModel): void;
 }
 
-/** What is known of an Ollama, and of its model that answers. */
+/** The state of an Ollama and of the model that answers. */
 export interface Installation {
   readonly model: string;
   /** See `Provider`. */
   readonly problem: ProviderError | undefined;
-  /** Why the model cannot be asked at all: it is not installed, or it cannot chat. */
+  /** The error that every request fails with: the model is not installed, or it cannot chat. */
   readonly refusal: ProviderError | undefined;
   /** See `Provider`. */
   prepare(): Promise<void> | undefined;
-  /** A request for an answer was accepted. */
+  /** Called when Ollama has accepted a request for an answer. */
   noteAnswer(): void;
-  /** A request for an answer failed before its headers came. */
+  /** Called when a request for an answer failed before its headers arrived. */
   noteFailure(error: ProviderError): void;
 }
 
@@ -70,7 +70,7 @@ export function createInstallation({
       found(version, await findModel(host, configured, AbortSignal.timeout(LIMIT_MS)));
     } catch (error) {
       if (error instanceof ProviderError) away(error);
-      // An Ollama that has much to do may be late.
+      // A busy Ollama may respond late.
       else if (state.status === 'unknown') away(tooSlow());
     } finally {
       inspectedAt = performance.now();
@@ -110,7 +110,7 @@ export function createInstallation({
     const level = isOptional && state.status === 'unknown' ? 'info' : 'warn';
     state = { status: 'away', error };
     if (!isNews) return;
-    // It is logged again when it is back.
+    // Ollama is logged again when it is available again.
     lastSeen = '';
     const { host: name } = new URL(toAddress(host).url);
     logger?.[level]({ event: 'OLLAMA_NOT_FOUND', host: name, err: error });

@@ -10,7 +10,7 @@ import {
   userText,
 } from '../provider.js';
 
-/** The system text and the conversation in Ollama's words. */
+/** Converts the system text and the conversation to Ollama's format. */
 export function toMessages({ system, messages }: Prompt): Message[] {
   const instructions = system === '' ? [] : [{ role: 'system', content: system }];
   return [...instructions, ...messages.flatMap((message, i) => toOwn(message, messages[i - 1]))];
@@ -27,7 +27,7 @@ function toOwn(message: PromptMessage, before: PromptMessage | undefined): Messa
   }
 }
 
-/** Field by field, and not as it came: what stands in `images` the client would read from disk. */
+/** Copies known fields only: the client would read the files that `images` names from the disk. */
 function toTurn({ text, toolCalls = [], raw }: AssistantMessage): Message {
   const thinking = raw?.provider === 'ollama' ? raw.parts.join('') : '';
   return {
@@ -41,7 +41,7 @@ function toTurn({ text, toolCalls = [], raw }: AssistantMessage): Message {
 function toOwnCall({ providerId, name, arguments: args }: ToolCall) {
   return {
     ...(providerId !== undefined && { id: providerId }),
-    // Ollama reads nothing but an object here.
+    // Ollama accepts only an object here.
     function: { name, arguments: isSchema(args) ? { ...args } : {} },
   };
 }
@@ -65,7 +65,7 @@ function contentOf(given: ToolResult): string {
 export function toTools(declarations: readonly ToolDeclaration[]): Tool[] {
   return declarations.map((declaration) => ({
     type: 'function',
-    // The client's type names a few of the keywords; the server takes any.
+    // The client's type lists a few keywords. The server accepts any.
     function: declaration as Tool['function'],
   }));
 }

@@ -7,44 +7,45 @@ import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 import { toAddress } from './address.js';
 import { createOllamaParser } from './answer.js';
 import { connect } from './client.js';
-import { LacksError, OLLAMA_ADVICE, refusedAnswer } from './errors.js';
+import { UnsupportedError, OLLAMA_ADVICE, refusedAnswer } from './errors.js';
 import { isLoaded, loadModel } from './inspect.js';
 import { createInstallation, type Installation } from './installation.js';
 import { toMessages, toTools } from './messages.js';
 
 export interface OllamaOptions {
-  /** As `OLLAMA_HOST` has it: a URL, or a host with or without port. */
+  /** A URL, or a host with or without port, as in `OLLAMA_HOST`. */
   host: string;
   /** The newest installed model that can chat unless given. */
   model?: string | undefined;
-  /** Tokens that the prompt and the answer may have together; the model's own setting unless given. */
+  /** The limit of prompt and answer together in tokens. The model's own setting unless given. */
   numCtx?: number | undefined;
-  /** How long Ollama keeps the model in memory after an answer, such as `10m`, or seconds. */
+  /** The time for which Ollama keeps the model in memory after an answer, such as `10m`, or in seconds. */
   keepAlive?: string | number | undefined;
-  /** Loads the model as soon as it is found, in the background. False unless given. */
+  /** True to load the model in the background as soon as it is found. False unless given. */
   preload?: boolean | undefined;
-  /** Milliseconds that `preload` may take; 0 for no limit. 300,000 unless given. */
+  /** The limit of `preload` in milliseconds; 0 for no limit. 300,000 unless given. */
   loadMs?: number | undefined;
-  /** True if an Ollama that was never there is nothing to warn of. False unless given. */
+  /** True if a missing Ollama is not a problem until it was found once. False unless given. */
   isOptional?: boolean | undefined;
-  /** Is told of the Ollama that was found, and of a model that is missing. */
+  /** Receives the Ollama that was found, and a missing model. */
   logger?: Logger | undefined;
 }
 
-type Lacking = LacksError['lacks'];
+type UnsupportedFeatures = UnsupportedError['lacks'];
 
-/** A model that has just answered is in memory. */
+/** A model that has answered within this time is in memory. */
 const RECENT_MS = 10_000;
 
 /**
- * A model that runs on a machine of the operator. One without tools or thinking is asked without them.
+ * Provider for a model that runs on a machine of the operator. Leaves out tools and thinking if the model
+ * does not support them.
  *
  * @throws {TypeError} `host` is not an address.
  */
 export function ollama(options: OllamaOptions): Provider {
   const { host, isOptional = false, logger, keepAlive, numCtx } = options;
   const address = toAddress(host);
-  const lacking = new Set<Lacking>();
+  const lacking = new Set<UnsupportedFeatures>();
   let answeredAt = -Infinity;
   let isPreloading = options.preload === true;
 
@@ -77,7 +78,7 @@ export function ollama(options: OllamaOptions): Provider {
     }
   }
 
-  /** The client makes the request; its reader stays unused, since it skips lines that are not JSON. */
+  /** The client only sends the request. Its parser is not used, because it skips lines that are not JSON. */
   async function send(
     request: ChatRequest & { stream: true },
     prompt: Prompt,
@@ -98,7 +99,7 @@ export function ollama(options: OllamaOptions): Provider {
     return answer;
   }
 
-  /** `model` and `refusal` stay as they are when the call begins. */
+  /** Uses `model` and `refusal` as they are when the call begins. */
   function apiOf({ model, refusal }: Installation): ProviderApi {
     const isRecent = performance.now() - answeredAt < RECENT_MS;
     return {
@@ -111,7 +112,7 @@ export function ollama(options: OllamaOptions): Provider {
           try {
             return await send(toRequest(prompt, { ...options, model }, without), prompt, signal);
           } catch (error) {
-            if (!(error instanceof LacksError) || without.has(error.lacks)) throw error;
+            if (!(error instanceof UnsupportedError) || without.has(error.lacks)) throw error;
             without.add(error.lacks);
             lacking.add(error.lacks);
           }
@@ -144,11 +145,13 @@ export function ollama(options: OllamaOptions): Provider {
   };
 }
 
-/** The client's type is older than `truncate` and `shift`. Without them, Ollama cuts what does not fit. */
+/**
+ * The client's type lacks `truncate` and `shift`. Without them, Ollama silently cuts prompts that do not fit.
+ */
 function toRequest(
   prompt: Prompt,
   { model, numCtx, keepAlive }: Pick<OllamaOptions, 'numCtx' | 'keepAlive'> & { model: string },
-  without: ReadonlySet<Lacking>,
+  without: ReadonlySet<UnsupportedFeatures>,
 ): ChatRequest & { stream: true; truncate: false; shift: false } {
   const { tools = [], toolChoice, stop = [] } = prompt;
   const offersTools = tools.length > 0 && toolChoice !== 'none' && !without.has('tools');

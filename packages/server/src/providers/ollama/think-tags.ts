@@ -2,19 +2,19 @@ import type { Delta } from '../provider.js';
 
 const OPEN = '<think>';
 const CLOSE = '</think>';
-/** White space before a tag that may come. */
+/** The limit of white space that is held back before a tag. */
 const MAX_HELD_CHARACTERS = 1_000;
 
-/** Sorts the content of an answer into text and thoughts. */
+/** Separates the content of an answer into text and thoughts. */
 export interface ThinkTags {
   read(content: string, deltas: Delta[]): void;
   end(deltas: Delta[]): void;
 }
 
 /**
- * Some models think inside of their content. What stands between `<think>` and `</think>` is thoughts if
- * nothing but white space comes before it, and text otherwise. The white space around the tags is
- * dropped, as Ollama itself does. With `continues`, text came before all of it.
+ * Some models write their thoughts into the content. Text between `<think>` and `</think>` is thoughts if
+ * only white space precedes it, and text otherwise. White space around the tags is dropped, as in Ollama
+ * itself. With `continues`, text precedes the content.
  */
 export function createThinkTags(continues = false): ThinkTags {
   let state: 'before' | 'thoughts' | 'after' | 'text' = continues ? 'text' : 'before';
@@ -73,7 +73,7 @@ export function createThinkTags(continues = false): ThinkTags {
   };
 }
 
-/** @returns how many characters at the end of `text` may be the beginning of `tag`. */
+/** @returns the number of characters at the end of `text` that may be the beginning of `tag`. */
 function endOverlap(text: string, tag: string): number {
   for (let length = Math.min(text.length, tag.length - 1); length > 0; length--) {
     if (text.endsWith(tag.slice(0, length))) return length;

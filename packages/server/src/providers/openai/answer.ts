@@ -12,7 +12,7 @@ interface Frame {
   model?: string;
   choices?: { delta?: FrameDelta | null; finish_reason?: string | null }[] | null;
   usage?: FrameUsage | null;
-  /** Where Groq has the usage. */
+  /** The field in which Groq sends the usage. */
   x_groq?: { usage?: FrameUsage | null } | null;
   error?: unknown;
 }
@@ -23,7 +23,7 @@ interface FrameDelta {
   reasoning_content?: string | null;
   /** Of Ollama, OpenRouter, Groq. */
   reasoning?: string | null;
-  /** Why the model does not answer, in its own words. */
+  /** The model's own explanation of a refusal. */
   refusal?: string | null;
   tool_calls?: CallPiece[] | null;
 }

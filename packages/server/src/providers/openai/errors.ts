@@ -38,7 +38,7 @@ export class LacksError extends ProviderError {
   }
 }
 
-/** What a server says of a failure, in a response or in the stream. */
+/** The error of a server, in a response or in the stream. */
 export interface Complaint {
   /** Empty if it says nothing. */
   words: string;
@@ -48,7 +48,7 @@ export interface Complaint {
   parameter: string;
 }
 
-/** What an error may quote, and must not. */
+/** The secrets that an error must not contain. */
 export interface Secrets {
   apiKey: string | undefined;
   prompt: Pick<Prompt, 'system' | 'messages'>;

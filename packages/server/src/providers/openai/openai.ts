@@ -44,7 +44,7 @@ export function openai(options: OpenAiOptions): Provider {
   let problem = isUnusable ? unusableKey() : undefined;
   let listing: Promise<void> | undefined;
   let listedAt = -Infinity;
-  /** What the model's server does not take. OpenAI's own servers know no `top_k`. */
+  /** The parameters that the model's server does not support. OpenAI's own servers do not support `top_k`. */
   const lacking = new Set<Parameter>(baseUrl === undefined ? ['max_tokens', 'top_k'] : []);
 
   async function findModel(): Promise<void> {

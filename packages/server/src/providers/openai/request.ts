@@ -26,11 +26,11 @@ interface Message {
 export interface RawTurn {
   /** `reasoning` or `reasoning_content`, as it came. */
   thoughts: Readonly<Record<string, string>>;
-  /** What stood beside each call, in their order, such as the signature of Gemini. */
+  /** The additional fields of each call, in their order, such as the signature of Gemini. */
   extras: readonly (object | undefined)[];
 }
 
-/** What `model` is asked, without the parameters that its server does not take. */
+/** Converts a prompt to a request for `model`, without the parameters that its server does not support. */
 export function toRequest(
   prompt: Prompt,
   model: string,

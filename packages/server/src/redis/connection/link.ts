@@ -1,7 +1,7 @@
-/** What a command answers. */
+/** The reply to a command. */
 export type Reply = string | number | null | readonly Reply[];
 
-/** What is used of the package `redis`. */
+/** The part of the package `redis` that is used. */
 interface RedisClient {
   connect(): Promise<unknown>;
   destroy(): void;

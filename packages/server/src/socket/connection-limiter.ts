@@ -4,11 +4,11 @@ import { type Address, Addresses } from './addresses.js';
 import { Authentications } from './authentications.js';
 import { type ConnectionAccount, openAccount } from './connection-account.js';
 import { type Connection, terminate } from './connection.js';
-import { overloaded } from './refusal.js';
+import { overloaded } from './errors.js';
 import type { Refusals } from './refusals.js';
 import { TokenBucket } from './token-bucket.js';
 
-export type LedgerLimits = Pick<
+export type ConnectionLimits = Pick<
   SocketLimits,
   | 'maxConnections'
   | 'maxConnectionsPerAddress'
@@ -18,64 +18,64 @@ export type LedgerLimits = Pick<
   | 'maxBytesPerSecond'
 >;
 
-export interface LedgerOptions {
-  limits: LedgerLimits;
+export interface ConnectionLimiterOptions {
+  limits: ConnectionLimits;
   addressOf: (request: IncomingMessage) => string;
   /**
-   * The namespace of Rivulet on a user's own Socket.IO server. Only its packets count, and past a limit
-   * only the namespace is left. Undefined where Rivulet owns the connections.
+   * The namespace of Rivulet on an application's own Socket.IO server. Only packets of this namespace count,
+   * and only this namespace is closed above a limit. Undefined if Rivulet owns the connections.
    */
   namespace: string | undefined;
   refusals: Refusals;
 }
 
 /** The current counts. */
-export interface LedgerSize {
-  /** Connections that were admitted. */
+export interface ConnectionCounts {
+  /** The number of admitted connections. */
   connections: number;
-  /** Connections that were not yet. */
+  /** The number of connections that were not admitted yet. */
   handshakes: number;
   principals: number;
   addresses: number;
-  /** Addresses whose credentials are being checked. */
+  /** The number of addresses whose credentials are being checked. */
   authenticating: number;
 }
 
 /**
- * Counts what clients cost, for each connection and each address: connections and handshakes, checks
- * of credentials, messages and bytes, requests that wait, and unread replies.
+ * Counts and limits the load of clients, for each connection and each address: connections and handshakes,
+ * checks of credentials, messages and bytes, waiting requests, and unread replies.
  */
-export interface Ledger {
-  /** False on a user's own Socket.IO server. */
+export interface ConnectionLimiter {
+  /** False on an application's own Socket.IO server. */
   readonly ownsConnections: boolean;
-  readonly size: LedgerSize;
+  readonly size: ConnectionCounts;
   /** Counts a handshake of a connection. @returns false if there are too many. */
   reserve(request: IncomingMessage): boolean;
-  /** The account of a connection, which is opened by the first call and ends with the connection. */
+  /** @returns the account of a connection. The first call opens it. It ends with the connection. */
   accountOf(connection: Connection): ConnectionAccount;
 }
 
-/** The counts that all accounts share. */
-export interface Counts extends LedgerOptions {
+/** The counters that all accounts share. */
+export interface SharedAccounting extends ConnectionLimiterOptions {
   readonly addresses: Addresses;
   readonly authentications: Authentications;
   bucket(perSecond: number): TokenBucket;
   count(address: Address, what: 'handshakes' | 'connections', by: 1 | -1): void;
-  /** The connection has asked for its namespace, or ended: it does not make room for others any more. */
-  asked(address: Address, connection: Connection): void;
+  /** The connection has requested its namespace, or closed. It is no longer idle. */
+  endIdle(address: Address, connection: Connection): void;
   /** @throws {StreamError} overloaded. */
   admit(principal: string): void;
   leave(principal: string): void;
 }
 
-/** The budget of this many seconds may be used at once. */
+/** A client may use the budget of this many seconds at once. */
 const BURST_SECONDS = 5;
 /** One address may send as much as this many connections. */
 const ADDRESS_FACTOR = 20;
-/** The handshakes of all addresses are this share of the connections. */
+/** The limit of handshakes of all addresses, as a share of the connections. */
 const HANDSHAKE_SHARE = 1 / 8;
 
-export function createLedger(options: LedgerOptions): Ledger {
+export function createConnectionLimiter(options: ConnectionLimiterOptions): ConnectionLimiter {
   const { limits, addressOf, namespace } = options;
   const { maxHandshakesPerAddress } = limits;
   const maxHandshakes = Math.max(
@@ -91,7 +91,7 @@ export function createLedger(options: LedgerOptions): Ledger {
   const principals = new Map<string, number>();
   const accounts = new WeakMap<Connection, ConnectionAccount>();
   const reservations = new Map<IncomingMessage, Address>();
-  /** Connections that have not asked for the namespace yet, the oldest first. */
+  /** The connections that have not requested the namespace yet, oldest first. */
   const idle = new Set<Connection>();
   let admitted = 0;
   const totals = { handshakes: 0, connections: 0 };
@@ -100,7 +100,7 @@ export function createLedger(options: LedgerOptions): Ledger {
     return new TokenBucket(perSecond, perSecond * BURST_SECONDS);
   }
 
-  const counts: Counts = {
+  const counts: SharedAccounting = {
     ...options,
     addresses,
     authentications,
@@ -109,7 +109,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       address[what] += by;
       totals[what] += by;
     },
-    asked(address, connection) {
+    endIdle(address, connection) {
       idle.delete(connection);
       address.idle.delete(connection);
     },
@@ -130,7 +130,7 @@ export function createLedger(options: LedgerOptions): Ledger {
     },
   };
 
-  /** An honest client needs milliseconds, so the oldest idle connection is closed for a new one. */
+  /** Closes the oldest idle connection for a new one. A regular client is idle only for milliseconds. */
   function makesRoom(oldestFirst: Set<Connection>): boolean {
     for (const oldest of oldestFirst) {
       terminate(oldest);
@@ -189,7 +189,7 @@ export function createLedger(options: LedgerOptions): Ledger {
           (address.evictions.tryTake(1) && makesRoom(address.idle))) &&
         (totals.handshakes <= maxHandshakes || makesRoom(idle));
       if (!hasRoom) endReservation(request);
-      // Engine.IO opens the connection before, or never.
+      // Engine.IO opens the connection before this callback, or never.
       else setImmediate(endReservation, request);
       return hasRoom;
     },

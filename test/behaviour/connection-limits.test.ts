@@ -7,7 +7,7 @@ import { EVENT, type StreamErrorMessage } from '@rivulet/protocol';
 import type { Authenticate } from '@rivulet/server';
 import { io as connectTo, type Socket } from 'socket.io-client';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import type * as LedgerModule from '../../packages/server/src/socket/ledger.js';
+import type * as LimiterModule from '../../packages/server/src/socket/connection-limiter.js';
 import { attachedServer } from '../harness/attached.js';
 import type { Costs, FromServer } from '../harness/attacked-server.js';
 import { type Peer, startPeer } from '../harness/peer.js';
@@ -17,24 +17,24 @@ import { refused } from '../harness/refused.js';
 import { startServer } from '../harness/rivulet.js';
 import { stage } from '../harness/stage.js';
 
-type Ledger = LedgerModule.Ledger;
+type Limiter = LimiterModule.ConnectionLimiter;
 
-const ledgers = vi.hoisted((): Ledger[] => []);
-vi.mock('../../packages/server/src/socket/ledger.js', async (importOriginal) => {
-  const original = await importOriginal<typeof LedgerModule>();
-  const createLedger: typeof original.createLedger = (options) => {
-    const ledger = original.createLedger(options);
-    ledgers.push(ledger);
-    return ledger;
+const limiters = vi.hoisted((): Limiter[] => []);
+vi.mock('../../packages/server/src/socket/connection-limiter.js', async (importOriginal) => {
+  const original = await importOriginal<typeof LimiterModule>();
+  const createConnectionLimiter: typeof original.createConnectionLimiter = (options) => {
+    const limiter = original.createConnectionLimiter(options);
+    limiters.push(limiter);
+    return limiter;
   };
-  return { ...original, createLedger };
+  return { ...original, createConnectionLimiter };
 });
 
-/** The ledger of the server that was started last. */
-const ledger = (): Ledger => ledgers.at(-1)!;
+/** The limiter of the server that was started last. */
+const limiter = (): Limiter => limiters.at(-1)!;
 
 const EMPTY = { connections: 0, handshakes: 0, principals: 0, addresses: 0, authenticating: 0 };
-const isEmpty = () => expect.poll(() => ledger().size, { timeout: 10_000 }).toEqual(EMPTY);
+const isEmpty = () => expect.poll(() => limiter().size, { timeout: 10_000 }).toEqual(EMPTY);
 const MB = 1_000_000;
 const list = (id: number) => `42${id}["${EVENT.list}",{}]`;
 const times = <T>(count: number, create: (index: number) => T): T[] =>
@@ -281,10 +281,10 @@ describe('the other namespaces of a user’s server', () => {
     await enter();
     for (let i = 0; i < 200; i++) client.write(`42${prefix}["${EVENT.list}",{}]`);
     await client.hears(/rate_limited/);
-    // What was under way does not reach Socket.IO, which would close the connection.
+    // The data in progress does not reach Socket.IO, which would close the connection.
     for (let i = 0; i < 20; i++) client.write(`42${prefix}["${EVENT.list}",{}]`);
     await echoes(1);
-    await expect.poll(() => ledger().size).toMatchObject({ connections: 0, handshakes: 0 });
+    await expect.poll(() => limiter().size).toMatchObject({ connections: 0, handshakes: 0 });
     client.close();
     await isEmpty();
   });
@@ -295,7 +295,7 @@ describe('the other namespaces of a user’s server', () => {
     client.write(`40${prefix}{}`);
     expect(await client.hears(/bad_request/)).toContain(EVENT.error);
     await echoes(1);
-    expect(ledger().size.connections).toBe(0);
+    expect(limiter().size.connections).toBe(0);
   });
 
   it('do not pass on a flood of CONNECTs to the middlewares', async () => {
@@ -333,10 +333,10 @@ describe('the other namespaces of a user’s server', () => {
     for (let i = 0; i < 3; i++) {
       client.heard.length = 0;
       await enter();
-      expect(ledger().size).toMatchObject({ connections: 1, principals: 1 });
+      expect(limiter().size).toMatchObject({ connections: 1, principals: 1 });
       client.write(`41${prefix}`);
       await echoes(i);
-      await expect.poll(() => ledger().size).toMatchObject({ connections: 0, principals: 0 });
+      await expect.poll(() => limiter().size).toMatchObject({ connections: 0, principals: 0 });
     }
   });
 
@@ -348,7 +348,7 @@ describe('the other namespaces of a user’s server', () => {
     await client.hears(/^44.*not yet/);
     isOpen = true;
     await enter();
-    expect(ledger().size).toMatchObject({ connections: 1, principals: 1 });
+    expect(limiter().size).toMatchObject({ connections: 1, principals: 1 });
     client.close();
     await isEmpty();
   });
@@ -368,7 +368,7 @@ describe('idle handshakes', () => {
       ),
     );
     expect(opened.map(({ status }) => status)).not.toContain('rejected');
-    expect(ledger().size.handshakes).toBeLessThanOrEqual(8);
+    expect(limiter().size.handshakes).toBeLessThanOrEqual(8);
     await serves(visit(url, '127.0.0.2'));
     await serves(visit(url, '127.0.0.9'));
   });
@@ -386,7 +386,7 @@ describe('idle handshakes', () => {
       limits: { ...limits, maxConnections: 16 },
     });
     for (let i = 0; i < 30; i++) await openPolling(url, { localAddress: `127.0.1.${i + 1}` });
-    expect(ledger().size.handshakes).toBe(8);
+    expect(limiter().size.handshakes).toBe(8);
     await serves(visit(url, '127.0.0.2'));
   });
 
@@ -401,7 +401,7 @@ describe('idle handshakes', () => {
       },
     });
     const socket = connect(url);
-    await expect.poll(() => ledger().size.authenticating).toBe(1);
+    await expect.poll(() => limiter().size.authenticating).toBe(1);
     for (let i = 0; i < 14; i++) await openPolling(url);
     admit();
     await serves(socket);
@@ -416,7 +416,7 @@ describe('idle handshakes', () => {
     onTestFinished(() => agent.destroy());
     const refusals = times(20, () => ask(`${url}/socket.io/?EIO=3&transport=polling`, { agent }));
     for (const { status } of await Promise.all(refusals)) expect(status).toBe(400);
-    expect(ledger().size).toEqual(EMPTY);
+    expect(limiter().size).toEqual(EMPTY);
     for (let i = 0; i < 14; i++) await openPolling(url, { agent });
     await nextTurn();
     expect(warned).not.toHaveBeenCalled();
@@ -437,7 +437,7 @@ describe('the limits of an address', () => {
     expect(authenticate).toHaveBeenCalledTimes(2);
     await serves(visit(url, '127.0.0.4'));
     first.disconnect();
-    await expect.poll(() => ledger().size.connections).toBe(2);
+    await expect.poll(() => limiter().size.connections).toBe(2);
     await serves(visit(url, '127.0.0.3'));
   });
 
@@ -468,7 +468,7 @@ describe('the limits of an address', () => {
       await client.hears(/^437|rate_limited/);
       closedEarly.push(client.heard.some((packet) => packet.includes('rate_limited')));
       client.close();
-      await expect.poll(() => ledger().size.connections).toBe(0);
+      await expect.poll(() => limiter().size.connections).toBe(0);
     }
     expect(closedEarly).toContain(true);
     await serves(visit(url, '127.0.0.8'));
@@ -492,7 +492,7 @@ describe('checks of credentials', () => {
       },
     });
     const served = Promise.all(times(100, () => serves(connect(url))));
-    await expect.poll(() => ledger().size.handshakes).toBe(100);
+    await expect.poll(() => limiter().size.handshakes).toBe(100);
     await expect.poll(() => running).toBe(32);
     open();
     await served;
@@ -505,9 +505,9 @@ describe('checks of credentials', () => {
         token === 'good' ? { principal: 'ada' } : new Promise(() => {}),
     });
     const hanging = times(40, () => visit(url, '127.0.0.5', { token: 'bad' }));
-    await expect.poll(() => ledger().size.handshakes).toBe(40);
+    await expect.poll(() => limiter().size.handshakes).toBe(40);
     for (const socket of hanging) socket.disconnect();
-    await expect.poll(() => ledger().size).toMatchObject({ handshakes: 0, connections: 0 });
+    await expect.poll(() => limiter().size).toMatchObject({ handshakes: 0, connections: 0 });
     await serves(visit(url, '127.0.0.6', { token: 'good' }));
   });
 
@@ -545,14 +545,14 @@ describe('checks of credentials', () => {
       const socket = connect(url);
       await expect.poll(() => decide).toBeDefined();
       socket.disconnect();
-      await expect.poll(() => ledger().size.handshakes).toBe(0);
+      await expect.poll(() => limiter().size.handshakes).toBe(0);
       decide?.(what === 'admits');
       await isEmpty();
     },
   );
 });
 
-describe('the ledger is empty after', () => {
+describe('the limiter is empty after', () => {
   it('an origin is refused', async () => {
     const { url } = await startServer(stage().provider);
     const socket = connectTo(url, {
@@ -600,7 +600,7 @@ describe('the ledger is empty after', () => {
     await expect.poll(() => socket.io.engine.transport.name).toBe('websocket');
     server.http.closeIdleConnections();
     await serves(socket);
-    expect(ledger().size).toMatchObject({ connections: 1, handshakes: 0, addresses: 1 });
+    expect(limiter().size).toMatchObject({ connections: 1, handshakes: 0, addresses: 1 });
     socket.disconnect();
     await isEmpty();
   });
@@ -622,9 +622,9 @@ describe('the ledger is empty after', () => {
     const me = { browser_id: 'the-browser-of-the-visitor' };
     const [first, second] = [connect(url, me), connect(url, me)];
     await Promise.all([serves(first), serves(second)]);
-    expect(ledger().size).toMatchObject({ connections: 2, principals: 1 });
+    expect(limiter().size).toMatchObject({ connections: 2, principals: 1 });
     first.disconnect();
-    await expect.poll(() => ledger().size).toMatchObject({ connections: 1, principals: 1 });
+    await expect.poll(() => limiter().size).toMatchObject({ connections: 1, principals: 1 });
     second.disconnect();
     await isEmpty();
   });
@@ -634,7 +634,7 @@ describe('an honest client', () => {
   it('of 200 that come back at once from one address is let in', async () => {
     const { url } = await startServer(stage().provider);
     await Promise.all(times(200, () => serves(connect(url))));
-    expect(ledger().size).toMatchObject({ connections: 200, handshakes: 0 });
+    expect(limiter().size).toMatchObject({ connections: 200, handshakes: 0 });
   });
 
   it('reads 20 fast streams without meeting a limit', async () => {

@@ -22,23 +22,23 @@ import type { OnToolFailure } from './tools/run-call.js';
 export interface AnswerOptions {
   sink: EntrySink;
   signal: AbortSignal | undefined;
-  /** True if the sink is given the model's thoughts. */
+  /** True if the sink receives the model's thoughts. */
   thoughts: boolean;
-  /** Earlier messages that the caller left out of the context. */
+  /** The number of earlier messages that the caller left out of the context. */
   omittedByCaller: number;
-  /** Messages of the prompt that were there before the client's context. */
+  /** The number of messages in the prompt before the client's context. */
   addedMessages: number;
-  /** UTF-16 units of the longest answer, its tools included. */
+  /** The limit of one answer in UTF-16 units, including its tools. */
   maxUnits: number;
   logger: Logger;
   metrics: StreamMetrics;
-  /** Of the caller; the span of the answer is a child of the span in it. */
+  /** The caller's context. The span of the answer is a child of its span. */
   context: Context;
-  /** Names the answer in each of its log lines. */
+  /** Identifies the answer in log lines. */
   requestId: string;
-  /** Names the connection that asked. */
+  /** Identifies the connection of the request in log lines. */
   connectionId: string | undefined;
-  /** What another process has generated of the answer. */
+  /** The part of the answer that another process has generated. */
   resumed: ResumedAnswer | undefined;
 }
 
@@ -56,16 +56,16 @@ type Outcome =
 const HASHED_UNITS = 256;
 
 /**
- * One answer: writes its entries, and reports it once it has ended. Writing throws `too_large` once the
- * answer is longer than allowed.
+ * Writes the entries of one answer, and reports its outcome. Writing throws `too_large` if the answer is
+ * longer than allowed.
  */
-export class Answer implements AnswerSink {
-  /** Gives the answer that the cache has of a provider; nothing until it is set. */
-  lookUp: (provider: ModelName) => CachedAnswer | undefined | Promise<CachedAnswer | undefined> =
+export class AnswerWriter implements AnswerSink {
+  /** @returns the cached answer of a provider; always undefined until the caller sets it. */
+  readCache: (provider: ModelName) => CachedAnswer | undefined | Promise<CachedAnswer | undefined> =
     () => undefined;
   /** The context of the answer's span. */
   readonly context: Context;
-  /** Its lines have the ids of the answer. */
+  /** Adds the ids of the answer to each line. */
   readonly logger: Logger;
   readonly #options: AnswerOptions;
   readonly #span: Span;
@@ -76,23 +76,23 @@ export class Answer implements AnswerSink {
   #outcome: Outcome = { type: 'running' };
   /** UTF-16 units of the text. */
   #length = 0;
-  /** The length where the model's current turn began. */
+  /** The length of the text when the model's current turn began. */
   #turnStart = 0;
   #lastText = '';
   #isLaterTurn = false;
-  /** True if the call under way has begun its part of the answer, with a thought or with text. */
+  /** True if the current call has written a thought or text. */
   #hasBegun = false;
-  /** Why the call under way repeats the one before it, if that one has shown thoughts. */
-  #retried: StreamError | undefined;
+  /** The failure of the previous try, if that try has written thoughts. */
+  #retryReason: StreamError | undefined;
   #thoughtUnits = 0;
   /** The first half of a surrogate pair at the end of the newest thought. */
   #halfThought = '';
-  /** Of the text so far; undefined before the first piece that is hashed. */
+  /** The hash of the text so far; undefined before the first piece that is hashed. */
   #hash: Hash | undefined;
   #unhashed = '';
   #toolCalls = 0;
   #toolUnits = 0;
-  /** The oldest messages of the client's context that the provider did not give the model. */
+  /** The number of the oldest messages of the client's context that the provider left out. */
   #omittedMessages = 0;
   #isLoading = false;
 
@@ -121,7 +121,7 @@ export class Answer implements AnswerSink {
     return this.#length;
   }
 
-  /** The oldest messages of the context that the provider left out. */
+  /** The number of the oldest messages of the context that the provider left out. */
   get omittedMessages(): number {
     return this.#omittedMessages;
   }
@@ -135,42 +135,42 @@ export class Answer implements AnswerSink {
   }
 
   /** @returns the text of the model's current turn. */
-  readTurn(): string {
+  readTurnText(): string {
     return this.#options.sink.readText().slice(this.#turnStart);
   }
 
-  called({ name, model }: ModelName, failure?: StreamError): ModelCall {
-    // After tools, another try goes on in the same attempt: the text before the tools stands.
-    this.#retried = this.#hasBegun && !this.#isLaterTurn ? failure : undefined;
+  onCall({ name, model }: ModelName, failure?: StreamError): ModelCall {
+    // After tool calls, a retry continues the attempt, because the text before the calls stays valid.
+    this.#retryReason = this.#hasBegun && !this.#isLaterTurn ? failure : undefined;
     this.#hasBegun = false;
     return this.#options.metrics.beginModelCall(name, model, this.context);
   }
 
-  misconfigured({ name, model }: ModelName, error: ProviderError): void {
+  onMisconfigured({ name, model }: ModelName, error: ProviderError): void {
     const event = 'LLM_PROVIDER_MISCONFIGURED';
     this.logger.error({ event, provider: name, model, err: error });
   }
 
-  toolFailed(...[tool, reason, error]: Parameters<OnToolFailure>): void {
+  onToolFailed(...[tool, reason, error]: Parameters<OnToolFailure>): void {
     const err = error !== undefined && { err: error };
     this.logger.warn({ event: 'LLM_TOOL_FAILED', tool, reason, ...err });
   }
 
-  omitted(messages: number): void {
+  onOmitted(messages: number): void {
     const ofContext = messages - this.#options.addedMessages;
     this.#omittedMessages = Math.max(this.#omittedMessages, ofContext);
   }
 
-  queued(ahead: number): void {
+  onQueued(ahead: number): void {
     void this.#options.sink.write({ type: 'queued', ahead });
   }
 
-  loading({ name, model }: ModelName): void {
+  onLoading({ name, model }: ModelName): void {
     this.#isLoading = true;
     void this.#options.sink.write({ type: 'loading', provider: name, model });
   }
 
-  loaded(ms: number): void {
+  onLoaded(ms: number): void {
     this.#loadMs = (this.#loadMs ?? 0) + ms;
     this.#endLoading();
   }
@@ -178,10 +178,10 @@ export class Answer implements AnswerSink {
   #endLoading(): void {
     if (!this.#isLoading) return;
     this.#isLoading = false;
-    this.queued(0);
+    this.onQueued(0);
   }
 
-  fallback(from: ModelName, to: ModelName, error: StreamError): void {
+  onFallback(from: ModelName, to: ModelName, error: StreamError): void {
     const { metrics } = this.#options;
     this.#omittedMessages = 0;
     this.#endLoading();
@@ -196,22 +196,22 @@ export class Answer implements AnswerSink {
     });
   }
 
-  /** A turn of the model that follows tools: its text continues the answer, as a paragraph of its own. */
-  nextTurn(): void {
+  /** Begins a turn of the model after tool calls. Its text continues the answer as a new paragraph. */
+  beginNextTurn(): void {
     this.#isLaterTurn = true;
     this.#turnStart = this.#length;
   }
 
-  /** Begins another attempt if there is none, or if the one under way has failed. */
+  /** Begins a further attempt if there is none, or if the current one has failed. */
   begin(provider: ModelName, failure?: StreamError): void {
     if (this.#hasBegun) return;
     this.#hasBegun = true;
-    const cause = this.#retried ?? failure;
+    const cause = this.#retryReason ?? failure;
     if (this.#start === undefined || cause !== undefined)
       this.#beginAttempt('model', provider, cause);
   }
 
-  text(text: string): Promise<void> | undefined {
+  writeText(text: string): Promise<void> | undefined {
     if (this.#firstChunkMs === undefined) this.#noteFirstChunk();
     if (this.#length === this.#turnStart && /\S$/.test(this.#lastText)) {
       this.#lastText = '';
@@ -232,10 +232,10 @@ export class Answer implements AnswerSink {
   }
 
   /**
-   * Writes a thought in slices if thoughts were asked for. Thoughts that together are longer than an answer
-   * may be are left out: they are no reason for a failure.
+   * Writes a thought in slices if thoughts were requested. Drops thoughts above the limit of an answer
+   * instead of failing.
    */
-  thought(text: string): Promise<void> | undefined {
+  writeThought(text: string): Promise<void> | undefined {
     const { thoughts, maxUnits, sink } = this.#options;
     this.#thoughtUnits += text.length;
     if (!thoughts || this.#thoughtUnits > maxUnits) return undefined;
@@ -252,8 +252,8 @@ export class Answer implements AnswerSink {
     return full;
   }
 
-  /** Writes the call of a tool, what a user decided of it, or what came of it. */
-  tool(entry: ToolCallEntry | ToolDecisionEntry | ToolResultEntry): Promise<void> | undefined {
+  /** Writes a tool call, the user's decision about it, or its result. */
+  writeTool(entry: ToolCallEntry | ToolDecisionEntry | ToolResultEntry): Promise<void> | undefined {
     const toolUnits = this.#toolUnits + JSON.stringify(entry).length;
     this.#checkSize(this.#length + toolUnits);
     this.#toolUnits = toolUnits;
@@ -265,7 +265,7 @@ export class Answer implements AnswerSink {
     provider: ModelName,
     failure: StreamError | undefined,
   ): boolean | Promise<boolean> {
-    const hit = this.lookUp(provider);
+    const hit = this.readCache(provider);
     if (!(hit instanceof Promise)) return this.#writeCached(hit, provider, failure);
     return hit.then((answer) => {
       this.#options.signal?.throwIfAborted();
@@ -281,7 +281,7 @@ export class Answer implements AnswerSink {
     if (hit === undefined || hit.text.length > this.#options.maxUnits) return false;
     this.#omittedMessages = hit.omittedMessages ?? 0;
     this.#beginAttempt('cache', provider, failure);
-    void this.text(hit.text);
+    void this.writeText(hit.text);
     this.end('stop', hit.usage);
     return true;
   }
@@ -315,7 +315,7 @@ export class Answer implements AnswerSink {
     void this.#options.sink.write({ type: 'error', code, message, ...retry });
   }
 
-  /** Logs and counts the answer, also one that its caller gave up. To be called once. */
+  /** Logs and counts the answer, even if its caller has stopped reading. Called once. */
   report(): void {
     const { logger } = this;
     const { metrics } = this.#options;

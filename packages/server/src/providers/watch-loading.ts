@@ -1,12 +1,12 @@
 import type { Delta } from './provider.js';
 
-/** A model that is in memory answers a short question sooner. */
-const FIRST_LOOK_MS = 250;
-const LOOK_INTERVAL_MS = 1_000;
+/** The delay of the first check. A loaded model usually answers a short question sooner. */
+const FIRST_CHECK_MS = 250;
+const CHECK_INTERVAL_MS = 1_000;
 
 /**
  * Yields `loading` and `loaded` if the model has to be loaded before `asking` resolves. Ends when the model
- * is loaded, when `asking` settles, or when `isLoaded` fails at its first call. Does not throw.
+ * is loaded, when `asking` settles, or when the first call of `isLoaded` fails. Does not throw.
  */
 export async function* watchLoading(
   asking: Promise<unknown>,
@@ -24,7 +24,7 @@ export async function* watchLoading(
   );
   let isShown = false;
   try {
-    for (let waitMs = FIRST_LOOK_MS; !looks.signal.aborted; waitMs = LOOK_INTERVAL_MS) {
+    for (let waitMs = FIRST_CHECK_MS; !looks.signal.aborted; waitMs = CHECK_INTERVAL_MS) {
       await pauseUntil(settled, waitMs);
       if (looks.signal.aborted) break;
       const loaded = await isLoaded(looks.signal).catch(() => undefined);
@@ -41,7 +41,7 @@ export async function* watchLoading(
   }
 }
 
-/** Resolves after the time, or as soon as `settled` does. */
+/** Resolves after `ms` milliseconds, or as soon as `settled` does. */
 async function pauseUntil(settled: Promise<void>, ms: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([settled, new Promise((resolve) => (timer = setTimeout(resolve, ms)))]);

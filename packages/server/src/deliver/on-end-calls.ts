@@ -4,20 +4,20 @@ import type { Logger } from '../observe/logger.js';
 import { HOOK_TIMEOUT_MS, HookTimeoutError } from './hook-timeout.js';
 import type { Log } from './log.js';
 
-interface Report {
+interface OnEndCall {
   readonly principal: string;
   readonly settled: Promise<void>;
 }
 
 const BYTES_PER_UNIT = 2;
-/** A report without its texts. */
-const REPORT_BYTES = 1_024;
+/** The bytes of a report without its texts. */
+const CALL_BYTES = 1_024;
 
 /** The calls of `onEnd` that have not returned. */
-export class EndReports {
+export class OnEndCalls {
   readonly #onEnd: OnEnd;
   readonly #logger: Logger;
-  readonly #reports = new Set<Report>();
+  readonly #calls = new Set<OnEndCall>();
   #bytes = 0;
 
   constructor(onEnd: OnEnd, logger: Logger) {
@@ -25,28 +25,28 @@ export class EndReports {
     this.#logger = logger;
   }
 
-  /** Bytes of the texts, tools and questions that `onEnd` was given. */
+  /** The bytes of the texts, tools and questions that pending calls of `onEnd` hold. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Calls `onEnd` in a later microtask. `requestBytes` are those of the question. */
+  /** Calls `onEnd` in a later microtask. `requestBytes` is the size of the question in bytes. */
   add(ended: EndedStream, principal: string, requestBytes: number): void {
     const { text, tools } = ended;
     const units = text.length + (tools.length > 0 ? JSON.stringify(tools).length : 0);
-    const bytes = REPORT_BYTES + BYTES_PER_UNIT * units + requestBytes;
+    const bytes = CALL_BYTES + BYTES_PER_UNIT * units + requestBytes;
     this.#bytes += bytes;
     const settled = this.#call(ended).finally(() => {
-      this.#reports.delete(report);
+      this.#calls.delete(report);
       this.#bytes -= bytes;
     });
-    const report: Report = { principal, settled };
-    this.#reports.add(report);
+    const report: OnEndCall = { principal, settled };
+    this.#calls.add(report);
   }
 
-  /** Resolves when the calls have returned that are under way now: all, or those for one principal. */
+  /** Resolves when the pending calls have returned: all of them, or those for one principal. */
   async settled(principal?: string): Promise<void> {
-    const reports = [...this.#reports].filter(
+    const reports = [...this.#calls].filter(
       (report) => principal === undefined || report.principal === principal,
     );
     await Promise.all(reports.map((report) => report.settled));
@@ -58,7 +58,7 @@ export class EndReports {
       timer = setTimeout(() => reject(new HookTimeoutError()), HOOK_TIMEOUT_MS).unref();
     });
     try {
-      // Not while a stream is being ended, where the hook could end it again.
+      // `onEnd` does not run while a stream is being ended, because it could end the same stream again.
       const called = Promise.resolve(ended).then(this.#onEnd);
       await Promise.race([called, late]);
     } catch (cause) {
@@ -70,7 +70,10 @@ export class EndReports {
   }
 }
 
-/** @returns what `onEnd` is told of a stream whose log has its end. `totalMs` is the age of the stream. */
+/**
+ * @returns the argument of `onEnd` for a stream whose log has a terminal entry. `totalMs` is the age of the
+ * stream.
+ */
 export function describeEnd(question: StreamQuestion, log: Log, totalMs: number): EndedStream {
   const tools = new Map<string, UsedTool>();
   const ended: EndedStream = {

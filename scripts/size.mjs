@@ -16,15 +16,25 @@ const OPTIONS = {
 // The sizes of the client and all that it needs at first; fails if the README gives others.
 const MOST_CLIENT_KB = 28;
 const readme = readFileSync(new URL('README.md', root), 'utf8');
-const clientKb = await clientKbOf("export { createClient } from '@rivulet/client';");
+const CLIENT = "export { createClient } from '@rivulet/client';";
+const clientKb = await clientKbOf(CLIENT);
 if (Number(clientKb) > MOST_CLIENT_KB) {
   fail(`{ createClient } is ${clientKb} KB with gzip; make it ${MOST_CLIENT_KB} KB or smaller`);
 }
 compare('{ createClient }', clientKb, /\*\*([\d.]+) KB\*\*/);
-const hookKb = await clientKbOf(
-  "export { createClient } from '@rivulet/client'; export { useAnswer } from '@rivulet/client/react';",
-);
+const hookKb = await clientKbOf(`${CLIENT} export { useAnswer } from '@rivulet/client/react';`);
 compare('{ createClient, useAnswer }', hookKb, /([\d.]+) KB with `useAnswer`/);
+
+// The size that each bridge adds to that, without the packages of its UI; fails if docs/bridges.md gives another size.
+const BRIDGES = { 'ai-sdk': 'AI SDK', 'tanstack-ai': 'TanStack AI', 'ag-ui': 'AG-UI' };
+const bridgesPage = readFileSync(new URL('docs/bridges.md', root), 'utf8');
+for (const [name, title] of Object.entries(BRIDGES)) {
+  const withBridge = await clientKbOf(`${CLIENT} export * from '@rivulet/client/${name}';`);
+  const adds = `${(Number(withBridge) - Number(clientKb)).toFixed(1)} KB (${title})`;
+  if (!bridgesPage.includes(adds)) {
+    fail(`a bridge adds ${adds} with gzip; docs/bridges.md says another size: correct it`);
+  }
+}
 
 // The scripts that the demo page loads at first, and not those that it loads when it needs them.
 const MOST_DEMO_KB = 170;
@@ -50,7 +60,7 @@ if (Number(demoKb) > MOST_DEMO_KB) {
 async function clientKbOf(contents) {
   const { outputFiles, metafile: files } = await build({
     ...OPTIONS,
-    external: ['react'],
+    external: ['react', '@ag-ui/client'],
     // Modules that are imported when they are first used are files of their own.
     outdir: 'size',
     splitting: true,

@@ -102,7 +102,7 @@ export type Entry =
 
 /** What a process that went away has generated of an answer. Another process goes on from it. */
 export interface ResumedAnswer {
-  /** The number of its last attempt; 1 if none is known to have begun. */
+  /** At least the number of the last attempt that it has shown. */
   attempt: number;
   rounds: readonly ToolRound[];
   /** What clients said, before this process went on, of calls that have neither a decision nor a result. */

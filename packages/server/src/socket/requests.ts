@@ -16,6 +16,7 @@ import {
   startSchema,
   toolReplySchema,
 } from '@rivulet/protocol/schema';
+import type { Log } from '../deliver/log.js';
 import type { Stream } from '../deliver/stream.js';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
@@ -92,7 +93,7 @@ export class Requests {
 
   async resume(raw: unknown): Promise<StreamReply> {
     const message = parse(resumeSchema, raw);
-    const { stream_id, offset, epoch, window, reader_id: readerId } = message;
+    const { stream_id, offset, epoch, attempt, window, reader_id: readerId } = message;
     await this.#limits.resume(this.#requester);
     const found = this.#find(stream_id);
     const stream = found instanceof Promise ? await found : found;
@@ -102,7 +103,9 @@ export class Requests {
     // A plain reader counts its StreamAcceptedMessage, also where the log has no start.
     const isShifted = window === undefined && log.start === undefined;
     const head = isShifted ? log.head + 1 : log.head;
-    if (epoch !== undefined && (epoch !== stream.epoch || offset > head)) {
+    const known = log.start?.attempt ?? 0;
+    const isOther = epoch !== stream.epoch || offset > head || (attempt ?? 0) > known;
+    if (epoch !== undefined && isOther) {
       return { ...this.#read(stream, { offset: 0, window, readerId }), reset: true };
     }
     if (offset > head) {
@@ -111,7 +114,8 @@ export class Requests {
         `unable to read from offset ${offset}: the stream ends at ${head}; resume from an offset that was received`,
       );
     }
-    return this.#read(stream, { offset, window, readerId });
+    const from = attempt !== undefined && attempt < known ? newerStart(log, attempt) : offset;
+    return this.#read(stream, { offset: Math.min(offset, from), window, readerId });
   }
 
   async ack(raw: unknown): Promise<DoneReply> {
@@ -175,6 +179,16 @@ export class Requests {
       request_id: stream.requestId,
       ...(ref !== undefined && { ref }),
     };
+  }
+}
+
+/** @returns the offset of the first start of an attempt after `attempt`, which is in the log. */
+function newerStart(log: Log, attempt: number): number {
+  for (let offset = 0; ;) {
+    const frame = log.read(offset, Infinity);
+    if (frame === undefined) return log.head;
+    if (frame.entry.type === 'start' && frame.entry.attempt > attempt) return offset;
+    offset += frame.size;
   }
 }
 

@@ -5,6 +5,8 @@ import {
   type ScriptName,
 } from '../../packages/server/src/redis/connection/scripts.js';
 import { startNode } from '../harness/cluster/cluster.js';
+import { cuttableLink } from '../harness/link.js';
+import { providersOf } from '../harness/providers.js';
 import { startRedis } from '../harness/redis.js';
 import { type ProxiedConnection, redisProxy } from '../harness/redis-proxy.js';
 import { startServer } from '../harness/rivulet.js';
@@ -54,7 +56,7 @@ describe('connections to Redis', () => {
     const second = await b.nextCall();
     second.say('All of it.');
     second.finish();
-    expect(await first.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 2 });
+    expect(await first.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 101 });
   });
 
   it('that come back later than those of others, after an outage that outlives all leases, cost no attempt', async () => {
@@ -121,11 +123,61 @@ describe('connections to Redis', () => {
     proxy.refuses = false;
     const expected = 'The text of the other process is longer.';
     await snapshotWhen(first, ({ text }) => text.length > 'Only here. '.length);
-    expect(first.getSnapshot()).toMatchObject({ text: expected, attempt: 2 });
+    expect(first.getSnapshot()).toMatchObject({ text: expected, attempt: 101 });
     other.finish();
     for (const answer of [first, reader])
-      expect(await answer.result).toMatchObject({ status: 'done', text: expected, attempt: 2 });
+      expect(await answer.result).toMatchObject({ status: 'done', text: expected, attempt: 101 });
   });
+
+  it.each([
+    ['stay', 0],
+    ['stay, and fails over to another provider', 1],
+    ['go to another server', 0],
+    ['go to another server, and fails over to another provider', 1],
+  ])(
+    'that break lead the readers of a cut-off server to the text of its successor, unmixed, where they %s',
+    async (where, failovers) => {
+      const { redis, proxy, b } = await behindProxy();
+      const [one, two] = [stage('one'), stage('two')];
+      const providers = providersOf(one.provider, two.provider);
+      const a = await startServer(one.provider, { redis: { url: proxy.url }, providers });
+      const link = await cuttableLink(a.url);
+      const first = sdk(link.url, ME).start({ query: 'q' });
+      const shown = new Set<string>();
+      first.state$.subscribe(({ text }) => shown.add(text));
+      const call = await one.nextCall();
+      call.say('Shared. ');
+      await snapshotWhen(sdk(b.url, ME).resume(first.id), ({ text }) => text === 'Shared. ');
+      proxy.refuses = true;
+      for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+      call.say('Only here. ');
+      let local = 'Shared. Only here. ';
+      await snapshotWhen(first, ({ text }) => text === local);
+      if (failovers > 0) {
+        call.fail(new Error('broken'));
+        local = 'Of the second provider, only here.';
+        (await two.nextCall()).say(local);
+        await snapshotWhen(first, ({ text }) => text === local);
+      }
+      const other = await b.nextCall();
+      const expected = `The successor says this: ${'more '.repeat(40)}`;
+      other.say(expected);
+      const reader = sdk(b.url, ME).resume(first.id);
+      await snapshotWhen(reader, ({ text }) => text === expected);
+      if (where.startsWith('go')) {
+        link.leadTo(b.url);
+        link.cut();
+      } else proxy.refuses = false;
+      await snapshotWhen(first, ({ text }) => text.length >= expected.length);
+      other.finish();
+      for (const answer of [first, reader])
+        expect(await answer.result).toMatchObject({ status: 'done', text: expected });
+      const texts = ['Shared. Only here. ', local, expected];
+      expect([...shown].filter((text) => !texts.some((whole) => whole.startsWith(text)))).toEqual(
+        [],
+      );
+    },
+  );
 
   it.each<[string, ScriptName]>([
     ['its claim', 'claim'],
@@ -155,7 +207,11 @@ describe('connections to Redis', () => {
       const call = await nextCall();
       call.say('All of it.');
       call.finish();
-      expect(await answer.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 2 });
+      expect(await answer.result).toMatchObject({
+        status: 'done',
+        text: 'All of it.',
+        attempt: 201,
+      });
     },
   );
 

@@ -260,7 +260,7 @@ describe('a process that is cut off from Redis', () => {
     expect((await collected).terminal).toMatchObject({ code: 'interrupted' });
     again.say('end.');
     again.finish();
-    const done = { status: 'done', text: 'Rivers end.', attempt: 2 };
+    const done = { status: 'done', text: 'Rivers end.', attempt: 101 };
     expect(await first.result).toMatchObject(done);
     expect(await second.result).toMatchObject(done);
   });

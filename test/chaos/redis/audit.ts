@@ -108,11 +108,12 @@ async function audit(command: (...args: string[]) => Promise<unknown>): Promise<
 function auditLog(query: string, entries: StreamReply, fail: (fault: string) => void): number {
   let head = 0;
   let attempts = 0;
+  let newest = 0;
   let text = '';
   const checkAttempt = (): void => {
     const [, call = ''] = /^<([\w.]+)> /.exec(text) ?? [];
     if (text !== '' && !textOfCall(query, call).startsWith(text))
-      fail(`attempt ${attempts} of the log is of more than one call`);
+      fail(`attempt ${newest} of the log is of more than one call`);
     text = '';
   };
   for (const [id, [, blob = '[]']] of entries) {
@@ -124,8 +125,9 @@ function auditLog(query: string, entries: StreamReply, fail: (fault: string) => 
       if (entry.type === 'text') text += entry.text!;
       if (entry.type !== 'start') continue;
       checkAttempt();
-      if (entry.attempt! <= attempts) fail(`attempt ${entry.attempt} follows ${attempts}`);
-      attempts = entry.attempt!;
+      if (entry.attempt! <= newest) fail(`attempt ${entry.attempt} follows ${newest}`);
+      newest = entry.attempt!;
+      attempts += 1;
     }
   }
   checkAttempt();

@@ -31,9 +31,15 @@ export type ToReaders =
 export type FromReaders =
   | { type: 'asked'; query: string }
   | { type: 'ended'; query: string; status: string; attempt: number; cancelled: boolean }
-  | { type: 'violation'; query: string; what: string }
+  | { type: 'violation'; query: string; requestId: string | undefined; what: string }
   /** A reader was told that its stream is gone, or had another whole text than the other reader. */
-  | { type: 'apart'; query: string; what: string; atMs: number }
+  | {
+      type: 'apart';
+      query: string;
+      requestId: string | undefined;
+      what: string;
+      atMs: number;
+    }
   /** A reader, connected since `connectedAtMs`, shows text of another call than before. */
   | {
       type: 'replaced';

@@ -39,6 +39,7 @@ class Watch {
   #shown = '';
   #attempt = 0;
   #isBroken = false;
+  #requestId: string | undefined;
 
   constructor(query: string, client: Client, onGrowth: () => void) {
     this.#query = query;
@@ -61,24 +62,28 @@ class Watch {
     const code = error?.code;
     if (code === 'not_found' || code === 'interrupted') this.apart(`ended as ${code}`);
     else if (status !== 'done')
-      this.violation(`ended as ${error?.code ?? status} after ${text.length} units`);
+      this.violation(
+        `ended as ${error?.code ?? status} after ${text.length} units: ${error?.message}`,
+      );
     else if (sha256(text) !== sha256(textOfCall(this.#query, callOf(text) ?? '')))
       this.violation(`is not what ${callOf(text) ?? 'any call'} says: ${text.length} units`);
   }
 
   /** Says what is right only where the server that generated the answer could not reach Redis. */
   apart(what: string): void {
-    say({ type: 'apart', query: this.#query, what, atMs: monotonicMs() });
+    const [requestId, atMs] = [this.#requestId, monotonicMs()];
+    say({ type: 'apart', query: this.#query, requestId, what, atMs });
   }
 
   violation(what: string): void {
     if (this.#isBroken) return;
     this.#isBroken = true;
-    say({ type: 'violation', query: this.#query, what });
+    say({ type: 'violation', query: this.#query, requestId: this.#requestId, what });
   }
 
   #take(snapshot: AnswerSnapshot): void {
     const { text, attempt } = snapshot;
+    this.#requestId = snapshot.requestId;
     // A log that was lost is replaced by another one, from its beginning on.
     const isReset = attempt === 0 && text === '';
     if (attempt < this.#attempt && !isReset)

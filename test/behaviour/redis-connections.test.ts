@@ -179,6 +179,44 @@ describe('connections to Redis', () => {
     },
   );
 
+  it('that lose the message of a cancel do not keep a reader waiting for the end', async () => {
+    const { redis, proxy, a, b } = await behindProxy();
+    const first = sdk(b.url, ME).start({ query: 'q' });
+    (await b.nextCall()).say('Where a ');
+    const reader = sdk(a.url, ME).resume(first.id);
+    await snapshotWhen(reader, ({ text }) => text === 'Where a ');
+    const deaf = new WeakSet<object>();
+    let isDeaf = true;
+    proxy.drops = (connection) => {
+      if (isDeaf && connection.sent.includes('rivulet-subscriber-')) deaf.add(connection);
+      return deaf.has(connection);
+    };
+    first.cancel();
+    await vi.waitFor(async () => {
+      const [log] = (await redis.command('KEYS', '*{rv}:g:*')) as string[];
+      expect(await redis.command('HGET', log!, 'stop')).toBe('1');
+    }, 10_000);
+    isDeaf = false;
+    expect(await reader.result).toMatchObject({ status: 'cancelled', text: 'Where a ' });
+  });
+
+  it('that break leave no reader without an end that has more than the stream had when it was cancelled', async () => {
+    const { redis, proxy, a, b } = await behindProxy();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Shared. ');
+    const twin = sdk(b.url, ME).start({ query: 'q' });
+    const reader = sdk(b.url, ME).resume(first.id);
+    for (const one of [twin, reader]) await snapshotWhen(one, ({ text }) => text === 'Shared. ');
+    proxy.refuses = true;
+    for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+    call.say('Only here. ');
+    await snapshotWhen(first, ({ text }) => text === 'Shared. Only here. ');
+    reader.cancel();
+    proxy.refuses = false;
+    expect(await first.result).toMatchObject({ status: 'cancelled', text: 'Shared. Only here. ' });
+  });
+
   it.each<[string, ScriptName]>([
     ['its claim', 'claim'],
     ['the read of the log that it claims', 'follow'],

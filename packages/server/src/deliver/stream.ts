@@ -149,6 +149,11 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     return this.#subscriptions.length;
   }
 
+  /** The offset up to which a reader has been sent the log at most. */
+  get sent(): number {
+    return Math.max(0, ...this.#subscriptions.map(({ reader }) => reader.sent));
+  }
+
   /** True if a reader without a window reads it: it cannot be told that the text begins again. */
   get hasPlainReader(): boolean {
     return this.#subscriptions.some(({ reader }) => reader.isPlain);

@@ -4,7 +4,9 @@ import {
   loadScripts,
   type ScriptName,
 } from '../../packages/server/src/redis/connection/scripts.js';
+import { EVENT } from '@rivulet/protocol';
 import { startNode } from '../harness/cluster/cluster.js';
+import { connect, next } from '../harness/plain-client.js';
 import { cuttableLink } from '../harness/link.js';
 import { providersOf } from '../harness/providers.js';
 import { startRedis } from '../harness/redis.js';
@@ -215,6 +217,28 @@ describe('connections to Redis', () => {
     reader.cancel();
     proxy.refuses = false;
     expect(await first.result).toMatchObject({ status: 'cancelled', text: 'Shared. Only here. ' });
+  });
+
+  it('that are slow do not let a request of an earlier connection take the reader of a later one', async () => {
+    const { proxy, a } = await behindProxy();
+    const answer = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    await snapshotWhen(answer, ({ text }) => text === 'Where a ');
+    const earlier = connect(a.url, { browser_id: ME.browserId });
+    await next(earlier, 'connect');
+    let isSlow = true;
+    proxy.drops = ({ sent }) => isSlow && sent.includes('rivulet-reads-');
+    const unknown = earlier.emitWithAck(EVENT.resume, { stream_id: 'unknown', offset: 0 });
+    const resume = { stream_id: answer.id, offset: 0, window: 1_000, reader_id: 'one reader' };
+    const stale = earlier.emitWithAck(EVENT.resume, resume);
+    const later = connect(a.url, { browser_id: ME.browserId });
+    await later.emitWithAck(EVENT.resume, resume);
+    isSlow = false;
+    await Promise.all([unknown, stale]);
+    const chunk = next<number>(later, EVENT.shortChunk);
+    call.say('river ');
+    expect(await chunk).toBe(1);
   });
 
   it.each<[string, ScriptName]>([

@@ -36,6 +36,8 @@ export interface Subscription {
   readonly reader: Reader;
   /** The reader's own name, by which it is known when it comes back. */
   readonly id: string | symbol;
+  /** Numbers the requests to read in the order in which they came. */
+  readonly arrival: number;
 }
 
 export interface StreamListener {
@@ -187,12 +189,20 @@ export class Stream implements StreamIdentity, Source, ListedStream {
     this.#listener.onStatusChange(this);
   }
 
-  read(options: ReaderOptions & { readerId: string | undefined }, sink: Sink): Subscription {
+  /** True if the reader has asked to read with a later request than `arrival`. */
+  isReadSince(arrival: number, readerId: string | undefined): boolean {
+    return this.#subscriptions.some((other) => other.id === readerId && other.arrival > arrival);
+  }
+
+  read(
+    options: ReaderOptions & { readerId: string | undefined; arrival?: number },
+    sink: Sink,
+  ): Subscription {
     const id = options.readerId ?? Symbol('a reader without a name');
     this.#lostUntil?.delete(id);
     const reader = new Reader(this, options, sink, this.#pace);
     this.#leaveAll(id);
-    const subscription = { reader, id };
+    const subscription = { reader, id, arrival: options.arrival ?? 0 };
     this.#subscriptions = [...this.#subscriptions, subscription];
     this.#listener.onReaderChange?.(this, id, 'reading');
     this.#abandonInTime();

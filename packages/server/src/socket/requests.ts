@@ -26,7 +26,10 @@ import type { RateLimits } from './rate-limits.js';
 import { StreamWatch, summaryOf } from './stream-watch.js';
 import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 
-/** What one connection may ask for. Each takes a message as it came and throws a `StreamError`. */
+/**
+ * What one connection may ask for. Each takes a message as it came and throws a `StreamError`. `arrival` numbers the
+ * requests of all connections in the order in which they came.
+ */
 export class Requests {
   readonly #requester: Admission;
   readonly #connectionId: string;
@@ -49,7 +52,7 @@ export class Requests {
     this.#logger = logger;
   }
 
-  async start(raw: unknown): Promise<StreamReply> {
+  async start(raw: unknown, arrival: number): Promise<StreamReply> {
     refuseParts(raw);
     const message = parse(startSchema, raw);
     refuseCombinations(message);
@@ -88,10 +91,10 @@ export class Requests {
     // The lines of the answer have the id of the stream for which it was begun.
     if (answerId === requestId) this.#logger.debug({ event: 'STREAM_STARTED', ...ids });
     else this.#logger.info({ event: 'STREAM_SHARES_ANSWER', ...ids, answerRequestId: answerId });
-    return this.#read(stream, { offset: 0, window, readerId });
+    return this.#read(stream, { offset: 0, window, readerId, arrival });
   }
 
-  async resume(raw: unknown): Promise<StreamReply> {
+  async resume(raw: unknown, arrival: number): Promise<StreamReply> {
     const message = parse(resumeSchema, raw);
     const { stream_id, offset, epoch, attempt, window, reader_id: readerId } = message;
     await this.#limits.resume(this.#requester);
@@ -106,7 +109,7 @@ export class Requests {
     const known = log.start?.attempt ?? 0;
     const isOther = epoch !== stream.epoch || offset > head || (attempt ?? 0) > known;
     if (epoch !== undefined && isOther) {
-      return { ...this.#read(stream, { offset: 0, window, readerId }), reset: true };
+      return { ...this.#read(stream, { offset: 0, window, readerId, arrival }), reset: true };
     }
     if (offset > head) {
       throw new StreamError(
@@ -115,7 +118,12 @@ export class Requests {
       );
     }
     const from = attempt !== undefined && attempt < known ? newerStart(log, attempt) : offset;
-    return this.#read(stream, { offset: Math.min(offset, from), window, readerId });
+    return this.#read(stream, {
+      offset: Math.min(offset, from),
+      window,
+      readerId,
+      arrival,
+    });
   }
 
   async ack(raw: unknown): Promise<DoneReply> {

@@ -38,6 +38,9 @@ interface Served {
   logger: Logger;
 }
 
+/** Numbers the requests of all connections in the order in which they came. */
+let nextArrival = 1;
+
 /** Carries out what one connection asks for. */
 export function serveSocket(socket: Socket, admission: Admission, served: Served): void {
   const server = new SocketRequests(socket, admission, served);
@@ -95,11 +98,12 @@ class SocketRequests {
     } catch (cause) {
       return refuse(cause);
     }
+    const arrival = nextArrival++;
     this.#inTurn(async () => {
       account.endWaiting();
       if (!account.isWithinLimits || !account.checkReads()) return;
       try {
-        settle(await this.#requests[name](raw));
+        settle(await this.#requests[name](raw, arrival));
       } catch (cause) {
         refuse(cause);
       }

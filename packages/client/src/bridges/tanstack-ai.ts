@@ -79,11 +79,15 @@ const sessionOf = ({ threadId, runId }: Run): string => `${threadId} ${runId}`;
 
 /** The whole answer is one message for each attempt. */
 function eventsOf(answer: Answer, run: Run): AsyncGenerator<AgUiEvent, void, undefined> {
+  let [before, newest] = [1, 1];
   return agUiEvents(answer, run, {
-    messageId: (attempt) => messageIdOf(answer, attempt),
+    messageId(attempt) {
+      if (attempt !== newest) [before, newest] = [newest, attempt];
+      return messageIdOf(answer, attempt);
+    },
     finished: (finishReason) => (finishReason === 'other' ? {} : { finishReason }),
     restart: ({ start, tools }, messageId) => {
-      const replaced = messageIdOf(answer, start.attempt - 1);
+      const replaced = messageIdOf(answer, before);
       const value = { replaced, messageId, reason: start.reason };
       return [
         { type: 'CUSTOM', name: RESTART, value },

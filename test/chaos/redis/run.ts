@@ -476,10 +476,15 @@ async function restartRedis(redis: TestRedis, random: Random): Promise<void> {
   await redis.start();
 }
 
+/** @returns a free port below those of outgoing connections, which could take it while its server is replaced. */
 async function freePort(): Promise<number> {
+  const port = 20_000 + Math.floor(Math.random() * 12_000);
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
+  const isFree = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => resolve(true));
+  });
+  if (!isFree) return freePort();
   await new Promise<void>((resolve) => server.close(() => resolve()));
   return port;
 }

@@ -86,6 +86,27 @@ describe('the panel that breaks things', () => {
     );
   });
 
+  it('counts no character twice when an earlier answer was cut and stopped on another connection', async () => {
+    const lab = await openLab();
+    await askFor(lab);
+    await lab.press('cut');
+    await expect.poll(() => sent(lab, 'stream_resume'), { timeout: 15_000 }).toBeGreaterThan(0);
+    const length = (await lab.demo.part('answer-text').textContent())!.length;
+    await grows(lab, length + 50);
+    await lab.demo.stop();
+    await lab.demo.reaches('cancelled');
+    await lab.demo.newChat();
+    await askFor(lab);
+    await lab.press('offline');
+    await lab.demo.page.locator('[data-connection=offline]').waitFor();
+    await lab.demo.page.locator('[data-connection=connected]').waitFor({ timeout: 20_000 });
+    await lab.demo.reaches('done');
+    await lab.isExact();
+    expect(await lab.demo.page.locator('[data-lab=cost]').textContent()).toContain(
+      'and 0 characters twice',
+    );
+  });
+
   it('goes offline for some seconds, and the text is exact', async () => {
     const lab = await openLab();
     await askFor(lab);

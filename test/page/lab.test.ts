@@ -215,6 +215,25 @@ describe('the panel that breaks things', () => {
       .toMatch(/^Status: streaming/);
   });
 
+  it('shows no answer of another visitor in the column of plain Socket.IO', async () => {
+    const [first, second] = [await openLab(), await openLab()];
+    await second.demo.page.locator('[data-lab=compare]').check();
+    const verdict = second.column('plain').locator('.verdict');
+    await expect.poll(() => verdict.textContent()).toBe('No answer yet.');
+    await askFor(first);
+    await first.demo.reaches('done');
+    expect(await verdict.textContent()).toBe('No answer yet.');
+
+    await second.demo.ask('How do I create a client?');
+    await second.isExact('plain');
+    const tail = second.column('plain').locator('.tail');
+    const text = await tail.textContent();
+    await first.demo.newChat();
+    await askFor(first);
+    await first.demo.reaches('done');
+    expect(await tail.textContent()).toBe(text);
+  });
+
   it('shows the frames on the wire, the items in the browser and the cache of the server', async () => {
     const lab = await openLab();
     await askFor(lab);

@@ -11,8 +11,7 @@ export interface ButtonActions {
   onFault(label: string): void;
 }
 
-/** The question of `Exhaust the rate limit`. */
-export const RATE_LIMIT_QUESTION = 'Exhausts the rate limit';
+const RATE_LIMIT_QUESTION = 'Exhausts the rate limit';
 
 const OFFLINE_MS = 5_000;
 const SLOW_MS = 15_000;

@@ -1,6 +1,6 @@
 import type { Answer, AnswerSnapshot, Client } from '@rivulet/client';
 import { filter, type Observable, switchMap, tap } from 'rxjs';
-import { RATE_LIMIT_QUESTION, showButtons } from './buttons.js';
+import { showButtons } from './buttons.js';
 import { readStoredItems, type StoredItem } from './caches.js';
 import { type Comparison, createColumn, isFinal } from './column.js';
 import { createLabServer, digestOf } from './lab-server.js';
@@ -67,7 +67,14 @@ export function mountLab(
     meter = current && createMeter();
     monitor.reset();
     rivuletColumn.setComparison(undefined);
+    followPlain(undefined);
     scheduleChecks();
+  }
+
+  function followPlain(question: string | undefined): void {
+    if (question === plainReader?.question) return;
+    plainColumn.setComparison(undefined);
+    plainReader?.follow(question);
   }
 
   function onSnapshot(snapshot: AnswerSnapshot): void {
@@ -75,6 +82,7 @@ export function mountLab(
     const next = isThinking ? 'thinking' : snapshot.status;
     if (next !== status || meter?.marks.length === 0) meter?.status(next);
     status = next;
+    followPlain(snapshot.query);
     meter?.grow(snapshot.text.length);
     scheduleChecks();
   }
@@ -95,9 +103,8 @@ export function mountLab(
     part('plain').hidden = !isShown;
     part('columns').dataset['count'] = isShown ? '2' : '1';
     plainReader?.close();
-    plainReader = isShown
-      ? createPlainReader(token, RATE_LIMIT_QUESTION, scheduleChecks)
-      : undefined;
+    plainReader = isShown ? createPlainReader(token, scheduleChecks) : undefined;
+    followPlain(answer?.getSnapshot().query);
     scheduleChecks();
   }
 
@@ -105,13 +112,16 @@ export function mountLab(
   async function compareAll(): Promise<void> {
     if (host.hidden || checks >= MAX_CHECKS) return;
     checks += 1;
-    const { query, text } = answer?.getSnapshot() ?? {};
-    if (query !== undefined && text !== undefined)
-      rivuletColumn.setComparison(await compareTexts(query, text));
-    if (plainReader?.answer !== undefined) {
-      plainColumn.setComparison(
-        await compareTexts(plainReader.answer.question, plainReader.answer.text),
-      );
+    const compared = answer;
+    const { query, text } = compared?.getSnapshot() ?? {};
+    if (query !== undefined && text !== undefined) {
+      const comparison = await compareTexts(query, text);
+      if (compared === answer) rivuletColumn.setComparison(comparison);
+    }
+    const plain = plainReader?.answer;
+    if (plain !== undefined) {
+      const comparison = await compareTexts(plain.question, plain.text);
+      if (plain === plainReader?.answer) plainColumn.setComparison(comparison);
     }
     await drawCaches();
     redrawSoon();

@@ -147,7 +147,7 @@ describe('the panel that breaks things', () => {
     // Nothing is generated for this question yet.
     const question = 'How do I add Gemini or Ollama?';
     const said = lab.demo.page.locator('[data-lab=said]');
-    await expect.poll(() => said.textContent()).toContain('refused the next one');
+    await expect.poll(() => said.textContent()).toMatch(/refused the next one.* again in [1-5] s/);
     await lab.demo.ask(question);
     const compared = lab.demo.page.waitForResponse(/\/lab\/generated$/);
     await expect.poll(() => lab.demo.status.textContent()).toMatch(/\d s/);
@@ -182,6 +182,8 @@ describe('the panel that breaks things', () => {
     await lab.demo.page.getByRole('button', { name: 'Try to break it' }).click();
     await lab.demo.reaches('done');
     await lab.isExact();
+    const timeline = lab.demo.page.locator('[data-lab=timeline] svg');
+    expect(await timeline.getAttribute('aria-label')).not.toContain('gap at');
     expect(lab.demo.complaints).toEqual([]);
   });
 
@@ -212,7 +214,12 @@ describe('the panel that breaks things', () => {
     await lab.demo.page.locator('[data-connection=connected]').waitFor({ timeout: 20_000 });
     await expect
       .poll(() => lab.column('plain').locator('.figures').textContent())
-      .toMatch(/^Status: streaming/);
+      .toMatch(/^Status: streaming\. Longest gap [\d.]+ s so far\.$/);
+    const verdict = lab.column('plain').locator('.verdict');
+    await expect
+      .poll(() => verdict.textContent(), { timeout: 10_000 })
+      .toMatch(/^Still waiting: no text for \d+ s /);
+    expect(await verdict.getAttribute('data-verdict')).toBe('stranded');
   });
 
   it('shows no answer of another visitor in the column of plain Socket.IO', async () => {

@@ -407,14 +407,15 @@ describe('the Markdown of a growing answer', () => {
     expect(requests.filter((request) => !request.startsWith(new URL(url).origin))).toEqual([]);
   });
 
-  it('opens links elsewhere in a tab that knows nothing of this one, and not those to the docs', async () => {
+  it('opens links elsewhere and to the docs in a tab that knows nothing of this one', async () => {
     const links = await page.evaluate(() => {
       const fragment = window.renderMarkdown(
-        '[a](https://example.com) [b](/docs/caching.md#caching-and-privacy)',
+        '[a](https://example.com) [b](/docs/caching.md#caching-and-privacy) [c](#here)',
       );
       return [...fragment.querySelectorAll('a')].map((link) => [link.target, link.rel]);
     });
     expect(links).toEqual([
+      ['_blank', 'noopener noreferrer'],
       ['_blank', 'noopener noreferrer'],
       ['', ''],
     ]);

@@ -78,10 +78,11 @@ export function createRecorder(listener: CallListener): Recorder {
           call.text += delta.text;
           listener.text(id, question, delta.text);
         }
+        // The reader asks for nothing after the end.
+        if (delta.type === 'finish') reason = undefined;
         yield delta;
         if (call.failAt !== undefined && call.text.length >= call.failAt) throw failure();
       }
-      reason = undefined;
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
       throw error;

@@ -235,6 +235,8 @@ describe('the panel that breaks things', () => {
     await second.isExact('plain');
     const tail = second.column('plain').locator('.tail');
     const text = await tail.textContent();
+    const figures = second.column('plain').locator('.figures');
+    await expect.poll(() => figures.textContent()).toMatch(/^Status: done/);
     await first.demo.newChat();
     await askFor(first);
     await first.demo.reaches('done');

@@ -351,7 +351,9 @@ describe('the Markdown of a growing answer', () => {
       for (let end = 1; end <= text.length; end += 1) view.draw(text.slice(0, end));
       return container.lastElementChild?.outerHTML;
     });
-    expect(html).toBe('<p>See <a href="/docs/there.md">it</a> now</p>');
+    expect(html).toBe(
+      '<p>See <a href="/docs/there.md" target="_blank" rel="noopener noreferrer">it</a> now</p>',
+    );
   });
 
   it('colours a code block while it grows', async () => {

@@ -18,7 +18,7 @@ export function announce(
     map((status) => (status === undefined ? '' : asSentence(status.text))),
     distinctUntilChanged(),
   );
-  // What was announced about one chat is not true of another.
+  // An announcement about one chat is not true of another.
   chat$.subscribe(() => (region.textContent = ''));
   merge(ended$, statuses$).subscribe((words) => {
     if (words !== '') region.textContent = words;

@@ -198,7 +198,7 @@ describe('a visitor who asks too often', () => {
     await demo.ask('How do I create a client?');
     await expect
       .poll(() => demo.status.textContent())
-      .toMatch(/Too many questions .* sent by itself.*in \d s/);
+      .toMatch(/Too many questions .* sent automatically.*in \d s/);
     await demo.reaches('done');
     expect(demo.complaints).toEqual([]);
   });

@@ -82,6 +82,21 @@ describe('a tool of the client', () => {
     expect(wrong).toMatchObject({ error: expect.stringContaining('of: ') });
   });
 
+  it('with `needsApproval` does not run unasked, and says what to do', async () => {
+    const { server, nextCall } = await staged();
+    const execute = vi.fn();
+    // @ts-expect-error -- only a tool of the server has it
+    const typed: ClientTool = { ...place, execute, needsApproval: true };
+    const answer = sdk(server.url).start({ query: 'Where?', tools: [typed] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const [told] = resultsTold(await nextCall());
+    expect(told).toMatchObject({ error: expect.stringContaining('remove it, and ask the user') });
+    expect(execute).not.toHaveBeenCalled();
+    answer.cancel();
+  });
+
   it('waits for `reply` without a handler; any tab may answer, once', async () => {
     const { server, nextCall } = await staged();
     const browserId = 'one-browser-for-all-tabs';

@@ -3,7 +3,7 @@ import { type AssistantMessage, createChat } from '@rivulet/client/chat';
 import { EVENT } from '@rivulet/protocol';
 import { defineTool } from '@rivulet/server';
 import { filter, firstValueFrom } from 'rxjs';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, expectTypeOf, it, onTestFinished, vi } from 'vitest';
 import * as z from 'zod';
 import { createAnswerController } from '../../packages/client/src/bindings/answer-controller.js';
 import { chatWhen, newestAnswer, settled } from '../harness/chat.js';
@@ -84,9 +84,10 @@ describe('a tool of the client', () => {
 
   it('with `needsApproval` does not run unasked, and says what to do', async () => {
     const { server, nextCall } = await staged();
-    const execute = vi.fn();
-    // @ts-expect-error -- only a tool of the server has it
-    const typed: ClientTool = { ...place, execute, needsApproval: true };
+    const execute = vi.fn<() => void>();
+    const wrong = { ...place, execute, needsApproval: true };
+    expectTypeOf(wrong).not.toExtend<ClientTool>();
+    const typed = wrong as unknown as ClientTool;
     const answer = sdk(server.url).start({ query: 'Where?', tools: [typed] });
     const first = await nextCall();
     first.callTool('place', { of: 'me' });

@@ -113,7 +113,7 @@ describe.each(Object.entries(THROWN))('%s, when it is thrown', (_, thrown) => {
     [
       'before the first text',
       provider(async function* () {
-        yield await fail();
+        yield fail();
       }),
     ],
     ['by `stream` itself', provider(fail)],

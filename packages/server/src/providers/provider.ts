@@ -190,7 +190,7 @@ export class ProviderError extends Error {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     if (!FAILURES.includes(failure)) {
       throw new TypeError(
-        `unable to create a ProviderError: ${JSON.stringify(String(failure))} is not a kind of failure; ` +
+        `unable to create a ProviderError: ${JSON.stringify(failure)} is not a kind of failure; ` +
           `use one of ${FAILURES.join(', ')}`,
       );
     }

@@ -3,7 +3,7 @@ import { type AssistantMessage, createChat } from '@rivulet/client/chat';
 import { EVENT } from '@rivulet/protocol';
 import { defineTool } from '@rivulet/server';
 import { filter, firstValueFrom } from 'rxjs';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, expectTypeOf, it, onTestFinished, vi } from 'vitest';
 import * as z from 'zod';
 import { createAnswerController } from '../../packages/client/src/bindings/answer-controller.js';
 import { chatWhen, newestAnswer, settled } from '../harness/chat.js';
@@ -80,6 +80,22 @@ describe('a tool of the client', () => {
     const [thrown, wrong] = resultsTold(await nextCall());
     expect(thrown).toMatchObject({ error: 'the user is nowhere' });
     expect(wrong).toMatchObject({ error: expect.stringContaining('of: ') });
+  });
+
+  it('with `needsApproval` does not run unasked, and says what to do', async () => {
+    const { server, nextCall } = await staged();
+    const execute = vi.fn<() => void>();
+    const wrong = { ...place, execute, needsApproval: true };
+    expectTypeOf(wrong).not.toExtend<ClientTool>();
+    const typed = wrong as unknown as ClientTool;
+    const answer = sdk(server.url).start({ query: 'Where?', tools: [typed] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const [told] = resultsTold(await nextCall());
+    expect(told).toMatchObject({ error: expect.stringContaining('remove it, and ask the user') });
+    expect(execute).not.toHaveBeenCalled();
+    answer.cancel();
   });
 
   it('waits for `reply` without a handler; any tab may answer, once', async () => {

@@ -10,6 +10,7 @@ import {
   createLlmService,
   createLogger,
   createServer,
+  type Providers,
   resolveSettings,
   type Settings,
 } from '@rivulet/server';
@@ -552,6 +553,17 @@ describe('createServer', () => {
     await expect(createServer({ mode: 'hybrid', env: { LLM_API: api, ...env } })).rejects.toThrow(
       `LLM_MODE "hybrid" with LLM_API "${api}" needs ${wanted}, which is not set`,
     );
+  });
+
+  it.each<[string, (provider: unknown) => unknown[], string]>([
+    ['a provider', (own) => [own], 'providers[0] has no provider; did you mean { provider }?'],
+    ['nothing', (own) => [{ provider: own }, undefined], 'providers[1] has no provider; give it'],
+    ['an empty list', () => [], 'providers is empty'],
+  ])('refuses %s in place of { provider }', async (_, providersWith, message) => {
+    const providers = providersWith(stage('own').provider) as unknown as Providers;
+    const error = await createServer({ providers, env: {} }).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error).toMatchObject({ message: expect.stringContaining(message) });
   });
 
   it('needs no key when it is given providers', async () => {

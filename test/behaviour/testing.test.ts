@@ -1,9 +1,10 @@
 import { type Answer, type AnswerRequest, snapshots, text } from '@rivulet/client';
 import { createMockClient, record, type Script } from '@rivulet/client/testing';
-import { ProviderError } from '@rivulet/server';
+import { mockProvider, type MockStep, ProviderError } from '@rivulet/server';
 import { filter, firstValueFrom, lastValueFrom, map, of, retry, switchMap, tap, timer } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { staged } from '../harness/sdk.js';
+import { serviceOf } from '../harness/service.js';
 import { virtual } from '../harness/virtual.js';
 
 const ASK = { query: 'What is a delta?' };
@@ -13,6 +14,29 @@ const SCRIPT: Script = [
   { type: 'text', text: ' it ends.', afterMs: 20 },
   { type: 'end', afterMs: 5 },
 ];
+
+describe('a script with an unknown step', () => {
+  const wrong = [{ type: 'txt', text: 'Where' }, undefined, 'text', {}, { type: 'toString' }];
+
+  it.each(wrong)('%j is refused when the client is created, or asks', (step) => {
+    const script = [...SCRIPT, step] as Script;
+    const message = /^unable to play the script: step 3 is .*; use one of the types .*text, /;
+    expect(() => createMockClient(script)).toThrow(message);
+    const client = createMockClient(() => script);
+    expect(() => client.start(ASK)).toThrow(message);
+  });
+
+  it('fails the answer of a server, and names the step and the steps there are', async () => {
+    const step = { txt: 'Where' } as unknown as MockStep;
+    const answer = serviceOf(mockProvider(() => [step])).generateResponse(ASK);
+    await expect(answer).rejects.toMatchObject({
+      code: 'bad_request',
+      message: expect.stringMatching(
+        /^unable to play the script: \{"txt":"Where"\} .*; use one of `\{ text \}`, /,
+      ),
+    });
+  });
+});
 
 describe('a scripted client', () => {
   it('plays its script in virtual time', () => {

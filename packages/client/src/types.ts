@@ -103,6 +103,8 @@ export interface ClientTool {
    * the page answers the calls by `answer.reply()`.
    */
   execute?(args: never, context: { signal: AbortSignal }): unknown;
+  /** Only a tool of the server has it. A tool of the page asks its user in `execute`, or has no `execute`. */
+  needsApproval?: never;
 }
 
 /** The reply of a page to a waiting call: its result, its error, or the decision of the user. */

@@ -8,7 +8,7 @@ import { createLogger, type Logger, logErrorFacts } from './observe/logger.js';
 import { importRedis, REDIS_START_MS } from './redis/import-redis.js';
 import type { SharedState } from './redis/shared-state.js';
 import { createMetrics } from './observe/metrics.js';
-import { type Environment, resolve } from './settings/resolve-settings.js';
+import { ConfigError, type Environment, resolve } from './settings/resolve-settings.js';
 import {
   CORE_SETTINGS,
   type CoreSettings,
@@ -67,6 +67,7 @@ export async function createServiceFromSettings(
 ): Promise<{ llm: LlmService; shared: SharedState | undefined }> {
   const logger = logErrorFacts(options.logger ?? createLogger(settings.logLevel));
   const { systemPrompt, temperature, topP, topK, maxTokens, cache, limits } = settings;
+  if (options.providers !== undefined) checkProviders(options.providers);
   const providers = options.providers ?? (await chooseProviders(settings, logger));
   const shared = await shareOverRedis(settings, logger);
   const createCache = (cacheOptions: CoreSettings['cache']): ResponseCache =>
@@ -87,6 +88,24 @@ export async function createServiceFromSettings(
     metrics: createMetrics(options.meterProvider),
   });
   return { llm, shared };
+}
+
+/** @throws {ConfigError} an entry is no `ProviderConfig`, such as a provider itself. */
+function checkProviders(providers: readonly unknown[]): void {
+  if (providers.length === 0) {
+    throw new ConfigError('providers is empty; give it a provider, or leave it out');
+  }
+  for (const [i, config] of providers.entries()) {
+    if (isProvider(Object(config).provider)) continue;
+    const advice = isProvider(config)
+      ? 'did you mean { provider }?'
+      : 'give it { provider }, such as { provider: gemini({ apiKey }) }';
+    throw new ConfigError(`providers[${i}] has no provider; ${advice}`);
+  }
+}
+
+function isProvider(value: unknown): boolean {
+  return typeof Object(value).stream === 'function';
 }
 
 /** Imports the modules for Redis. @returns undefined if `redis.url` is not set. */

@@ -35,11 +35,18 @@ export function runTools(
 }
 
 async function run(
-  { parameters, execute }: ClientTool,
+  { parameters, execute, ...tool }: ClientTool,
   args: unknown,
   signal: AbortSignal,
 ): Promise<ToolReply> {
   try {
+    // JavaScript code can set it, and expects that the user is asked first.
+    if (tool.needsApproval) {
+      throw new TypeError(
+        `unable to run ${tool.name}: only a tool of the server can have \`needsApproval\`; remove it, and ask the user ` +
+          'in `execute`, or leave `execute` out and answer the call with `reply()`',
+      );
+    }
     const checked = await validate(parameters, args);
     return { result: (await execute?.(checked as never, { signal })) ?? null };
   } catch (error) {

@@ -4,7 +4,7 @@ import { isFinal } from '../answer/snapshot.js';
 import { createStart } from '../output/create-start.js';
 import type { ActiveAnswer, AnswerRequest, Client, ConnectionState } from '../types.js';
 import { MockAnswer } from './mock-answer.js';
-import type { Script } from './script.js';
+import { checkScript, type Script } from './script.js';
 
 const CONNECTED: ConnectionState = { status: 'connected' };
 
@@ -16,11 +16,14 @@ export interface MockClientOptions {
 /**
  * A client that plays `script` for every question: no server, no socket, no cache. Its clock is
  * RxJS's `asyncScheduler`, so `TestScheduler.run` makes its time virtual.
+ *
+ * @throws {TypeError} a step has an unknown type; for a function, when the question is asked.
  */
 export function createMockClient(
   script: Script | ((request: AnswerRequest) => Script),
   { connection$ = of(CONNECTED) }: MockClientOptions = {},
 ): Client {
+  if (typeof script !== 'function') checkScript(script);
   const answers = new Map<string, MockAnswer>();
   const active$ = new BehaviorSubject<readonly ActiveAnswer[]>([]);
   const closed$ = new ReplaySubject<void>(1);
@@ -28,7 +31,7 @@ export function createMockClient(
   connection$.pipe(takeUntil(closed$)).subscribe((state) => state$.next(state));
 
   function ask(request: AnswerRequest): MockAnswer {
-    const steps = typeof script === 'function' ? script(request) : script;
+    const steps = typeof script === 'function' ? checkScript(script(request)) : script;
     const answer = new MockAnswer(`answer-${answers.size + 1}`, request, steps, list);
     answers.set(answer.id, answer);
     list();

@@ -32,3 +32,30 @@ export type Step = {
 
 /** The steps of a mock answer, in order. Without `end` or `error` the answer stalls. Plain JSON. */
 export type Script = readonly Step[];
+
+const TYPES: Record<Step['type'], true> = {
+  start: true,
+  text: true,
+  thought: true,
+  queued: true,
+  loading: true,
+  tool_call: true,
+  tool_decision: true,
+  tool_result: true,
+  reconnecting: true,
+  error: true,
+  end: true,
+};
+
+const TYPE_NAMES = Object.keys(TYPES).join(', ');
+
+/** @returns the script. @throws {TypeError} a step has an unknown type. */
+export function checkScript(script: Script): Script {
+  for (const [i, step] of script.entries()) {
+    if (Object.hasOwn(TYPES, Object(step).type)) continue;
+    throw new TypeError(
+      `unable to play the script: step ${i} is ${JSON.stringify(step)}; use one of the types ${TYPE_NAMES}`,
+    );
+  }
+  return script;
+}

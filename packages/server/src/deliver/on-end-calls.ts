@@ -1,6 +1,7 @@
 import type { Entry } from '../entry.js';
 import type { EndedStream, OnEnd, StreamQuestion, UsedTool } from '../hooks.js';
 import type { Logger } from '../observe/logger.js';
+import { readableError } from '../readable-error.js';
 import { HOOK_TIMEOUT_MS, HookTimeoutError } from './hook-timeout.js';
 import type { Log } from './log.js';
 
@@ -61,7 +62,8 @@ export class OnEndCalls {
       // `onEnd` does not run while a stream is being ended, because it could end the same stream again.
       const called = Promise.resolve(ended).then(this.#onEnd);
       await Promise.race([called, late]);
-    } catch (cause) {
+    } catch (thrown) {
+      const cause = readableError(thrown);
       const reason = cause instanceof HookTimeoutError ? 'timeout' : 'failed';
       this.#logger.error({ event: 'LLM_HOOK_FAILED', hook: 'onEnd', reason, err: cause });
     } finally {

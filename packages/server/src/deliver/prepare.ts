@@ -1,8 +1,9 @@
-import { ERRORS, StreamError } from '@rivulet/protocol';
+import { StreamError } from '@rivulet/protocol';
 import * as z from 'zod';
 import type { ErrorEntry } from '../entry.js';
 import type { OnEnd, Prepare, PreparedRequest, StreamQuestion } from '../hooks.js';
 import type { Logger } from '../observe/logger.js';
+import { readableError } from '../readable-error.js';
 import { HOOK_TIMEOUT_MS, HookTimeoutError } from './hook-timeout.js';
 
 /** The hooks of the application. */
@@ -55,9 +56,10 @@ export async function callPrepare(
   try {
     const called = (async () => prepare?.({ ...question, signal: controller.signal }))();
     return parsePrepared(await Promise.race([aborted, called]));
-  } catch (cause) {
+  } catch (thrown) {
     signal.throwIfAborted();
-    if (cause instanceof StreamError && Object.hasOwn(ERRORS, cause.code)) {
+    const cause = readableError(thrown);
+    if (cause instanceof StreamError) {
       logger.info({ event: 'LLM_STREAM_REFUSED', code: cause.code });
       throw cause;
     }

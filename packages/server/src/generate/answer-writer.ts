@@ -14,6 +14,7 @@ import type { StreamMetrics } from '../observe/metrics.js';
 import type { ModelCall } from '../observe/model-call.js';
 import { endSpan, startAnswerSpan, traceIdOf } from '../observe/tracing.js';
 import type { ModelName, ProviderError } from '../providers/provider.js';
+import { readableError } from '../readable-error.js';
 import { errorType } from '../upstream/call-error.js';
 import type { AnswerSink } from '../upstream/failover.js';
 import type { CachedAnswer } from './cache.js';
@@ -403,7 +404,8 @@ export class AnswerWriter implements AnswerSink {
     this.#options.metrics.firstChunkMs.record(this.#firstChunkMs, { source: this.#source() });
   }
 
-  #errorOf(cause: unknown): StreamError {
+  #errorOf(thrown: unknown): StreamError {
+    const cause = readableError(thrown);
     const { signal } = this.#options;
     if (signal?.aborted === true) {
       const reason: unknown = signal.reason;

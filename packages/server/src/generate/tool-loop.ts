@@ -2,6 +2,7 @@ import { addAbortListener } from 'node:events';
 import { StreamError, type Usage } from '@rivulet/protocol';
 import type { ResumedAnswer, ToolCallEntry } from '../entry.js';
 import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../providers/provider.js';
+import { readableError } from '../readable-error.js';
 import { principalName } from '../request.js';
 import type { AnsweredTurn, Failover } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
@@ -259,7 +260,8 @@ async function awaitedReplyOf(
   const { name, awaits } = tool;
   try {
     await tool.check?.(structuredClone(args));
-  } catch (error) {
+  } catch (thrown) {
+    const error = readableError(thrown);
     const isRefused = error instanceof ToolError;
     onFailure(name, isRefused ? 'refused' : 'failed', error);
     return { error: isRefused ? error.message : 'the tool failed' };

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { FinishReason, Usage } from '@rivulet/protocol';
-import type { Delta, Prompt, Provider } from './provider.js';
+import { type Delta, type Prompt, type Provider, ProviderError } from './provider.js';
 
 /** One step of a script. `stall` never ends; `fail` throws its error. */
 export type MockStep =
@@ -45,10 +45,21 @@ export function mockProvider(
         else if ('waitMs' in step) await pause(step.waitMs, signal);
         else if ('stall' in step) await pause(undefined, signal);
         else if ('fail' in step) throw step.fail;
-        else yield { type: 'finish', reason: step.finish, usage: step.usage ?? {} };
+        else if ('finish' in step)
+          yield { type: 'finish', reason: step.finish, usage: step.usage ?? {} };
+        else throw unknownStep(step);
       }
     },
   };
+}
+
+// The readers of a stream get the message of a `ProviderError`, and so does a test.
+function unknownStep(step: never): ProviderError {
+  return new ProviderError(
+    'bad_request',
+    `unable to play the script: ${JSON.stringify(step)} is not a step of \`mockProvider\`; use one of ` +
+      '`{ text }`, `{ thought }`, `{ call, arguments }`, `{ waitMs }`, `{ stall: true }`, `{ fail: error }`, `{ finish }`',
+  );
 }
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;

@@ -145,13 +145,16 @@ export type Delta =
  * - `content_filter`: its safety rules refuse the prompt or the answer
  * - `truncated`: the stream ended before the answer was complete
  */
-export type ProviderFailure =
-  | 'unavailable'
-  | 'busy'
-  | 'misconfigured'
-  | 'bad_request'
-  | 'content_filter'
-  | 'truncated';
+export type ProviderFailure = (typeof FAILURES)[number];
+
+const FAILURES = [
+  'unavailable',
+  'busy',
+  'misconfigured',
+  'bad_request',
+  'content_filter',
+  'truncated',
+] as const;
 
 /**
  * A provider's failure. `message` is for users: one sentence, "unable to …: reason", without names of hosts,
@@ -172,6 +175,7 @@ export class ProviderError extends Error {
   /** The HTTP status; undefined without a response. */
   readonly status: number | undefined;
 
+  /** @throws {TypeError} `failure` is not one of the six values, such as an error code of a stream. */
   constructor(
     failure: ProviderFailure,
     message: string,
@@ -184,6 +188,12 @@ export class ProviderError extends Error {
     } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    if (!FAILURES.includes(failure)) {
+      throw new TypeError(
+        `unable to create a ProviderError: ${JSON.stringify(failure)} is not a kind of failure; ` +
+          `use one of ${FAILURES.join(', ')}`,
+      );
+    }
     this.failure = failure;
     this.detail = options.detail;
     this.advice = options.advice;

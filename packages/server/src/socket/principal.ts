@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { StreamError } from '@rivulet/protocol';
+import { readableError } from '../readable-error.js';
 import { userId } from '../request.js';
 
 /** The credentials of a connection. */
@@ -62,7 +63,10 @@ export async function authenticated(
   });
   // This promise has no other handler after the check has thrown.
   tooLate.catch(() => {});
-  const identity = await Promise.race([authenticate({ ...credentials, signal }), tooLate]);
+  const check = async () => authenticate({ ...credentials, signal });
+  const identity = await Promise.race([check(), tooLate]).catch((thrown: unknown) => {
+    throw readableError(thrown);
+  });
   if (identity === undefined || identity === null)
     throw unauthorized('the token is missing or wrong');
   const { principal, expiresAt } = identity;

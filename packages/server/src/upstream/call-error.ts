@@ -14,8 +14,9 @@ export function errorType(error: unknown): string {
 /** @returns the error of a call in the form for readers. */
 export function toStreamError(error: unknown, provider: Provider): StreamError {
   if (error instanceof StreamError) return error;
-  if (error instanceof ProviderError) {
-    return new StreamError(codeOf(error), error.message, {
+  const code = error instanceof ProviderError ? codeOf(error) : undefined;
+  if (error instanceof ProviderError && code !== undefined) {
+    return new StreamError(code, error.message, {
       retryAfterMs: error.retryAfterMs,
       cause: error,
     });
@@ -29,7 +30,8 @@ export function toStreamError(error: unknown, provider: Provider): StreamError {
   );
 }
 
-function codeOf({ failure }: ProviderError): StreamError['code'] {
+/** @returns undefined for a failure that the types do not allow. */
+function codeOf({ failure }: ProviderError): StreamError['code'] | undefined {
   switch (failure) {
     case 'bad_request':
     case 'content_filter':
@@ -39,5 +41,7 @@ function codeOf({ failure }: ProviderError): StreamError['code'] {
     case 'busy':
     case 'misconfigured':
       return 'provider_unavailable';
+    default:
+      return undefined;
   }
 }

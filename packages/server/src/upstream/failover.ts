@@ -239,7 +239,7 @@ export function createFailover(
         for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
         asked = upstream;
         const { provider, deadlines, retries, breaker } = upstream;
-        if (upstream !== rest[0]) void provider.prepare?.();
+        if (upstream !== rest[0]) update(provider);
         // The current model, which may be replaced during the call.
         const model = { name: provider.name, model: provider.model };
         const onThought = (): void => sink.begin(model, failures.at(-1));
@@ -269,7 +269,7 @@ export function createFailover(
     status: () =>
       configured.map((upstream) => {
         const { provider, breaker, queue } = upstream;
-        if (provider.problem !== undefined) void provider.prepare?.();
+        if (provider.problem !== undefined) update(provider);
         return {
           name: provider.name,
           model: provider.model,
@@ -280,6 +280,11 @@ export function createFailover(
         };
       }),
   };
+}
+
+/** Updates a provider without waiting for it. A failure shows when the provider is called. */
+function update(provider: Provider): void {
+  (async () => provider.prepare?.())().catch(() => {});
 }
 
 /** Stores that a provider refused because of its configuration. */

@@ -10,6 +10,7 @@ import {
   ProviderError,
   type RawMessage,
 } from '../providers/provider.js';
+import { readableError } from '../readable-error.js';
 import { BlankAnswerError, onlyThoughts, truncated } from '../providers/failure.js';
 import type { Breaker, Permit } from './breaker.js';
 import { errorType, toStreamError } from './call-error.js';
@@ -154,7 +155,7 @@ class ProviderCall {
       const { name } = this.#options.provider;
       this.#fail(truncated(name, 'it stopped without an end of the answer'));
     } catch (error) {
-      this.#fail(error);
+      this.#fail(readableError(error));
     }
     // Fetch makes the connection reusable one turn of the event loop later. An earlier request would open
     // another one.
@@ -167,7 +168,8 @@ class ProviderCall {
   async #readWithRetry(): Promise<void> {
     try {
       await this.#read();
-    } catch (error) {
+    } catch (thrown) {
+      const error = readableError(thrown);
       const waitMs = this.#retryWaitMs(error);
       if (waitMs === undefined) throw error;
       this.#endMeasurement(errorType(error));
@@ -192,7 +194,8 @@ class ProviderCall {
       let full: Promise<void> | undefined;
       try {
         full = this.#take(delta);
-      } catch (error) {
+      } catch (thrown) {
+        const error = readableError(thrown);
         if (error instanceof ProviderError) throw error;
         // The sink refuses the delta. Its reader does not wait until the provider has stopped.
         return this.#fail(error);

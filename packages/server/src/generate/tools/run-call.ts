@@ -1,5 +1,6 @@
 import { addAbortListener } from 'node:events';
 import type { ToolCall, ToolOutcome } from '../../providers/provider.js';
+import { readableError } from '../../readable-error.js';
 import { type Tool, type ToolContext, ToolError } from './tool.js';
 
 export interface ToolCallLimits {
@@ -44,12 +45,13 @@ export async function runCall(
     const running = tool.call(structuredClone(args), context);
     const value = await Promise.race([whenAborted(controller.signal), running]);
     return toResult(value, maxToolResultUnits);
-  } catch (error) {
+  } catch (thrown) {
     signal.throwIfAborted();
     if (controller.signal.aborted) {
       onFailure(name, 'timeout');
       return { error: `the tool did not finish within ${toolTimeoutMs} ms` };
     }
+    const error = readableError(thrown);
     if (error instanceof ToolError) {
       onFailure(name, 'refused');
       return { error: cut(error.message, maxToolResultUnits) };

@@ -75,7 +75,8 @@ describe('two servers behind nginx as the documentation configures it', () => {
       const { a, b, redis, url } = await behindNginx(site);
       // Each goes to the next server, or by a random cookie.
       const connectSome = async (): Promise<void> => {
-        for (let visitors = 0; visitors < 12; visitors++) await new Polling(url).open();
+        for (let visitors = 0; visitors < 12; visitors++)
+          expect((await new Polling(url).request()).status).toBe(200);
       };
       for (const { server, provider, url: own } of [b, a]) {
         await server.close();

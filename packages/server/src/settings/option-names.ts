@@ -37,6 +37,31 @@ export function optionProblems(
   return problems;
 }
 
+/** The shortest name of a variable that is compared. A short one may be similar by chance. */
+const MIN_COMPARED_CHARACTERS = 8;
+const MAX_MISSPELT_DISTANCE = 2;
+
+/**
+ * Finds variables that are probably misspelt names of settings: they begin with the same word up to `_`, and
+ * differ in at most two characters.
+ *
+ * @returns the name of each such variable, and that of the setting.
+ */
+export function misspeltVariables(
+  names: readonly string[],
+  settings: readonly Setting<unknown>[],
+): { variable: string; setting: string }[] {
+  const known = settings.flatMap(({ env, fileEnv }) => (fileEnv ? [env, fileEnv] : [env]));
+  return names.flatMap((variable) => {
+    if (variable.length < MIN_COMPARED_CHARACTERS || known.includes(variable)) return [];
+    const [word] = variable.split('_', 1);
+    const setting = known.find(
+      (name) => name.startsWith(`${word}_`) && distance(variable, name) <= MAX_MISSPELT_DISTANCE,
+    );
+    return setting === undefined ? [] : [{ variable, setting }];
+  });
+}
+
 /** @returns the fields of each group, such as `gemini`; none for a setting outside of a group. */
 function groupsOf(paths: readonly string[]): Map<string, string[]> {
   const groups = new Map<string, string[]>();

@@ -110,14 +110,12 @@ async function checkAtStart(
   } else if (problem !== undefined) {
     logger.warn({ event: 'LLM_PROVIDER_UNAVAILABLE', provider: name, err: problem });
   } else if (!isPrepared && baseUrl !== undefined) {
-    // The server starts meanwhile.
-    void unreachedAt(baseUrl, name, advice).then((err) => {
-      if (err) logger.warn({ event: 'LLM_PROVIDER_UNAVAILABLE', provider: name, err });
-    });
+    const err = await unreachedAt(baseUrl, name, advice);
+    if (err) logger.warn({ event: 'LLM_PROVIDER_UNAVAILABLE', provider: name, err });
   }
 }
 
-const PROBE_MS = 3_000;
+const PROBE_MS = 1_000;
 
 /** @returns the error if nothing answers at the URL. Each response of HTTP is an answer. */
 async function unreachedAt(
@@ -128,7 +126,7 @@ async function unreachedAt(
   const signal = AbortSignal.timeout(PROBE_MS);
   try {
     const { body } = await request(url, { signal });
-    body.close();
+    await body.drain(PROBE_MS);
     return undefined;
   } catch (error) {
     if (!signal.aborted) return unreachable(name, error, advice);

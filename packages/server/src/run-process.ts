@@ -72,10 +72,7 @@ export async function runProcess(
     const settings = resolveSettings({ env });
     logger = new FieldsLogger(createLogger(settings.logLevel), role.fields);
     logger.info({ event: 'SERVER_STARTING', pid: process.pid, node: process.version });
-    for (const { variable, setting } of misspeltVariables(
-      Object.keys(env),
-      Object.values(SETTINGS),
-    ))
+    for (const { variable, setting } of misspeltVariables(env, Object.values(SETTINGS)))
       logger.warn({ event: 'SETTING_UNKNOWN', variable, hint: `did you mean ${setting}?` });
     const started = await start({ env, settings, logger });
     const { drainSeconds } = settings;

@@ -10,9 +10,24 @@ const root = import.meta.dirname;
 
 /** The tests that also run where streams are kept in Redis. */
 const REDIS_TESTS = [
-  ...['active', 'client', 'cold-stream', 'continue', 'detach', 'forget', 'handles', 'handover'],
-  ...['live', 'queued', 'rate-limited', 'seed-client', 'single-flight', 'streams', 'takeover'],
-  ...['thoughts', 'tool-calls', 'tool-client'],
+  'active',
+  'client',
+  'cold-stream',
+  'continue',
+  'detach',
+  'forget',
+  'handles',
+  'handover',
+  'live',
+  'queued',
+  'rate-limited',
+  'seed-client',
+  'single-flight',
+  'streams',
+  'takeover',
+  'thoughts',
+  'tool-calls',
+  'tool-client',
 ].map((name) => `test/behaviour/${name}.test.ts`);
 for (const file of REDIS_TESTS)
   if (!existsSync(`${root}/${file}`))

@@ -31,7 +31,7 @@ async function reading(options: Parameters<typeof cluster>[0] = {}, ...redisArgs
   return { ...nodes, first, second, call };
 }
 
-/** What the log and `/readyz` say of a Redis that does not answer. */
+/** The parts of the log line, and the text of `/readyz`, for a Redis that does not answer. */
 const AWAY = { hint: 'Check that it runs, and REDIS_URL' };
 const AWAY_LINES = '200 degraded\nredis: not reached. Check that it runs, and REDIS_URL\n';
 

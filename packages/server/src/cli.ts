@@ -29,9 +29,9 @@ if (cluster.isWorker && process.env[WORKER_ENV] !== undefined) {
   const { role, shareMetrics } = joinPrimary();
   await runProcess(process.env, (context) => serve(context, shareMetrics), role);
 } else if (args.includes('--help')) {
-  console.log(USAGE);
+  process.stdout.write(`${USAGE}\n`);
 } else if (args.includes('--version')) {
-  console.log(readVersion());
+  process.stdout.write(`${readVersion()}\n`);
 } else {
   await runProcess(process.env, (context) => {
     const workers = parseWorkers();

@@ -18,7 +18,14 @@ import { showcase } from './showcase.js';
 const isDev = process.argv.includes('--dev');
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
-const ENV = { ...process.env, LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn' };
+const ENV = {
+  ...process.env,
+  LOG_LEVEL: process.env['LOG_LEVEL'] || 'warn',
+  // Each visitor sees an answer being generated, also to a question that another visitor asked before.
+  LLM_CACHE_SCOPE: process.env['LLM_CACHE_SCOPE'] || 'principal',
+};
+/** "Exhaust the rate limit" makes the next question wait for at most this long. */
+const LAB_WINDOW_SECONDS = '10';
 
 await runProcess(ENV, async ({ env, settings, logger }) => {
   const { allowedOrigins, metricsEnabled, host, port } = settings;
@@ -29,12 +36,16 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
   }
   const hosts = createHostCheck(allowedOrigins);
   const metrics = metricsEnabled ? serveMetrics(exposePrometheus()) : undefined;
-  const providers = await chooseProviders(settings, logger, { provider: showcase() });
+  const fallback = showcase();
+  const providers = await chooseProviders(settings, logger, { provider: fallback });
   let pages: Pages | undefined;
+  // Everyone who can reach the page may press the buttons, so only pages of this machine have them.
+  const hasLab = !isDev && LOOPBACK.has(host) && allowedOrigins === undefined;
+  const windowSeconds = env['RATE_LIMIT_WINDOW_SECONDS'] || LAB_WINDOW_SECONDS;
 
   const start: StartServer = async ({ record, serve }) =>
     createServer({
-      env,
+      env: hasLab ? { ...env, RATE_LIMIT_WINDOW_SECONDS: windowSeconds } : env,
       logger,
       providers: record(providers),
       // The page asks there.
@@ -50,8 +61,6 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
       },
     });
 
-  // Everyone who can reach the page may press the buttons, so only pages of this machine have them.
-  const hasLab = !isDev && LOOPBACK.has(host) && allowedOrigins === undefined;
   const lab = hasLab ? await openLab(start) : undefined;
   const alone = lab ? undefined : await start({ record: (all) => all, serve: () => false });
   const server = (): RivuletServer => (lab?.server() ?? alone)!;
@@ -65,10 +74,13 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
     throw error;
   });
   const names = server().providers;
+  const source = names.includes(fallback.name)
+    ? 'no language model was found: the documentation search or a scripted text answers'
+    : `answers come from: ${names.join(', then ')}`;
   return {
     url,
     providers: names,
-    line: `\n  Rivulet is at ${url}  (answers come from: ${names.join(', then ')})\n`,
+    line: `\n  Rivulet is at ${url}  (${source})\n`,
     drain: () => server().drain(),
     async close() {
       await pages?.close?.();

@@ -44,7 +44,7 @@ export function showcase({ tokenMs = TOKEN_MS }: { tokenMs?: number } = {}): Pro
 
   return {
     name: 'showcase',
-    model: 'no language model',
+    model: 'documentation search or scripted text',
     canContinue: true,
     async *stream(prompt, signal): AsyncGenerator<Delta, void, undefined> {
       const question = questionOf(prompt);

@@ -8,15 +8,12 @@ const BEGINNING = new RegExp(
 );
 const ROOT = new URL('../', import.meta.url);
 
-/** These folders still have such comments. */
-const NOT_CHECKED = /^(?:packages\/(?:client|protocol)|test\/(?:apps|page))\//;
-
 const files = execFileSync('git', ['ls-files', 'packages', 'demo', 'scripts', 'test'], {
   cwd: ROOT,
   encoding: 'utf8',
 })
   .split('\n')
-  .filter((file) => /\.(?:ts|tsx|js|mjs)$/.test(file) && !NOT_CHECKED.test(file))
+  .filter((file) => /\.(?:ts|tsx|js|mjs)$/.test(file))
   .filter((file) => existsSync(new URL(file, ROOT)));
 
 for (const file of files) {

@@ -13,7 +13,9 @@ const root = new URL('../', import.meta.url);
 export function ensureInstalled(folder = root) {
   const path = relative(fileURLToPath(root), fileURLToPath(folder));
   if (!existsSync(new URL('node_modules', folder))) {
-    console.log(`rivulet: installing the packages in ${join(path, 'package-lock.json')} (once) …`);
+    console.log(
+      `rivulet: installing the packages in ${join(path, 'package-lock.json')} (once; it takes about two minutes) …`,
+    );
     // Under Node.js 20, npm would warn of each test package that asks for a newer one.
     run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder });
     // npm may have exited on a signal in the meantime, which this process then never gets.

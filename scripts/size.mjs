@@ -13,26 +13,27 @@ const OPTIONS = {
   conditions: ['@rivulet/source', 'production'],
 };
 
-// The size of `{ createClient }` and all that it needs; fails if the README gives another one.
+// The sizes of the client and all that it needs at first; fails if the README gives others.
 const MOST_CLIENT_KB = 28;
-const { outputFiles: client, metafile: clientFiles } = await build({
-  ...OPTIONS,
-  // Modules that are imported when they are first used are files of their own.
-  outdir: 'size',
-  splitting: true,
-  metafile: true,
-  stdin: {
-    contents: "export { createClient } from '@rivulet/client';",
-    resolveDir: new URL('demo/', root).pathname,
-  },
-});
-const clientKb = kbAtFirst(client, clientFiles, '<stdin>');
-const [, said] = /\*\*([\d.]+) KB\*\*/.exec(readFileSync(new URL('README.md', root), 'utf8')) ?? [];
+const readme = readFileSync(new URL('README.md', root), 'utf8');
+const CLIENT = "export { createClient } from '@rivulet/client';";
+const clientKb = await clientKbOf(CLIENT);
 if (Number(clientKb) > MOST_CLIENT_KB) {
   fail(`{ createClient } is ${clientKb} KB with gzip; make it ${MOST_CLIENT_KB} KB or smaller`);
 }
-if (clientKb !== said) {
-  fail(`{ createClient } is ${clientKb} KB with gzip; README.md says ${said} KB: correct it`);
+compare('{ createClient }', clientKb, /\*\*([\d.]+) KB\*\*/);
+const hookKb = await clientKbOf(`${CLIENT} export { useAnswer } from '@rivulet/client/react';`);
+compare('{ createClient, useAnswer }', hookKb, /([\d.]+) KB with `useAnswer`/);
+
+// The size that each bridge adds to that, without the packages of its UI; fails if docs/bridges.md gives another size.
+const BRIDGES = { 'ai-sdk': 'AI SDK', 'tanstack-ai': 'TanStack AI', 'ag-ui': 'AG-UI' };
+const bridgesPage = readFileSync(new URL('docs/bridges.md', root), 'utf8');
+for (const [name, title] of Object.entries(BRIDGES)) {
+  const withBridge = await clientKbOf(`${CLIENT} export * from '@rivulet/client/${name}';`);
+  const adds = `${(Number(withBridge) - Number(clientKb)).toFixed(1)} KB (${title})`;
+  if (!bridgesPage.includes(adds)) {
+    fail(`a bridge adds ${adds} with gzip; docs/bridges.md says another size: correct it`);
+  }
 }
 
 // The scripts that the demo page loads at first, and not those that it loads when it needs them.
@@ -55,6 +56,26 @@ if (Number(demoKb) > MOST_DEMO_KB) {
   );
 }
 
+/** The size of the client's part of a page that has its framework. */
+async function clientKbOf(contents) {
+  const { outputFiles, metafile: files } = await build({
+    ...OPTIONS,
+    external: ['react', '@ag-ui/client'],
+    // Modules that are imported when they are first used are files of their own.
+    outdir: 'size',
+    splitting: true,
+    metafile: true,
+    stdin: { contents, resolveDir: new URL('demo/', root).pathname },
+  });
+  return kbAtFirst(outputFiles, files, '<stdin>');
+}
+
+function compare(what, kb, figure) {
+  const [, documented] = figure.exec(readme) ?? [];
+  if (kb === documented) return;
+  fail(`${what} is ${kb} KB with gzip; README.md says ${documented} KB: correct it`);
+}
+
 /** The size of the files that a page loads at first. */
 function kbAtFirst(files, { outputs }, entryPoint) {
   return [...firstChunks(outputs, entryPoint)]
@@ -70,7 +91,7 @@ function firstChunks(outputs, entryPoint) {
   // The iteration over a set includes values that are added meanwhile.
   for (const path of found) {
     for (const imported of outputs[path].imports) {
-      if (imported.kind === 'import-statement') found.add(imported.path);
+      if (imported.kind === 'import-statement' && !imported.external) found.add(imported.path);
     }
   }
   return found;

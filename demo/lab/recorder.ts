@@ -11,9 +11,9 @@ import {
 /** Is told each piece of text that a provider generates, as it comes. */
 export interface CallListener {
   begin(call: number, question: string): void;
-  text(call: number, text: string): void;
+  text(call: number, question: string, text: string): void;
   /** @param failure why the call broke off; undefined for a complete answer. */
-  end(call: number, failure: string | undefined): void;
+  end(call: number, question: string, failure: string | undefined): void;
 }
 
 export interface Generated {
@@ -76,18 +76,19 @@ export function createRecorder(listener: CallListener): Recorder {
       for await (const delta of provider.stream(prompt, either)) {
         if (delta.type === 'text') {
           call.text += delta.text;
-          listener.text(id, delta.text);
+          listener.text(id, question, delta.text);
         }
+        // The reader asks for nothing after the end.
+        if (delta.type === 'finish') reason = undefined;
         yield delta;
         if (call.failAt !== undefined && call.text.length >= call.failAt) throw failure();
       }
-      reason = undefined;
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
       throw error;
     } finally {
       call.isRunning = false;
-      listener.end(id, reason);
+      listener.end(id, question, reason);
     }
   }
 

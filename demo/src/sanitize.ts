@@ -22,7 +22,7 @@ purifier.addHook('uponSanitizeAttribute', (_node, attribute) => {
 purifier.addHook('afterSanitizeAttributes', (node) => {
   if (!(node instanceof HTMLAnchorElement) && node.nodeName !== 'A') return;
   const href = node.getAttribute('href');
-  if (href === null || isPlaceOnPage(href)) return;
+  if (href === null || href.startsWith('#')) return;
   node.setAttribute('target', '_blank');
   node.setAttribute('rel', 'noopener noreferrer');
 });
@@ -48,8 +48,4 @@ export function sanitize(html: string): DocumentFragment {
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:(?:https?|mailto):|[^a-z]|[a-z+.-]+(?:[^a-z+.\-:]|$))/i,
   });
-}
-
-function isPlaceOnPage(href: string): boolean {
-  return href.startsWith('#') || href.startsWith('/docs/');
 }

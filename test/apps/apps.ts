@@ -144,7 +144,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** What `createClient` and the binding add to a page that has its framework: with RxJS, and with what is loaded later. */
+/** The size that `createClient` and the binding add to a page that has its framework: with RxJS and the files that are loaded later. */
 async function clientKb(
   { folder }: Installed,
   binding: NonNullable<App['binding']>,

@@ -12,7 +12,7 @@ const EXAMPLE_URL = /https:\/\/(chat|answers)\.example/g;
 
 const execute = promisify(execFile);
 
-/** What npm would publish of each package: the path of the tarball by the name of the package. */
+/** Packs each package as npm would. @returns the path of the tarball by the name of the package. */
 export async function packAll(folder: string): Promise<Map<string, string>> {
   await mkdir(folder, { recursive: true });
   const workspaces = ['protocol', 'server', 'client'].flatMap((name) => ['-w', `packages/${name}`]);

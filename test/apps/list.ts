@@ -10,7 +10,7 @@ export interface App {
   script: 'build' | 'test';
   /** The folder of a finished page, or the npm script that serves it at the port `PORT`. Absent without a page. */
   serve?: { folder: string } | { script: string; rendersOnServer: true };
-  /** What a page imports of the client beside `createClient`, for the size in the report. */
+  /** The import of a page beside `createClient`, for the size in the report. */
   binding?: { name: string; from: string };
   /** The files that the documentation shows. */
   shown: string[];

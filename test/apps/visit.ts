@@ -3,12 +3,12 @@ import type { Browser, Page } from 'playwright';
 
 const ANSWER = 'Where a river ends.';
 
-/** What a page shows, noted from its first script on. */
+/** The observations of a page, from its first script on. */
 interface Noted {
   /** Each text of the answer, once. */
   texts: string[];
   firstTextMs: number;
-  /** Whether the button that the server rendered is still in the page, because hydration took it over. */
+  /** True if the button that the server rendered is still in the page, because hydration took it over. */
   keptButton: boolean;
 }
 

@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { createServer, type MockStep, mockProvider } from '@rivulet/server';
+import { filter, firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openLab } from '../../demo/lab/lab.js';
 import { listen } from '../../packages/server/src/listen.js';
@@ -76,6 +77,35 @@ describe('the server of "Try to break it"', () => {
     expect(await send('POST', '/lab/fail-later', own())).toMatchObject({ status: 202 });
     expect(await send('POST', '/lab/nothing', own())).toMatchObject({ status: 404 });
     expect(await send('POST', '/lab/constructor', own())).toMatchObject({ status: 404 });
+  });
+
+  it('generates an answer for each visitor, also to a question that another one asked', async () => {
+    const [first, second] = [sdk(rivulet.url), sdk(rivulet.url)];
+    const query = 'What is Rivulet?';
+    const sources = [];
+    for (const client of [first, second, second]) {
+      const { source } = await client.start({ query }).result;
+      sources.push(source);
+    }
+    expect(sources).toEqual(['model', 'model', 'server-cache']);
+  });
+
+  it('takes questions again within 10 seconds after the rate limit was exhausted', async () => {
+    const client = sdk(rivulet.url);
+    const ask = async () => {
+      const answer = client.start({ query: 'What is Rivulet?', options: { cache: 'no-store' } });
+      const state = await firstValueFrom(
+        answer.state$.pipe(
+          filter(({ requestId, error }) => requestId !== undefined || error !== undefined),
+        ),
+      );
+      answer.cancel();
+      return state.error;
+    };
+    let error;
+    for (let asked = 0; error === undefined && asked < 50; asked += 1) error = await ask();
+    expect(error).toMatchObject({ code: 'rate_limited' });
+    expect(error?.retryAfterMs).toBeLessThanOrEqual(10_000);
   });
 
   it.each([

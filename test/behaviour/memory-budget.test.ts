@@ -216,7 +216,7 @@ describe('a closed reader of a connection that takes nothing', () => {
     // Keeps the subscriptions alive as the connection would.
     Object.assign(socket, { subscriptions });
     const read = () => {
-      const options = { offset: 0, window: undefined, readerId: 'the reader' };
+      const options = { offset: 0, window: undefined, readerId: 'the reader', arrival: 1 };
       subscriptions.subscribe(streams.get('me', id), options);
     };
     return { streams, socket, read };
@@ -239,7 +239,7 @@ describe('a closed reader of a connection that takes nothing', () => {
     read();
     await vi.waitFor(() => expect(streams.running('me')).toHaveLength(0));
     const other = new Subscriptions(stoppedSocket());
-    const options = { offset: 0, window: undefined, readerId: 'the reader' };
+    const options = { offset: 0, window: undefined, readerId: 'the reader', arrival: 1 };
     other.subscribe(streams.get('me', 'A'), options);
     other.disconnect();
     streams.forgetPrincipal('me');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { runRedisChaos } from '../chaos/redis/run.js';
+import { PROCESS_FAULTS, runRedisChaos } from '../chaos/redis/run.js';
 
 const SECONDS = 45;
 
@@ -18,6 +18,9 @@ describe('ten streams over three servers, whose connections, servers and Redis b
         longestMs: 2_000,
         faults: 40,
         processFaults: 6,
+        linksBreak: true,
+        kinds: PROCESS_FAULTS,
+        restMs: 200,
         faultsMeet: false,
         timeLimitMs: SECONDS * 1000,
       });

@@ -4,7 +4,11 @@ import {
   loadScripts,
   type ScriptName,
 } from '../../packages/server/src/redis/connection/scripts.js';
+import { EVENT } from '@rivulet/protocol';
 import { startNode } from '../harness/cluster/cluster.js';
+import { connect, next } from '../harness/plain-client.js';
+import { cuttableLink } from '../harness/link.js';
+import { providersOf } from '../harness/providers.js';
 import { startRedis } from '../harness/redis.js';
 import { type ProxiedConnection, redisProxy } from '../harness/redis-proxy.js';
 import { startServer } from '../harness/rivulet.js';
@@ -54,7 +58,7 @@ describe('connections to Redis', () => {
     const second = await b.nextCall();
     second.say('All of it.');
     second.finish();
-    expect(await first.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 2 });
+    expect(await first.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 101 });
   });
 
   it('that come back later than those of others, after an outage that outlives all leases, cost no attempt', async () => {
@@ -121,10 +125,120 @@ describe('connections to Redis', () => {
     proxy.refuses = false;
     const expected = 'The text of the other process is longer.';
     await snapshotWhen(first, ({ text }) => text.length > 'Only here. '.length);
-    expect(first.getSnapshot()).toMatchObject({ text: expected, attempt: 2 });
+    expect(first.getSnapshot()).toMatchObject({ text: expected, attempt: 101 });
     other.finish();
     for (const answer of [first, reader])
-      expect(await answer.result).toMatchObject({ status: 'done', text: expected, attempt: 2 });
+      expect(await answer.result).toMatchObject({ status: 'done', text: expected, attempt: 101 });
+  });
+
+  it.each([
+    ['stay', 0],
+    ['stay, and fails over to another provider', 1],
+    ['go to another server', 0],
+    ['go to another server, and fails over to another provider', 1],
+  ])(
+    'that break lead the readers of a cut-off server to the text of its successor, unmixed, where they %s',
+    async (where, failovers) => {
+      const { redis, proxy, b } = await behindProxy();
+      const [one, two] = [stage('one'), stage('two')];
+      const providers = providersOf(one.provider, two.provider);
+      const a = await startServer(one.provider, { redis: { url: proxy.url }, providers });
+      const link = await cuttableLink(a.url);
+      const first = sdk(link.url, ME).start({ query: 'q' });
+      const shown = new Set<string>();
+      first.state$.subscribe(({ text }) => shown.add(text));
+      const call = await one.nextCall();
+      call.say('Shared. ');
+      await snapshotWhen(sdk(b.url, ME).resume(first.id), ({ text }) => text === 'Shared. ');
+      proxy.refuses = true;
+      for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+      call.say('Only here. ');
+      let local = 'Shared. Only here. ';
+      await snapshotWhen(first, ({ text }) => text === local);
+      if (failovers > 0) {
+        call.fail(new Error('broken'));
+        local = 'Of the second provider, only here.';
+        (await two.nextCall()).say(local);
+        await snapshotWhen(first, ({ text }) => text === local);
+      }
+      const other = await b.nextCall();
+      const expected = `The successor says this: ${'more '.repeat(40)}`;
+      other.say(expected);
+      const reader = sdk(b.url, ME).resume(first.id);
+      await snapshotWhen(reader, ({ text }) => text === expected);
+      if (where.startsWith('go')) {
+        link.leadTo(b.url);
+        link.cut();
+      } else proxy.refuses = false;
+      await snapshotWhen(first, ({ text }) => text.length >= expected.length);
+      other.finish();
+      for (const answer of [first, reader])
+        expect(await answer.result).toMatchObject({ status: 'done', text: expected });
+      const texts = ['Shared. Only here. ', local, expected];
+      expect([...shown].filter((text) => !texts.some((whole) => whole.startsWith(text)))).toEqual(
+        [],
+      );
+    },
+  );
+
+  it('that lose the message of a cancel do not keep a reader waiting for the end', async () => {
+    const { redis, proxy, a, b } = await behindProxy();
+    const first = sdk(b.url, ME).start({ query: 'q' });
+    (await b.nextCall()).say('Where a ');
+    const reader = sdk(a.url, ME).resume(first.id);
+    await snapshotWhen(reader, ({ text }) => text === 'Where a ');
+    const deaf = new WeakSet<object>();
+    let isDeaf = true;
+    proxy.drops = (connection) => {
+      if (isDeaf && connection.sent.includes('rivulet-subscriber-')) deaf.add(connection);
+      return deaf.has(connection);
+    };
+    first.cancel();
+    await vi.waitFor(async () => {
+      const [log] = (await redis.command('KEYS', '*{rv}:g:*')) as string[];
+      expect(await redis.command('HGET', log!, 'stop')).toBe('1');
+    }, 10_000);
+    isDeaf = false;
+    expect(await reader.result).toMatchObject({ status: 'cancelled', text: 'Where a ' });
+  });
+
+  it('that break leave no reader without an end that has more than the stream had when it was cancelled', async () => {
+    const { redis, proxy, a, b } = await behindProxy();
+    const first = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Shared. ');
+    const twin = sdk(b.url, ME).start({ query: 'q' });
+    const reader = sdk(b.url, ME).resume(first.id);
+    for (const one of [twin, reader]) await snapshotWhen(one, ({ text }) => text === 'Shared. ');
+    proxy.refuses = true;
+    for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+    call.say('Only here. ');
+    await snapshotWhen(first, ({ text }) => text === 'Shared. Only here. ');
+    reader.cancel();
+    proxy.refuses = false;
+    expect(await first.result).toMatchObject({ status: 'cancelled', text: 'Shared. Only here. ' });
+  });
+
+  it('that are slow do not let a request of an earlier connection take the reader of a later one', async () => {
+    const { proxy, a } = await behindProxy();
+    const answer = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    await snapshotWhen(answer, ({ text }) => text === 'Where a ');
+    const earlier = connect(a.url, { browser_id: ME.browserId });
+    await next(earlier, 'connect');
+    let isSlow = true;
+    proxy.drops = ({ sent }) => isSlow && sent.includes('rivulet-reads-');
+    const unknown = earlier.emitWithAck(EVENT.resume, { stream_id: 'unknown', offset: 0 });
+    const resume = { stream_id: answer.id, offset: 0, window: 1_000, reader_id: 'one reader' };
+    const stale = earlier.emitWithAck(EVENT.resume, resume);
+    const later = connect(a.url, { browser_id: ME.browserId });
+    await later.emitWithAck(EVENT.resume, resume);
+    isSlow = false;
+    await Promise.all([unknown, stale]);
+    const chunk = next<number>(later, EVENT.shortChunk);
+    call.say('river ');
+    expect(await chunk).toBe(1);
   });
 
   it.each<[string, ScriptName]>([
@@ -155,7 +269,11 @@ describe('connections to Redis', () => {
       const call = await nextCall();
       call.say('All of it.');
       call.finish();
-      expect(await answer.result).toMatchObject({ status: 'done', text: 'All of it.', attempt: 2 });
+      expect(await answer.result).toMatchObject({
+        status: 'done',
+        text: 'All of it.',
+        attempt: 201,
+      });
     },
   );
 

@@ -125,7 +125,7 @@ describe('onEnd', () => {
     const again = await b.nextCall();
     again.say('Rivers end.');
     again.finish();
-    expect(await second.result).toMatchObject({ text: 'Rivers end.', attempt: 2 });
+    expect(await second.result).toMatchObject({ text: 'Rivers end.', attempt: 101 });
     await drained;
     // Resolves once the process knows that the stream has ended.
     await Promise.all([a.server.drain(5_000), b.server.drain(5_000)]);

@@ -141,7 +141,7 @@ describe('attachRivulet with Redis', () => {
     const again = await Promise.race([a.nextCall(), b.nextCall()]);
     again.say('Here again.');
     again.finish();
-    expect(await there.result).toMatchObject({ text: 'Here again.', attempt: 2 });
+    expect(await there.result).toMatchObject({ text: 'Here again.', attempt: 101 });
     await gone;
   });
 });

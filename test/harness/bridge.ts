@@ -3,9 +3,11 @@ import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { EndedStream } from '@rivulet/server';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright';
 import { build, defaultClientConditions } from 'vite';
 import { onTestFinished } from 'vitest';
+import { deferred } from './deferred.js';
 import { providersOf } from './providers.js';
 import { startServer } from './rivulet.js';
 import { serveFolder } from './serve-folder.js';
@@ -49,11 +51,19 @@ export async function openBridge(browser: Browser, page: RequestListener, name: 
     runs('erase', ({ of }) => void erased.push(of), { needsApproval: true }),
   ];
   const providers = providersOf(provider, fallback.provider);
-  const { url } = await startServer(provider, { page, tools, providers });
+  const firstEnd = deferred<EndedStream>();
+  const { url } = await startServer(provider, {
+    page,
+    tools,
+    providers,
+    onEnd: (stream) => firstEnd.resolve(stream),
+  });
   const context = await browser.newContext();
   onTestFinished(() => context.close());
   const open = (): Promise<BridgePage> => openTab(context, `${url}/examples/${name}/index.html`);
-  return { tab: await open(), open, calls, nextCall, nextFallbackCall: fallback.nextCall, erased };
+  const nextFallbackCall = fallback.nextCall;
+  const ended = firstEnd.promise;
+  return { tab: await open(), open, calls, nextCall, nextFallbackCall, erased, ended };
 }
 
 async function openTab(context: BrowserContext, url: string): Promise<BridgePage> {

@@ -15,6 +15,7 @@ Each cell is a test that ran in Chromium, with the packages that the row names, 
 | restart | a model fails in mid-answer and another one begins again: text and thoughts are those of the second attempt alone, also after a reload, and so is the context of the next question |
 | client tools | the code of the UI answers a call of the model, and the same answer goes on; in two answers of one chat |
 | approval | a user approves a call after a reload, and refuses another; the same answer goes on |
+| stop while a call waits | presses Stop while a call waits for approval, after a reload; the server ends the answer, and the next question is answered |
 | restart during a reload | the same as restart, while the page is away |
 
 `;

@@ -281,6 +281,30 @@ describe.each(BRIDGES)('$name with the $versions packages', ({ name, versions, o
     expect(tab.complaints).toEqual([]);
   });
 
+  it('stop while a call waits', async () => {
+    const { tab, calls, nextCall, erased, ended } = await open();
+    await tab.ask('Erase it.');
+    const call = await nextCall();
+    call.callTool('erase', { of: 'one' });
+    call.finish();
+    await tab.page.getByRole('button', { name: 'Approve' }).waitFor();
+    await tab.reload();
+    await tab.page.getByRole('button', { name: 'Approve' }).waitFor();
+    await tab.isReady();
+    await tab.stop();
+    expect(await ended).toMatchObject({ outcome: 'cancelled' });
+
+    await tab.ask('And then?');
+    const next = await nextCall();
+    next.say('Nothing.');
+    next.finish();
+    await tab.shows('p', 'Nothing.');
+    await tab.isReady();
+    expect(erased).toEqual([]);
+    expect(calls).toHaveLength(2);
+    expect(tab.complaints).toEqual([]);
+  });
+
   it('restart during a reload', async () => {
     const { tab, calls, nextCall, nextFallbackCall } = await open();
     await tab.ask('What is a delta?');

@@ -128,11 +128,12 @@ describe('an answer', () => {
     call.say('Where a river ');
     await demo.reaches('streaming');
     await demo.shows('Where a river');
+    expect(await demo.part('badge').textContent()).toBe('live');
     await demo.page.waitForTimeout(100);
     call.say('ends.');
     call.finish('stop', undefined, { input_tokens: 9, output_tokens: 120 });
     await demo.reaches('done');
-    expect(await demo.part('badge').textContent()).toBe('live');
+    expect(await demo.part('badge').isVisible()).toBe(false);
     expect(await demo.part('model').textContent()).toBe('ollama · script');
     expect(await demo.part('note').textContent()).toMatch(
       /^The answer began again from ollama: .+/,

@@ -28,7 +28,7 @@ describe('the page that `npm start` serves', () => {
 
     await demo.reaches('done');
     await expect.poll(() => demo.part('badge').getAttribute('data-source')).toBe('model');
-    expect(await demo.part('badge').textContent()).toBe('live');
+    expect(await demo.part('badge').textContent()).toBe('');
     expect(await demo.part('model').textContent()).toBe('docs · documentation');
     expect(await demo.part('figures').textContent()).toMatch(/first text \d+ ms.*total [\d.]+ s/);
     expect(await demo.part('answer-text').locator('strong').count()).toBeGreaterThan(0);
@@ -198,7 +198,7 @@ describe('a visitor who asks too often', () => {
     await demo.ask('How do I create a client?');
     await expect
       .poll(() => demo.status.textContent())
-      .toMatch(/Too many questions .* sent by itself.*in \d s/);
+      .toMatch(/Too many questions .* sent automatically.*in \d s/);
     await demo.reaches('done');
     expect(demo.complaints).toEqual([]);
   });

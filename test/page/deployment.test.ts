@@ -93,7 +93,7 @@ async function stream(page: Page, call: Call): Promise<string> {
   return text;
 }
 
-/** What the browser has used for the page and for its answers. */
+/** The protocols that the browser has used for the page and for its answers. */
 function protocols(page: Page) {
   return page.evaluate(() => {
     const [navigation] = performance.getEntriesByType('navigation');

@@ -86,6 +86,27 @@ describe('the panel that breaks things', () => {
     );
   });
 
+  it('counts no character twice when an earlier answer was cut and stopped on another connection', async () => {
+    const lab = await openLab();
+    await askFor(lab);
+    await lab.press('cut');
+    await expect.poll(() => sent(lab, 'stream_resume'), { timeout: 15_000 }).toBeGreaterThan(0);
+    const length = (await lab.demo.part('answer-text').textContent())!.length;
+    await grows(lab, length + 50);
+    await lab.demo.stop();
+    await lab.demo.reaches('cancelled');
+    await lab.demo.newChat();
+    await askFor(lab);
+    await lab.press('offline');
+    await lab.demo.page.locator('[data-connection=offline]').waitFor();
+    await lab.demo.page.locator('[data-connection=connected]').waitFor({ timeout: 20_000 });
+    await lab.demo.reaches('done');
+    await lab.isExact();
+    expect(await lab.demo.page.locator('[data-lab=cost]').textContent()).toContain(
+      'and 0 characters twice',
+    );
+  });
+
   it('goes offline for some seconds, and the text is exact', async () => {
     const lab = await openLab();
     await askFor(lab);
@@ -126,7 +147,7 @@ describe('the panel that breaks things', () => {
     // Nothing is generated for this question yet.
     const question = 'How do I add Gemini or Ollama?';
     const said = lab.demo.page.locator('[data-lab=said]');
-    await expect.poll(() => said.textContent()).toContain('refused the next one');
+    await expect.poll(() => said.textContent()).toMatch(/refused the next one.* again in [1-5] s/);
     await lab.demo.ask(question);
     const compared = lab.demo.page.waitForResponse(/\/lab\/generated$/);
     await expect.poll(() => lab.demo.status.textContent()).toMatch(/\d s/);
@@ -161,6 +182,8 @@ describe('the panel that breaks things', () => {
     await lab.demo.page.getByRole('button', { name: 'Try to break it' }).click();
     await lab.demo.reaches('done');
     await lab.isExact();
+    const timeline = lab.demo.page.locator('[data-lab=timeline] svg');
+    expect(await timeline.getAttribute('aria-label')).not.toContain('gap at');
     expect(lab.demo.complaints).toEqual([]);
   });
 
@@ -191,7 +214,33 @@ describe('the panel that breaks things', () => {
     await lab.demo.page.locator('[data-connection=connected]').waitFor({ timeout: 20_000 });
     await expect
       .poll(() => lab.column('plain').locator('.figures').textContent())
-      .toMatch(/^Status: streaming/);
+      .toMatch(/^Status: streaming\. Longest gap [\d.]+ s so far\.$/);
+    const verdict = lab.column('plain').locator('.verdict');
+    await expect
+      .poll(() => verdict.textContent(), { timeout: 10_000 })
+      .toMatch(/^Still waiting: no text for \d+ s /);
+    expect(await verdict.getAttribute('data-verdict')).toBe('stranded');
+  });
+
+  it('shows no answer of another visitor in the column of plain Socket.IO', async () => {
+    const [first, second] = [await openLab(), await openLab()];
+    await second.demo.page.locator('[data-lab=compare]').check();
+    const verdict = second.column('plain').locator('.verdict');
+    await expect.poll(() => verdict.textContent()).toBe('No answer yet.');
+    await askFor(first);
+    await first.demo.reaches('done');
+    expect(await verdict.textContent()).toBe('No answer yet.');
+
+    await second.demo.ask('How do I create a client?');
+    await second.isExact('plain');
+    const tail = second.column('plain').locator('.tail');
+    const text = await tail.textContent();
+    const figures = second.column('plain').locator('.figures');
+    await expect.poll(() => figures.textContent()).toMatch(/^Status: done/);
+    await first.demo.newChat();
+    await askFor(first);
+    await first.demo.reaches('done');
+    expect(await tail.textContent()).toBe(text);
   });
 
   it('shows the frames on the wire, the items in the browser and the cache of the server', async () => {

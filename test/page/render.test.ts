@@ -351,7 +351,9 @@ describe('the Markdown of a growing answer', () => {
       for (let end = 1; end <= text.length; end += 1) view.draw(text.slice(0, end));
       return container.lastElementChild?.outerHTML;
     });
-    expect(html).toBe('<p>See <a href="/docs/there.md">it</a> now</p>');
+    expect(html).toBe(
+      '<p>See <a href="/docs/there.md" target="_blank" rel="noopener noreferrer">it</a> now</p>',
+    );
   });
 
   it('colours a code block while it grows', async () => {
@@ -407,14 +409,15 @@ describe('the Markdown of a growing answer', () => {
     expect(requests.filter((request) => !request.startsWith(new URL(url).origin))).toEqual([]);
   });
 
-  it('opens links elsewhere in a tab that knows nothing of this one, and not those to the docs', async () => {
+  it('opens links elsewhere and to the docs in a tab that knows nothing of this one', async () => {
     const links = await page.evaluate(() => {
       const fragment = window.renderMarkdown(
-        '[a](https://example.com) [b](/docs/caching.md#caching-and-privacy)',
+        '[a](https://example.com) [b](/docs/caching.md#caching-and-privacy) [c](#here)',
       );
       return [...fragment.querySelectorAll('a')].map((link) => [link.target, link.rel]);
     });
     expect(links).toEqual([
+      ['_blank', 'noopener noreferrer'],
       ['_blank', 'noopener noreferrer'],
       ['', ''],
     ]);

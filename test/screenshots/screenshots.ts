@@ -116,7 +116,7 @@ async function pictureOfLab(
     await page.getByRole('button', { name: 'Show me an answer' }).click();
     await page.getByRole('heading', { name: 'The reader in a few lines' }).waitFor();
     await page.getByRole('button', { name: 'Cut the connection' }).click();
-    await page.getByTestId('status').getByText('Caught up').waitFor();
+    await page.getByTestId('status').getByText('Reconnected').waitFor();
     await page.locator('article pre').getByText('export').waitFor();
     await page.getByText(/^Exact so far/).waitFor();
     await page.mouse.move(0, 0);

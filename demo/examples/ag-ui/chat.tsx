@@ -66,8 +66,14 @@ async function decide(interruptId: string, approved: boolean): Promise<void> {
   await answerCalls();
 }
 
+function stop(): void {
+  agent.abortRun();
+  show();
+}
+
 function ask(content: string): void {
   error = '';
+  if (agent.pendingInterrupts.length > 0) stop();
   agent.addMessage({ id: crypto.randomUUID(), role: 'user', content });
   void agent.runAgent({ tools }).then(answerCalls);
 }
@@ -95,7 +101,7 @@ export function Chat(): ReactElement {
         <Approval key={id} decide={(approved) => void decide(id, approved)} />
       ))}
       {error && <p role="alert">{error}</p>}
-      <Question ask={ask} stop={() => agent.abortRun()} />
+      <Question ask={ask} stop={stop} />
     </section>
   );
 }

@@ -51,7 +51,13 @@ export function Chat(): ReactElement {
         </article>
       ))}
       {error && <p role="alert">{error.message}</p>}
-      <Question ask={(text) => void chat.sendMessage({ text })} stop={() => void chat.stop()} />
+      <Question
+        ask={(text) => void chat.sendMessage({ text })}
+        stop={() => {
+          transport.stop(id);
+          void chat.stop();
+        }}
+      />
     </section>
   );
 }

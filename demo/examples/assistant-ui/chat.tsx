@@ -52,7 +52,13 @@ export function Chat(): ReactElement {
         <ComposerPrimitive.Root>
           <ComposerPrimitive.Input aria-label="Question" />
           <ComposerPrimitive.Send>Ask</ComposerPrimitive.Send>
-          <ComposerPrimitive.Cancel>Stop</ComposerPrimitive.Cancel>
+          {status === 'ready' ? (
+            <button type="button" onClick={() => transport.stop(id)}>
+              Stop
+            </button>
+          ) : (
+            <ComposerPrimitive.Cancel>Stop</ComposerPrimitive.Cancel>
+          )}
         </ComposerPrimitive.Root>
       </ThreadPrimitive.Root>
     </AssistantRuntimeProvider>

@@ -15,12 +15,18 @@ export function announce(
     distinctUntilChanged(),
   );
   const statuses$ = status$.pipe(
-    map((status) => (status === undefined ? '' : `${status.text}.`)),
+    map((status) => (status === undefined ? '' : asSentence(status.text))),
     distinctUntilChanged(),
   );
+  // An announcement about one chat is not true of another.
+  chat$.subscribe(() => (region.textContent = ''));
   merge(ended$, statuses$).subscribe((words) => {
     if (words !== '') region.textContent = words;
   });
+}
+
+function asSentence(words: string): string {
+  return /[.!?…]$/.test(words) ? words : `${words}.`;
 }
 
 interface Ended {

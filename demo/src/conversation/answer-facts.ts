@@ -1,15 +1,15 @@
 import type { AnswerSnapshot } from '@rivulet/client';
 import type { AssistantMessage } from '@rivulet/client/chat';
 
-/** The words of the badge that says where the text came from. */
-export function sourceLabel({ source }: AnswerSnapshot): string {
-  switch (source) {
+/** The words of the badge: the cache that the text came from, or that a model is writing it. */
+export function sourceLabel({ answer, ending }: AssistantMessage): string {
+  switch (answer.source) {
     case 'browser-cache':
       return 'browser cache';
     case 'server-cache':
       return 'server cache';
     case 'model':
-      return 'live';
+      return ending === undefined ? 'live' : '';
     default:
       return '';
   }

@@ -83,7 +83,7 @@ export function createAnswerView(
       rephrase.hidden = !canRephrase;
       outcome.hidden = isRunning;
 
-      showText(badge, sourceLabel(answer));
+      showText(badge, sourceLabel(next));
       badge.dataset['source'] = answer.source ?? '';
       showText(model, modelLabel(answer));
       const shownFigures = isRunning ? [] : figures(next);

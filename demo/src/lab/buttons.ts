@@ -11,8 +11,7 @@ export interface ButtonActions {
   onFault(label: string): void;
 }
 
-/** The question of `Exhaust the rate limit`. */
-export const RATE_LIMIT_QUESTION = 'Exhausts the rate limit';
+const RATE_LIMIT_QUESTION = 'Exhausts the rate limit';
 
 const OFFLINE_MS = 5_000;
 const SLOW_MS = 15_000;
@@ -93,8 +92,9 @@ export function showButtons(
   async function onClick({ id, label, ms }: Button): Promise<void> {
     if (id === 'second-tab') return void window.open(location.href, '_blank', 'noopener');
     if (id === 'rate-limit') {
-      const asked = await exhaustRateLimit(client);
-      statusLine.textContent = `The server took ${asked} questions and refused the next one. Your next question waits, and the page says how long.`;
+      const { asked, retryAfterMs } = await exhaustRateLimit(client);
+      const seconds = Math.ceil(retryAfterMs / 1_000);
+      statusLine.textContent = `The server took ${asked} questions and refused the next one. It takes a question again in ${seconds} s. Until then, your next question waits.`;
       return undefined;
     }
     onFault(label);
@@ -103,8 +103,8 @@ export function showButtons(
   }
 }
 
-/** @returns the number of questions that the server took. */
-async function exhaustRateLimit(client: Client): Promise<number> {
+/** @returns the number of questions that the server took, and the time until it takes the next one. */
+async function exhaustRateLimit(client: Client): Promise<{ asked: number; retryAfterMs: number }> {
   for (let asked = 0; asked < MAX_LIMITED_QUESTIONS; asked += 1) {
     const answer = client.start({ query: RATE_LIMIT_QUESTION, options: { cache: 'no-store' } });
     const { error } = await firstValueFrom(
@@ -113,9 +113,9 @@ async function exhaustRateLimit(client: Client): Promise<number> {
       ),
     );
     answer.cancel();
-    if (error !== undefined) return asked;
+    if (error !== undefined) return { asked, retryAfterMs: error.retryAfterMs ?? 0 };
   }
-  return MAX_LIMITED_QUESTIONS;
+  return { asked: MAX_LIMITED_QUESTIONS, retryAfterMs: 0 };
 }
 
 /** Makes the page behave as on a device that has lost its network. */

@@ -19,19 +19,31 @@ export async function readStoredItems(): Promise<StoredItem[]> {
   const found: StoredItem[] = [];
   for (const { name } of databases) {
     if (name?.startsWith('rivulet') !== true) continue;
-    for (const [key, value] of await entriesOf(name)) {
+    const entries = new Map(await entriesOf(name));
+    for (const [key, value] of entries) {
       const [letter = ''] = key.split(':', 1);
-      const { title, text, request } = Object(value) as Record<string, unknown>;
-      const { query } = Object(request) as Record<string, unknown>;
-      const shown = [title, query, text].find((each) => typeof each === 'string' && each !== '');
+      // An answer's age has the key of its answer.
+      const shown = nameOf(value) ?? nameOf(entries.get(key.replace(/^m:/, 'b:')));
       found.push({
         kind: KINDS[letter] ?? letter,
-        name: typeof shown === 'string' ? shown.slice(0, 60) : key.slice(0, 24),
+        name: shown?.slice(0, 60) ?? 'without text',
         bytes: new Blob([JSON.stringify(value) ?? '']).size,
       });
     }
   }
   return found;
+}
+
+/** @returns the title, question or text of an entry; undefined if it has none. */
+function nameOf(entry: unknown): string | undefined {
+  const { title, text, request, parts } = Object(entry) as Record<string, unknown>;
+  const { query } = Object(request) as Record<string, unknown>;
+  const [part] = Array.isArray(parts) ? (parts as unknown[]) : [];
+  const { answer } = Object(part) as Record<string, unknown>;
+  const { text: answerText } = Object(answer) as Record<string, unknown>;
+  return [title, query, text, answerText].find(
+    (each): each is string => typeof each === 'string' && each !== '',
+  );
 }
 
 async function entriesOf(name: string): Promise<[string, unknown][]> {

@@ -25,6 +25,8 @@ export interface Column {
 }
 
 const TAIL_UNITS = 280;
+/** A shorter time without text is usual. */
+const SILENT_MS = 2_000;
 const FINAL = new Set(['done', 'cancelled', 'failed', 'released']);
 
 /** @returns true if an answer with this status does not change any more. */
@@ -63,9 +65,23 @@ function figuresOf(reading: ReaderState | undefined): string {
   if (reading === undefined) return '';
   const { gapMs = 0, caughtUpUnits = 0 } = reading.meter ?? {};
   const state = `Status: ${reading.status}.`;
+  const openMs = silentMs(reading);
+  if (openMs > Math.max(gapMs, SILENT_MS)) {
+    return `${state} Longest gap ${(openMs / 1_000).toFixed(1)} s so far.`;
+  }
   if (gapMs === 0) return state;
   const units = caughtUpUnits === 1 ? '1 character' : `${caughtUpUnits} characters`;
   return `${state} Longest gap ${Math.round(gapMs)} ms, then ${units} at once.`;
+}
+
+/** @returns the time since the last text; 0 for an answer that has ended. */
+function silentMs({ status, meter }: ReaderState): number {
+  return isFinal(status) ? 0 : (meter?.openGapMs(performance.now()) ?? 0);
+}
+
+/** @returns true if the reader waits for an answer that is not generated any more. */
+function isStranded(reading: ReaderState, { generated }: Comparison): boolean {
+  return !generated.isRunning && !isFinal(reading.status) && silentMs(reading) >= SILENT_MS;
 }
 
 function isPrefix({ units, digest, generated }: Comparison): boolean {
@@ -75,9 +91,10 @@ function isPrefix({ units, digest, generated }: Comparison): boolean {
 function verdictOf(
   reading: ReaderState | undefined,
   comparison: Comparison | undefined,
-): 'none' | 'exact' | 'wrong' | 'behind' {
+): 'none' | 'exact' | 'wrong' | 'behind' | 'stranded' {
   if (reading === undefined || comparison === undefined) return 'none';
   if (!isPrefix(comparison)) return 'wrong';
+  if (isStranded(reading, comparison)) return 'stranded';
   return comparison.units === comparison.generated.length ? 'exact' : 'behind';
 }
 
@@ -89,12 +106,16 @@ function verdictText(reading: ReaderState | undefined, comparison: Comparison | 
   if (!isPrefix(comparison)) {
     return `Not the text that was generated (${have} of ${of} characters).`;
   }
+  if (isStranded(reading, comparison)) {
+    const seconds = Math.floor(silentMs(reading) / 1_000);
+    return `Still waiting: no text for ${seconds} s (${have} of ${of} characters).`;
+  }
   if (units === generated.length) {
     return generated.isRunning
       ? `Exact so far: ${have} characters.`
       : `Exact: ${have} of ${of} characters.`;
   }
-  return isFinal(reading.status) || !generated.isRunning
+  return isFinal(reading.status)
     ? `Exact, but not whole: the first ${have} of ${of} characters.`
     : `Exact so far: the first ${have} of ${of} characters.`;
 }

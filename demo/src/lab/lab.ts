@@ -1,6 +1,6 @@
 import type { Answer, AnswerSnapshot, Client } from '@rivulet/client';
 import { filter, type Observable, switchMap, tap } from 'rxjs';
-import { RATE_LIMIT_QUESTION, showButtons } from './buttons.js';
+import { showButtons } from './buttons.js';
 import { readStoredItems, type StoredItem } from './caches.js';
 import { type Comparison, createColumn, isFinal } from './column.js';
 import { createLabServer, digestOf } from './lab-server.js';
@@ -18,6 +18,8 @@ export interface LabDependencies {
 }
 
 const REDRAW_MS = 200;
+/** While only plain Socket.IO waits, which may be for ever. */
+const SLOW_REDRAW_MS = 1_000;
 const CHECK_MS = 1_000;
 /** After a fault the server may not be reached for a while. */
 const MAX_CHECKS = 30;
@@ -34,7 +36,7 @@ export function mountLab(
   token: string,
 ): () => void {
   const server = createLabServer(token);
-  const monitor = monitorWire(redrawSoon);
+  const monitor = monitorWire(() => redrawSoon());
   let answer: Answer | undefined;
   let meter: Meter | undefined;
   let plainReader: PlainReader | undefined;
@@ -49,7 +51,7 @@ export function mountLab(
   showButtons(part('buttons'), part('said'), { client, server, onFault });
   const compare = host.querySelector<HTMLInputElement>('[data-lab=compare]')!;
   compare.addEventListener('change', () => showPlain(compare.checked));
-  part('frames-box').addEventListener('toggle', redrawSoon);
+  part('frames-box').addEventListener('toggle', () => redrawSoon());
   part('caches-box').addEventListener('toggle', () => void drawCaches());
 
   currentAnswer$
@@ -67,16 +69,31 @@ export function mountLab(
     meter = current && createMeter();
     monitor.reset();
     rivuletColumn.setComparison(undefined);
+    followPlain(undefined);
     scheduleChecks();
   }
 
+  function followPlain(question: string | undefined): void {
+    if (question === plainReader?.question) return;
+    plainColumn.setComparison(undefined);
+    plainReader?.follow(question);
+  }
+
   function onSnapshot(snapshot: AnswerSnapshot): void {
-    const isThinking = snapshot.status === 'waiting' && snapshot.thoughts !== '';
-    const next = isThinking ? 'thinking' : snapshot.status;
+    const next = phaseOf(snapshot);
     if (next !== status || meter?.marks.length === 0) meter?.status(next);
     status = next;
+    followPlain(snapshot.query);
     meter?.grow(snapshot.text.length);
     scheduleChecks();
+  }
+
+  function phaseOf(snapshot: AnswerSnapshot): string {
+    const isFirst = !meter?.marks.some(({ type }) => type === 'status');
+    // A page that has just been loaded reconnects to its answer without a failure.
+    if (snapshot.status === 'reconnecting' && (isFirst || status === 'opening')) return 'opening';
+    const isThinking = snapshot.status === 'waiting' && snapshot.thoughts !== '';
+    return isThinking ? 'thinking' : snapshot.status;
   }
 
   function onFault(label: string): void {
@@ -95,9 +112,8 @@ export function mountLab(
     part('plain').hidden = !isShown;
     part('columns').dataset['count'] = isShown ? '2' : '1';
     plainReader?.close();
-    plainReader = isShown
-      ? createPlainReader(token, RATE_LIMIT_QUESTION, scheduleChecks)
-      : undefined;
+    plainReader = isShown ? createPlainReader(token, scheduleChecks) : undefined;
+    followPlain(answer?.getSnapshot().query);
     scheduleChecks();
   }
 
@@ -105,13 +121,16 @@ export function mountLab(
   async function compareAll(): Promise<void> {
     if (host.hidden || checks >= MAX_CHECKS) return;
     checks += 1;
-    const { query, text } = answer?.getSnapshot() ?? {};
-    if (query !== undefined && text !== undefined)
-      rivuletColumn.setComparison(await compareTexts(query, text));
-    if (plainReader?.answer !== undefined) {
-      plainColumn.setComparison(
-        await compareTexts(plainReader.answer.question, plainReader.answer.text),
-      );
+    const compared = answer;
+    const { query, text } = compared?.getSnapshot() ?? {};
+    if (query !== undefined && text !== undefined) {
+      const comparison = await compareTexts(query, text);
+      if (compared === answer) rivuletColumn.setComparison(comparison);
+    }
+    const plain = plainReader?.answer;
+    if (plain !== undefined) {
+      const comparison = await compareTexts(plain.question, plain.text);
+      if (plain === plainReader?.answer) plainColumn.setComparison(comparison);
     }
     await drawCaches();
     redrawSoon();
@@ -125,8 +144,8 @@ export function mountLab(
     return generated && { units: text.length, digest, generated };
   }
 
-  function redrawSoon(): void {
-    if (!host.hidden) redraw ??= window.setTimeout(draw, REDRAW_MS);
+  function redrawSoon(ms = REDRAW_MS): void {
+    if (!host.hidden) redraw ??= window.setTimeout(draw, ms);
   }
 
   function draw(): void {
@@ -140,7 +159,10 @@ export function mountLab(
       ? `Rivulet received ${bytesOf(monitor.receivedBytes)} since the ${since}, and ${monitor.repeatedUnits} characters twice.`
       : '';
     if (part('frames-box').hasAttribute('open')) drawFrames();
-    if (snapshot && !isFinal(snapshot.status)) redrawSoon();
+    const isOver = (reading?: { status: string }): boolean =>
+      reading === undefined || isFinal(reading.status);
+    if (!isOver(snapshot)) redrawSoon();
+    else if (!isOver(plainReader?.answer)) redrawSoon(SLOW_REDRAW_MS);
   }
 
   function drawFrames(): void {
@@ -176,19 +198,19 @@ export function mountLab(
 
 const LAYOUT = `
   <h2>Try to break it</h2>
-  <p class="lead">Ask something, then press a button while the answer arrives. Each button acts on this page’s real connection, model or server.</p>
+  <p class="lead">Ask something, then press a button while the answer arrives. Each fault is real, and reaches every page that this server serves.</p>
   <div class="buttons" data-lab="buttons"></div>
   <p class="said" data-lab="said" role="status"></p>
-  <h3>Timeline</h3>
-  <div class="timeline" data-lab="timeline"></div>
   <h3>Is the text still exact?</h3>
-  <label class="switch"><input type="checkbox" data-lab="compare" /> Show plain Socket.IO with connection state recovery beside it</label>
   <div class="columns" data-lab="columns" data-count="1">
     <section data-lab="rivulet"></section>
     <section data-lab="plain" hidden></section>
   </div>
+  <label class="switch"><input type="checkbox" data-lab="compare" /> Show plain Socket.IO with connection state recovery beside it</label>
   <p class="cost" data-lab="cost"></p>
-  <details data-lab="frames-box"><summary>Frames on the wire</summary><ol class="frames" data-lab="frames" tabindex="0" aria-label="Frames, newest first"></ol></details>
+  <h3>Timeline</h3>
+  <div class="timeline" data-lab="timeline"></div>
+  <details data-lab="frames-box"><summary>Frames on the wire</summary><p class="lead">The newest frames are first. Times are seconds since this page was opened.</p><ol class="frames" data-lab="frames" tabindex="0" aria-label="Frames, newest first"></ol></details>
   <details data-lab="caches-box"><summary>Stored in this browser, and cached by the server</summary>
     <h4>This browser</h4><ul class="caches" data-lab="caches"></ul>
     <h4>The server’s cache</h4><ul class="caches" data-lab="server-cache"></ul>

@@ -10,6 +10,8 @@ export interface Meter {
   readonly began: number;
   /** The longest time without new text since the newest fault; before one, since the first text. */
   readonly gapMs: number;
+  /** The time since the last text; 0 before the first. */
+  openGapMs(now: number): number;
   /** Units that came with the text that ended the longest gap. */
   readonly caughtUpUnits: number;
   grow(units: number): void;
@@ -40,6 +42,7 @@ export function createMeter(): Meter {
     get caughtUpUnits() {
       return caughtUpUnits;
     },
+    openGapMs: (now) => (lastGrowth === undefined ? 0 : now - lastGrowth),
     grow(units) {
       if (units === length) return;
       const at = performance.now();

@@ -11,27 +11,23 @@ export interface PlainAnswer {
 }
 
 export interface PlainReader {
-  /** Undefined until an answer has begun while it was connected. */
+  /** Undefined until the answer to the page's question has begun. */
   readonly answer: PlainAnswer | undefined;
+  /** The question whose answer it reads. */
+  readonly question: string | undefined;
+  /** Reads the newest answer to this question, in place of the one before; none if undefined. */
+  follow(question: string | undefined): void;
   close(): void;
 }
 
-/**
- * Reads the newest answer of this server over Socket.IO with connection state recovery.
- *
- * @param ignored a question whose answers are not read.
- */
-export function createPlainReader(
-  token: string,
-  ignored: string,
-  onChange: () => void,
-): PlainReader {
+/** Reads answers of this server over Socket.IO with connection state recovery. */
+export function createPlainReader(token: string, onChange: () => void): PlainReader {
   let answer: PlainAnswer | undefined;
+  let followed: string | undefined;
   const socket = io({ path: '/lab/socket.io', transports: ['websocket'], query: { token } });
 
-  socket.once('connect', () => socket.emit('replay'));
   socket.on('begin', (call: number, question: string) => {
-    if (question === ignored) return;
+    if (question !== followed) return;
     answer = { call, question, text: '', status: 'waiting', meter: createMeter() };
     onChange();
   });
@@ -51,6 +47,15 @@ export function createPlainReader(
   return {
     get answer() {
       return answer;
+    },
+    get question() {
+      return followed;
+    },
+    follow(question) {
+      answer = undefined;
+      followed = question;
+      if (question !== undefined) socket.emit('follow', question);
+      onChange();
     },
     close: () => void socket.close(),
   };

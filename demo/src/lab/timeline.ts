@@ -8,6 +8,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 
 const NAMES: Record<string, string> = {
   connecting: 'connecting',
+  opening: 'opening the answer',
   queued: 'in the queue',
   loading: 'loading the model',
   waiting: 'waiting',

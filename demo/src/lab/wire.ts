@@ -24,18 +24,20 @@ const SHOWN_UNITS = 160;
 /** Watches the WebSockets to Rivulet, from the next frame that each one sends. */
 export function monitorWire(onFrame: () => void): WireMonitor {
   const { send } = WebSocket.prototype;
-  const watched = new WeakSet<WebSocket>();
+  const connections = new WeakMap<WebSocket, ConnectionOffsets>();
   const frames: WebSocketFrame[] = [];
   const offsets = createStreamOffsets();
   let receivedBytes = 0;
   let repeatedUnits = 0;
 
-  function add(isSent: boolean, data: unknown): void {
+  /** @param receiver the offsets of the connection that the frame was received on; undefined for a sent frame. */
+  function add(data: unknown, receiver?: ConnectionOffsets): void {
+    const isSent = receiver === undefined;
     const text = typeof data === 'string' ? data : '(binary)';
     const bytes = new TextEncoder().encode(text).length;
     if (!isSent) {
       receivedBytes += bytes;
-      repeatedUnits += offsets.repeatedUnits(text);
+      repeatedUnits += receiver.repeatedUnits(text);
     }
     frames.push({ at: performance.now(), isSent, bytes, text: text.slice(0, SHOWN_UNITS) });
     if (frames.length > MAX_FRAMES) frames.shift();
@@ -44,11 +46,12 @@ export function monitorWire(onFrame: () => void): WireMonitor {
 
   WebSocket.prototype.send = function (this: WebSocket, data) {
     if (new URL(this.url).pathname.startsWith('/socket.io/')) {
-      if (!watched.has(this)) {
-        watched.add(this);
-        this.addEventListener('message', (event) => add(false, event.data));
+      if (!connections.has(this)) {
+        const connection = offsets.connect();
+        connections.set(this, connection);
+        this.addEventListener('message', (event) => add(event.data, connection));
       }
-      add(true, data);
+      add(data);
     }
     send.call(this, data);
   };
@@ -68,30 +71,44 @@ export function monitorWire(onFrame: () => void): WireMonitor {
 }
 
 interface StreamOffsets {
+  /** Starts a connection. A chunk names its stream by a number that is valid on one connection. */
+  connect(): ConnectionOffsets;
+}
+
+interface ConnectionOffsets {
   /** @returns the number of units in a received frame that an earlier frame of the same stream had already. */
   repeatedUnits(frame: string): number;
 }
 
-/** Chunks name their stream by a number, which a reply has told before. */
 function createStreamOffsets(): StreamOffsets {
-  const streams = new Map<number, string>();
   const ends = new Map<string, number>();
 
   return {
-    repeatedUnits(frame) {
-      const [, json] = /^4[23]\d*(\[.*)$/s.exec(frame) ?? [];
-      if (json === undefined) return 0;
-      const [first, ...rest] = JSON.parse(json) as unknown[];
-      for (const value of [first, ...rest]) {
-        const { ref, stream_id: id } = Object(value) as { ref?: unknown; stream_id?: unknown };
-        if (typeof ref === 'number' && typeof id === 'string') streams.set(ref, id);
-      }
-      const [ref, offset, text] = rest;
-      if (first !== 'c' || typeof offset !== 'number' || typeof text !== 'string') return 0;
-      const id = streams.get(Number(ref)) ?? String(ref);
-      const before = ends.get(id) ?? 0;
-      ends.set(id, Math.max(before, offset + text.length));
-      return Math.max(0, Math.min(before, offset + text.length) - offset);
+    connect() {
+      const streams = new Map<unknown, string>();
+      return {
+        repeatedUnits(frame) {
+          const [, json] = /^4[23]\d*(\[.*)$/s.exec(frame) ?? [];
+          if (json === undefined) return 0;
+          const [first, ...rest] = JSON.parse(json) as unknown[];
+          for (const value of [first, ...rest]) readReply(value, streams);
+          const [ref, offset, text] = rest;
+          if (first !== 'c' || typeof offset !== 'number' || typeof text !== 'string') return 0;
+          const id = streams.get(ref);
+          // The reply came before the monitor watched this connection.
+          if (id === undefined) return 0;
+          const before = ends.get(id) ?? 0;
+          ends.set(id, Math.max(before, offset + text.length));
+          return Math.max(0, Math.min(before, offset + text.length) - offset);
+        },
+      };
     },
   };
+}
+
+/** Reads the number of a stream from a StreamReply, also from the one in a StreamReplyMessage. */
+function readReply(value: unknown, streams: Map<unknown, string>): void {
+  const { reply, ref, stream_id: id } = Object(value) as Record<string, unknown>;
+  if (typeof ref === 'number' && typeof id === 'string') streams.set(ref, id);
+  else if (reply !== undefined) readReply(reply, streams);
 }

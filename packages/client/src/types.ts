@@ -273,7 +273,7 @@ export interface AnswerSnapshot {
   readonly source: AnswerSource | undefined;
   readonly provider: string | undefined;
   readonly model: string | undefined;
-  /** Why the text began again, when it did. */
+  /** The reason for which the text began again; undefined if it did not. */
   readonly restartReason: string | undefined;
   /**
    * The oldest messages of the context that the model was not given, because they did not fit: those that

@@ -26,7 +26,7 @@ export const EVENT = {
   changed: 'stream_changed',
 } as const;
 
-/** Why a text ended. Only `stop` means that the model has finished. */
+/** The reason for which a text ended. Only `stop` means that the model has finished. */
 export type FinishReason = 'stop' | 'length' | 'other';
 
 /** The origin of an answer: generated for this request, or from the response cache of the server. */

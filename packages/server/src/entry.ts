@@ -104,7 +104,7 @@ export type Entry =
 
 /** The part of an answer that a lost process has generated. Another process continues from it. */
 export interface ResumedAnswer {
-  /** The number of its last attempt; 1 if none is known to have begun. */
+  /** At least the number of the last attempt that it has shown. */
   attempt: number;
   rounds: readonly ToolRound[];
   /** The earlier replies of clients to calls that have neither a decision nor a result. */

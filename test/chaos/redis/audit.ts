@@ -36,6 +36,40 @@ export async function auditRedis(url: string): Promise<Audit> {
   }
 }
 
+/** @returns what Redis has of a log: its state, its end, its owner, those that follow and read it. */
+export async function describeLog(url: string, gid: string): Promise<string[]> {
+  const redis = createClient({ url });
+  redis.on('error', () => {});
+  await redis.connect();
+  try {
+    const command = (...args: string[]): Promise<unknown> => redis.sendCommand(args);
+    const [state] = (await command('KEYS', `*{rv}:g:${gid}`)) as string[];
+    if (state === undefined) return [`Redis has no log ${gid}`];
+    const base = state.slice(0, -`:g:${gid}`.length);
+    const time = (await command('TIME')) as [string, string];
+    const streams = (await command('SMEMBERS', `${base}:m:${gid}`)) as string[];
+    const looks: Record<string, string[]> = {
+      log: ['HGETALL', state],
+      end: ['XREVRANGE', `${base}:l:${gid}`, '+', '-', 'COUNT', '2'],
+      'leases of servers': ['ZRANGE', `${base}:n`, '0', '-1', 'WITHSCORES'],
+      followers: ['SMEMBERS', `${base}:f:${gid}`],
+      request: ['STRLEN', `${base}:q:${gid}`],
+      ...Object.fromEntries(
+        streams.flatMap((sid) => [
+          [`stream ${sid}`, ['HGETALL', `${base}:s:${sid}`]],
+          [`readers of ${sid}`, ['HGETALL', `${base}:r:${sid}`]],
+        ]),
+      ),
+    };
+    const described = Object.entries(looks).map(
+      async ([name, args]) => `${name}: ${JSON.stringify(await command(...args))}`,
+    );
+    return [`Redis at ${time[0]}`, ...(await Promise.all(described))];
+  } finally {
+    redis.destroy();
+  }
+}
+
 async function audit(command: (...args: string[]) => Promise<unknown>): Promise<Audit> {
   const faults: string[] = [];
   const keys = (await command('KEYS', '*')) as string[];
@@ -74,11 +108,12 @@ async function audit(command: (...args: string[]) => Promise<unknown>): Promise<
 function auditLog(query: string, entries: StreamReply, fail: (fault: string) => void): number {
   let head = 0;
   let attempts = 0;
+  let newest = 0;
   let text = '';
   const checkAttempt = (): void => {
     const [, call = ''] = /^<([\w.]+)> /.exec(text) ?? [];
     if (text !== '' && !textOfCall(query, call).startsWith(text))
-      fail(`attempt ${attempts} of the log is of more than one call`);
+      fail(`attempt ${newest} of the log is of more than one call`);
     text = '';
   };
   for (const [id, [, blob = '[]']] of entries) {
@@ -90,8 +125,9 @@ function auditLog(query: string, entries: StreamReply, fail: (fault: string) => 
       if (entry.type === 'text') text += entry.text!;
       if (entry.type !== 'start') continue;
       checkAttempt();
-      if (entry.attempt! <= attempts) fail(`attempt ${entry.attempt} follows ${attempts}`);
-      attempts = entry.attempt!;
+      if (entry.attempt! <= newest) fail(`attempt ${entry.attempt} follows ${newest}`);
+      newest = entry.attempt!;
+      attempts += 1;
     }
   }
   checkAttempt();

@@ -1,6 +1,6 @@
 import { table } from '../../bench/report/table.js';
 import { spreadOf, spreadText } from '../spread.js';
-import { runRedisChaos } from './run.js';
+import { PROCESS_FAULTS, type RecoverySteps, runRedisChaos } from './run.js';
 
 // 200 streams at once over three servers that share a Redis, and 2,000 faults: `npm run chaos:redis`.
 
@@ -8,6 +8,8 @@ const seed = process.env['SEED'] ?? String(Math.floor(Math.random() * 1e9));
 console.log(`chaos: SEED=${seed} repeats this schedule of faults`);
 
 const visitors = Number(process.env['VISITORS'] ?? 20);
+// `KINDS=kill LINKS=0 REST_MS=8000 VISITORS=6 FAULTS=20 PROCESS_FAULTS=20` measures the steps of a recovery.
+const kinds = process.env['KINDS']?.split(',');
 const report = await runRedisChaos({
   seed,
   nodes: 3,
@@ -17,6 +19,10 @@ const report = await runRedisChaos({
   longestMs: 4_000,
   faults: Number(process.env['FAULTS'] ?? 2_000),
   processFaults: Number(process.env['PROCESS_FAULTS'] ?? 100),
+  linksBreak: process.env['LINKS'] !== '0',
+  kinds:
+    kinds === undefined ? PROCESS_FAULTS : PROCESS_FAULTS.filter((each) => kinds.includes(each)),
+  restMs: Number(process.env['REST_MS'] ?? 200),
   faultsMeet: true,
   timeLimitMs: 600_000,
 });
@@ -37,6 +43,7 @@ console.log(
       ['violations', String(violations.length)],
       ['text again after a cut: p50, p99, max', spreadText(report.outageMs)],
       ...recoveryRows(),
+      ...stepRows(),
       ['sockets, generations left', `${left.sockets}, ${left.generations}`],
     ],
   ),
@@ -51,6 +58,19 @@ function recoveryRows(): [string, string][] {
       return [name, `${spreadText(spreadOf(values))} (${values.length} readers)`];
     }),
   );
+}
+
+function stepRows(): [string, string][] {
+  const rows: [string, (steps: RecoverySteps) => number][] = [
+    ['SIGKILL to claimed', ({ claimed }) => claimed],
+    ['claimed to the model asked', ({ claimed, asked }) => asked - claimed],
+    ['SIGKILL to the reader connected', ({ connected }) => connected],
+    ['model asked and reader connected to text', (s) => s.shown - Math.max(s.asked, s.connected)],
+  ];
+  return rows.map(([name, of]) => {
+    const values = report.steps.map(of).filter((value) => !Number.isNaN(value));
+    return [`${name}: p50, p99, max`, `${spreadText(spreadOf(values))} (${values.length} readers)`];
+  });
 }
 
 for (const violation of violations.slice(0, 20)) console.log(`violation: ${violation}`);

@@ -8,7 +8,9 @@ export type FromNode =
   /** The server has lost Redis, or has reached it again. */
   | { type: 'redis'; isReached: boolean; atMs: number }
   /** The server begins to generate an answer. */
-  | { type: 'call'; query: string; atMs: number }
+  | { type: 'call'; query: string; call: string; atMs: number }
+  /** The server logs something of an answer, which `requestId` names. */
+  | { type: 'line'; requestId: string; event: string; line: string; atMs: number }
   /** Generations under way, and sockets. */
   | { type: 'stats'; active: number; sockets: number };
 
@@ -22,15 +24,34 @@ export interface VisitorPlan {
 export type ToReaders =
   | { type: 'read'; seed: string; plans: readonly VisitorPlan[] }
   | { type: 'stop' }
+  /** Asks what is known of the answers that have not ended. */
+  | { type: 'describe' }
   | { type: 'close' };
 
 export type FromReaders =
   | { type: 'asked'; query: string }
   | { type: 'ended'; query: string; status: string; attempt: number; cancelled: boolean }
-  | { type: 'violation'; query: string; what: string }
+  | { type: 'violation'; query: string; requestId: string | undefined; what: string }
   /** A reader was told that its stream is gone, or had another whole text than the other reader. */
-  | { type: 'apart'; query: string; what: string; atMs: number }
-  /** A reader shows text of another call than before. */
-  | { type: 'replaced'; call: string; sinceMs: number; atMs: number }
+  | {
+      type: 'apart';
+      query: string;
+      requestId: string | undefined;
+      what: string;
+      atMs: number;
+    }
+  /** A reader, connected since `connectedAtMs`, shows text of another call than before. */
+  | {
+      type: 'replaced';
+      query: string;
+      requestId: string | undefined;
+      before: string;
+      call: string;
+      connectedAtMs: number;
+      sinceMs: number;
+      atMs: number;
+    }
+  /** The facts that the clients know of an answer that has not ended. */
+  | { type: 'unended'; query: string; requestId: string | undefined; clients: string }
   /** When a text of the first client grew. */
   | { type: 'grew'; name: string; atMs: readonly number[] };

@@ -22,7 +22,7 @@ let active = 0;
 async function* script(query: string) {
   const call = `${name}.${calls++}`;
   active += 1;
-  say({ type: 'call', query, atMs: monotonicMs() });
+  say({ type: 'call', query, call, atMs: monotonicMs() });
   try {
     yield { text: headOf(call) };
     for (const { waitMs, text } of answerTo(scriptOf(query, call))) {
@@ -37,13 +37,21 @@ async function* script(query: string) {
 
 const say = (message: FromNode): void => void process.send?.(message);
 const plain = createLogger(process.env['CHAOS_LOG'] ?? 'silent');
-/** Tells when this server is without Redis, which it logs. */
-function note({ event }: LogFields): void {
+/** Tells what this server logs of an answer, and when it is without Redis. */
+function note({ event, requestId, ...fields }: LogFields): void {
+  if (typeof requestId === 'string') {
+    const atMs = monotonicMs();
+    const line = `${atMs.toFixed(0)} ${name} ${event} ${JSON.stringify(fields)}`;
+    say({ type: 'line', requestId, event, line, atMs });
+  }
   if (event !== 'REDIS_LOST' && event !== 'REDIS_REACHED') return;
   say({ type: 'redis', isReached: event === 'REDIS_REACHED', atMs: monotonicMs() });
 }
 const logger: Logger = {
-  debug: (fields) => plain.debug(fields),
+  debug(fields) {
+    note(fields);
+    plain.debug(fields);
+  },
   info(fields) {
     note(fields);
     plain.info(fields);
@@ -52,7 +60,10 @@ const logger: Logger = {
     note(fields);
     plain.warn(fields);
   },
-  error: (fields) => plain.error(fields),
+  error(fields) {
+    note(fields);
+    plain.error(fields);
+  },
 };
 
 const server = await createServer({

@@ -13,6 +13,12 @@ const READS_ALONG = 0.3;
 const CANCELS = 0.1;
 
 const clients: Client[] = [];
+/** The answers that have not ended, by their questions, and how each client and its reader are. */
+const unended = new Map<string, { answer: Answer; describe: () => string }>();
+/** The state of each client's connection, as JSON. */
+const connections = new Map<Client, string>();
+/** When each client connected last. */
+const connectedAt = new Map<Client, number>();
 const grewAt = new Map<string, number[]>();
 const state = { isStopping: false };
 
@@ -24,6 +30,7 @@ function say(message: FromReaders): void {
 /** Holds each snapshot of an answer against what the call of the model says that its text is from. */
 class Watch {
   readonly #query: string;
+  readonly #client: Client;
   readonly #onGrowth: () => void;
   /** When the text grew last. */
   #grewAtMs = monotonicMs();
@@ -32,14 +39,21 @@ class Watch {
   #shown = '';
   #attempt = 0;
   #isBroken = false;
+  #requestId: string | undefined;
 
-  constructor(query: string, onGrowth: () => void) {
+  constructor(query: string, client: Client, onGrowth: () => void) {
     this.#query = query;
+    this.#client = client;
     this.#onGrowth = onGrowth;
   }
 
   read(answer: Answer): void {
     answer.state$.subscribe((snapshot) => this.#take(snapshot));
+  }
+
+  /** The time since the text last grew. */
+  get silentMs(): number {
+    return monotonicMs() - this.#grewAtMs;
   }
 
   /** @param isCancelled true if a client has cancelled the stream. */
@@ -48,23 +62,28 @@ class Watch {
     const code = error?.code;
     if (code === 'not_found' || code === 'interrupted') this.apart(`ended as ${code}`);
     else if (status !== 'done')
-      this.violation(`ended as ${error?.code ?? status} after ${text.length} units`);
+      this.violation(
+        `ended as ${error?.code ?? status} after ${text.length} units: ${error?.message}`,
+      );
     else if (sha256(text) !== sha256(textOfCall(this.#query, callOf(text) ?? '')))
       this.violation(`is not what ${callOf(text) ?? 'any call'} says: ${text.length} units`);
   }
 
   /** Says what is right only where the server that generated the answer could not reach Redis. */
   apart(what: string): void {
-    say({ type: 'apart', query: this.#query, what, atMs: monotonicMs() });
+    const [requestId, atMs] = [this.#requestId, monotonicMs()];
+    say({ type: 'apart', query: this.#query, requestId, what, atMs });
   }
 
   violation(what: string): void {
     if (this.#isBroken) return;
     this.#isBroken = true;
-    say({ type: 'violation', query: this.#query, what });
+    say({ type: 'violation', query: this.#query, requestId: this.#requestId, what });
   }
 
-  #take({ text, attempt }: AnswerSnapshot): void {
+  #take(snapshot: AnswerSnapshot): void {
+    const { text, attempt } = snapshot;
+    this.#requestId = snapshot.requestId;
     // A log that was lost is replaced by another one, from its beginning on.
     const isReset = attempt === 0 && text === '';
     if (attempt < this.#attempt && !isReset)
@@ -75,7 +94,7 @@ class Watch {
       this.violation(`went back in attempt ${attempt}, at ${text.length} units`);
     const call = callOf(text);
     if (call === undefined) this.violation(`is of no call, in attempt ${attempt}`);
-    else if (call !== '') this.#takeFrom(call, text);
+    else if (call !== '') this.#takeFrom(call, snapshot);
     if (text.length > this.#shown.length) {
       this.#grewAtMs = monotonicMs();
       this.#onGrowth();
@@ -83,10 +102,13 @@ class Watch {
     this.#shown = text;
   }
 
-  #takeFrom(call: string, text: string): void {
+  #takeFrom(call: string, { text, requestId }: AnswerSnapshot): void {
     if (call !== this.#call) {
       const [sinceMs, atMs] = [this.#grewAtMs, monotonicMs()];
-      if (this.#call !== '') say({ type: 'replaced', call: this.#call, sinceMs, atMs });
+      const times = { connectedAtMs: connectedAt.get(this.#client) ?? 0, sinceMs, atMs };
+      const before = this.#call;
+      if (before !== '')
+        say({ type: 'replaced', query: this.#query, requestId, before, call, ...times });
       this.#call = call;
       this.#expected = textOfCall(this.#query, call);
     }
@@ -106,17 +128,24 @@ async function readOn(
     const random = randomOf(`${seed} ${query}`);
     const [isCancelled, isReadAlong] = [random() < CANCELS, random() < READS_ALONG];
     say({ type: 'asked', query });
-    const watch = new Watch(query, () => grewAt.get(name)?.push(monotonicMs()));
+    const watch = new Watch(query, first, () => grewAt.get(name)?.push(monotonicMs()));
     const answer = first.start({ query, options: { cache: 'no-store' } });
     watch.read(answer);
     let along: Answer | undefined;
+    const alongWatch = new Watch(query, second, () => {});
+    const describe = (): string => {
+      const own = describeReader('first', first, answer, watch);
+      return along === undefined
+        ? own
+        : `${own}; ${describeReader('second', second, along, alongWatch)}`;
+    };
+    unended.set(query, { answer, describe });
     let hasCancelled = false;
     if (isCancelled || isReadAlong) {
       // Only a stream that has begun can be read by another client.
       await firstValueFrom(answer.state$.pipe(filter(hasBegun)));
       along = second.resume(answer.id);
     }
-    const alongWatch = new Watch(query, () => {});
     if (along !== undefined) alongWatch.read(along);
     if (along !== undefined && isCancelled) {
       const stream = along;
@@ -140,9 +169,16 @@ async function readOn(
     }
     answer.release();
     along?.release();
+    unended.delete(query);
     const { status, attempt } = last;
     say({ type: 'ended', query, status, attempt, cancelled: isCancelled });
   }
+}
+
+function describeReader(name: string, client: Client, answer: Answer, watch: Watch): string {
+  const { status, attempt, text } = answer.getSnapshot();
+  const connection = connections.get(client);
+  return `${name} client ${connection}, ${status}, attempt ${attempt}, ${text.length} units, silent for ${watch.silentMs.toFixed(0)} ms`;
 }
 
 function hasBegun({ text, status }: AnswerSnapshot): boolean {
@@ -152,6 +188,10 @@ function hasBegun({ text, status }: AnswerSnapshot): boolean {
 function clientOf(browserId: string, url: string): Client {
   const client = createClient({ url, cache: false, browserId, transports: ['websocket'] });
   clients.push(client);
+  client.connection$.subscribe((connection) => {
+    connections.set(client, JSON.stringify(connection));
+    if (connection.status === 'connected') connectedAt.set(client, monotonicMs());
+  });
   return client;
 }
 
@@ -167,6 +207,12 @@ process.on('message', (message: ToReaders) => {
       break;
     case 'stop':
       state.isStopping = true;
+      break;
+    case 'describe':
+      for (const [query, { answer, describe }] of unended) {
+        const { requestId } = answer.getSnapshot();
+        say({ type: 'unended', query, requestId, clients: describe() });
+      }
       break;
     case 'close':
       for (const client of clients) client.close();

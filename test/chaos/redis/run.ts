@@ -7,7 +7,7 @@ import { type FaultyLink, faultyLink } from '../proxy.js';
 import { between, type Random, randomOf } from '../random.js';
 import { replaysOf } from '../replay.js';
 import { type Spread, spreadOf } from '../spread.js';
-import { auditRedis } from './audit.js';
+import { auditRedis, describeLog } from './audit.js';
 import type { FromNode, FromReaders, ToNode, ToReaders, VisitorPlan } from './messages.js';
 
 export interface RedisChaosPlan {
@@ -24,6 +24,12 @@ export interface RedisChaosPlan {
   faults: number;
   /** The faults of servers and of Redis that there have to be among them. */
   processFaults: number;
+  /** True if connections of readers break by themselves. */
+  linksBreak: boolean;
+  /** The faults of servers and of Redis. */
+  kinds: readonly ProcessFault[];
+  /** The least time between two faults of servers and of Redis. */
+  restMs: number;
   /** True if faults of Redis may occur while a server is being replaced. */
   faultsMeet: boolean;
   /** After this no fault is made any more. */
@@ -53,6 +59,8 @@ export interface RedisChaosReport {
    * well if it has had no fault from shortly before that until then.
    */
   recoveryMs: Record<Fault, Record<'redisWell' | 'redisBroken', number[]>>;
+  /** The steps of those recoveries from a SIGKILL while Redis is well, in milliseconds from the SIGKILL. */
+  steps: readonly RecoverySteps[];
   left: { sockets: number; generations: number };
   /** Empty if all went well. */
   violations: string[];
@@ -60,8 +68,20 @@ export interface RedisChaosReport {
 
 type Fault = 'kill' | 'stop';
 
+/** When what happened after a SIGKILL, in milliseconds from it. */
+export interface RecoverySteps {
+  /** Another server has the log. */
+  claimed: number;
+  /** The model is asked again. */
+  asked: number;
+  /** The reader is connected to a server; 0 if its connection was another one's. */
+  connected: number;
+  /** The reader shows text of the new attempt. */
+  shown: number;
+}
+
 /** A server is killed, or stopped for a while; Redis is killed, or loses its subscribers. */
-type ProcessFault = 'kill' | 'stop' | 'redis' | 'subscribers';
+export type ProcessFault = 'kill' | 'stop' | 'redis' | 'subscribers';
 
 interface Node {
   readonly index: number;
@@ -86,7 +106,13 @@ const STEADY_MS = 3_500;
 const STILL_SHOWN_MS = 500;
 /** A server is replaced within this time. */
 const TAKEOVER_MS = 6_000;
-const FAULTS: readonly ProcessFault[] = ['kill', 'stop', 'redis', 'subscribers', 'subscribers'];
+export const PROCESS_FAULTS: readonly ProcessFault[] = [
+  'kill',
+  'stop',
+  'redis',
+  'subscribers',
+  'subscribers',
+];
 
 /** Breaks connections, servers and Redis under running streams, and compares all that readers show. */
 export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosReport> {
@@ -102,11 +128,16 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
     kill: { redisWell: [], redisBroken: [] },
     stop: { redisWell: [], redisBroken: [] },
   };
+  const unended: Extract<FromReaders, { type: 'unended' }>[] = [];
+  const wrong: Extract<FromReaders, { type: 'violation' }>[] = [];
   const apart: Extract<FromReaders, { type: 'apart' }>[] = [];
   /** When each server could not reach Redis, by the name of its process. */
   const outages = new Map<string, { fromMs: number; toMs: number }[]>();
   /** Which process began to generate each answer, and when. */
-  const calls = new Map<string, { process: string; atMs: number }[]>();
+  const calls = new Map<string, { process: string; call: string; atMs: number }[]>();
+  /** The log lines of the servers about each answer, by its request id. */
+  const lines = new Map<string, Extract<FromNode, { type: 'line' }>[]>();
+  const steps: RecoverySteps[] = [];
   const counts = { answers: 0, cancelled: 0, replaced: 0, apart: 0 };
   let onProgress = (): void => {};
   const state = { isOver: false };
@@ -126,8 +157,13 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
     const { name: process } = node;
     node.peer.onMessage((message) => {
       if (message.type === 'call') {
-        const { query, atMs } = message;
-        calls.set(query, [...(calls.get(query) ?? []), { process, atMs }]);
+        const { query, call, atMs } = message;
+        calls.set(query, [...(calls.get(query) ?? []), { process, call, atMs }]);
+      }
+      if (message.type === 'line') {
+        const known = lines.get(message.requestId) ?? [];
+        lines.set(message.requestId, known);
+        known.push(message);
       }
       if (message.type !== 'redis') return;
       const { atMs, isReached } = message;
@@ -153,14 +189,17 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
         if (message.attempt > 1) counts.replaced += 1;
         onProgress();
         break;
+      case 'unended':
+        unended.push(message);
+        break;
       case 'violation':
-        violations.push(`${message.query}: ${message.what}`);
+        wrong.push(message);
         break;
       case 'apart':
         apart.push(message);
         break;
       case 'replaced': {
-        const broken = brokenAt.get(message.call.slice(0, message.call.lastIndexOf('.')));
+        const broken = brokenAt.get(message.before.slice(0, message.before.lastIndexOf('.')));
         // An answer that was replaced earlier, or was read anew, says nothing of the fault.
         if (broken === undefined || message.sinceMs > broken.atMs + STILL_SHOWN_MS) break;
         const { fault, atMs } = broken;
@@ -168,11 +207,35 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
           (redisMs) => redisMs < atMs - STEADY_MS || redisMs > message.atMs,
         );
         recoveryMs[fault][isWell ? 'redisWell' : 'redisBroken'].push(message.atMs - atMs);
+        if (fault === 'kill' && isWell) steps.push(stepsOf(message, atMs));
         break;
       }
       case 'grew':
         grewAt.get(message.name)?.push(...message.atMs);
     }
+  }
+
+  function stepsOf(
+    {
+      query,
+      requestId = '',
+      call,
+      connectedAtMs,
+      atMs,
+    }: Extract<FromReaders, { type: 'replaced' }>,
+    killedAtMs: number,
+  ): RecoverySteps {
+    const claim = lines
+      .get(requestId)
+      ?.findLast(({ event, atMs: at }) => event === 'STREAM_RESUMED_AFTER_LOSS' && at <= atMs);
+    const asked = calls.get(query)?.find((each) => each.call === call);
+    const since = (at = NaN): number => at - killedAtMs;
+    return {
+      claimed: since(claim?.atMs),
+      asked: since(asked?.atMs),
+      connected: Math.max(0, since(connectedAtMs)),
+      shown: since(atMs),
+    };
   }
 
   async function until(isTrue: () => boolean, limitMs: number): Promise<boolean> {
@@ -202,6 +265,7 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
           onProgress();
         });
         links.set(client, link);
+        if (!plan.linksBreak) link.calm();
         return link.url;
       }),
     );
@@ -236,10 +300,11 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
     await breaking;
     for (const link of links.values()) link.calm();
     for (const peer of readers) peer.send({ type: 'stop' });
-    if (!(await until(() => open.size === 0, LAST_ANSWERS_MS)))
-      for (const query of open) violations.push(`${query}: did not end`);
+    const areAllEnded = await until(() => open.size === 0, LAST_ANSWERS_MS);
+    if (!areAllEnded) for (const peer of readers) peer.send({ type: 'describe' });
     // The last times of growth are under way.
     await wait(500);
+    for (const query of open) violations.push(`${query}: did not end\n${await describe(query)}`);
     for (const peer of readers) peer.send({ type: 'close' });
     await Promise.all(readers.map((peer) => peer.ended()));
 
@@ -248,7 +313,9 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
     if (left.generations > 0) violations.push(`${left.generations} generations are left`);
     const audit = await auditRedis(redis.url);
     violations.push(...audit.faults);
-    for (const { query, what, atMs } of apart) {
+    for (const { query, requestId, what } of wrong)
+      violations.push(`${query}: ${what}\n${history(query, requestId)}`);
+    for (const { query, requestId, what, atMs } of apart) {
       const generating = calls.get(query) ?? [];
       const wasAlone = generating.some(({ process, atMs: sinceMs }) =>
         outages
@@ -259,10 +326,7 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
           ),
       );
       if (wasAlone) counts.apart += 1;
-      else
-        violations.push(
-          `${query}: ${what}; it was generated by ${generating.map(({ process }) => process).join(', ')}`,
-        );
+      else violations.push(`${query}: ${what}\n${history(query, requestId)}`);
     }
     return reportOf(left, audit);
   } finally {
@@ -276,6 +340,33 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
     await redis.end();
   }
 
+  /** The facts about an answer that has not ended: in its clients, in Redis and in the servers. */
+  async function describe(query: string): Promise<string> {
+    const known = unended.find((each) => each.query === query);
+    const at = `now ${monotonicMs().toFixed(0)}; servers ${nodes.map(({ name }) => name).join(', ')}`;
+    const { requestId } = known ?? {};
+    const inRedis = requestId === undefined ? [] : await describeLog(redis.url, requestId);
+    const parts = [at, known?.clients ?? 'no client', ...inRedis];
+    return [...parts.map((line) => `    ${line}`), history(query, requestId)].join('\n');
+  }
+
+  /** The log lines of the servers that generated an answer, and their faults. */
+  function history(query: string, requestId: string | undefined): string {
+    const called = calls.get(query) ?? [];
+    const ofProcess = called.map(({ process, atMs }) => {
+      const fault = brokenAt.get(process);
+      const wasBroken = fault && `, ${fault.fault} at ${fault.atMs.toFixed(0)}`;
+      const away = (outages.get(process) ?? []).map(
+        ({ fromMs, toMs }) => ` ${fromMs.toFixed(0)} to ${toMs.toFixed(0)}`,
+      );
+      return `${process} generated from ${atMs.toFixed(0)}${wasBroken ?? ''}, without Redis${away.join(',')}`;
+    });
+    const logged = requestId === undefined ? [] : (lines.get(requestId) ?? []).slice(-30);
+    return [...ofProcess, ...logged.map(({ line }) => line)]
+      .map((line) => `    ${line}`)
+      .join('\n');
+  }
+
   /** One server at least is neither dead nor stopped. */
   async function breakProcesses(): Promise<void> {
     const random = randomOf(`${plan.seed} processes`);
@@ -283,8 +374,8 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
     let calmUntil = 0;
     let takeoverUntil = 0;
     while (!state.isOver) {
-      await wait(between(random, 200, 1_200));
-      const fault = FAULTS[between(random, 0, FAULTS.length - 1)]!;
+      await wait(plan.restMs + between(random, 0, 1_000));
+      const fault = plan.kinds[between(random, 0, plan.kinds.length - 1)]!;
       const victim = between(random, 0, nodes.length - 1);
       const forMs = between(random, 500, 6_000);
       const mayMeet = random() < 0.3 && plan.faultsMeet;
@@ -372,6 +463,7 @@ export async function runRedisChaos(plan: RedisChaosPlan): Promise<RedisChaosRep
       attempts,
       outageMs: spreadOf(replays.map(({ outageMs }) => outageMs)),
       recoveryMs,
+      steps,
       left,
       violations,
     };
@@ -384,10 +476,15 @@ async function restartRedis(redis: TestRedis, random: Random): Promise<void> {
   await redis.start();
 }
 
+/** @returns a free port below those of outgoing connections, which could take it while its server is replaced. */
 async function freePort(): Promise<number> {
+  const port = 20_000 + Math.floor(Math.random() * 12_000);
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
+  const isFree = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => resolve(true));
+  });
+  if (!isFree) return freePort();
   await new Promise<void>((resolve) => server.close(() => resolve()));
   return port;
 }

@@ -20,7 +20,7 @@ export interface RivuletAgentConfig extends AgentConfig, BridgeOptions {
 /**
  * An agent of AG-UI whose runs are answers. `runAgent()` asks the last message; `connectAgent()` reads on the running
  * answer of the thread, after a reload, in another tab and on another device; `abortRun()` cancels the answer for all
- * who read it; `detachActiveRun()` releases it. A failure is a `RUN_ERROR` with the code of a `StreamError`. Files and
+ * who read it, also one that waits for the page; `detachActiveRun()` releases it. A failure is a `RUN_ERROR` with the code of a `StreamError`. Files and
  * system messages are refused with the code `unsupported`.
  *
  * @example new RivuletAgent({ client, threadId: 'chat-1' })
@@ -39,7 +39,8 @@ export class RivuletAgent extends AbstractAgent {
     const { client, ...options } = this.config;
     const tools = this.tools(input);
     const replied = repliesIn(input);
-    return this.events(input, { tools, replies: replied?.replies }, async () => {
+    const attempt = replied && attemptIn(input.messages, replied);
+    return this.events(input, { tools, replies: replied?.replies, attempt }, async () => {
       if (replied !== undefined) return client.resume(replied.answerId, { tools });
       cancelWaiting(client, waitingIn(input.messages));
       const context = contextOf(input.messages);
@@ -56,7 +57,13 @@ export class RivuletAgent extends AbstractAgent {
   }
 
   override abortRun(): void {
-    this.answer?.cancel();
+    const { answer, config } = this;
+    const { status, tools } = answer?.getSnapshot() ?? {};
+    const isPaused = status === 'released' && tools?.some((tool) => tool.status === 'awaiting');
+    if (answer !== undefined && isPaused === true) config.client.resume(answer.id).cancel();
+    else answer?.cancel();
+    // `runAgent()` refuses a question while there are interrupts.
+    this.pendingInterrupts = [];
   }
 
   override clone(): RivuletAgent {
@@ -101,24 +108,29 @@ async function* eventsOf(
   reading: Reading,
 ): AsyncGenerator<AgUiEvent> {
   const { replies } = reading;
-  const isOwn = ({ id }: Message): boolean => id.startsWith(`${answer.id}:`);
-  // What the answer gave before it paused stays.
-  const earlier = input.messages.filter((message) => replies !== undefined || !isOwn(message));
-  const spareThoughtId =
-    replies === undefined ? input.messages.find((it) => isOwn(it) && isThought(it))?.id : undefined;
+  const isNamed = (id: string): boolean => id.startsWith(`${answer.id}:`);
+  const isOwn = (message: Message): boolean =>
+    isNamed(message.id) || (message.role === 'tool' && isNamed(message.toolCallId));
+  const earlier = input.messages.filter((message) => !isOwn(message));
+  const spareThoughtId = input.messages.find((it) => isOwn(it) && isThought(it))?.id;
+  let isRestarted = false;
   const events = agUiEvents(
     answer,
     input,
     {
       messageId: (attempt, part) => `${answer.id}:${attempt}.${part}`,
       finished: () => ({}),
-      restart: ({ start, tools }, messageId, thoughtIds) => [
-        snapshotOf([...earlier, ...toolMessages(answer, tools, messageId)], thoughtIds[0]),
-        { type: 'CUSTOM', name: 'rivulet-restart', value: { reason: start.reason } },
-      ],
+      restart({ start, tools }, messageId, thoughtIds) {
+        isRestarted = true;
+        const messages = [...earlier, ...toolMessages(answer, tools, messageId)];
+        return [
+          snapshotOf(messages, thoughtIds[0] ?? spareThoughtId),
+          { type: 'CUSTOM', name: 'rivulet-restart', value: { reason: start.reason } },
+        ];
+      },
       tool: (step, messageId) =>
-        // The page has added a message with its result.
-        step.reply === 'result' && replies?.has(step.event.callId)
+        // The page has added a message with its result. A restart removes that.
+        step.reply === 'result' && replies?.has(step.event.callId) && !isRestarted
           ? []
           : toolEvents(answer, step, messageId),
       paused: (waiting) => {
@@ -128,14 +140,15 @@ async function* eventsOf(
         const outcome = interrupts.length > 0 && { outcome: { type: 'interrupt', interrupts } };
         return { events: [], finished: { ...outcome } };
       },
-      spareThoughtId,
+      // The text before the pause stays, unless the text begins again.
+      spareThoughtId: replies === undefined ? spareThoughtId : undefined,
     },
     reading,
   );
   for await (const event of events) {
     yield event;
     // The app kept a part of the answer, which comes again from its beginning.
-    const isRepeated = earlier.length < input.messages.length;
+    const isRepeated = replies === undefined && earlier.length < input.messages.length;
     if (event.type === 'RUN_STARTED' && isRepeated) yield snapshotOf(earlier, spareThoughtId);
   }
 }
@@ -183,6 +196,18 @@ function repliesIn({ messages, resume = [] }: Input): CallReplies | undefined {
     return [interruptId, { approved }];
   });
   return repliesOf([...results, ...decisions]);
+}
+
+/** @returns the attempt that gave the calls. */
+function attemptIn(
+  messages: readonly Message[],
+  { answerId, replies }: CallReplies,
+): number | undefined {
+  const isReplied = ({ id }: { id: string }): boolean =>
+    [...replies.keys()].some((callId) => id === toolCallIdOf({ id: answerId }, callId));
+  const of = messages.findLast((it) => it.role === 'assistant' && it.toolCalls?.some(isReplied));
+  const [, attempt] = /^[^:]+:(\d+)\./.exec(of?.id ?? '') ?? [];
+  return attempt === undefined ? undefined : Number(attempt);
 }
 
 function isApproved(payload: unknown): boolean {

@@ -2,8 +2,9 @@ import type { ContextMessage } from '@rivulet/protocol';
 import type { ChatTransport, UIMessage, UIMessageChunk } from 'ai';
 import type { Answer, Client, ToolReply } from '../types.js';
 import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
+import { ChatAnswers } from './chat-answers.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
-import { metadataOf } from './metadata.js';
+import { type AnswerMetadata, metadataOf } from './metadata.js';
 import { type Reading, stepsOf, type ToolStep } from './steps.js';
 
 export type { AnswerMetadata } from './metadata.js';
@@ -11,6 +12,16 @@ export type { BridgeOptions } from './conversation.js';
 
 /** The type of the part that says that the text begins again: all text and reasoning before it is void. */
 const RESTART = 'data-rivulet-restart';
+
+export interface RivuletTransport<
+  Message extends UIMessage = UIMessage,
+> extends ChatTransport<Message> {
+  /**
+   * Cancels the running answer of a chat for all who read it. While a call waits, `useChat` has no request that its
+   * `stop()` could end, and this method ends the answer.
+   */
+  stop(chatId: string): void;
+}
 
 /**
  * A transport for `useChat` of the AI SDK 6 and 7. Stop cancels the answer for all who read it; `resume: true` reads
@@ -23,8 +34,9 @@ const RESTART = 'data-rivulet-restart';
 export function createChatTransport<Message extends UIMessage = UIMessage>(
   client: Client,
   options: BridgeOptions = {},
-): ChatTransport<Message> {
+): RivuletTransport<Message> {
   const { tools } = options;
+  const answers = new ChatAnswers(client, (sessionId) => sessionId);
   /** Of each chat, the newest request. */
   const requests = new Map<string, symbol>();
 
@@ -41,9 +53,10 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
   /** A reader of the answer. An abort cancels the answer, unless the chat begins to read it again at once. */
   function read(
     answer: Answer,
+    chatId: string,
     { isNewest, end }: ReturnType<typeof begin>,
     signal: AbortSignal | undefined,
-    replies?: ReadonlyMap<string, ToolReply>,
+    shown: Shown = {},
   ): ReadableStream<UIMessageChunk> {
     const abort = (): void =>
       queueMicrotask(() => {
@@ -53,7 +66,8 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
     signal?.addEventListener('abort', abort, { once: true });
     if (signal?.aborted) abort();
     answer.result.then(end, end);
-    const chunks = chunksOf(answer, { tools, replies });
+    answers.add(chatId, answer);
+    const chunks = chunksOf(answer, { tools, ...shown });
     return new ReadableStream<UIMessageChunk>(
       {
         async pull(controller) {
@@ -73,10 +87,15 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
   return {
     resumeStreamIsReplay: true,
     async sendMessages({ chatId, messages, trigger, abortSignal }) {
-      const replied = repliesIn(messages.at(-1));
-      if (replied !== undefined) {
+      const last = messages.at(-1);
+      const replied = last && repliesIn(last);
+      if (last !== undefined && replied !== undefined) {
         const answer = client.resume(replied.answerId, { tools });
-        return read(answer, begin(chatId), abortSignal, replied.replies);
+        return read(answer, chatId, begin(chatId), abortSignal, {
+          replies: replied.replies,
+          attempt: (last.metadata as Partial<AnswerMetadata> | undefined)?.attempt,
+          stepCalls: lastCalls(last).map(({ toolCallId }) => toolCallId),
+        });
       }
       const request = requestOf(messages.map(contextOf), chatId, options);
       const isRepeated = trigger === 'regenerate-message';
@@ -85,19 +104,20 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
         ...request,
         options: { ...request.options, ...(isRepeated && { cache: 'reload' }) },
       });
-      return read(answer, begin(chatId), abortSignal);
+      return read(answer, chatId, begin(chatId), abortSignal);
     },
     async reconnectToStream({ chatId, abortSignal }) {
       const request = begin(chatId);
       const answer = await findAnswer(client, (sessionId) => sessionId === chatId, { tools });
       if (answer !== undefined && request.isNewest()) {
-        if (!abortSignal?.aborted) return read(answer, request, abortSignal);
+        if (!abortSignal?.aborted) return read(answer, chatId, request, abortSignal);
         answer.cancel();
       }
       answer?.release();
       request.end();
       return null;
     },
+    stop: (chatId) => void answers.cancel(chatId),
   };
 }
 
@@ -123,8 +143,7 @@ function lastCalls({ role, parts }: UIMessage): ToolPart[] {
 type ToolPart = Extract<UIMessage['parts'][number], { toolCallId: string }>;
 
 /** @returns what the page has done about the calls of an answer that waits; undefined for any other message. */
-function repliesIn(message: UIMessage | undefined): CallReplies | undefined {
-  if (message === undefined) return undefined;
+function repliesIn(message: UIMessage): CallReplies | undefined {
   return repliesOf(
     lastCalls(message).flatMap((part): [string, ToolReply][] => {
       const { toolCallId, state } = part;
@@ -146,12 +165,18 @@ function waitingIn(message: UIMessage): string[] {
   });
 }
 
+/** The part of an answer that the page shows when it continues the answer. */
+interface Shown extends Pick<Reading, 'replies' | 'attempt'> {
+  /** The ids of the calls of the step that came last. */
+  stepCalls?: readonly string[];
+}
+
 async function* chunksOf(
   answer: Answer,
-  reading: Reading,
+  { stepCalls, ...reading }: Reading & Shown,
 ): AsyncGenerator<UIMessageChunk, void, undefined> {
   /** The calls of the step that is shown. Version 7 removes no more than a step where the text begins again. */
-  let calls = new Set(reading.replies?.keys());
+  let calls = new Set(stepCalls);
   /** True once a call has its reply: what comes then is another step, which no reply belongs to. */
   let isStepOver = false;
 
@@ -173,7 +198,7 @@ async function* chunksOf(
         yield { type: 'reset-step' };
         yield { type: RESTART, data: { attempt, ...(reason !== undefined && { reason }) } };
         for (const tool of step.tools) {
-          if (calls.has(tool.event.callId)) yield* toolChunks(answer, tool);
+          if (calls.has(toolCallIdOf(answer, tool.event.callId))) yield* toolChunks(answer, tool);
         }
         yield { type: 'message-metadata', messageMetadata: metadataOf(answer) };
         break;
@@ -202,7 +227,7 @@ async function* chunksOf(
         const { event, reply } = step;
         if (event.type === 'tool_call') {
           yield* beginStep();
-          calls.add(event.callId);
+          calls.add(toolCallIdOf(answer, event.callId));
         } else if (reply !== undefined) isStepOver = true;
         yield* toolChunks(answer, step);
         break;

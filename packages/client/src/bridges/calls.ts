@@ -3,7 +3,7 @@ import { filter, firstValueFrom } from 'rxjs';
 import { isFinal } from '../answer/snapshot.js';
 import type { Answer, Client, ClientTool, ToolReply, ToolUse } from '../types.js';
 
-/** What a page says of calls of one answer, by the ids of the calls. */
+/** The replies of a page to the calls of one answer, by the ids of the calls. */
 export interface CallReplies {
   answerId: string;
   replies: ReadonlyMap<string, ToolReply>;

@@ -3,7 +3,7 @@ import { filter, firstValueFrom, map, of, race, switchMap, timer } from 'rxjs';
 import { fittingContext } from '../chat/context.js';
 import type { Answer, AnswerRequest, Client, ResumeOptions } from '../types.js';
 
-/** What each question of a bridge is asked with. A tool without `execute` is run by the code of the page's UI. */
+/** The options of each question of a bridge. A tool without `execute` is run by the code of the page's UI. */
 export type BridgeOptions = Pick<AnswerRequest, 'intent' | 'options' | 'tools'>;
 
 /** The server answers within a round trip; an answer that it does not list by then is not running. */

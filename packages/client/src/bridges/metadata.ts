@@ -1,7 +1,7 @@
 import type { Usage } from '@rivulet/protocol';
 import type { Answer, AnswerSource, AnswerTiming } from '../types.js';
 
-/** What a message of an assistant is told of its answer. */
+/** The metadata of an assistant's message. */
 export interface AnswerMetadata {
   provider: string;
   model: string;

@@ -19,8 +19,8 @@ type End = Extract<ResponseEvent, { type: 'end' }>;
  */
 export type Step =
   | Start
-  /** The text begins again. `tools` are the calls and results so far, which stay valid. */
-  | { type: 'restart'; start: Start; tools: readonly ToolStep[] }
+  /** The text of attempt `replaced` is void. `tools` are the calls and results so far, which stay valid. */
+  | { type: 'restart'; start: Start; replaced: number; tools: readonly ToolStep[] }
   | { type: 'open' | 'close'; kind: 'text' | 'thought'; part: string }
   | { type: 'delta'; kind: 'text' | 'thought'; part: string; text: string }
   | ToolStep
@@ -36,7 +36,7 @@ export type Step =
 export interface ToolStep {
   type: 'tool';
   event: ToolCallEvent | ToolResultEvent;
-  /** What the page replies to the call; absent if the server runs it, or a tool of the client does. */
+  /** The kind of reply that the page gives to the call; absent if the server runs it, or a tool of the client does. */
   reply: ToolUse['awaits'];
   /** True while the call waits for that reply. */
   isWaiting: boolean;
@@ -49,6 +49,8 @@ export interface Reading {
   tools?: readonly ClientTool[] | undefined;
   /** The replies to the calls at which an earlier reading paused. It goes on after these calls. */
   replies?: ReadonlyMap<string, ToolReply> | undefined;
+  /** The attempt that the earlier reading showed. If the answer has begun again since, a restart comes first. */
+  attempt?: number | undefined;
 }
 
 /**
@@ -59,13 +61,16 @@ export interface Reading {
  */
 export async function* stepsOf(
   answer: Answer,
-  { tools: clientTools, replies = new Map() }: Reading = {},
+  { tools: clientTools, replies = new Map(), attempt: shownAttempt }: Reading = {},
 ): AsyncGenerator<Step, void, undefined> {
   const tools: (ToolCallEvent | ToolResultEvent)[] = [];
   /** Calls that the server runs. Their results come after those of the calls that wait. */
   const held: ToolCallEvent[] = [];
   const unseen = new Set(replies.keys());
-  let isStarted = false;
+  let attempt: number | undefined;
+  let missedRestart: Start | undefined;
+  /** Thoughts of the attempt of `missedRestart`. They come before its tools. */
+  let newThoughts = '';
   let parts = 0;
   let part = '';
   let open: 'text' | 'thought' | undefined;
@@ -74,6 +79,25 @@ export async function* stepsOf(
     if (open !== undefined) yield { type: 'close', kind: open, part };
     open = undefined;
   }
+
+  function* tell(kind: 'text' | 'thought', text: string): Generator<Step> {
+    if (open !== kind) {
+      yield* close();
+      parts += 1;
+      // Unlike `parts`, the number of tools does not depend on where the reading began.
+      part = `${tools.length}.${parts}`;
+      open = kind;
+      yield { type: 'open', kind, part };
+    }
+    yield { type: 'delta', kind, part, text };
+  }
+
+  const restart = (start: Start, replaced: number): Step => ({
+    type: 'restart',
+    start,
+    replaced,
+    tools: tools.map(toolStep),
+  });
 
   const usesOfPage = (): ToolUse[] =>
     answer.getSnapshot().tools.filter((use) => isForPage(use, clientTools));
@@ -119,8 +143,10 @@ export async function* stepsOf(
     for await (const event of answer) {
       if (event.type === 'start') {
         yield* close();
-        yield isStarted ? { type: 'restart', start: event, tools: tools.map(toolStep) } : event;
-        isStarted = true;
+        yield attempt === undefined ? event : restart(event, attempt);
+        attempt = event.attempt;
+        const isMissed = unseen.size > 0 && attempt > (shownAttempt ?? attempt);
+        missedRestart = isMissed ? event : undefined;
         continue;
       }
       const isSeen = unseen.size > 0;
@@ -133,17 +159,9 @@ export async function* stepsOf(
           break;
         case 'text':
         case 'thought': {
-          if (isSeen) break;
           const { type: kind, text } = event;
-          if (open !== kind) {
-            yield* close();
-            parts += 1;
-            // Unlike `parts`, the number of tools does not depend on where the reading began.
-            part = `${tools.length}.${parts}`;
-            open = kind;
-            yield { type: 'open', kind, part };
-          }
-          yield { type: 'delta', kind, part, text };
+          if (!isSeen) yield* tell(kind, text);
+          else if (missedRestart !== undefined && kind === 'thought') newThoughts += text;
           break;
         }
         case 'tool_call':
@@ -152,6 +170,9 @@ export async function* stepsOf(
           if (isSeen) {
             tools.push(event);
             unseen.delete(event.callId);
+            if (unseen.size > 0 || missedRestart === undefined) break;
+            yield restart(missedRestart, shownAttempt ?? missedRestart.attempt);
+            if (newThoughts !== '') yield* tell('thought', newThoughts);
             break;
           }
           const use = toolStep(event);

@@ -10,6 +10,7 @@ import {
   toolEvents,
 } from './ag-ui-events.js';
 import { type CallReplies, cancelWaiting, repliesOf, toolCallIdOf } from './calls.js';
+import { ChatAnswers } from './chat-answers.js';
 import { type BridgeOptions, findAnswer, refuse, requestOf } from './conversation.js';
 import type { Reading } from './steps.js';
 
@@ -24,7 +25,10 @@ type DeclaredTool = NonNullable<
 type Chunk = ReturnType<Adapter['connect']> extends AsyncIterable<infer Event> ? Event : never;
 
 export interface RivuletConnection extends Adapter {
-  /** Cancels the answer that a chat of this page reads, for all who read it. Call it before the `stop()` of `useChat`. */
+  /**
+   * Cancels the running answer of a chat for all who read it, also while a call waits. Call it before the `stop()` of
+   * `useChat`.
+   */
   stop(threadId: string): void;
 }
 
@@ -43,8 +47,7 @@ const FILES = new Set(['image', 'audio', 'video', 'document']);
  * @example useChat({ threadId, connection: createConnection(client), persistence: localStoragePersistence() })
  */
 export function createConnection(client: Client, options: BridgeOptions = {}): RivuletConnection {
-  /** The answers that are read here, by their chat. */
-  const reading = new Map<Answer, string>();
+  const answers = new ChatAnswers(client, threadOf);
 
   async function* read(
     answer: Answer,
@@ -55,12 +58,8 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
     const release = (): void => answer.release();
     signal?.addEventListener('abort', release, { once: true });
     if (signal?.aborted) release();
-    reading.set(answer, run.threadId);
-    try {
-      for await (const event of eventsOf(answer, run, how)) yield event as unknown as Chunk;
-    } finally {
-      reading.delete(answer);
-    }
+    answers.add(run.threadId, answer);
+    for await (const event of eventsOf(answer, run, how)) yield event as unknown as Chunk;
   }
 
   return {
@@ -72,7 +71,11 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
       const replied = repliesIn(messages);
       if (replied !== undefined) {
         const { answerId, replies } = replied;
-        return yield* read(client.resume(answerId, { tools }), run, signal, { tools, replies });
+        return yield* read(client.resume(answerId, { tools }), run, signal, {
+          tools,
+          replies,
+          attempt: attemptOf(messages.at(-1)?.id ?? ''),
+        });
       }
       cancelWaiting(client, messages.flatMap(waitingIn));
       const request = requestOf(contextOf(messages), sessionOf(run), { ...options, tools });
@@ -93,14 +96,14 @@ export function createConnection(client: Client, options: BridgeOptions = {}): R
       if (answer === undefined) throw new Error('unable to continue: the answer is not running');
       yield* read(answer, { threadId, runId }, signal, { tools });
     },
-    stop(threadId) {
-      for (const [answer, of] of reading) if (of === threadId) answer.cancel();
-    },
+    stop: (threadId) => void answers.cancel(threadId),
   };
 }
 
 /** Names the chat and the run, so that either finds the answer. */
 const sessionOf = ({ threadId, runId }: Run): string => `${threadId} ${runId}`;
+/** Ids of runs have no space. */
+const threadOf = (sessionId: string): string => sessionId.slice(0, sessionId.lastIndexOf(' '));
 
 /** The whole answer is one message for each attempt. */
 function eventsOf(
@@ -111,8 +114,8 @@ function eventsOf(
   const style: EventStyle = {
     messageId: (attempt) => messageIdOf(answer, attempt),
     finished: (finishReason) => (finishReason === 'other' ? {} : { finishReason }),
-    restart: ({ start, tools }, messageId) => {
-      const replaced = messageIdOf(answer, start.attempt - 1);
+    restart: ({ start, tools, ...restart }, messageId) => {
+      const replaced = messageIdOf(answer, restart.replaced);
       const value = { replaced, messageId, reason: start.reason };
       return [
         { type: 'CUSTOM', name: RESTART, value },
@@ -186,6 +189,7 @@ export function shownMessages<Message extends { id: string }>(
 }
 
 const messageIdOf = ({ id }: Answer, attempt: number): string => `${id}:${attempt}`;
+const attemptOf = (messageId: string): number => Number(messageId.split(':')[1]);
 
 /** @throws {StreamError} unsupported */
 function contextOf(messages: Messages): ContextMessage[] {

@@ -9,11 +9,11 @@ export interface Backoff {
   /**
    * Notes that an attempt failed, or that a connection since `connectedAt` (milliseconds since 1970) was lost.
    *
-   * @param isReachable true if something answered: fast retries are for an unreachable server only.
+   * @param isAnswered true if something answered: fast retries are for an unreachable server only.
    * @returns the milliseconds before the next attempt. Jitter spreads the attempts of clients that lost
    * their connections at the same moment.
    */
-  nextDelayMs(connectedAt: number | undefined, isReachable: boolean): number;
+  nextDelayMs(connectedAt: number | undefined, isAnswered: boolean): number;
 }
 
 /** An outage of this length is probably over soon, so the attempts are close to each other. */

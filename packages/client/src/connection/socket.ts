@@ -12,7 +12,7 @@ export interface SocketOptions {
   transport: Transport;
 }
 
-/** Why a socket closed, where it is known. */
+/** The known cause of a closed socket. */
 export interface CloseReason {
   /** The server refused the handshake. */
   refusal?: WireError | undefined;

@@ -83,6 +83,11 @@ export class Reader implements Flushable, LogListener {
     return this.#window === Infinity;
   }
 
+  /** All below this offset was sent. */
+  get sent(): number {
+    return this.#sent;
+  }
+
   onAppend(): void {
     this.#scheduler.schedule(this);
   }

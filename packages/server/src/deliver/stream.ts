@@ -39,6 +39,8 @@ export interface Subscription {
   readonly reader: Reader;
   /** The reader's own id. A reader that reconnects sends the same id. */
   readonly id: string | symbol;
+  /** Numbers the requests to read in the order in which they came. */
+  readonly arrival: number;
 }
 
 export interface StreamListener {
@@ -152,6 +154,11 @@ export class Stream implements StreamIdentity, ReadableSource, ListedStream {
     return this.#subscriptions.length;
   }
 
+  /** The offset up to which a reader has been sent the log at most. */
+  get sent(): number {
+    return Math.max(0, ...this.#subscriptions.map(({ reader }) => reader.sent));
+  }
+
   /** True if the stream has a reader without a window. Such a reader cannot restart its text. */
   get hasPlainReader(): boolean {
     return this.#subscriptions.some(({ reader }) => reader.isPlain);
@@ -185,12 +192,20 @@ export class Stream implements StreamIdentity, ReadableSource, ListedStream {
     this.#listener.onStatusChange(this);
   }
 
-  read(options: ReaderOptions & { readerId: string | undefined }, sink: ReaderSink): Subscription {
+  /** True if the reader has asked to read with a later request than `arrival`. */
+  isReadSince(arrival: number, readerId: string | undefined): boolean {
+    return this.#subscriptions.some((other) => other.id === readerId && other.arrival > arrival);
+  }
+
+  read(
+    options: ReaderOptions & { readerId: string | undefined; arrival?: number },
+    sink: ReaderSink,
+  ): Subscription {
     const id = options.readerId ?? Symbol('a reader without a name');
     this.#lostUntil?.delete(id);
     const reader = new Reader(this, options, sink, this.#scheduler);
     this.#leaveAll(id);
-    const subscription = { reader, id };
+    const subscription = { reader, id, arrival: options.arrival ?? 0 };
     this.#subscriptions = [...this.#subscriptions, subscription];
     this.#listener.onReaderChange?.(this, id, 'reading');
     this.#scheduleAbandon();

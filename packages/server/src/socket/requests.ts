@@ -16,6 +16,7 @@ import {
   startSchema,
   toolReplySchema,
 } from '@rivulet/protocol/schema';
+import type { Log } from '../deliver/log.js';
 import type { Stream } from '../deliver/stream.js';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
@@ -27,7 +28,7 @@ import type { SubscribeOptions, Subscriptions } from './subscriptions.js';
 
 /**
  * Carries out the requests of one connection. Each method receives the raw message and throws a
- * `StreamError`.
+ * `StreamError`. `arrival` numbers the requests of all connections in the order in which they came.
  */
 export class Requests {
   readonly #requester: Admission;
@@ -51,7 +52,7 @@ export class Requests {
     this.#logger = logger;
   }
 
-  async start(raw: unknown): Promise<StreamReply> {
+  async start(raw: unknown, arrival: number): Promise<StreamReply> {
     refuseParts(raw);
     const message = parse(startSchema, raw);
     refuseCombinations(message);
@@ -90,12 +91,12 @@ export class Requests {
     // Log lines of the answer have the id of the generation's first stream.
     if (answerId === requestId) this.#logger.debug({ event: 'STREAM_STARTED', ...ids });
     else this.#logger.info({ event: 'STREAM_SHARES_ANSWER', ...ids, answerRequestId: answerId });
-    return this.#read(stream, { offset: 0, window, readerId });
+    return this.#read(stream, { offset: 0, window, readerId, arrival });
   }
 
-  async resume(raw: unknown): Promise<StreamReply> {
+  async resume(raw: unknown, arrival: number): Promise<StreamReply> {
     const message = parse(resumeSchema, raw);
-    const { stream_id, offset, epoch, window, reader_id: readerId } = message;
+    const { stream_id, offset, epoch, attempt, window, reader_id: readerId } = message;
     await this.#limits.resume(this.#requester);
     const found = this.#find(stream_id);
     const stream = found instanceof Promise ? await found : found;
@@ -105,8 +106,10 @@ export class Requests {
     // A plain reader counts its StreamAcceptedMessage, even if the log has no start entry yet.
     const isShifted = window === undefined && log.start === undefined;
     const head = isShifted ? log.head + 1 : log.head;
-    if (epoch !== undefined && (epoch !== stream.epoch || offset > head)) {
-      return { ...this.#read(stream, { offset: 0, window, readerId }), reset: true };
+    const known = log.start?.attempt ?? 0;
+    const isOther = epoch !== stream.epoch || offset > head || (attempt ?? 0) > known;
+    if (epoch !== undefined && isOther) {
+      return { ...this.#read(stream, { offset: 0, window, readerId, arrival }), reset: true };
     }
     if (offset > head) {
       throw new StreamError(
@@ -114,7 +117,13 @@ export class Requests {
         `unable to read from offset ${offset}: the stream ends at ${head}; resume from an offset that was received`,
       );
     }
-    return this.#read(stream, { offset, window, readerId });
+    const from = attempt !== undefined && attempt < known ? newerStart(log, attempt) : offset;
+    return this.#read(stream, {
+      offset: Math.min(offset, from),
+      window,
+      readerId,
+      arrival,
+    });
   }
 
   async ack(raw: unknown): Promise<DoneReply> {
@@ -178,6 +187,16 @@ export class Requests {
       request_id: stream.requestId,
       ...(ref !== undefined && { ref }),
     };
+  }
+}
+
+/** @returns the offset of the first start of an attempt after `attempt`, which is in the log. */
+function newerStart(log: Log, attempt: number): number {
+  for (let offset = 0; ;) {
+    const slice = log.read(offset, Infinity);
+    if (slice === undefined) return log.head;
+    if (slice.entry.type === 'start' && slice.entry.attempt > attempt) return offset;
+    offset += slice.size;
   }
 }
 

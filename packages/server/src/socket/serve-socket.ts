@@ -38,6 +38,9 @@ interface SocketDependencies {
   logger: Logger;
 }
 
+/** Numbers the requests of all connections in the order in which they came. */
+let nextArrival = 1;
+
 /** Carries out the requests of one socket. */
 export function serveSocket(
   socket: Socket,
@@ -99,11 +102,12 @@ class SocketRequests {
     } catch (cause) {
       return refuse(cause);
     }
+    const arrival = nextArrival++;
     this.#enqueue(async () => {
       account.endWaiting();
       if (!account.isWithinLimits || !account.checkReads()) return;
       try {
-        settle(await this.#requests[name](raw));
+        settle(await this.#requests[name](raw, arrival));
       } catch (cause) {
         refuse(cause);
       }

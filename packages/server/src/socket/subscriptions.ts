@@ -18,6 +18,8 @@ export interface SubscribeOptions {
   offset: number;
   window: number | undefined;
   readerId: string | undefined;
+  /** Numbers the requests of all connections in the order in which they came. */
+  arrival: number;
 }
 
 const DROPPED: ErrorEntry = {
@@ -41,10 +43,16 @@ export class Subscriptions {
   }
 
   /** Sends the stream from `offset` on. @returns the `ref` of short chunks; undefined for a plain reader. */
-  subscribe(stream: Stream, { offset, window, readerId }: SubscribeOptions): number | undefined {
+  subscribe(stream: Stream, options: SubscribeOptions): number | undefined {
+    const { offset, window, readerId, arrival } = options;
     const { log } = stream;
     const before = this.#byStream.get(stream);
     const ref = window === undefined ? undefined : ++this.#lastRef;
+    // A request of a connection that is dead may wait longer than that of the connection after it.
+    if (stream.isReadSince(arrival, readerId)) {
+      (this.#takenOver ??= new WeakSet()).add(stream);
+      return ref;
+    }
     const isPlain = ref === undefined;
     // The StreamAcceptedMessage covers the log's first entry, or the `start` of the newest attempt.
     const isNew = isPlain && offset === 0;
@@ -53,7 +61,7 @@ export class Subscriptions {
     const sink = isPlain
       ? new PlainSink(this, stream, firstOffset, isNew)
       : new WindowSink(this, stream, ref);
-    this.#byStream.set(stream, stream.read({ offset: from, window, readerId }, sink));
+    this.#byStream.set(stream, stream.read({ offset: from, window, readerId, arrival }, sink));
     this.#takenOver?.delete(stream);
     if (before !== undefined) stream.leave(before, 'detached');
     // A reader that has all entries gets no terminal message, because that message would end its

@@ -353,6 +353,7 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
       if (log.endsToSend.size > 0) await this.#ends.send(log);
       if (!log.isOwn && !log.generation.log.done) await this.#follower.catchUp(log);
     }
+    await this.#follower.checkEnds(logs);
     this.#subscriptions.renew();
   }
 

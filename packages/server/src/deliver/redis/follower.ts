@@ -1,4 +1,4 @@
-import type { Entry, NewsEntry } from '../../entry.js';
+import type { Entry, ErrorEntry, NewsEntry } from '../../entry.js';
 import type { RedisContext } from './context.js';
 import { unitsOf } from './log-writer.js';
 import type { LogMessage } from './records.js';
@@ -87,13 +87,35 @@ export class Follower {
       const reply = await store.tryRead('heads', gids);
       if (!Array.isArray(reply)) return;
       for (const [j, log] of part.entries()) {
-        const [head = '-1', , done] = reply[j] as string[];
-        const known = log.generation.log.head;
+        const [head = '-1', , done, , attempt] = reply[j] as string[];
         log.heardAt = performance.now();
         if (head === '-1') log.misses += 1;
         if (log.misses >= MAX_MISSES) this.#lose(log);
-        else if (Number(head) > known) await this.catchUp(log);
-        else if (done === '1' && Number(head) < known) this.#lose(log);
+        if (head === '-1') continue;
+        const { log: known } = log.generation;
+        const isNewer = Number(head) > known.head || Number(attempt) > (known.start?.attempt ?? 0);
+        if (!isNewer && done !== '1') continue;
+        const isRead = await this.catchUp(log);
+        if (isRead && done === '1' && !log.isOwn && !log.generation.log.done) this.#lose(log);
+      }
+      await this.checkEnds(part);
+    }
+  }
+
+  /** Looks for streams that were ended elsewhere: a message may be lost. */
+  async checkEnds(logs: Iterable<SharedLog>): Promise<void> {
+    const running = [...logs].flatMap((log) =>
+      [...log.streams].flatMap(([sid, stream]) => (stream.log.done ? [] : [{ log, sid }])),
+    );
+    for (let i = 0; i < running.length; i += MAX_HEADS) {
+      const part = running.slice(i, i + MAX_HEADS);
+      const sids = part.map(({ sid }) => sid);
+      const reply = await this.#context.store.tryRead('ends', sids);
+      if (!Array.isArray(reply)) return;
+      for (const [j, { log, sid }] of part.entries()) {
+        const [at = '', entry = ''] = reply[j] as string[];
+        if (at === '') continue;
+        this.receive(log, ['end', log.gid, sid, Number(at), JSON.parse(entry) as ErrorEntry]);
       }
     }
   }
@@ -117,6 +139,7 @@ export class Follower {
         continue;
       }
       if (news !== '') log.setNews(JSON.parse(news) as NewsEntry);
+      const before = from;
       for (const [at, blob] of pages) {
         const entries = JSON.parse(blob) as Entry[];
         log.add(Number(at), entries);
@@ -126,7 +149,7 @@ export class Follower {
       this.#finishIfDone(log);
       if (from >= head) return true;
       // Redis has lost a part of it.
-      if (pages.length === 0) return false;
+      if (from <= before) return false;
     }
   }
 

@@ -17,10 +17,11 @@ export interface HeartbeatListener {
 }
 
 /** A process says so often that it lives. */
-export const BEAT_MS = 1_000;
-const LEASE_MS = 3_000;
+export const BEAT_MS = 500;
+/** Longer than the pause between two heartbeats and the time that Redis has to answer one. */
+const LEASE_MS = 2_000;
 /** The connection for messages is opened again after so many heartbeats that it did not deliver. */
-const MAX_UNHEARD = 2;
+const MAX_UNHEARD = 4;
 
 /** Renews the lease of this process, finds processes that are dead, and a connection that delivers nothing. */
 export class Heartbeat {

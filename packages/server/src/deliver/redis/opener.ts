@@ -17,6 +17,7 @@ import {
 } from './context.js';
 import type { Follower } from './follower.js';
 import { recordOf, type RequestRecord, sidOf, type StreamRecord } from './records.js';
+import type { SharedLog } from './shared-log.js';
 import type { StreamEnds } from './stream-ends.js';
 
 /** A stream that Redis knows. */
@@ -160,6 +161,14 @@ export class Opener {
       throw noRoom();
     }
     const [result, gid = '', known = '', knownAs = '', at = '', entry = ''] = reply as string[];
+    const mirror = async (stream: KnownStream): Promise<Stream> => {
+      try {
+        return await this.#mirror(sid, stream);
+      } catch (cause) {
+        if (store.isUp) throw cause;
+        return begin('0');
+      }
+    };
     switch (result) {
       case 'yours':
         return begin('1');
@@ -168,10 +177,10 @@ export class Opener {
       case 'full':
         throw overloaded('too many of your answers are under way; wait for one to end');
       case 'join':
-        return this.#mirror(sid, { gid, record, fingerprint, end: ['', ''] });
+        return mirror({ gid, record, fingerprint, end: ['', ''] });
       default: {
         const end = [at, entry] as const;
-        return this.#mirror(sid, { gid, record: parse(known), fingerprint: knownAs, end });
+        return mirror({ gid, record: parse(known), fingerprint: knownAs, end });
       }
     }
   }
@@ -181,13 +190,22 @@ export class Opener {
     const { logs, registry, store } = this.#context;
     const stream = logs.join(sid, gid, record, fingerprint);
     const log = logs.get(gid)!;
-    if (!log.isOwn && !log.generation.log.done && !(await this.#follower.catchUp(log))) {
+    if (!log.isOwn && !log.generation.log.done && !(await this.#catchUp(log))) {
       registry.drop(stream);
       throw store.isUp ? notFound() : unreachable('find the stream');
     }
     const [at, entry] = end;
     if (at !== '') this.#ends.endHere(log, sid, Number(at), JSON.parse(entry) as ErrorEntry);
     return stream;
+  }
+
+  /** As `Follower.catchUp`, and again if Redis was away for less than a second. */
+  async #catchUp(log: SharedLog): Promise<boolean> {
+    const { store } = this.#context;
+    if (await this.#follower.catchUp(log)) return true;
+    if (store.isUp) return false;
+    await store.recovered(LOCAL_AFTER_MS);
+    return store.isUp && this.#follower.catchUp(log);
   }
 
   /** Runs `task` as the only one for a stream. */

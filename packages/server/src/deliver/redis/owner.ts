@@ -18,6 +18,10 @@ export class Owner {
   readonly #follower: Follower;
   readonly #subscriptions: Subscriptions;
   readonly #appender: Appender;
+  /** When `checkWaiting` was called last. */
+  #checkedAt = performance.now();
+  /** When this process went on last after it had been stopped or blocked. */
+  #blockedAt = -Infinity;
 
   constructor(
     context: RedisContext,
@@ -87,7 +91,12 @@ export class Owner {
   /** Serves local readers without Redis where it has not answered for too long. */
   checkWaiting(): void {
     const { logs, store } = this.#context;
-    const before = performance.now() - LOCAL_AFTER_MS;
+    const now = performance.now();
+    // While this process was stopped or blocked, Redis could not answer it.
+    if (now - this.#checkedAt > LOCAL_AFTER_MS) this.#blockedAt = now;
+    this.#checkedAt = now;
+    const before = now - LOCAL_AFTER_MS;
+    if (this.#blockedAt > before) return;
     for (const { writer } of logs) {
       if (writer?.waitsSince === undefined || writer.waitsSince > before) continue;
       if (writer.isLocal) writer.stopCatchingUp();

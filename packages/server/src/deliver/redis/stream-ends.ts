@@ -28,12 +28,15 @@ export class StreamEnds {
     else if (result === 'gone') registry.cancel(stream);
   }
 
-  /** Ends a stream of this process that was ended in Redis, where the log had the head `head`. */
+  /**
+   * Ends a stream of this process that was ended in Redis, where the log had the head `head`. A reader may have been
+   * sent more by then. It gets the end after that, since it would drop an end below what it has.
+   */
   endHere(log: SharedLog, sid: string, head: number, entry: ErrorEntry): void {
     const stream = log.streams.get(sid);
     if (stream === undefined || stream.log.done) return;
     this.#endedElsewhere.add(sid);
-    this.#context.registry.end(stream, entry, head);
+    this.#context.registry.end(stream, entry, Math.max(head, stream.sent));
     this.#endedElsewhere.delete(sid);
   }
 

@@ -22,8 +22,14 @@ type Claimed = [
 
 const CLAIM_JITTER_MS = 300;
 const MAX_CLAIMED = 8;
-/** An answer that ends so many processes ends. */
-const MAX_ATTEMPTS = 8;
+/** An answer that has had so many owners is not taken over again. */
+const MAX_OWNERS = 8;
+/**
+ * Each owner of a log numbers its attempts from a multiple of this on, more than any owner needs. An owner that is cut
+ * off from Redis may show attempts that Redis does not have; no other owner gives them the same numbers, and a later
+ * owner gives higher ones.
+ */
+const ATTEMPTS_OF_OWNER = 100;
 
 /** Goes on with the logs of processes that are dead, and leaves those of this process to others. */
 export class Takeover {
@@ -132,7 +138,7 @@ export class Takeover {
     if (!(await this.#follower.catchUp(log)) || log.generation.log.done) return;
     const { request: asked, prepared, connectionId } = JSON.parse(request) as RequestRecord;
     const { generation } = log;
-    const resumed = resumedFrom(generation.log);
+    const resumed = resumedFrom(generation.log, Number(fence));
     // Without them, a tool that was approved could run twice. The log is claimed again with the next heartbeat.
     const stored = await this.#replies.ofEarlierOwners(gid, fence, unanswered(resumed));
     if (stored === undefined || generation.log.done) return;
@@ -145,7 +151,7 @@ export class Takeover {
     generation.updatePreemption();
     const attempt = resumed.attempt + 1;
     logger.warn({ event: 'STREAM_RESUMED_AFTER_LOSS', requestId: gid, attempt });
-    const isEnded = settings.onNodeLoss === 'fail' || resumed.attempt >= MAX_ATTEMPTS;
+    const isEnded = settings.onNodeLoss === 'fail' || Number(fence) > MAX_OWNERS;
     metrics.takeovers.add(1, { outcome: isEnded ? 'ended' : 'restarted' });
     if (isEnded) {
       const writer = this.#owner.createWriter(generation, undefined);
@@ -162,8 +168,8 @@ export class Takeover {
   }
 }
 
-/** @returns what the process that takes over needs of the log. */
-export function resumedFrom(log: Log): Omit<ResumedAnswer, 'stored'> {
+/** @returns what the process that takes over with `fence` needs of the log. */
+export function resumedFrom(log: Log, fence: number): Omit<ResumedAnswer, 'stored'> {
   const rounds: { calls: CallEntry[]; decisions: DecisionEntry[]; results: ResultEntry[] }[] = [];
   let isCalling = false;
   for (let offset = 0; ;) {
@@ -178,8 +184,7 @@ export function resumedFrom(log: Log): Omit<ResumedAnswer, 'stored'> {
     else if (entry.type === 'tool_result') rounds.at(-1)?.results.push(entry);
     isCalling = entry.type === 'tool_call';
   }
-  // The process that went away may have shown a first attempt that is not in the log.
-  return { attempt: log.start?.attempt ?? 1, rounds };
+  return { attempt: (fence - 1) * ATTEMPTS_OF_OWNER, rounds };
 }
 
 /** @returns the calls that wait for a client, as far as the log says. */

@@ -15,6 +15,7 @@ const FLAGS = {
   replies: 'no-writes',
   peek: 'no-writes',
   heads: 'no-writes',
+  ends: 'no-writes',
   list: 'no-writes',
   cached: 'no-writes',
   keep: '',

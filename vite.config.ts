@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { playwright } from '@vitest/browser-playwright';
 import { defaultClientConditions, defaultServerConditions } from 'vite';
@@ -6,6 +7,31 @@ import { FIREFOX_PATH } from './test/harness/browsers.js';
 import { CHROMIUM_ARGS, CHROMIUM_PATH } from './test/harness/chromium.js';
 
 const root = import.meta.dirname;
+
+/** The tests that also run where streams are kept in Redis. */
+const REDIS_TESTS = [
+  'active',
+  'client',
+  'cold-stream',
+  'continue',
+  'detach',
+  'forget',
+  'handles',
+  'handover',
+  'live',
+  'queued',
+  'rate-limited',
+  'seed-client',
+  'single-flight',
+  'streams',
+  'takeover',
+  'thoughts',
+  'tool-calls',
+  'tool-client',
+].map((name) => `test/behaviour/${name}.test.ts`);
+for (const file of REDIS_TESTS)
+  if (!existsSync(`${root}/${file}`))
+    throw new Error(`vite.config.ts names ${file}, which is missing`);
 const source = '@rivulet/source';
 // Node does not know the condition `module`, behind which some packages keep what only bundlers can read.
 const nodeConditions = defaultServerConditions.filter((condition) => condition !== 'module');
@@ -57,10 +83,7 @@ export default defineConfig({
         // The same behaviour where streams are kept in Redis.
         test: {
           name: 'redis',
-          include: [
-            'test/behaviour/{active,client,cold-stream,detach,forget,handover,latest,leases,limited,live}.test.ts',
-            'test/behaviour/{continue,queued,seed-client,single-flight,streams,takeover,thoughts,tool-calls,tool-client}.test.ts',
-          ],
+          include: REDIS_TESTS,
           globalSetup: ['test/harness/redis-set-up.ts'],
           testTimeout: 30_000,
           hookTimeout: 60_000,

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compile } from 'svelte/compiler';
@@ -124,6 +124,24 @@ function headingsOf(path: string): Set<string> {
   const text = readPage(path).replaceAll(/^```.*?^```/gms, '');
   return new Set([...text.matchAll(/^#{1,6} (.+)$/gm)].map(([, title]) => slugOf(title!)));
 }
+
+describe('the table of events in observability.md', () => {
+  it('has each event that the server logs, and no other', () => {
+    const folder = fileURLToPath(new URL('packages/server/src/', ROOT));
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    const code = files
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFileSync(`${folder}${file}`, 'utf8'))
+      .join('\n');
+    const logged = [...code.matchAll(/(?:event[:=] |event = |logOnce\()'([A-Z_]+)'/g)];
+    const events = new Set(logged.map(([, name]) => name!));
+    expect(events.size).toBeGreaterThan(30);
+    const [, table = ''] = /\n\| event \|(.*?)\n\n/s.exec(readPage('docs/observability.md'))!;
+    const cells = [...table.matchAll(/^\| (`.*?) \|/gm)].map(([, cell = '']) => cell).join();
+    const listed = [...cells.matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name!);
+    expect(listed.toSorted()).toEqual([...events].toSorted());
+  });
+});
 
 describe('the table of limits in SECURITY.md', () => {
   const page = readPage('SECURITY.md');

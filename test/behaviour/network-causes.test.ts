@@ -1,9 +1,18 @@
-import { mockProvider, type Provider, gemini, ollama, openai } from '@rivulet/server';
+import {
+  createLlmService,
+  mockProvider,
+  type Provider,
+  gemini,
+  ollama,
+  openai,
+} from '@rivulet/server';
 import { describe, expect, it } from 'vitest';
 import { unreachable } from '../../packages/server/src/providers/failure.js';
 import { unusedUrl } from '../harness/fakes.js';
 import { recorded } from '../harness/log.js';
+import { providerConfigOf } from '../harness/providers.js';
 import { entriesOf, serviceOf } from '../harness/service.js';
+import { stage } from '../harness/stage.js';
 import { startUpstream } from '../harness/upstream.js';
 
 const KEY = 'AIza-key-that-stays-here';
@@ -46,6 +55,67 @@ describe.each(PROVIDERS)('the log says why %s was not reached:', (name, create) 
   it('the connection was closed', async () => {
     const { url } = await startUpstream((_, response) => response.destroy());
     expect(await loggedOf(create(url))).toMatch(/: connection closed\. Check/);
+  });
+});
+
+describe.each([
+  ['gemini', 'GEMINI_BASE_URL', { GEMINI_API_KEY: KEY }],
+  ['openai', 'OPENAI_BASE_URL', { OPENAI_API_KEY: KEY, OPENAI_MODEL: 'm' }],
+  ['openai', 'OPENAI_BASE_URL', {}],
+])('a base URL of %s', (provider, variable, others) => {
+  const logOf = async (url: string) => {
+    const log = recorded();
+    const env = { LLM_MODE: 'api', [variable]: url, ...others };
+    await createLlmService({ env, logger: log.logger });
+    return log;
+  };
+
+  it('that nothing answers at is logged before any question, with what to check', async () => {
+    const log = await logOf(await unusedUrl());
+    await expect.poll(() => log.events).toHaveLength(1);
+    expect(log.events[0]).toMatchObject({
+      event: 'LLM_PROVIDER_UNAVAILABLE',
+      provider,
+      err: { detail: expect.stringMatching(`: connection refused. Check .*${variable}`) },
+    });
+    expect(log.written()).not.toContain(KEY);
+  });
+
+  it('that answers with an error of HTTP is not logged as one', async () => {
+    const { url, requests } = await startUpstream((_, response) => {
+      response.statusCode = 404;
+      response.end('{}');
+    });
+    const log = await logOf(url);
+    await expect.poll(() => requests).toHaveLength(1);
+    expect(log.written()).not.toContain('LLM_PROVIDER_UNAVAILABLE');
+  });
+});
+
+describe('the log says of a provider that took too long', () => {
+  it.each([
+    ['own', { firstChunkMs: 20 }, 'it did not begin', 'deadlines.firstChunkMs of the provider'],
+    [
+      'openai',
+      { firstChunkMs: 20 },
+      'it did not begin',
+      'OPENAI_FIRST_CHUNK_SECONDS, or deadlines',
+    ],
+    ['gemini', { totalMs: 20 }, 'it did not finish', 'GEMINI_TOTAL_SECONDS, or deadlines'],
+  ])('%s: its name, the limit and the setting (%j)', async (name, deadlines, what, setting) => {
+    const { provider } = stage(name);
+    const log = recorded();
+    const providers = [providerConfigOf(provider, { deadlines })] as const;
+    const llm = serviceOf(provider, { providers, logger: log.logger });
+    await entriesOf(llm.generateResponseStream(ASK));
+    const detail = expect.stringContaining(
+      `${name}: ${what} within 20 ms. The limit is ${setting}`,
+    );
+    expect(log.events.at(-1)).toMatchObject({
+      event: 'LLM_STREAM_GENERATION_FAILED',
+      provider: name,
+      err: { cause: { type: 'DeadlineError', detail } },
+    });
   });
 });
 

@@ -5,6 +5,7 @@ import { cluster } from '../harness/cluster/servers.js';
 import { cuttableLink } from '../harness/link.js';
 import { codeIn, startNginx } from '../harness/proxies.js';
 import { Polling } from '../harness/polling.js';
+import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
 
 const ME = { browserId: 'the-browser-of-the-first-visitor' };
@@ -15,10 +16,10 @@ const UPSTREAM = /^upstream rivulet \{[^}]*\}\n/m;
 const [SITE, IP_HASH, COOKIE] = codeIn('scaling.md', 'nginx') as [string, string, string];
 
 async function behindNginx(site: string) {
-  const { a, b } = await cluster({ trustedProxies: ['loopback'] });
+  const { a, b, redis } = await cluster({ trustedProxies: ['loopback'] });
   const at = (url: string): string => new URL(url).host;
   const replaced = { '127.0.0.1:3001': at(a.url), '127.0.0.1:3002': at(b.url) };
-  return { a, b, url: `http://${await startNginx(site, replaced)}` };
+  return { a, b, redis, url: `http://${await startNginx(site, replaced)}` };
 }
 
 function connectionsOf({ http }: RivuletServer): Promise<number> {
@@ -63,6 +64,29 @@ describe('two servers behind nginx as the documentation configures it', () => {
     expect(await answer.result).toMatchObject({ text: 'Where a river ends.', attempt: 1 });
     expect(a.calls.length + b.calls.length).toBe(1);
   });
+
+  it.each([
+    ['the whole site', SITE],
+    ['ip_hash', SITE.replace(UPSTREAM, IP_HASH)],
+    ['a cookie', SITE.replace(UPSTREAM, COOKIE)],
+  ])(
+    'take connections at once after a restart of one and then of the other, with %s',
+    async (_, site) => {
+      const { a, b, redis, url } = await behindNginx(site);
+      // Each goes to the next server, or by a random cookie.
+      const connectSome = async (): Promise<void> => {
+        for (let visitors = 0; visitors < 12; visitors++)
+          expect((await new Polling(url).request()).status).toBe(200);
+      };
+      for (const { server, provider, url: own } of [b, a]) {
+        await server.close();
+        await connectSome();
+        const port = Number(new URL(own).port);
+        await startServer(provider, { port, redis: { url: redis.url } });
+      }
+      await connectSome();
+    },
+  );
 
   it('refuse polling without sticky sessions', async () => {
     const { url } = await behindNginx(SITE);

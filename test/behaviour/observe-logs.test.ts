@@ -1,4 +1,4 @@
-import { StreamError } from '@rivulet/protocol';
+import { EVENT, StreamError } from '@rivulet/protocol';
 import {
   createServer,
   type Logger,
@@ -7,9 +7,12 @@ import {
   mockProvider,
 } from '@rivulet/server';
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { errorFacts } from '../../packages/server/src/observe/error-facts.js';
+import { FieldsLogger, logErrorFacts } from '../../packages/server/src/observe/logger.js';
 import { startChild } from '../harness/child.js';
+import { unusedUrl } from '../harness/fakes.js';
+import { collect, connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
 import { entriesOf, serviceOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
@@ -185,6 +188,50 @@ describe('the log says of a failure', () => {
     expect(errorFacts(long).detail).toBe('x'.repeat(500));
     const other = Object.assign(new Error(words), { detail: words });
     expect(errorFacts(other)).not.toHaveProperty('detail');
+  });
+
+  it('the same, however many loggers a line passes through', () => {
+    const { logger, written } = recorded();
+    const fields = new FieldsLogger(logErrorFacts(logger), { worker: 1 });
+    const cause = new ProviderError('busy', words, { detail: 'Check it' });
+    logErrorFacts(fields).warn({ event: 'OF_A_TEST', err: new Error(words, { cause }) });
+    expect(JSON.parse(written())).toMatchObject({
+      worker: 1,
+      err: { type: 'Error', cause: { type: 'ProviderError', failure: 'busy', detail: 'Check it' } },
+    });
+    expectNoSecret(written());
+  });
+
+  it('in `rivulet-server`, what a provider or the network did, at the start and for a question', async () => {
+    const cli = ['--conditions=@rivulet/source', '--import', 'tsx', 'packages/server/src/cli.ts'];
+    const child = await startChild(process.execPath, cli, {
+      env: { PORT: '0', LLM_MODE: 'api', OPENAI_BASE_URL: await unusedUrl(), OPENAI_MODEL: 'm' },
+      ready: /^rivulet: (\S+)/,
+    });
+    onTestFinished(async () => void (await child.stop('SIGKILL')));
+    const facts = {
+      type: 'ProviderError',
+      detail:
+        'unable to reach openai: connection refused. Check that the server runs, and OPENAI_BASE_URL',
+    };
+    const logged = (name: string): unknown =>
+      child
+        .output()
+        .split('\n')
+        .filter((line) => line.startsWith('{') && line.endsWith('}'))
+        .map((line) => JSON.parse(line) as Record<string, unknown>)
+        .find(({ event }) => event === name);
+    await expect
+      .poll(() => logged('LLM_PROVIDER_UNAVAILABLE'))
+      .toMatchObject({ provider: 'openai', err: facts });
+    const socket = connect(child.match[1]!);
+    const answer = collect(socket);
+    socket.emit(EVENT.start, { query: PROMPT });
+    await answer;
+    await expect
+      .poll(() => logged('LLM_STREAM_GENERATION_FAILED'))
+      .toMatchObject({ provider: 'openai', err: { type: 'StreamError', cause: facts } });
+    expectNoSecret(child.output());
   });
 
   it('no more than four causes deep', () => {

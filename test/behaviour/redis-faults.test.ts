@@ -31,12 +31,17 @@ async function reading(options: Parameters<typeof cluster>[0] = {}, ...redisArgs
   return { ...nodes, first, second, call };
 }
 
+/** The parts of the log line, and the text of `/readyz`, for a Redis that does not answer. */
+const AWAY = { hint: 'Check that it runs, and REDIS_URL' };
+const AWAY_LINES = '200 degraded\nredis: not reached. Check that it runs, and REDIS_URL\n';
+
 describe.each<[string, 'stop' | 'signal']>([
   ['stopped', 'signal'],
   ['gone', 'stop'],
 ])('a Redis that is %s', (_, how) => {
   it('costs local readers nothing, and is told; once it is back, all have the same text', async () => {
-    const { redis, a, b, first, second, call } = await reading();
+    const { logger, logged } = keepingLogger();
+    const { redis, a, b, first, second, call } = await reading({ logger });
     if (how === 'signal') redis.signal('SIGSTOP');
     else await redis.stop();
     call.say('river ');
@@ -45,7 +50,12 @@ describe.each<[string, 'stop' | 'signal']>([
     const other = await a.nextCall();
     other.say('Here.');
     await snapshotWhen(local, ({ text }) => text === 'Here.');
-    expect(await readiness(a.url)).toMatch(/^200 degraded\nredis: not reached/);
+    expect(await readiness(a.url)).toBe(AWAY_LINES);
+    const lost = logged.find(({ event }) => event === 'REDIS_LOST');
+    expect(lost).toMatchObject({ ...AWAY, err: { type: expect.stringMatching(/Error$/) } });
+    // Neither had lost Redis before.
+    const reached = logged.filter(({ event }) => event === 'REDIS_REACHED');
+    expect(reached).toEqual([{ event: 'REDIS_REACHED' }, { event: 'REDIS_REACHED' }]);
     if (how === 'signal') redis.signal('SIGCONT');
     else await redis.start();
     await vi.waitFor(async () => expect(await readiness(b.url)).toBe('200 ready\n'), 10_000);
@@ -69,7 +79,9 @@ describe('a Redis that cannot be reached when the server starts', () => {
     const { provider, nextCall } = stage();
     const { logger, logged } = keepingLogger();
     const server = await startServer(provider, { logger, redis: { url: redis.url } });
-    expect(logged.map(({ event }) => event)).toContain('REDIS_NOT_REACHED');
+    const missed = logged.find(({ event }) => event === 'REDIS_NOT_REACHED');
+    expect(missed).toMatchObject({ ...AWAY, err: { type: expect.stringMatching(/Error$/) } });
+    expect(await readiness(server.url)).toBe(AWAY_LINES);
     const answer = sdk(server.url, ME).start({ query: 'q' });
     (await nextCall()).say('Here.');
     await snapshotWhen(answer, ({ text }) => text === 'Here.');
@@ -200,7 +212,11 @@ describe('a Redis without room', () => {
     const { provider, calls } = stage();
     const server = await startServer(provider, { logger, redis: { url: redis.url } });
     expect(logged).toContainEqual(
-      expect.objectContaining({ event: 'REDIS_EVICTS', policy: 'allkeys-lru' }),
+      expect.objectContaining({
+        event: 'REDIS_EVICTS',
+        policy: 'allkeys-lru',
+        hint: 'Set maxmemory-policy to noeviction',
+      }),
     );
     expect(await readiness(server.url)).toMatch(/^200 degraded\nredis: maxmemory-policy/);
     const socket = connect(server.url, { browser_id: ME.browserId });

@@ -16,6 +16,7 @@ import {
 } from '@rivulet/server';
 import { Server } from 'socket.io';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { misspeltVariables } from '../../packages/server/src/settings/option-names.js';
 import { resolve } from '../../packages/server/src/settings/resolve-settings.js';
 import { SETTINGS, type SettingTable } from '../../packages/server/src/settings/settings.js';
 import { wholeNumber } from '../../packages/server/src/settings/value-types.js';
@@ -646,6 +647,48 @@ describe('the server process', () => {
       .split('\n')
       .filter((line) => line.startsWith('{'))
       .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+  it.each([
+    ['--help', /^Usage: rivulet-server \[--workers NUMBER\]\n/],
+    ['--version', /^\d+\.\d+\.\d+\S*\n$/],
+  ])(
+    'prints what %s asks for, and exits with 0 whatever the settings are',
+    async (option, text) => {
+      const cli = ['--conditions=@rivulet/source', '--import', 'tsx', 'packages/server/src/cli.ts'];
+      const env = { ...process.env, PORT: 'wrong' };
+      const cwd = new URL('../../', import.meta.url);
+      const { stdout } = await promisify(execFile)(process.execPath, [...cli, option], {
+        env,
+        cwd,
+      });
+      expect(stdout).toMatch(text);
+    },
+  );
+
+  it('logs a variable that is almost the name of a setting', async () => {
+    const child = await startWith({ ALLOWED_ORIGIN: 'https://chat.example' });
+    await child.stop('SIGTERM');
+    const logged = eventsOf(child.output()).filter(({ event }) => event === 'SETTING_UNKNOWN');
+    expect(logged).toEqual([
+      expect.objectContaining({
+        variable: 'ALLOWED_ORIGIN',
+        hint: 'did you mean ALLOWED_ORIGINS?',
+      }),
+    ]);
+    expect(child.output()).not.toContain('chat.example');
+  });
+
+  it.each([
+    [{ OPENAI_BASE_ULR: 'u' }, ['OPENAI_BASE_URL']],
+    [{ GEMINI_API_KEY_FIEL: 'u' }, ['GEMINI_API_KEY_FILE']],
+    // These belong to other programs, or are not similar enough.
+    [{ OLLAMA_MODELS: 'u', LLM_MODEL: 'u', HOSTS: 'u', PORTS: 'u', HOSTNAME: 'u' }, []],
+    [{ OLLAMA_ORIGINS: 'u', OPENAI_ORG_ID: 'u', REDIS_PASSWORD: 'u', LOG_FILE: 'u' }, []],
+    [{ REDIS_URI: 'u', REDIS_URL: 'u' }, []],
+  ])('finds the misspelt names in %j', (env, settings) => {
+    const found = misspeltVariables(env, Object.values(SETTINGS));
+    expect(found.map(({ setting }) => setting)).toEqual(settings);
+  });
 
   it('logs its start, readiness, drain and exit as JSON lines', async () => {
     const child = await startWith({ DRAIN_SECONDS: '7' });

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { exposePrometheus, type ReadMetrics, serveMetrics } from './observe/prometheus.js';
 import { type ProcessContext, runProcess, type RunningServer } from './run-process.js';
@@ -13,12 +14,27 @@ type ShareMetrics = (read: ReadMetrics | undefined) => ReadMetrics | undefined;
 
 const MAX_WORKERS = 256;
 
+const USAGE = `Usage: rivulet-server [--workers NUMBER]
+
+  --workers NUMBER  serve the port by this many processes; needs REDIS_URL
+  --help            print this text
+  --version         print the version
+
+All settings are environment variables, such as PORT, GEMINI_API_KEY and ALLOWED_ORIGINS.
+docs/server-options.md of the repository lists them.`;
+
+const args = process.argv.slice(2);
+
 if (cluster.isWorker && process.env[WORKER_ENV] !== undefined) {
   const { role, shareMetrics } = joinPrimary();
   await runProcess(process.env, (context) => serve(context, shareMetrics), role);
+} else if (args.includes('--help')) {
+  process.stdout.write(`${USAGE}\n`);
+} else if (args.includes('--version')) {
+  process.stdout.write(`${readVersion()}\n`);
 } else {
   await runProcess(process.env, (context) => {
-    const workers = parseWorkers(process.argv.slice(2));
+    const workers = parseWorkers();
     return workers === undefined ? serve(context, (read) => read) : startWorkers(workers, context);
   });
 }
@@ -41,7 +57,7 @@ async function serve(
 }
 
 /** @throws {ConfigError} an argument is unknown, or the number of workers is not allowed. */
-function parseWorkers(args: string[]): number | undefined {
+function parseWorkers(): number | undefined {
   let workers: string | undefined;
   try {
     ({ workers } = parseArgs({ args, options: { workers: { type: 'string' } } }).values);
@@ -53,4 +69,9 @@ function parseWorkers(args: string[]): number | undefined {
   throw new ConfigError(
     `--workers is ${JSON.stringify(workers)}; it must be a whole number from 1 to ${MAX_WORKERS}`,
   );
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 }

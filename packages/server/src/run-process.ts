@@ -5,7 +5,8 @@ import {
 } from './shutdown-signals.js';
 import { createLogger, FieldsLogger, type Logger } from './observe/logger.js';
 import { ConfigError, type Environment, resolveSettings } from './settings/resolve-settings.js';
-import type { Settings } from './settings/settings.js';
+import { misspeltVariables } from './settings/option-names.js';
+import { SETTINGS, type Settings } from './settings/settings.js';
 
 /** A running server. */
 export interface RunningServer {
@@ -71,6 +72,8 @@ export async function runProcess(
     const settings = resolveSettings({ env });
     logger = new FieldsLogger(createLogger(settings.logLevel), role.fields);
     logger.info({ event: 'SERVER_STARTING', pid: process.pid, node: process.version });
+    for (const { variable, setting } of misspeltVariables(env, Object.values(SETTINGS)))
+      logger.warn({ event: 'SETTING_UNKNOWN', variable, hint: `did you mean ${setting}?` });
     const started = await start({ env, settings, logger });
     const { drainSeconds } = settings;
     role.onEnd({

@@ -74,6 +74,8 @@ export class AnswerWriter implements AnswerSink {
   #loadMs: number | undefined;
   #firstChunkMs: number | undefined;
   #start: StartEntry | undefined;
+  /** The name of the provider of the newest call. */
+  #called: string | undefined;
   #outcome: Outcome = { type: 'running' };
   /** UTF-16 units of the text. */
   #length = 0;
@@ -142,6 +144,7 @@ export class AnswerWriter implements AnswerSink {
 
   onCall({ name, model }: ModelName, failure?: StreamError): ModelCall {
     // After tool calls, a retry continues the attempt, because the text before the calls stays valid.
+    this.#called = name;
     this.#retryReason = this.#hasBegun && !this.#isLaterTurn ? failure : undefined;
     this.#hasBegun = false;
     return this.#options.metrics.beginModelCall(name, model, this.context);
@@ -332,7 +335,7 @@ export class AnswerWriter implements AnswerSink {
     endSpan(this.#span, this.#outcome.type === 'end' ? undefined : outcome);
     const fields = {
       outcome,
-      provider: this.#start?.provider,
+      provider: this.#start?.provider ?? this.#called,
       attempts: this.#start?.attempt ?? 0,
       ...(this.#loadMs !== undefined && { loadMs: this.#loadMs }),
       firstChunkMs: this.#firstChunkMs,

@@ -12,7 +12,7 @@ export interface ErrorFacts {
   code?: string;
   /** The kind of `ProviderFailure`. */
   failure?: string;
-  /** The text for the operator in a `ProviderError`, without keys, prompts and answers. */
+  /** The text for the operator in a `ProviderError` or `DeadlineError`, without keys, prompts and answers. */
   detail?: string;
   /** The HTTP status. */
   status?: number;
@@ -40,11 +40,25 @@ const NODE_CODE =
   /^(?:E[A-Z]{2,15}|EAI_[A-Z]{2,15}|(?:ERR|UND_ERR)_[A-Z0-9_]{2,60}|(?:CERT|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO)_[A-Z_]{2,40})$/;
 const FAILURE = /^[a-z_]{1,20}$/;
 const FRAME = /^ {4}at (?:[\w.<>$ [\]#]+ \()?(?:file:\/\/\/|node:|\/)[^\s()]+:\d+:\d+\)?$/;
-const EXPECTED: ReadonlySet<string> = new Set(['StreamError', 'ProviderError']);
+const WITH_DETAIL: ReadonlySet<string> = new Set(['ProviderError', 'DeadlineError']);
+const EXPECTED: ReadonlySet<string> = new Set(['StreamError', ...WITH_DETAIL]);
 
-/** Does not throw, even for a getter that throws, a proxy, or causes that form a cycle. */
+/** The facts that `errorFacts` has returned. */
+const returned = new WeakSet<ErrorFacts>();
+
+/**
+ * Does not throw, even for a getter that throws, a proxy, or causes that form a cycle. Returns facts unchanged:
+ * a line may pass through several loggers that replace the error by its facts.
+ */
 export function errorFacts(error: unknown): ErrorFacts {
-  return factsAt(error, 0);
+  if (isReturned(error)) return error;
+  const facts = factsAt(error, 0);
+  returned.add(facts);
+  return facts;
+}
+
+function isReturned(value: unknown): value is ErrorFacts {
+  return typeof value === 'object' && value !== null && (returned as WeakSet<object>).has(value);
 }
 
 function factsAt(error: unknown, depth: number): ErrorFacts {
@@ -65,7 +79,7 @@ function read(error: Error, depth: number): ErrorFacts {
     type,
     ...(isKnownCode(code) && { code }),
     ...(type === 'ProviderError' && isFailure(failure) && { failure }),
-    ...(type === 'ProviderError' &&
+    ...(WITH_DETAIL.has(type) &&
       typeof detail === 'string' && { detail: detail.slice(0, MAX_DETAIL_CHARACTERS) }),
     ...(isHttpStatus(status) && { status }),
     ...(stack.length > 0 && { stack }),

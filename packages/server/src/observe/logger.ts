@@ -22,24 +22,19 @@ export function createLogger(level: string): Logger {
   return logErrorFacts(pino({ level, base: null }, pino.destination({ dest: 2, sync: false })));
 }
 
-const safeLoggers = new WeakSet<Logger>();
-
 /**
  * Wraps a logger so that it receives only the facts of an error. A serializer would not suffice: pino takes
  * the line's message from the error before it calls the serializer.
  */
 export function logErrorFacts(logger: Logger): Logger {
-  if (safeLoggers.has(logger)) return logger;
   const factsOnly = (fields: LogFields): LogFields =>
     'err' in fields ? { ...fields, err: errorFacts(fields.err) } : fields;
-  const safe: Logger = {
+  return {
     debug: (fields) => logger.debug(factsOnly(fields)),
     info: (fields) => logger.info(factsOnly(fields)),
     warn: (fields) => logger.warn(factsOnly(fields)),
     error: (fields) => logger.error(factsOnly(fields)),
   };
-  safeLoggers.add(safe);
-  return safe;
 }
 
 /** A logger that adds `fields`, such as the ids of an answer, to each line. */

@@ -37,6 +37,36 @@ export function optionProblems(
   return problems;
 }
 
+/** The shortest name of a variable that is compared. A short one may be similar by chance. */
+const MIN_COMPARED_CHARACTERS = 8;
+const MAX_MISSPELT_DISTANCE = 2;
+
+/** Names of other programs' variables that are similar to a setting. */
+const OTHER_VARIABLES: ReadonlySet<string> = new Set(['LLM_MODEL', 'OLLAMA_MODELS']);
+
+/**
+ * Finds variables that are probably misspelt names of settings that are not set: they begin with the same word
+ * up to `_`, and differ in at most two characters.
+ *
+ * @returns the name of each such variable, and that of the setting.
+ */
+export function misspeltVariables(
+  env: Readonly<Record<string, string | undefined>>,
+  settings: readonly Setting<unknown>[],
+): { variable: string; setting: string }[] {
+  const known = settings.flatMap(({ env: name, fileEnv }) => (fileEnv ? [name, fileEnv] : [name]));
+  const unset = known.filter((name) => env[name] === undefined);
+  return Object.keys(env).flatMap((variable) => {
+    if (variable.length < MIN_COMPARED_CHARACTERS) return [];
+    if (known.includes(variable) || OTHER_VARIABLES.has(variable)) return [];
+    const [word] = variable.split('_', 1);
+    const setting = unset.find(
+      (name) => name.startsWith(`${word}_`) && distance(variable, name) <= MAX_MISSPELT_DISTANCE,
+    );
+    return setting === undefined ? [] : [{ variable, setting }];
+  });
+}
+
 /** @returns the fields of each group, such as `gemini`; none for a setting outside of a group. */
 function groupsOf(paths: readonly string[]): Map<string, string[]> {
   const groups = new Map<string, string[]>();

@@ -399,7 +399,7 @@ function firstChunkSeconds(provider: string, seconds: number): Setting<number> {
     type: wholeNumber(0, DAY_SECONDS, 'seconds'),
     default: seconds,
     description:
-      'A call fails if nothing has come after this time, not even a thought; 0 for no limit. A second try has no time of its own.',
+      'A call fails if nothing has come after this time, not even a thought; 0 for no limit. The retry of a failed call shares this time with the first try.',
   };
 }
 

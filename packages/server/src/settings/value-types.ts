@@ -128,7 +128,7 @@ export const freeText: ValueType<string> = {
 };
 
 export const httpUrl: ValueType<string> = string(
-  'an http or https URL, such as https://proxy.example/gemini',
+  'an http or https URL, such as https://api.example/v1',
   (text) => (isHttpUrl(text) ? text.trim().replace(/\/+$/, '') : undefined),
 );
 

@@ -1,6 +1,17 @@
 import { StreamError } from '@rivulet/protocol';
 import { type Provider, ProviderError } from '../providers/provider.js';
 
+/** A limit of time has passed. `detail` has the text for the operator. */
+export class DeadlineError extends Error {
+  override readonly name = 'DeadlineError';
+  readonly detail: string;
+
+  constructor(detail: string) {
+    super(detail);
+    this.detail = detail;
+  }
+}
+
 /** @returns the class of a failure for metrics: one of a few values. */
 export function errorType(error: unknown): string {
   if (error instanceof ProviderError) return error.failure;

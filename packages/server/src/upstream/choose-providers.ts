@@ -4,9 +4,14 @@ import { ConfigError } from '../settings/resolve-settings.js';
 import { CORE_SETTINGS, type CoreSettings } from '../settings/settings.js';
 import type { Deadlines } from './provider-call.js';
 import { docs } from '../providers/docs/docs.js';
+import { providerError, unreachable } from '../providers/failure.js';
+import { GEMINI_ADVICE } from '../providers/gemini/errors.js';
 import { gemini } from '../providers/gemini/gemini.js';
+import { request } from '../providers/http.js';
 import { ollama } from '../providers/ollama/ollama.js';
+import { OPENAI_ADVICE } from '../providers/openai/errors.js';
 import { openai } from '../providers/openai/openai.js';
+import type { Provider, ProviderError } from '../providers/provider.js';
 import type { ProviderConfig, Providers } from './failover.js';
 
 /**
@@ -73,18 +78,60 @@ async function api(settings: CoreSettings, logger: Logger): Promise<ProviderConf
     case 'gemini': {
       const { apiKey = '', model, baseUrl, concurrency } = settings.gemini;
       const provider = gemini({ apiKey, model, baseUrl });
+      await checkAtStart(provider, baseUrl, GEMINI_ADVICE, logger);
       return { provider, deadlines: deadlinesOf(settings.gemini), concurrency, retries: true };
     }
     case 'openai': {
       const { apiKey, model, baseUrl, concurrency } = settings.openai;
       const provider = openai({ apiKey, model, baseUrl, logger });
-      await provider.prepare?.();
+      await checkAtStart(provider, baseUrl, OPENAI_ADVICE, logger);
       const deadlines = deadlinesOf(settings.openai);
       const pool = baseUrl && { pool: poolOf(provider.name, baseUrl) };
       return { provider, deadlines, concurrency, retries: true, ...pool };
     }
     case undefined:
       throw new ConfigError(withoutApi(settings));
+  }
+}
+
+/** Logs the problem of a provider that would otherwise be found by the first question. */
+async function checkAtStart(
+  provider: Provider,
+  baseUrl: string | undefined,
+  advice: string,
+  logger: Logger,
+): Promise<void> {
+  const isPrepared = provider.prepare !== undefined;
+  await provider.prepare?.();
+  const { name, problem } = provider;
+  if (problem?.failure === 'misconfigured') {
+    const event = 'LLM_PROVIDER_MISCONFIGURED';
+    logger.error({ event, provider: name, model: provider.model, err: problem });
+  } else if (problem !== undefined) {
+    logger.warn({ event: 'LLM_PROVIDER_UNAVAILABLE', provider: name, err: problem });
+  } else if (!isPrepared && baseUrl !== undefined) {
+    const err = await unreachedAt(baseUrl, name, advice);
+    if (err) logger.warn({ event: 'LLM_PROVIDER_UNAVAILABLE', provider: name, err });
+  }
+}
+
+const PROBE_MS = 1_000;
+
+/** @returns the error if nothing answers at the URL. Each response of HTTP is an answer. */
+async function unreachedAt(
+  url: string,
+  name: string,
+  advice: string,
+): Promise<ProviderError | undefined> {
+  const signal = AbortSignal.timeout(PROBE_MS);
+  try {
+    const { body } = await request(url, { signal });
+    await body.drain(PROBE_MS);
+    return undefined;
+  } catch (error) {
+    if (!signal.aborted) return unreachable(name, error, advice);
+    const detail = `${name} did not answer within ${PROBE_MS} ms. ${advice}`;
+    return providerError('unavailable', detail, { advice });
   }
 }
 

@@ -13,7 +13,8 @@ import {
 import { readableError } from '../readable-error.js';
 import { BlankAnswerError, onlyThoughts, truncated } from '../providers/failure.js';
 import type { Breaker, Permit } from './breaker.js';
-import { errorType, toStreamError } from './call-error.js';
+import { CORE_SETTINGS } from '../settings/settings.js';
+import { DeadlineError, errorType, toStreamError } from './call-error.js';
 import type { Slot } from './queue.js';
 
 /** The time limits of a call, in milliseconds; 0 for no limit. */
@@ -410,25 +411,39 @@ class ProviderCall {
 
   #expired(): StreamError {
     const { provider, deadlines } = this.#options;
-    const { loadMs, firstChunkMs, stallMs, totalMs } = deadlines;
-    const fail = (code: 'provider_timeout' | 'stalled', reason: string): StreamError =>
-      new StreamError(code, `unable to get an answer from ${provider.name}: ${reason}`);
-    if (performance.now() - this.#startedAt >= limitOf(totalMs))
-      return fail('provider_timeout', `it did not finish within ${totalMs} ms`);
+    const { stallMs } = deadlines;
+    const fail = (deadline: keyof Deadlines, reason: string): StreamError => {
+      const text = `${reason} within ${deadlines[deadline]} ms`;
+      return new StreamError(
+        deadline === 'stallMs' ? 'stalled' : 'provider_timeout',
+        `unable to get an answer from ${provider.name}: ${text}`,
+        { cause: new DeadlineError(`${provider.name}: ${text}. ${adviceFor(provider, deadline)}`) },
+      );
+    };
+    if (performance.now() - this.#startedAt >= limitOf(deadlines.totalMs))
+      return fail('totalMs', 'it did not finish');
     switch (this.#status) {
       case 'connecting':
-        return fail('provider_timeout', `it did not begin within ${firstChunkMs} ms`);
+        return fail('firstChunkMs', 'it did not begin');
       case 'loading':
-        return fail('provider_timeout', `it did not load the model within ${loadMs} ms`);
+        return fail('loadMs', 'it did not load the model');
       case 'paused':
         return new StreamError(
           'cancelled',
           `unable to finish the answer: it was not read for ${stallMs} ms; read the entries as they arrive`,
         );
       default:
-        return fail('stalled', `no further text came within ${stallMs} ms`);
+        return fail('stallMs', 'no further text came');
     }
   }
+}
+
+/** @returns which setting has the limit, for the operator. */
+function adviceFor({ name }: Provider, deadline: keyof Deadlines): string {
+  const settings: Readonly<Record<string, { env: string } | undefined>> = CORE_SETTINGS;
+  const variable = settings[`${name}.${deadline.replace('Ms', 'Seconds')}`]?.env;
+  const option = `deadlines.${deadline} of the provider`;
+  return `The limit is ${variable === undefined ? option : `${variable}, or ${option}`}`;
 }
 
 /** A character that is neither white space nor a control or format character. */

@@ -24,6 +24,10 @@ const FULL_MS = 5_000;
 const STEADY_MS = 3_000;
 const MAX_USED_SHARE = 0.9;
 
+const REACH_ADVICE = 'Check that it runs, and REDIS_URL';
+const FULL_ADVICE = 'Raise maxmemory';
+const POLICY_ADVICE = 'Set maxmemory-policy to noeviction';
+
 /** Redis, and whether it can be used: it may be away, out of memory, or configured to drop streams. */
 export class RedisStore {
   readonly #connection: RedisConnection;
@@ -32,6 +36,7 @@ export class RedisStore {
   #steadySince: number | undefined;
   #isDegraded = true;
   #lostAt = performance.now();
+  #hasBeenReached = false;
   #fullUntil = 0;
   #policy: string | undefined;
   #isClosed = false;
@@ -50,7 +55,7 @@ export class RedisStore {
         listener.onConnected();
         void this.#announceVersion();
       },
-      onDown: () => this.#noteLost(),
+      onDown: (cause) => this.#noteLost(cause),
       onMessage: (message) => listener.onMessage(message),
     });
   }
@@ -86,10 +91,10 @@ export class RedisStore {
   /** The reason for which streams are not shared at the moment; undefined if they are. */
   get problem(): string | undefined {
     if (this.#policy !== undefined && this.#policy !== 'noeviction') {
-      return `redis: maxmemory-policy is ${this.#policy}, which drops streams; set it to noeviction`;
+      return `redis: maxmemory-policy is ${this.#policy}, which drops streams. ${POLICY_ADVICE}`;
     }
-    if (this.#isDegraded) return 'redis: not reached. The log says why';
-    if (this.isFull) return 'redis: its memory is used up. Raise maxmemory';
+    if (this.#isDegraded) return `redis: not reached. ${REACH_ADVICE}`;
+    if (this.isFull) return `redis: its memory is used up. ${FULL_ADVICE}`;
     return undefined;
   }
 
@@ -98,9 +103,8 @@ export class RedisStore {
     const until = performance.now() + timeoutMs;
     while (this.#isDegraded && performance.now() < until) await wait(REACHED_CHECK_MS);
     if (!this.#isDegraded) return;
-    const { problem } = this.#connection;
-    const hint = explainFault(problem);
-    this.#logger.error({ event: 'REDIS_NOT_REACHED', ...(hint && { hint }), err: problem });
+    const { problem = new LinkError('it did not answer') } = this.#connection;
+    this.#logger.error({ event: 'REDIS_NOT_REACHED', hint: hintOf(problem), err: problem });
   }
 
   /** Resolves when Redis can be used, or when it has been away for `graceMs`. */
@@ -113,13 +117,14 @@ export class RedisStore {
   noteReached(): void {
     this.#isDegraded = false;
     this.#steadySince = performance.now();
-    const lostMs = Math.round(performance.now() - this.#lostAt);
-    this.#logger.info({ event: 'REDIS_REACHED', lostMs });
+    const lostMs = this.#hasBeenReached && Math.round(performance.now() - this.#lostAt);
+    this.#hasBeenReached = true;
+    this.#logger.info({ event: 'REDIS_REACHED', ...(lostMs !== false && { lostMs }) });
   }
 
   /** Redis refused a write because its memory is used up. */
   noteFull(): void {
-    if (!this.isFull) this.#logger.error({ event: 'REDIS_FULL' });
+    if (!this.isFull) this.#logger.error({ event: 'REDIS_FULL', hint: FULL_ADVICE });
     this.#fullUntil = performance.now() + FULL_MS;
   }
 
@@ -166,7 +171,7 @@ export class RedisStore {
       const most = Number(read('maxmemory'));
       const policy = most > 0 ? read('maxmemory_policy') : 'noeviction';
       if (policy !== this.#policy && policy !== 'noeviction') {
-        this.#logger.error({ event: 'REDIS_EVICTS', policy });
+        this.#logger.error({ event: 'REDIS_EVICTS', policy, hint: POLICY_ADVICE });
       }
       this.#policy = policy;
       if (most > 0 && Number(read('used_memory')) > most * MAX_USED_SHARE) this.noteFull();
@@ -193,12 +198,12 @@ export class RedisStore {
     }
   }
 
-  #noteLost(): void {
+  #noteLost(cause: unknown): void {
     this.#steadySince = undefined;
     if (this.#isDegraded || this.#isClosed) return;
     this.#isDegraded = true;
     this.#lostAt = performance.now();
-    this.#logger.warn({ event: 'REDIS_LOST' });
+    this.#logger.warn({ event: 'REDIS_LOST', hint: hintOf(cause), err: cause });
   }
 
   async #try(reply: Promise<Reply>): Promise<Reply | undefined> {
@@ -211,4 +216,9 @@ export class RedisStore {
       return undefined;
     }
   }
+}
+
+/** @returns what an operator can do about a fault of the connection. */
+function hintOf(fault: unknown): string {
+  return explainFault(fault) ?? REACH_ADVICE;
 }

@@ -6,8 +6,8 @@ import { loadScripts, type ScriptName } from './scripts.js';
 export interface ConnectionListener {
   /** All connections are ready. */
   onUp(): void;
-  /** One of them broke. */
-  onDown(): void;
+  /** One of them broke, for this reason. */
+  onDown(cause: unknown): void;
   /** A message for this node. */
   onMessage(message: string): void;
 }
@@ -169,7 +169,7 @@ export class RedisConnection {
     if (isUp) this.#listener.onUp();
     else {
       this.#logger.debug({ event: 'REDIS_CONNECTION_LOST', err: cause });
-      this.#listener.onDown();
+      this.#listener.onDown(cause);
     }
   }
 }

@@ -182,7 +182,7 @@ async function waitingNodes(kind: 'approve' | 'page', env: Record<string, string
   return { redis, owner, other, answer };
 }
 
-const takenOver = (answer: Answer) => snapshotWhen(answer, ({ attempt }) => attempt === 2);
+const takenOver = (answer: Answer) => snapshotWhen(answer, ({ attempt }) => attempt === 101);
 
 describe('a call that waits for a client when its process dies', () => {
   it.each<['approve' | 'page', ToolReply, string]>([

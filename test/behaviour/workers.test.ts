@@ -141,7 +141,7 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
     for (const [times, restartMs] of [100, 200, 400].entries()) {
       const newest = workers.events('WORKER_READY').findLast(({ worker }) => worker === owner);
       signal(Number(newest!['pid']), 'SIGKILL');
-      if (times === 0) await snapshotWhen(stalled, ({ attempt }) => attempt === 2);
+      if (times === 0) await snapshotWhen(stalled, ({ attempt }) => attempt === 101);
       const ready = 2 + times + 1;
       await vi.waitFor(() => expect(workers.events('WORKER_READY')).toHaveLength(ready), 20_000);
       expect(workers.events('WORKER_EXIT').at(-1)).toMatchObject({
@@ -176,7 +176,7 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
     const reader = sdk(other.url, ME).resume(answer.id);
     await snapshotWhen(reader, ({ text }) => text !== '');
     expect(await old.stop('SIGTERM')).toBe(0);
-    await snapshotWhen(reader, ({ attempt, text }) => attempt === 2 && text !== '');
+    await snapshotWhen(reader, ({ attempt, text }) => attempt === 101 && text !== '');
   });
 
   it('ends or interrupts all answers where no server is left that takes over', async () => {

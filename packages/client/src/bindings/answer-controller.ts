@@ -14,7 +14,7 @@ import type {
 /** The state of a view: a snapshot of its answer, or `idle` before the first question. */
 export type AnswerState = AnswerSnapshot | Idle;
 
-/** Nothing was asked yet. It has the fields of a snapshot, all of them empty. */
+/** The state before the first question. It has the fields of a snapshot, all of them empty. */
 export interface Idle extends Omit<AnswerSnapshot, 'status'> {
   readonly status: 'idle';
 }
@@ -26,7 +26,7 @@ export interface UseAnswerOptions {
    * view that is mounted again has the whole text; `cancel` ends the answer for all its readers.
    */
   onUnmount?: 'keep' | 'cancel' | undefined;
-  /** An answer to show at first, such as one that was started elsewhere. Its handle stays its owner's. */
+  /** An answer to show at first, such as one that was started elsewhere. Its owner releases it. */
   answer?: Answer | undefined;
 }
 
@@ -45,7 +45,7 @@ export interface AnswerActions {
    * @returns the answer; undefined if the view is not mounted yet.
    */
   resume(id: string): Answer | undefined;
-  /** Shows an answer whose handle is somebody else's, and releases the one before. */
+  /** Shows an answer whose handle belongs to another owner, and releases the one before. */
   show(answer: Answer): void;
   /**
    * Answers a call with the status `awaiting` of the answer that is shown, as `reply` of an `Answer` does.
@@ -56,7 +56,7 @@ export interface AnswerActions {
   /** Ends the answer; its text stays. */
   stop(): void;
   /**
-   * Asks again what was asked, after a failure. Nothing happens when nothing was asked.
+   * Asks the last question again, after a failure. Nothing happens when nothing was asked.
    *
    * @throws {StreamError} bad_request, if this browser knows only the id of the answer.
    */
@@ -65,7 +65,7 @@ export interface AnswerActions {
   regenerate(): Answer | undefined;
 }
 
-/** One view's questions, one after the other: what all bindings are drawn from. */
+/** The questions of one view, one after the other. All bindings subscribe to it. */
 export interface AnswerController {
   /** Always the same functions. */
   readonly actions: AnswerActions;
@@ -74,7 +74,7 @@ export interface AnswerController {
    * The first subscriber mounts the view, the last to leave unmounts it.
    */
   readonly state$: Observable<AnswerState>;
-  /** The newest that `state$` gave; the same object until it changes. */
+  /** The newest value of `state$`; the same object until it changes. */
   getSnapshot(): AnswerState;
 }
 
@@ -110,7 +110,7 @@ export function createAnswerController(
 ): AnswerController {
   const states$ = new BehaviorSubject<AnswerState>(given?.getSnapshot() ?? IDLE);
   let target: ViewTarget | undefined = given && { answer: given };
-  /** Of what is shown, once it went out: what is never mounted, as on a server, asks nothing. */
+  /** The handle of the answer that is shown, once it was requested. A view that is never mounted, as on a server, asks nothing. */
   let answer: Answer | undefined;
   let subscription = new Subscription();
   let mountCount = 0;
@@ -169,7 +169,7 @@ export function createAnswerController(
     actions: {
       ask<T>(next: string | (AnswerRequest & { output?: Schema<T> | undefined })) {
         const request = typeof next === 'string' ? { query: next } : next;
-        // `client.start()` gives one where the request has an output.
+        // `client.start()` returns an answer with an output if the request has one.
         return replace({ request }) as OutputAnswer<T> | undefined;
       },
       resume: (id) => replace({ id }),

@@ -26,7 +26,7 @@ export type ChatActions = Pick<
   | 'clear'
 >;
 
-/** One view's chat: what all bindings of chats are drawn from. */
+/** The chat of one view. All bindings of chats subscribe to it. */
 export interface ChatController {
   /** Always the same functions. They act on the chat that is shown when they are called. */
   readonly actions: ChatActions;
@@ -36,7 +36,7 @@ export interface ChatController {
    * last to leave unmounts it.
    */
   readonly state$: Observable<ChatSnapshot>;
-  /** The newest that `state$` gave; the same object until it changes. */
+  /** The newest value of `state$`; the same object until it changes. */
   getSnapshot(): ChatSnapshot;
   /** The state that a view shows while it is rendered on a server, and first in a page that was rendered there. */
   getServerSnapshot(): ChatSnapshot;

@@ -113,8 +113,8 @@ function useObservable<T>(
 }
 
 /**
- * @returns what `create` made for this client and id. Fast Refresh keeps it, because it keeps state and makes memos again.
- * `hook` is the name that a developer knows.
+ * @returns the value that `create` made for this client and id. It is kept as state, because Fast Refresh keeps state and
+ * runs memos again. `hook` is the name of the public hook, for the warning.
  */
 function useController<T>(
   hook: string,
@@ -131,7 +131,7 @@ function useController<T>(
   }));
   const isNew = held.client !== client;
   if (isNew && held.isNew && isDevelopment()) {
-    // oxlint-disable-next-line no-console -- for the developer, and in development alone
+    // oxlint-disable-next-line no-console -- The warning is for the developer, and appears in development alone.
     console.error(
       `${hook}: each render has another client, and so loses its answer. Create the client outside of the component.`,
     );

@@ -55,7 +55,7 @@ export function createConnection(client: Client): Readable<ConnectionState> {
   return readable(client.connection$);
 }
 
-/** Svelte subscribes while it renders on a server, too, where `onServer` is all that there is, if it is given. */
+/** Svelte subscribes while it renders on a server, too; there it gets only `onServer`, if that is given. */
 function readable<T>(source: Observable<T>, onServer?: T): Readable<T> {
   return {
     // Svelte gives a second argument, which RxJS would take for a handler of errors.

@@ -43,7 +43,7 @@ export async function* agUiEvents(
 ): AsyncGenerator<AgUiEvent, void, undefined> {
   const run: Run = { threadId, runId };
   let attempt = 1;
-  /** Of the message that calls belong to. */
+  /** The id of the message to which the calls belong. */
   let messageId = style.messageId(attempt, '0');
   let thoughtIds: string[] = [];
   let { spareThoughtId } = style;
@@ -155,7 +155,7 @@ export function* toolEvents(
   };
 }
 
-/** It begins with the id of the answer, and differs in each attempt. */
+/** @returns an id that begins with the id of the answer, and differs in each attempt. */
 export const resultIdOf = ({ callId }: ToolResultEvent, parentMessageId: string): string =>
   `${parentMessageId}:${callId}`;
 

@@ -48,7 +48,7 @@ export class RivuletAgent extends AbstractAgent {
     });
   }
 
-  /** Completes at once where nothing is running. */
+  /** Completes at once if no answer of the thread is running. */
   protected override connect(input: Input): Events {
     const { client } = this.config;
     const tools = this.tools(input);
@@ -72,7 +72,7 @@ export class RivuletAgent extends AbstractAgent {
     return clone;
   }
 
-  /** Those of the agent, and those of the run, which the page runs. */
+  /** The tools of the agent, and the tools of the run, which the page runs. */
   protected tools({ tools }: Input): ClientTool[] {
     return [...(this.config.tools ?? []), ...tools.map(toolOf)];
   }

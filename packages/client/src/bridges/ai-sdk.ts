@@ -37,7 +37,7 @@ export function createChatTransport<Message extends UIMessage = UIMessage>(
 ): RivuletTransport<Message> {
   const { tools } = options;
   const answers = new ChatAnswers(client, (sessionId) => sessionId);
-  /** Of each chat, the newest request. */
+  /** The newest request of each chat. */
   const requests = new Map<string, symbol>();
 
   function begin(chatId: string) {
@@ -142,7 +142,7 @@ function lastCalls({ role, parts }: UIMessage): ToolPart[] {
 
 type ToolPart = Extract<UIMessage['parts'][number], { toolCallId: string }>;
 
-/** @returns what the page has done about the calls of an answer that waits; undefined for any other message. */
+/** @returns the replies of the page to the calls of an answer that waits; undefined for any other message. */
 function repliesIn(message: UIMessage): CallReplies | undefined {
   return repliesOf(
     lastCalls(message).flatMap((part): [string, ToolReply][] => {

@@ -81,7 +81,7 @@ async function send(answer: Answer, callId: string, reply: ToolReply): Promise<v
   } catch (error) {
     const code = error instanceof StreamError ? error.code : undefined;
     if (code === 'conflict' || code === 'not_found') return;
-    // The result is too large, or no JSON. The model is told, so that the answer goes on.
+    // The result is too large, or not JSON. The model gets an error instead, so that the answer goes on.
     if (!('result' in reply) || (code !== 'bad_request' && !(error instanceof TypeError)))
       throw error;
     await answer.reply(callId, { error: (error as Error).message });

@@ -19,7 +19,7 @@ export class ChatAnswers {
   readonly #chatOf: (sessionId: string) => string;
   readonly #answers = new Map<string, Answer>();
 
-  /** `chatOf` returns the id of the chat that a session is of. */
+  /** @param chatOf returns the id of the chat of a session. */
   constructor(client: Client, chatOf: (sessionId: string) => string) {
     this.#client = client;
     this.#chatOf = chatOf;

@@ -16,7 +16,7 @@ export interface AnswerMetadata {
   requestId?: string | undefined;
 }
 
-/** Of the newest attempt, as far as it is known. */
+/** @returns the metadata of the newest attempt, as far as it is known. */
 export function metadataOf(answer: Answer): AnswerMetadata {
   const {
     provider = '',

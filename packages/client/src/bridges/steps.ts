@@ -14,7 +14,7 @@ type Start = Extract<ResponseEvent, { type: 'start' }>;
 type End = Extract<ResponseEvent, { type: 'end' }>;
 
 /**
- * One thing that a view is told of an answer, where the view's protocol wants each text and each thought opened
+ * A change of an answer, for a protocol in which each text and each thought is opened
  * and closed. `part` names them within an attempt; at most one is open at a time.
  */
 export type Step =
@@ -113,7 +113,7 @@ export async function* stepsOf(
     };
   }
 
-  /** @returns true if a call that was told waits for the page. */
+  /** @returns true if a call of an earlier step waits for the page. */
   const hasWaiting = (): boolean =>
     usesOfPage().some(
       ({ callId, status }) => status === 'awaiting' && tools.some((tool) => tool.callId === callId),

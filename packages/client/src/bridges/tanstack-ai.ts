@@ -150,7 +150,7 @@ const toolOf = ({ name, description, parameters }: DeclaredTool): ClientTool => 
   parameters: { jsonSchema: parameters as Record<string, unknown> },
 });
 
-/** @returns what the page has done about the calls of an answer that waits; undefined for any other message. */
+/** @returns the replies of the page to the calls of an answer that waits; undefined for any other message. */
 function repliesIn(messages: Messages): CallReplies | undefined {
   const last = messages.at(-1);
   if (last?.role !== 'assistant' || !('parts' in last)) return undefined;

@@ -32,7 +32,7 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
   readonly #answers = createStateSubject<Answer>();
   #snapshot: AnswerSnapshot;
   #answer: Answer;
-  /** Present until it was used. */
+  /** The request of the second attempt; undefined once it was sent. */
   #askAgain: (() => Answer) | undefined;
   #subscription = new Subscription();
   #isFinished = false;
@@ -83,7 +83,7 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
   cancel(): void {
     this.#askAgain = undefined;
     this.#answer.cancel();
-    // Its text may be whole, and is being validated.
+    // The text may be complete while it is being validated.
     this.#finish({ ...this.#answer.getSnapshot(), status: 'cancelled', finishReason: undefined });
   }
 
@@ -142,7 +142,7 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
   #finish(snapshot: AnswerSnapshot): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
-    // Of a released handle, too.
+    // This also runs for a released handle, whose answer has no end of its own.
     const { error } = snapshot;
     this.#settle.reject(error ?? failureOf({ ...snapshot, status: 'cancelled' }));
     this.#emit(snapshot);

@@ -2,7 +2,7 @@ import type { Observable, Subscriber } from 'rxjs';
 import type { Answer, AnswerSnapshot, ResponseEvent } from '../types.js';
 import { createPartialJson } from './partial-json.js';
 
-/** Gives `subscriber` what has come of a JSON text, each time it grows. */
+/** Emits the part of a JSON text that has arrived, each time it grows. */
 export function emitPartials(
   events$: Observable<ResponseEvent>,
   subscriber: Subscriber<unknown>,
@@ -22,7 +22,7 @@ export function emitPartials(
   );
 }
 
-/** Gives `subscriber` the events of an answer and of the one after it, and the end of the last. */
+/** Emits the events of an answer and of the one that follows it, and the end of the last one. */
 export function emitEvents(
   {
     answers$,

@@ -1,7 +1,7 @@
 import type { Schema } from '../types.js';
 import { validate } from './validate.js';
 
-/** A text as its schema says, or why it is not. */
+/** The validated value of a text, or the reason for which it is not valid. */
 export type ParseResult<T> = { value: T } | { message: string; cause: unknown };
 
 export async function parseOutput<T>(schema: Schema<T>, text: string): Promise<ParseResult<T>> {

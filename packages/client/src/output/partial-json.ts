@@ -3,14 +3,14 @@ import { JSONParser, type ParsedElementInfo } from '@streamparser/json';
 type Key = string | number;
 type Container = Record<Key, unknown> | unknown[];
 
-/** Reads JSON as it comes. */
+/** Parses JSON while it arrives. */
 export interface PartialJson {
   /**
    * Adds a piece of the text. Its cost depends on the piece, on the string that is open, and on the number
    * of members of the objects and lists that are open, not on the length of the text.
    *
-   * @returns what is there so far; undefined if that is nothing yet, or the text is no JSON. What is complete
-   * stays the same object.
+   * @returns the value so far; undefined if there is none yet, or the text is not JSON. Complete objects and
+   * lists stay the same objects.
    */
   add(text: string): unknown;
 }
@@ -21,7 +21,7 @@ export function createPartialJson(): PartialJson {
   const parser = new JSONParser({
     emitPartialTokens: true,
     emitPartialValues: true,
-    // The strings of a model are short, and a buffer would hold back what is in it.
+    // The strings of a model are short, and a buffer would delay its content.
     stringBufferSize: 0,
   });
   parser.onValue = (element) => void (newest = element);
@@ -40,7 +40,7 @@ export function createPartialJson(): PartialJson {
   };
 }
 
-/** Copies what is open, because the parser goes on changing it. */
+/** Copies the objects and lists that are still open, because the parser goes on changing them. */
 function rootOf({ value, key, parent, stack, partial }: ParsedElementInfo): unknown {
   if (parent === undefined) return value;
   let node = copyOf(parent);

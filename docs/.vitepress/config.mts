@@ -21,7 +21,7 @@ const SECTIONS: Record<string, readonly string[]> = {
     'platforms',
   ],
   'On the server': ['server', 'server-options', 'providers', 'tools', 'hooks'],
-  'In production': ['deployment', 'scaling', 'observability', 'security'],
+  'In production': ['deployment', 'scaling', 'observability', 'security', 'benchmarks'],
   'For implementers': ['PROTOCOL', 'CONTRIBUTING', 'SECURITY-POLICY', 'CHANGELOG'],
 };
 

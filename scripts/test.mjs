@@ -9,8 +9,10 @@ const haproxy = ensureHaproxy();
 run('npm', ['run', 'check', '--silent']);
 run('npm', ['run', 'build', '--silent']);
 run('node', ['scripts/packages.mjs']);
-const projects = ['--project', '!browsers', '--project', '!copilotkit'];
-run('npx', ['vitest', 'run', ...projects, ...process.argv.slice(2)], {
+// `test:browsers` and `test:copilotkit` run the other projects.
+const projects = ['node', 'conformance', 'redis', 'conformance-redis', 'page', 'browser'];
+const selected = projects.flatMap((name) => ['--project', name]);
+run('npx', ['vitest', 'run', ...selected, ...process.argv.slice(2)], {
   env: {
     ...process.env,
     CHROMIUM_PATH: chromium,

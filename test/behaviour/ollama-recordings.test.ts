@@ -40,11 +40,11 @@ const ANSWERS: readonly (readonly [name: string, reason: string])[] = [
 ];
 
 const BLANK = [
-  ['chat-stop-at-once', 'provider_unavailable', /gave an empty one/],
+  ['chat-stop-at-once', 'provider_unavailable', /sent an empty one/],
   ['chat-thinking-length', 'too_large', /limit of tokens before the answer began/],
   ['chat-thinking-unasked', 'too_large', /limit of tokens before the answer began/],
-  ['load', 'provider_unavailable', /gave an empty one/],
-  ['unload', 'provider_unavailable', /gave an empty one/],
+  ['load', 'provider_unavailable', /sent an empty one/],
+  ['unload', 'provider_unavailable', /sent an empty one/],
 ] as const;
 
 const REFUSALS = [

@@ -47,7 +47,7 @@ const ANSWERS = [
 ] as const;
 
 const BLANK = [
-  ['llamacpp-stop', 'provider_unavailable', /gave an empty one/],
+  ['llamacpp-stop', 'provider_unavailable', /sent an empty one/],
   ['litellm-thinking', 'too_large', /limit of tokens before the answer began/],
   ['ollama-thinking', 'too_large', /limit of tokens before the answer began/],
 ] as const;

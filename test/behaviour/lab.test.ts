@@ -73,12 +73,6 @@ async function startLab(steps: MockStep[]) {
 }
 
 describe('the server of "Try to break it"', () => {
-  it('takes what the page asks of it', async () => {
-    expect(await send('POST', '/lab/fail-later', own())).toMatchObject({ status: 202 });
-    expect(await send('POST', '/lab/nothing', own())).toMatchObject({ status: 404 });
-    expect(await send('POST', '/lab/constructor', own())).toMatchObject({ status: 404 });
-  });
-
   it('generates an answer for each visitor, also to a question that another one asked', async () => {
     const [first, second] = [sdk(rivulet.url), sdk(rivulet.url)];
     const query = 'What is Rivulet?';
@@ -88,6 +82,12 @@ describe('the server of "Try to break it"', () => {
       sources.push(source);
     }
     expect(sources).toEqual(['model', 'model', 'server-cache']);
+  });
+
+  it('takes what the page asks of it', async () => {
+    expect(await send('POST', '/lab/fail-later', own())).toMatchObject({ status: 202 });
+    expect(await send('POST', '/lab/nothing', own())).toMatchObject({ status: 404 });
+    expect(await send('POST', '/lab/constructor', own())).toMatchObject({ status: 404 });
   });
 
   it('takes questions again within 10 seconds after the rate limit was exhausted', async () => {

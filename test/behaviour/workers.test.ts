@@ -202,7 +202,7 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
       expect([status, error?.code]).toEqual(
         i % 2 === 0 ? ['done', undefined] : ['failed', 'interrupted'],
       );
-      if (i % 2 === 1) expect(error?.message).toMatch(/being shut down/);
+      if (i % 2 === 1) expect(error?.message).toMatch(/is shutting down/);
       expect(text.startsWith(texts[i]!)).toBe(true);
     }
     expect(await exited).toBe(0);

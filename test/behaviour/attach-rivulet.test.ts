@@ -43,7 +43,7 @@ describe('Rivulet on a server that is there already', () => {
     await expect(client.start({ query: 'q' }).result).rejects.toMatchObject({
       code: 'bad_request',
       retryable: false,
-      message: expect.stringMatching(/path of `url` is a Socket.IO namespace.*option `path`/),
+      message: expect.stringMatching(/no namespace with the path of `url`.*as `path`/),
     });
   });
 

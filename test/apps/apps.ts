@@ -15,6 +15,7 @@ import { serveFolder } from '../harness/serve-folder.js';
 import { type Installed, installApp, nodeFolder, packAll } from './install.js';
 import { type App, APPS } from './list.js';
 import { visit } from './visit.js';
+import { freePort } from '../harness/free-port.js';
 
 // `npm run test:apps`: fresh apps that install the packages from their tarballs.
 
@@ -133,15 +134,6 @@ async function serve(
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** The size that `createClient` and the binding add to a page that has its framework: with RxJS and the files that are loaded later. */

@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { pack } from '../harness/fresh-app.js';
-import { codeIn, freePort } from '../harness/proxies.js';
+import { freePort } from '../harness/free-port.js';
+import { codeIn } from '../harness/proxies.js';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

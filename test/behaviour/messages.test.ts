@@ -29,7 +29,7 @@ const WITHOUT_ADVICE: Record<string, string> = {
     'the snapshot shows the outcome of the call',
   'unable to answer the call: no answer is shown': 'there is no call to reply to',
   'unable to answer the call: no waiting call has this id': 'there is no call to reply to',
-  'unable to answer the call: it has another answer, or has ended without one':
+  'unable to answer the call: it has another reply, or has ended without one':
     'the snapshot shows the outcome of the call',
   'unable to continue: the answer is not running': 'there is nothing to continue',
   'unable to use the store: timed out': 'the chat continues in memory, and `clear` rejects',

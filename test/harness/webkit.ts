@@ -1,6 +1,6 @@
-import { createServer } from 'node:net';
 import type { TestBrowser, TestContext, TestPage } from './browsers.js';
 import { startChild } from './child.js';
+import { freePort } from './free-port.js';
 
 const DRIVER = process.env['WEBKIT_DRIVER_PATH'] ?? 'WebKitWebDriver';
 const MINI_BROWSER = '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser';
@@ -128,15 +128,4 @@ async function untilListening(url: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`WebKitWebDriver does not listen at ${url}`);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

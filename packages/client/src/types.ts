@@ -332,7 +332,7 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
    * Answers a call with the status `awaiting`: from any handle, tab or device of this user. The first answer
    * counts. Resolves when the server has it; it is sent again after a cut.
    *
-   * @throws {StreamError} by its promise: `conflict`, if the call has another answer or has ended;
+   * @throws {StreamError} by its promise: `conflict`, if the call has another reply or has ended;
    * `not_found`, if no such call waits; `bad_request`, if it waits for something else or the result has more
    * than 131,072 UTF-16 units of JSON.
    */

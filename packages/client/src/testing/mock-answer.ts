@@ -93,7 +93,7 @@ export class MockAnswer implements AnswerOwner, ColdAnswer {
       Promise.reject(new StreamError(code, `unable to answer the call: ${reason}`));
     if (call?.awaits === undefined) return refuse('not_found', 'no such call waits');
     if (call.status !== 'awaiting' || this.#shared.isFinal)
-      return refuse('conflict', 'it has another answer, or has ended');
+      return refuse('conflict', 'it has another reply, or has ended');
     if ('approved' in reply !== (call.awaits === 'approval'))
       return refuse('bad_request', 'it waits for something else');
     const { name } = call;

@@ -3,7 +3,7 @@ import type { EntrySink, ErrorEntry, NewsEntry, ResumedAnswer, StreamedEntry } f
 import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
 import type { GenerateRequest } from '../request.js';
-import { copyLog, createLog, type Log } from './log.js';
+import { copyLog, createLog, type Log, slicesOf } from './log.js';
 import { bytesOfParsed } from './memory-budget.js';
 import { PendingCalls } from './pending-calls.js';
 import type { Stream } from './stream.js';
@@ -235,10 +235,8 @@ export interface GenerationListener {
 /** The text since the newest `start` entry. */
 function textOf(log: Log): string {
   let text = '';
-  for (let offset = log.start?.offset ?? 0; ;) {
-    const frame = log.read(offset, Infinity);
-    if (frame === undefined) return text;
-    if (frame.entry.type === 'text') text += frame.entry.text;
-    offset += frame.size;
+  for (const { entry } of slicesOf(log, log.start?.offset)) {
+    if (entry.type === 'text') text += entry.text;
   }
+  return text;
 }

@@ -90,8 +90,8 @@ class View implements LogView {
     if (end === undefined || max <= 0) return this.#source.read(offset, max);
     if (offset === end.offset) return { offset, size: 1, entry: end.entry };
     const rest = end.offset - offset;
-    const frame = this.#source.read(offset, Math.min(max, rest));
-    return frame && cut(frame, rest);
+    const slice = this.#source.read(offset, Math.min(max, rest));
+    return slice && cut(slice, rest);
   }
 
   addListener(listener: LogListener): void {
@@ -109,16 +109,16 @@ class View implements LogView {
 function textBefore(log: Log, end: number): number {
   let length = 0;
   for (let offset = log.start?.offset ?? 0; offset < end;) {
-    const frame = log.read(offset, end - offset);
-    if (frame === undefined) break;
-    if (frame.entry.type === 'text') length += frame.size;
-    offset += frame.size;
+    const slice = log.read(offset, end - offset);
+    if (slice === undefined) break;
+    if (slice.entry.type === 'text') length += slice.size;
+    offset += slice.size;
   }
   return length;
 }
 
-function cut(frame: LogSlice, length: number): LogSlice {
-  const { offset, size, entry } = frame;
-  if (entry.type !== 'text' || size <= length) return frame;
+function cut(slice: LogSlice, length: number): LogSlice {
+  const { offset, size, entry } = slice;
+  if (entry.type !== 'text' || size <= length) return slice;
   return { offset, size: length, entry: { type: 'text', text: entry.text.slice(0, length) } };
 }

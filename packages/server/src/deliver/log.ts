@@ -49,6 +49,16 @@ export interface LogListener {
   onAppend(): void;
 }
 
+/** Reads all slices from `offset` to the end of the log. */
+export function* slicesOf(log: Log, offset = 0): Generator<LogSlice> {
+  for (let at = offset; ;) {
+    const slice = log.read(at, Infinity);
+    if (slice === undefined) return;
+    yield slice;
+    at += slice.size;
+  }
+}
+
 /**
  * Sealed text, or another entry as JSON. Its content is a flat string that shares no memory with other
  * strings.
@@ -85,9 +95,9 @@ export function createLog(): Log {
 export function copyLog(log: Log, end: number): Log {
   const copy = createLog();
   while (copy.head < end) {
-    const frame = log.read(copy.head, end - copy.head);
-    if (frame === undefined) break;
-    copy.append(frame.entry);
+    const slice = log.read(copy.head, end - copy.head);
+    if (slice === undefined) break;
+    copy.append(slice.entry);
   }
   return copy;
 }
@@ -128,11 +138,11 @@ class SegmentedLog implements Log {
     }
     const newest = this.#newestSlice;
     if (newest?.offset === offset && newest.size <= max) return newest;
-    const frame = this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
-    if (this.#listeners.length > 1 && frame !== undefined && !this.done) {
-      if (offset + frame.size === this.head) this.#newestSlice = frame;
+    const slice = this.#readText(offset, max) ?? this.#readText(offset, Math.max(max, 2));
+    if (this.#listeners.length > 1 && slice !== undefined && !this.done) {
+      if (offset + slice.size === this.head) this.#newestSlice = slice;
     }
-    return frame;
+    return slice;
   }
 
   addListener(listener: LogListener): void {

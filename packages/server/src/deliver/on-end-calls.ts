@@ -1,9 +1,8 @@
-import type { Entry } from '../entry.js';
 import type { EndedStream, OnEnd, StreamQuestion, UsedTool } from '../hooks.js';
 import type { Logger } from '../observe/logger.js';
 import { readableError } from '../readable-error.js';
 import { HOOK_TIMEOUT_MS, HookTimeoutError } from './hook-timeout.js';
-import type { Log } from './log.js';
+import { type Log, slicesOf } from './log.js';
 
 interface OnEndCall {
   readonly principal: string;
@@ -87,7 +86,7 @@ export function describeEnd(question: StreamQuestion, log: Log, totalMs: number)
     timing: { total_ms: totalMs },
   };
   let text = '';
-  for (const entry of entriesOf(log)) {
+  for (const { entry } of slicesOf(log)) {
     switch (entry.type) {
       case 'start': {
         const { attempt: number, source, provider, model } = entry;
@@ -122,13 +121,4 @@ export function describeEnd(question: StreamQuestion, log: Log, totalMs: number)
     }
   }
   return { ...ended, text, tools: [...tools.values()] };
-}
-
-function* entriesOf(log: Log): Generator<Entry> {
-  for (let offset = 0; ;) {
-    const frame = log.read(offset, Infinity);
-    if (frame === undefined) return;
-    yield frame.entry;
-    offset += frame.size;
-  }
 }

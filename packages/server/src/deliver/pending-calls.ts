@@ -104,7 +104,7 @@ export class PendingCalls implements ToolReplies {
 }
 
 /**
- * @param awaits what the call waits for; undefined if there is no such call.
+ * @param awaits the kind of reply that the call waits for; undefined if there is no such call.
  * @throws {StreamError} not_found, if there is no such call; bad_request, if it waits for something else.
  */
 export function checkReply(awaits: Awaits | undefined, reply: ToolReply): void {
@@ -121,6 +121,6 @@ export function checkReply(awaits: Awaits | undefined, reply: ToolReply): void {
 export function replyConflict(): StreamError {
   return new StreamError(
     'conflict',
-    'unable to answer the call: it has another answer, or has ended without one',
+    'unable to answer the call: it has another reply, or has ended without one',
   );
 }

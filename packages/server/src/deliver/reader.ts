@@ -16,7 +16,7 @@ export interface ReaderSink {
   writable(reader: Flushable): boolean;
   /** Called once, before anything else is sent. */
   begin?(): void;
-  send(frame: LogSlice): void;
+  send(slice: LogSlice): void;
   /**
    * The log was dropped after the reader had sent it up to `offset`. Nothing more is sent. `reason` is an
    * error to send instead of the usual one.
@@ -107,12 +107,12 @@ export class Reader implements Flushable, LogListener {
       // Checked before `read`, which has a cost: `flush` also runs at each append for a reader that cannot
       // send.
       if (!sink.writable(this)) return;
-      const frame = log.read(this.#sent, credit);
-      if (frame === undefined) break;
-      this.#sent += frame.size;
-      if (frame.entry.type === 'text') this.#isFresh = false;
+      const slice = log.read(this.#sent, credit);
+      if (slice === undefined) break;
+      this.#sent += slice.size;
+      if (slice.entry.type === 'text') this.#isFresh = false;
       this.#sentNews = undefined;
-      sink.send(frame);
+      sink.send(slice);
       if (this.#isClosed) return;
     }
     // The status is sent only after all entries of the log, because each entry ends it.

@@ -115,10 +115,10 @@ export function encodeShort(ref: number, { offset, entry }: LogSlice): ShortChun
 }
 
 /** @returns the event of `encodeShort()` as JSON. The text is encoded once for all readers of the slice. */
-export function shortJson(ref: number, frame: LogSlice): string {
-  const { offset, entry } = frame;
-  frame.json ??= JSON.stringify(entry.type === 'text' ? entry.text : undefined);
-  return `["${EVENT.shortChunk}",${ref},${offset},${frame.json}]`;
+export function shortJson(ref: number, slice: LogSlice): string {
+  const { offset, entry } = slice;
+  slice.json ??= JSON.stringify(entry.type === 'text' ? entry.text : undefined);
+  return `["${EVENT.shortChunk}",${ref},${offset},${slice.json}]`;
 }
 
 export function wireError(

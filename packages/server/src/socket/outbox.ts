@@ -58,9 +58,9 @@ export class Outbox {
   }
 
   /** Sends text as a short chunk. */
-  emitShort(ref: number, frame: LogSlice): void {
-    if (this.#isPlain()) this.#push(shortJson(ref, frame));
-    else this.#emitNow(EVENT.shortChunk, encodeShort(ref, frame) ?? []);
+  emitShort(ref: number, slice: LogSlice): void {
+    if (this.#isPlain()) this.#push(shortJson(ref, slice));
+    else this.#emitNow(EVENT.shortChunk, encodeShort(ref, slice) ?? []);
   }
 
   /**

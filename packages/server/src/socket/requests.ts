@@ -16,7 +16,7 @@ import {
   startSchema,
   toolReplySchema,
 } from '@rivulet/protocol/schema';
-import type { Log } from '../deliver/log.js';
+import { type Log, slicesOf } from '../deliver/log.js';
 import type { Stream } from '../deliver/stream.js';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
@@ -192,12 +192,10 @@ export class Requests {
 
 /** @returns the offset of the first start of an attempt after `attempt`, which is in the log. */
 function newerStart(log: Log, attempt: number): number {
-  for (let offset = 0; ;) {
-    const slice = log.read(offset, Infinity);
-    if (slice === undefined) return log.head;
-    if (slice.entry.type === 'start' && slice.entry.attempt > attempt) return offset;
-    offset += slice.size;
+  for (const { entry, offset } of slicesOf(log)) {
+    if (entry.type === 'start' && entry.attempt > attempt) return offset;
   }
+  return log.head;
 }
 
 /** Copies the beginning of a text. V8's own slice would keep the whole text in memory. */

@@ -122,7 +122,7 @@ abstract class SocketSink implements ReaderSink {
     this.stream = stream;
   }
 
-  abstract send(frame: LogSlice): void;
+  abstract send(slice: LogSlice): void;
 
   writable(reader: Flushable): boolean {
     return this.subscriptions.outbox.writable(reader);
@@ -141,11 +141,11 @@ abstract class SocketSink implements ReaderSink {
     this.subscriptions.forget(this.stream, reader);
   }
 
-  protected sendNamed(frame: LogSlice): void {
+  protected sendNamed(slice: LogSlice): void {
     const { stream } = this;
-    const encoded = encode(frame, envelopeOf(stream), stream.omittedMessages);
+    const encoded = encode(slice, envelopeOf(stream), stream.omittedMessages);
     this.subscriptions.outbox.emit(...encoded);
-    if (isTerminal(frame.entry)) this.subscriptions.end(this.stream, 'detached');
+    if (isTerminal(slice.entry)) this.subscriptions.end(this.stream, 'detached');
   }
 }
 
@@ -158,9 +158,9 @@ class WindowSink extends SocketSink {
     this.#ref = ref;
   }
 
-  send(frame: LogSlice): void {
-    if (frame.entry.type === 'text') this.subscriptions.outbox.emitShort(this.#ref, frame);
-    else this.sendNamed(frame);
+  send(slice: LogSlice): void {
+    if (slice.entry.type === 'text') this.subscriptions.outbox.emitShort(this.#ref, slice);
+    else this.sendNamed(slice);
   }
 }
 
@@ -189,8 +189,8 @@ class PlainSink extends SocketSink {
     if (isNew) this.begin = () => this.#sendAccepted(offset, attempt);
   }
 
-  send(frame: LogSlice): void {
-    const { offset, size, entry } = frame;
+  send(slice: LogSlice): void {
+    const { offset, size, entry } = slice;
     const isFirst = offset === this.#firstOffset;
     if (isFirst && entry.type === 'start') return;
     if (entry.type === 'start' && this.#units !== undefined && this.#units > 0) {
@@ -203,7 +203,7 @@ class PlainSink extends SocketSink {
     }
     if (entry.type === 'text' && this.#units !== undefined) this.#units += size;
     const isMoved = isFirst && entry.type === 'error';
-    this.sendNamed(isMoved ? { ...frame, offset: offset + 1 } : frame);
+    this.sendNamed(isMoved ? { ...slice, offset: offset + 1 } : slice);
     if (entry.type === 'error') this.sendIncomplete(entry.code, this.#units);
   }
 

@@ -3,7 +3,7 @@ import { isFull } from '../../redis/connection/connection.js';
 import { LinkError, type Reply } from '../../redis/connection/link.js';
 import type { StoredReply, ToolReply } from '../../tool-replies.js';
 import type { Generation } from '../generation.js';
-import type { Log } from '../log.js';
+import { type Log, slicesOf } from '../log.js';
 import { checkReply, replyConflict } from '../pending-calls.js';
 import type { Stream } from '../stream.js';
 import { notFound } from '../stream-registry.js';
@@ -135,13 +135,10 @@ interface LoggedCall {
 
 function callOf(log: Log, callId: string): LoggedCall | undefined {
   let call: LoggedCall | undefined;
-  for (let offset = 0; ;) {
-    const frame = log.read(offset, Infinity);
-    if (frame === undefined) return call;
-    offset += frame.size;
-    const { entry } = frame;
+  for (const { entry } of slicesOf(log)) {
     if (entry.type === 'tool_call' && entry.callId === callId)
       call = { awaits: entry.awaits, isOver: false };
     else if (entry.type === 'tool_result' && entry.callId === callId && call) call.isOver = true;
   }
+  return call;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Entry, ResumedAnswer } from '../../entry.js';
-import type { Log } from '../log.js';
+import { type Log, slicesOf } from '../log.js';
 import { requestBytesOf, SHUT_DOWN } from '../stream-registry.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import type { Follower } from './follower.js';
@@ -172,11 +172,7 @@ export class Takeover {
 export function resumedFrom(log: Log, fence: number): Omit<ResumedAnswer, 'stored'> {
   const rounds: { calls: CallEntry[]; decisions: DecisionEntry[]; results: ResultEntry[] }[] = [];
   let isCalling = false;
-  for (let offset = 0; ;) {
-    const frame = log.read(offset, Infinity);
-    if (frame === undefined) break;
-    offset += frame.size;
-    const { entry } = frame;
+  for (const { entry } of slicesOf(log)) {
     if (entry.type === 'tool_call') {
       if (!isCalling) rounds.push({ calls: [], decisions: [], results: [] });
       rounds.at(-1)?.calls.push(entry);

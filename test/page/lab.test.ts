@@ -182,6 +182,8 @@ describe('the panel that breaks things', () => {
     await lab.demo.page.getByRole('button', { name: 'Try to break it' }).click();
     await lab.demo.reaches('done');
     await lab.isExact();
+    const timeline = lab.demo.page.locator('[data-lab=timeline] svg');
+    expect(await timeline.getAttribute('aria-label')).not.toContain('gap at');
     expect(lab.demo.complaints).toEqual([]);
   });
 

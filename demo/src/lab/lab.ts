@@ -89,9 +89,11 @@ export function mountLab(
   }
 
   function phaseOf(snapshot: AnswerSnapshot): string {
-    const isFirst = !meter?.marks.some(({ type }) => type === 'status');
-    // A page that has just been loaded reconnects to its answer without a failure.
-    if (snapshot.status === 'reconnecting' && (isFirst || status === 'opening')) return 'opening';
+    // A page that has just been loaded resumes its answer with this status, without a failure.
+    const isUndisturbed = !meter?.marks.some(
+      (mark) => mark.type === 'fault' || (mark.type === 'status' && mark.status === 'streaming'),
+    );
+    if (snapshot.status === 'reconnecting' && isUndisturbed) return 'opening';
     const isThinking = snapshot.status === 'waiting' && snapshot.thoughts !== '';
     return isThinking ? 'thinking' : snapshot.status;
   }

@@ -164,3 +164,20 @@ describe('the table of limits in SECURITY.md', () => {
     expect(rows.filter(([, test = '']) => !isFile(test)).map(([row]) => row)).toEqual([]);
   });
 });
+
+describe('the table of folders in CONTRIBUTING.md', () => {
+  it('names files that are in their folder', () => {
+    const rows = [...readPage('CONTRIBUTING.md').matchAll(/^\| `([\w./-]+)` \| (.*) \|$/gm)].filter(
+      ([, folder = '']) => existsSync(new URL(`${folder}/`, ROOT)),
+    );
+    expect(rows.length).toBeGreaterThan(10);
+    const missing = rows.flatMap(([, folder = '', contents = '']) => {
+      const files = readdirSync(new URL(`${folder}/`, ROOT), { recursive: true }).map(String);
+      return [...contents.matchAll(/`([\w/-]+\.ts)`/g)]
+        .map(([, name = '']) => name)
+        .filter((name) => !files.some((file) => file === name || file.endsWith(`/${name}`)))
+        .map((name) => `${folder}/${name}`);
+    });
+    expect(missing).toEqual([]);
+  });
+});

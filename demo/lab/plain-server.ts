@@ -30,6 +30,7 @@ export function createPlainServer(check: PageCheck): PlainServer {
   /** The newest answer to each question, the oldest first. */
   const newest = new Map<string, PlainAnswer>();
   let hasReaders = false;
+
   /** Socket.IO keeps each event for `RECOVERY_MS`, so none is emitted until a page reads. */
   function emit(question: string, event: string, ...values: unknown[]): void {
     if (hasReaders) io?.to(roomOf(question)).emit(event, ...values);

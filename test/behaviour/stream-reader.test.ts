@@ -53,11 +53,11 @@ function begun() {
     },
     /** @returns the number of units that the server was allowed to send. */
     sendText(length: number): number {
-      const from = sent;
-      while (sent - from < length && sent + UNITS - acknowledged <= WINDOW_UNITS) {
+      let units = 0;
+      for (; units < length && sent + UNITS - acknowledged <= WINDOW_UNITS; units += UNITS) {
         send({ offset: sent, size: UNITS, entry: { type: 'text', text: 'x'.repeat(UNITS) } });
       }
-      return sent - from;
+      return units;
     },
   };
 }

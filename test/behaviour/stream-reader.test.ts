@@ -32,6 +32,7 @@ function begun() {
   const reader = new StreamReader(connection as Connection, REQUEST, listener, options);
   reader.begin();
   let sent = 0;
+  const credit = (): number => acknowledged + WINDOW_UNITS - sent;
   const send = (segment: LogSegment): void => {
     sent = segment.offset + segment.size;
     handler.onSegment(segment);
@@ -54,7 +55,7 @@ function begun() {
     /** @returns the number of units that the server was allowed to send. */
     sendText(length: number): number {
       let units = 0;
-      for (; units < length && sent + UNITS - acknowledged <= WINDOW_UNITS; units += UNITS) {
+      for (; units < length && credit() >= UNITS; units += UNITS) {
         send({ offset: sent, size: UNITS, entry: { type: 'text', text: 'x'.repeat(UNITS) } });
       }
       return units;

@@ -20,8 +20,11 @@ export interface ResponseCache {
   readonly maxAnswerUnits?: number;
   /** A cache that other processes share returns a promise. A rejected promise counts as a miss. */
   get(key: string): CachedAnswer | undefined | Promise<CachedAnswer | undefined>;
-  /** `principal` identifies the user for `forget`; undefined if the request has no principal. */
-  set(key: string, answer: CachedAnswer, principal?: string): void;
+  /**
+   * `principal` identifies the user for `forget`; undefined if the request has no principal. The answer does not wait
+   * for a promise; one that rejects is logged as `LLM_CACHE_FAILED`.
+   */
+  set(key: string, answer: CachedAnswer, principal?: string): void | Promise<void>;
   /** The answers in the memory of this process, the newest first. */
   values?(): Iterable<CachedAnswer>;
   /** Removes all answers that were set for the principal. Without it, `LlmService.forget` rejects. */

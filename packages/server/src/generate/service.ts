@@ -363,10 +363,14 @@ export class LlmService {
     principal: string | undefined,
     logger: Logger,
   ): void {
-    try {
-      this.#options.cache?.set(key, answer, principal);
-    } catch (error) {
+    const ignore = (error: unknown): void => {
       logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
+    };
+    try {
+      const kept = this.#options.cache?.set(key, answer, principal);
+      if (kept instanceof Promise) void kept.catch(ignore);
+    } catch (error) {
+      ignore(error);
     }
   }
 }

@@ -250,10 +250,16 @@ describe('a Redis Cluster', () => {
     );
     const owner = nodes[counts.findIndex((keys) => Number(keys) > 0)]!;
     const target = nodes.find((node) => node !== owner)!;
-    const id = String(await target.command('CLUSTER', 'MYID'));
+    const [from, to] = [
+      String(await owner.command('CLUSTER', 'MYID')),
+      String(await target.command('CLUSTER', 'MYID')),
+    ];
+    await target.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', from);
+    await owner.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', to);
+    // From here on new keys go to the target. The owner gives the slot away only without keys.
     await owner.command('FLUSHALL');
     for (const node of [target, owner, ...nodes])
-      await node.command('CLUSTER', 'SETSLOT', slot, 'NODE', id);
+      await node.command('CLUSTER', 'SETSLOT', slot, 'NODE', to);
     await isServed(used);
     expect(Number(await target.command('CLUSTER', 'COUNTKEYSINSLOT', slot))).toBeGreaterThan(0);
   });

@@ -100,6 +100,7 @@ describe('the chats of a visitor', () => {
     await demo.page.keyboard.type('Rivers');
     await demo.page.keyboard.press('Enter');
     await expect.poll(() => titles(demo)).toEqual(['What is an estuary?', 'Rivers']);
+    await demo.hasStored('Rivers');
     await demo.page.reload();
     await expect.poll(() => titles(demo)).toEqual(['What is an estuary?', 'Rivers']);
   });

@@ -140,11 +140,13 @@ describe('the field of the composer', () => {
     say(await nextCall(), 'Where a river ends.');
     await demo.reaches('done');
     await demo.field.fill('And an est');
+    await demo.hasStored('And an est');
     await demo.page.reload();
     await expect.poll(() => demo.field.inputValue()).toBe('And an est');
     await demo.newChat();
     expect(await demo.field.inputValue()).toBe('');
     await demo.field.fill('Something else');
+    await demo.hasStored('Something else');
     await demo.page.reload();
     await expect.poll(() => demo.field.inputValue()).toBe('Something else');
     await demo.page.getByRole('link', { name: 'What is a delta?' }).click();

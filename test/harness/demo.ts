@@ -1,7 +1,7 @@
 import type { ServerOptions } from '@rivulet/server';
 import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright';
-import { expect, onTestFinished, vi } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import { type Child, startChild } from './child.js';
 import { serveDemo } from './demo-server.js';
 import { type Stage, stage } from './stage.js';
@@ -140,25 +140,24 @@ export class DemoPage {
 
   /** Resolves when a chat in IndexedDB has the text. The page shows a change before it is written. */
   async hasStored(text: string): Promise<void> {
-    await expect
-      .poll(() =>
-        this.page.evaluate(async () => {
-          const resultOf = <T>(request: IDBRequest<T>): Promise<T> =>
-            new Promise((resolve, reject) => {
-              request.onsuccess = () => resolve(request.result);
-              request.onerror = () => reject(request.error!);
-            });
-          const found: unknown[] = [];
-          for (const { name } of await indexedDB.databases()) {
-            const database = await resultOf(indexedDB.open(name!));
-            const objects = database.transaction('answers').objectStore('answers');
-            found.push(...(await resultOf(objects.getAll())));
-            database.close();
-          }
-          return JSON.stringify(found);
-        }),
-      )
-      .toContain(JSON.stringify(text));
+    await vi.waitFor(async () => {
+      const stored = await this.page.evaluate(async () => {
+        const resultOf = <T>(request: IDBRequest<T>): Promise<T> =>
+          new Promise((resolve, reject) => {
+            request.addEventListener('success', () => resolve(request.result));
+            request.addEventListener('error', () => reject(request.error!));
+          });
+        const found: unknown[] = [];
+        for (const { name } of await indexedDB.databases()) {
+          const database = await resultOf(indexedDB.open(name!));
+          const objects = database.transaction('answers').objectStore('answers');
+          found.push(...(await resultOf(objects.getAll())));
+          database.close();
+        }
+        return JSON.stringify(found);
+      });
+      if (!stored.includes(JSON.stringify(text))) throw new Error(`no chat has ${text}`);
+    }, 10_000);
   }
 
   async newChat(): Promise<void> {

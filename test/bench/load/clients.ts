@@ -1,4 +1,4 @@
-import { createClient } from '@rivulet/client';
+import { createClient, type StreamError } from '@rivulet/client';
 import { io } from 'socket.io-client';
 import { percentile } from '../statistics.js';
 import type { FromClients, LoadPlan, LoadResult, ToClients } from './messages.js';
@@ -71,7 +71,9 @@ function readRivulet(url: string, user: string): void {
       rest = parts.pop() ?? '';
       for (const part of parts) tokens.take(Number(part));
     },
-    error() {},
+    error({ code, message }: StreamError) {
+      throw new Error(`the stream of ${user} has failed with ${code}: ${message}`);
+    },
   });
 }
 

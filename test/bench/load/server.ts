@@ -25,6 +25,7 @@ async function serveRivulet(): Promise<HttpServer> {
     yield { finish: 'stop' } as const;
   }
   const most = 4 * plan.clients;
+  const deadlines = { ...PATIENT, totalMs: 10 * plan.tokens * plan.everyMs };
   const server = await createServer({
     env: {},
     port: 0,
@@ -32,7 +33,7 @@ async function serveRivulet(): Promise<HttpServer> {
     rateLimit: { requests: 1_000_000 },
     limits: { maxConnections: most, maxConnectionsPerAddress: most, maxHandshakesPerAddress: most },
     logger: createLogger('silent'),
-    providers: [{ provider: mockProvider(script), concurrency: 10_000, deadlines: PATIENT }],
+    providers: [{ provider: mockProvider(script), concurrency: 10_000, deadlines }],
   });
   await server.listen();
   return server.http;

@@ -35,7 +35,7 @@ interface Fault {
   /** Called with a Redis. */
   readonly begin: (redis: TestRedis) => unknown;
   readonly end: (redis: TestRedis) => unknown;
-  /** What the log says, and `/readyz`, which may say more. */
+  /** The advice in the log; also the problem that `/readyz` gives, unless there is another. */
   readonly hint: string;
   readonly problem?: string;
 }

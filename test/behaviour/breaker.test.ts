@@ -1,4 +1,10 @@
-import { ProviderError, type ProviderFailure, mockProvider, type MockStep } from '@rivulet/server';
+import {
+  mockProvider,
+  type MockStep,
+  type Provider,
+  ProviderError,
+  type ProviderFailure,
+} from '@rivulet/server';
 import { describe, expect, it, vi } from 'vitest';
 import { ownClock } from '../harness/clock.js';
 import { recorded } from '../harness/log.js';
@@ -266,6 +272,66 @@ describe('a provider that was left alone', () => {
     vi.advanceTimersByTime(1);
     await ask();
     expect(state.calls).toBe(6);
+  });
+});
+
+describe('a provider that knows its problem', () => {
+  /** Its problem and its calls are in the test's hands. */
+  function knowing() {
+    const { provider, nextCall, calls } = stage('api');
+    const state: { problem: ProviderError | undefined } = { problem: undefined };
+    const knower: Provider = {
+      ...provider,
+      get problem() {
+        return state.problem;
+      },
+    };
+    const core = coreOf(providerConfigOf(knower, { retries: true }), local);
+    return { ...core, state, nextCall, calls };
+  }
+
+  it('is left alone when its calls find the problem themselves', async () => {
+    const { ask, breaker, state, nextCall, calls } = knowing();
+    const find = async () => {
+      const answer = ask();
+      const call = await nextCall();
+      state.problem = new ProviderError('truncated', 'unable to reach api');
+      call.fail(state.problem);
+      await answer;
+    };
+    for (let i = 0; i < 5; i++) await find();
+    expect(breaker()).toBe('open');
+    vi.advanceTimersByTime(5_000);
+    await find();
+    vi.advanceTimersByTime(9_999);
+    await ask();
+    expect(calls).toHaveLength(6);
+  });
+
+  it('is asked the next when its calls fail with the problem that was known before', async () => {
+    const { ask, breaker, state, nextCall } = knowing();
+    state.problem = new ProviderError('misconfigured', 'unable to use api');
+    for (let i = 0; i < 6; i++) {
+      const answer = ask();
+      (await nextCall()).fail(state.problem);
+      await answer;
+    }
+    expect(breaker()).toBe('closed');
+  });
+
+  it('is asked the next when the problem is known before the second try of its calls', async () => {
+    const { ask, breaker, state, nextCall } = knowing();
+    for (let i = 0; i < 6; i++) {
+      state.problem = undefined;
+      const answer = ask();
+      (await nextCall()).fail(new ProviderError('unavailable', 'unable to reach api'));
+      state.problem = new ProviderError('misconfigured', 'unable to use api');
+      const second = nextCall();
+      await vi.advanceTimersByTimeAsync(1_000);
+      (await second).fail(state.problem);
+      await answer;
+    }
+    expect(breaker()).toBe('closed');
   });
 });
 

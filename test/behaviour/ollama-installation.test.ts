@@ -172,7 +172,7 @@ describe('an Ollama that is away', () => {
   it('is logged once, and again when it is back', async () => {
     const url = await unusedUrl();
     const started = await start({ LLM_MODE: 'local', OLLAMA_HOST: url, OLLAMA_MODEL: 'llama3.2' });
-    for (let asked = 0; asked < 3; asked++) {
+    for (let asked = 0; asked < 2; asked++) {
       await expect(started.llm.generateResponse({ query: 'q' })).rejects.toThrow('unable to');
     }
     expect(named(started, 'OLLAMA_NOT_FOUND')).toMatchObject([
@@ -181,8 +181,8 @@ describe('an Ollama that is away', () => {
     expect(named(started, 'OLLAMA_FOUND')).toEqual([]);
 
     const fake = await fakeOllama(undefined, { PORT: new URL(url).port });
-    await started.llm.generateResponse({ query: 'q' });
-    await started.llm.generateResponse({ query: 'q' });
+    // The breaker stays closed while at most half of the calls fail.
+    for (let asked = 0; asked < 3; asked++) await started.llm.generateResponse({ query: 'q' });
     await vi.waitFor(() => expect(named(started, 'OLLAMA_FOUND')).toHaveLength(1));
     await fake.stop();
     await expect(started.llm.generateResponse({ query: 'q' })).rejects.toThrow('unable to');
@@ -191,6 +191,19 @@ describe('an Ollama that is away', () => {
     await fakeOllama(undefined, { PORT: new URL(url).port });
     await started.llm.generateResponse({ query: 'q' });
     await vi.waitFor(() => expect(named(started, 'OLLAMA_FOUND')).toHaveLength(2));
+  });
+});
+
+describe('an Ollama that stays away', () => {
+  it('is left alone by the breaker, so that questions do not wait for its connection', async () => {
+    const env = { LLM_MODE: 'local', OLLAMA_HOST: await unusedUrl(), OLLAMA_MODEL: 'm' };
+    const { llm } = await start(env);
+    for (let asked = 0; asked < 5; asked++)
+      await llm.generateResponse({ query: 'q' }).catch(() => {});
+    expect(llm.providerStatus()).toMatchObject([
+      { breaker: 'open', problem: { failure: 'unavailable' } },
+    ]);
+    await expect(llm.generateResponse({ query: 'q' })).rejects.toThrow('left alone for 5 s');
   });
 });
 

@@ -129,6 +129,8 @@ class ProviderCall {
   #timer: NodeJS.Timeout | undefined;
   #permit: Permit | undefined;
   #measurement: ModelCall | undefined;
+  /** The problem of the provider that was known before the try. */
+  #knownProblem: ProviderError | undefined;
 
   constructor(options: ProviderCallOptions, sink: TurnSink, outcome: Outcome) {
     this.#options = options;
@@ -184,7 +186,9 @@ class ProviderCall {
 
   /** Reads one try. `failure` is the error of the first try. */
   #read(failure?: StreamError): Promise<void> {
-    this.#measurement = this.#sink.onCall(this.#options.provider, failure);
+    const { provider } = this.#options;
+    this.#knownProblem = provider.problem;
+    this.#measurement = this.#sink.onCall(provider, failure);
     return context.with(this.#measurement.context, () => this.#readDeltas());
   }
 
@@ -330,8 +334,8 @@ class ProviderCall {
     if (error instanceof ProviderError && error.failure === 'misconfigured')
       this.#sink.onMisconfigured(provider, error);
     const failure = toStreamError(error, provider);
-    // The call failed with the known problem of the provider, so it took no time, and says nothing new.
-    if (error !== undefined && error === provider.problem) this.#permit?.abandoned();
+    // The try failed with the problem known before it, so it took no time, and says nothing new.
+    if (error !== undefined && error === this.#knownProblem) this.#permit?.abandoned();
     else if (this.#isFaultOfProvider(error, failure)) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
     this.#end(errorType(error));

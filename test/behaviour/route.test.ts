@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import {
+  type Delta,
   type Provider,
   ProviderError,
   type ProviderFailure,
@@ -194,6 +196,37 @@ describe('the one retry of the api', () => {
     expect(ended).toBe(false);
     await vi.advanceTimersByTimeAsync(1);
     expect((await answer).at(-1)).toMatchObject({ code: 'provider_timeout' });
+  });
+
+  it.each<[string, Delta]>([
+    ['a thought', { type: 'thought', text: 'Hm.' }],
+    ['white space', { type: 'text', text: ' ' }],
+    ['a tool call', { type: 'tool_call', name: 'lookup', arguments: {} }],
+    ['a model that was being loaded', { type: 'loading' }],
+  ])('has the time for the first text, also after %s', async (_, first) => {
+    let calls = 0;
+    const provider: Provider = {
+      name: 'api',
+      model: 'script',
+      async *stream(_prompt, signal) {
+        calls += 1;
+        if (calls === 1) {
+          yield first;
+          throw failed('unavailable');
+        }
+        await once(signal, 'abort');
+      },
+    };
+    const deadlines = { firstChunkMs: 10_000, stallMs: 0, totalMs: 0 };
+    const api = providerConfigOf(provider, { deadlines, retries: true });
+    const llm = serviceOf(provider, { providers: [api] });
+    const controller = new AbortController();
+    const answer = entriesOf(llm.generateResponseStream(ASK, { signal: controller.signal }));
+    await vi.advanceTimersByTimeAsync(10_000);
+    await settled();
+    controller.abort();
+    expect((await answer).at(-1)).toMatchObject({ code: 'provider_timeout' });
+    expect(calls).toBe(2);
   });
 
   it('is given up at once when the answer is cancelled while it waits', async () => {

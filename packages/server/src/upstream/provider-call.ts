@@ -179,6 +179,7 @@ class ProviderCall {
       this.#status = 'connecting';
       this.#leadingSpace = '';
       this.#calls = [];
+      this.#checkDeadlines();
       await pause(waitMs, this.#controller.signal);
       if (!this.#hasEnded()) await this.#read(toStreamError(error, this.#options.provider));
     }

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import type { StreamError } from '@rivulet/protocol';
 import {
   type Delta,
+  type LlmServiceOptions,
   type Provider,
   ProviderError,
   type ProviderFailure,
@@ -13,6 +15,7 @@ import { recorded } from '../harness/log.js';
 import { providerConfigOf } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { stage } from '../harness/stage.js';
+import { held } from '../harness/tools.js';
 
 const ASK = { query: 'q' };
 const local = providerConfigOf(
@@ -69,6 +72,122 @@ describe('a failure after text was shown', () => {
     const answer = ask();
     (await nextCall()).fail(failed('truncated'));
     expect(textOf(await answer)).toBe('Paris.');
+  });
+});
+
+describe('an answer with text whose provider is busy after a tool', () => {
+  ownClock();
+
+  /**
+   * An answer that waits for the only slot of its provider, which another answer has, for longer than it would
+   * wait for that provider alone. The other provider has a free slot.
+   */
+  async function waiting(
+    more: Partial<LlmServiceOptions>,
+    options: { mayRestart?: (failure: StreamError) => boolean } = {},
+  ) {
+    const [api, other] = [stage('api'), stage('local')];
+    const deadlines = { firstChunkMs: 10_000 };
+    const { tool, runs } = held('height');
+    const llm = serviceOf(api.provider, {
+      providers: [
+        providerConfigOf(api.provider, { concurrency: 1, deadlines }),
+        providerConfigOf(other.provider, { concurrency: 1 }),
+      ],
+      cache: undefined,
+      tools: [tool],
+      ...more,
+    });
+    const answer = entriesOf(llm.generateResponseStream(ASK, options));
+    const first = await api.nextCall();
+    first.say('Let me look.');
+    first.callTool('height', { of: 'it' });
+    first.finish();
+    await vi.waitFor(() => expect(runs).toHaveLength(1));
+    await settled();
+    const busy = entriesOf(llm.generateResponseStream({ query: 'another' }));
+    const busyCall = await api.nextCall();
+    busyCall.say('Yes.');
+    runs[0]!.give(9);
+    await settled();
+    await vi.advanceTimersByTimeAsync(10_000);
+    await settled();
+    const release = async () => {
+      busyCall.finish();
+      await busy;
+    };
+    return { llm, answer, api, other, release };
+  }
+
+  const cases: [string, Parameters<typeof waiting>][] = [
+    ['a failure would end it', [{ onMidstreamFailure: 'fail' }]],
+    ['a reader cannot restart it', [{}, { mayRestart: () => false }]],
+  ];
+  it.each(cases)('waits for that provider where %s', async (_, options) => {
+    const { llm, answer, api, other, release } = await waiting(...options);
+    expect(other.calls).toHaveLength(0);
+    expect(llm.providerStatus()).toMatchObject([
+      { running: 1, waiting: 1 },
+      { running: 0, waiting: 0 },
+    ]);
+    await release();
+    const call = await api.nextCall();
+    call.say('9 m.');
+    call.finish();
+    const entries = await answer;
+    expect(entries.filter(({ type }) => type === 'start')).toHaveLength(1);
+    expect(textOf(entries)).toBe('Let me look.\n\n9 m.');
+    expect(entries.at(-1)).toMatchObject({ type: 'end' });
+  });
+
+  it('restarts at the next provider, and says why, where its readers can restart it', async () => {
+    const mayRestart = vi.fn<(failure: StreamError) => boolean>(() => true);
+    const { answer, other, release } = await waiting({}, { mayRestart });
+    const call = await other.nextCall();
+    call.say('9 m.');
+    call.finish();
+    const starts = (await answer).filter(({ type }) => type === 'start');
+    expect(starts).toMatchObject([
+      { attempt: 1, provider: 'api' },
+      { attempt: 2, provider: 'local', reason: expect.stringContaining('no slot was free') },
+    ]);
+    expect(mayRestart.mock.calls).toMatchObject([[{ code: 'overloaded' }]]);
+    await release();
+  });
+
+  it.each<[string, Parameters<typeof waiting>]>([
+    [
+      '`mayRestart`',
+      [
+        {},
+        {
+          mayRestart() {
+            throw new Error('a fault of the caller');
+          },
+        },
+      ],
+    ],
+    [
+      'the logger',
+      [
+        {
+          logger: Object.assign(recorded().logger, {
+            child() {
+              return this;
+            },
+            warn({ event }: { event: string }) {
+              if (event === 'LLM_STREAM_API_FALLBACK') throw new Error('a full disk');
+            },
+          }),
+        },
+      ],
+    ],
+  ])('keeps no slot where %s throws', async (_, options) => {
+    const { llm, answer, other, release } = await waiting(...options);
+    expect((await answer).at(-1)).toMatchObject({ type: 'error', code: 'internal' });
+    expect(llm.providerStatus()[1]).toMatchObject({ running: 0, waiting: 0 });
+    expect(other.calls).toHaveLength(0);
+    await release();
   });
 });
 

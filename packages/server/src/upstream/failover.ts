@@ -8,7 +8,7 @@ import {
   ProviderError,
 } from '../providers/provider.js';
 import { withDefaults } from '../with-defaults.js';
-import { acquireSlot } from './acquire-slot.js';
+import { type AcquiredSlot, acquireSlot } from './acquire-slot.js';
 import { type Breaker, createBreaker } from './breaker.js';
 import { callProvider, type Deadlines, type Turn, type TurnSink } from './provider-call.js';
 import {
@@ -62,7 +62,10 @@ export interface UpstreamEvents {
 }
 
 export interface FailoverOptions {
-  /** The reaction to a failure after text was written: an attempt of the next provider, or the end. */
+  /**
+   * The reaction to a failure after text was written: an attempt of the next provider, or the end. With
+   * `fail`, such an answer waits for a busy provider, however long that takes.
+   */
   onMidstreamFailure: 'restart' | 'fail';
   /** The limit of requests that wait for each provider. */
   maxQueued: number;
@@ -223,6 +226,31 @@ export function createFailover(
       return rest;
     }
 
+    function acquire(some: SomeUpstreams): AcquiredSlot | Promise<AcquiredSlot> {
+      return acquireSlot(some, requester, isShown, (ahead) => sink.onQueued(ahead));
+    }
+
+    /**
+     * Gives up the providers of `rest` before the one of `acquired`. An answer with text that may not restart
+     * waits for the first provider instead.
+     *
+     * @returns the slot to use.
+     */
+    async function move(rest: SomeUpstreams, acquired: AcquiredSlot): Promise<AcquiredSlot> {
+      const { upstream, slot } = acquired;
+      try {
+        if (isShown && requester.mayRestart?.(tooLong(rest[0])) === false) {
+          slot.release();
+          return await acquire([rest[0]]);
+        }
+        for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
+        return acquired;
+      } catch (error) {
+        slot.release();
+        throw error;
+      }
+    }
+
     const first = upstreams.findIndex(({ provider }) => provider === after);
     let rest: readonly Upstream[] = upstreams.slice(Math.max(0, first));
     while (isSome(rest)) {
@@ -234,9 +262,10 @@ export function createFailover(
         if (cached === true || (cached !== false && (await cached))) return undefined;
       }
       try {
-        const acquired = acquireSlot(rest, requester, isShown, (ahead) => sink.onQueued(ahead));
-        const { upstream, slot } = 'then' in acquired ? await acquired : acquired;
-        for (const passed of rest.slice(0, rest.indexOf(upstream))) giveUp(passed, tooLong(passed));
+        const mayMove = !isShown || onMidstreamFailure === 'restart';
+        const acquired = acquire(mayMove ? rest : [asked]);
+        const waited = 'then' in acquired ? await acquired : acquired;
+        const { upstream, slot } = waited.upstream === asked ? waited : await move(rest, waited);
         asked = upstream;
         const { provider, deadlines, retries, breaker } = upstream;
         if (upstream !== rest[0]) update(provider);
@@ -321,7 +350,9 @@ async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<v
   signal.throwIfAborted();
 }
 
-function isSome(rest: readonly Upstream[]): rest is readonly [Upstream, ...Upstream[]] {
+type SomeUpstreams = readonly [Upstream, ...Upstream[]];
+
+function isSome(rest: readonly Upstream[]): rest is SomeUpstreams {
   return rest.length > 0;
 }
 

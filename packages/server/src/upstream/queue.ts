@@ -12,7 +12,10 @@ export interface Requester {
   preemption?: Preemption | undefined;
   /** The model to use for each provider instead of its own, by the provider's name. */
   models?: Readonly<Record<string, string>> | undefined;
-  /** Called when a provider failed after text was written. @returns false if the answer has to end. */
+  /**
+   * Called when a provider failed or was busy for too long after text was written. @returns false if the
+   * answer may not restart: it ends after a failure, and waits for a busy provider.
+   */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
 }
 

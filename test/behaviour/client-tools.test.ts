@@ -52,7 +52,7 @@ describe('a reply to a call', () => {
     ['the client is closed while it waits for a connection', 'http://127.0.0.1:1', 'cancelled'],
     ['the server refuses the client', undefined, 'unauthorized'],
   ])('is rejected when %s', async (_when, url, code) => {
-    const { server } = await staged({ authenticate: () => undefined as never });
+    const { server } = await staged({ authenticate: () => undefined });
     const client = sdk(url ?? server.url);
     const answer = client.start({ query: 'q' });
     const replied = codeOf(answer.reply('call-1', { result: 1 }));
@@ -64,6 +64,21 @@ describe('a reply to a call', () => {
     expect(await replied).toBe(code);
     await answer.result.catch(() => {});
   });
+});
+
+it('a call that waits for an approval is an error where its arguments are checked for ever', async () => {
+  const { tool } = deleting();
+  const checking = z.object({ of: z.string().refine(() => new Promise<boolean>(() => {})) });
+  const hanging = defineTool({ ...tool, parameters: checking, execute: () => 'never' });
+  const { server, nextCall } = await staged({ tools: [hanging], limits: { toolTimeoutMs: 50 } });
+  const answer = sdk(server.url).start({ query: 'q' });
+  const first = await nextCall();
+  first.callTool(tool.name, { of: 'me' });
+  first.finish();
+  const second = await nextCall();
+  expect(resultsTold(second)).toMatchObject([{ error: 'the tool did not finish within 50 ms' }]);
+  say(second, 'Not done.');
+  expect(await answer.result).toMatchObject({ text: 'Not done.' });
 });
 
 describe('a tool of the client', () => {

@@ -252,7 +252,11 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     generation: Generation,
     prepared: PreparedRequest | undefined,
   ): LogWriter | undefined {
-    return this.#owner.createWriter(generation, prepared);
+    const writer = this.#owner.createWriter(generation, prepared);
+    const log = this.#logs.of(generation);
+    // The streams may have left before the log is complete.
+    if (log !== undefined) void writer?.settle().then(() => this.#ends.release(log));
+    return writer;
   }
 
   findFlight(
@@ -297,17 +301,11 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   }
 
   onRemoved(stream: Stream, generation: Generation): void {
-    const { logs, node } = this.#context;
-    const log = logs.of(generation);
+    const log = this.#logs.of(generation);
     const sid = sidOf(stream.principal, stream.id);
     this.#subscriptions.forget(stream, sid);
-    if (log === undefined) return;
-    log.streams.delete(sid);
-    if (log.streams.size > 0 || (log.isOwn && !generation.log.done)) return;
-    log.endWriter();
-    logs.delete(log);
-    if (this.#store.isUp && !generation.log.done)
-      void this.#store.tryWrite('unfollow', [log.gid, node]);
+    log?.streams.delete(sid);
+    if (log !== undefined) this.#ends.release(log);
   }
 
   #stopTaking(): void {

@@ -47,6 +47,7 @@ export class StreamEnds {
     generation.abort(entry);
     for (const sid of log.streams.keys()) this.endHere(log, sid, generation.log.head, entry);
     this.#context.registry.finishAll(generation);
+    this.release(log);
   }
 
   /** A stream was ended here. Redis is told, now or once it can be reached. */
@@ -64,9 +65,27 @@ export class StreamEnds {
     const { store, limits } = this.#context;
     for (const [sid, entry] of log.endsToSend) {
       const reply = await store.tryWrite('cancel', [sid, ...endArgs(entry, limits)]);
-      if (reply === undefined) return;
+      if (!Array.isArray(reply)) return;
       log.endsToSend.delete(sid);
+      const [result] = reply;
+      const isRead = [...log.streams.values()].some((stream) => !stream.log.done);
+      // Redis has lost the stream, so that no message stops the generation.
+      if (result === 'gone' && log.isOwn && !isRead) this.stop(log, entry);
     }
+    this.release(log);
+  }
+
+  /** Removes a log that has no stream in this process, unless it is being generated or Redis lacks an end of it. */
+  release(log: SharedLog): void {
+    const { logs, store, node } = this.#context;
+    const { generation } = log;
+    const isGenerating = log.isOwn && !generation.log.done && !generation.signal.aborted;
+    // A log that began without Redis has nothing there that could end.
+    const lacksEnd = log.fence !== '0' && log.endsToSend.size > 0;
+    if (log.streams.size > 0 || isGenerating || lacksEnd || logs.get(log.gid) !== log) return;
+    log.endWriter();
+    logs.delete(log);
+    if (store.isUp && !generation.log.done) void store.tryWrite('unfollow', [log.gid, node]);
   }
 
   /** No reader of this process is left for the stream. It ends if other processes have none either. */

@@ -6,7 +6,7 @@ import {
 } from '../../packages/server/src/redis/connection/scripts.js';
 import { EVENT } from '@rivulet/protocol';
 import { startNode } from '../harness/cluster/cluster.js';
-import { connect, next } from '../harness/plain-client.js';
+import { collect, connect, next } from '../harness/plain-client.js';
 import { cuttableLink } from '../harness/link.js';
 import { providersOf } from '../harness/providers.js';
 import { startRedis } from '../harness/redis.js';
@@ -129,6 +129,27 @@ describe('connections to Redis', () => {
     other.finish();
     for (const answer of [first, reader])
       expect(await answer.result).toMatchObject({ status: 'done', text: expected, attempt: 101 });
+  });
+
+  it('that break before the first text is shared end the stream of a plain reader, which has no text of another process', async () => {
+    const { redis, proxy, a, b } = await behindProxy();
+    const plain = connect(a.url, { browser_id: ME.browserId });
+    const collected = collect(plain);
+    const chunk = next(plain, EVENT.chunk);
+    await plain.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const call = await a.nextCall();
+    proxy.refuses = true;
+    for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+    call.say('Only here. ');
+    await chunk;
+    const other = await b.nextCall();
+    other.say('The text of the other process is longer.');
+    other.finish();
+    const expected = { status: 'done', text: 'The text of the other process is longer.' };
+    expect(await sdk(b.url, ME).resume('A').result).toMatchObject(expected);
+    proxy.refuses = false;
+    const terminal = { type: EVENT.error, code: 'interrupted' };
+    expect(await collected).toMatchObject({ text: 'Only here. ', terminal });
   });
 
   it.each([

@@ -7,7 +7,9 @@ import { connect, next } from '../harness/plain-client.js';
 import { type RedisProxy, redisProxy } from '../harness/redis-proxy.js';
 import { startRedis, type TestRedis } from '../harness/redis.js';
 import { startServer } from '../harness/rivulet.js';
+import { sdk, snapshotWhen } from '../harness/sdk.js';
 
+const ME = { browserId: 'the-browser-of-the-first-visitor' };
 const STREAMS = 60;
 const ANSWER_UNITS = 200_000;
 const PATIENT = { timeout: 15_000, interval: 200 };
@@ -97,5 +99,21 @@ describe('streams whose only reader cannot come back', () => {
     await redis.command('FLUSHALL');
     socket.disconnect();
     await expect(call.aborted).resolves.toBeUndefined();
+  });
+});
+
+describe('a provider whose last text is empty', () => {
+  it('ends its answer over Redis as it does in memory', async () => {
+    const { a, b } = await cluster();
+    const answer = sdk(a.url, ME).start({ query: 'q' });
+    const call = await a.nextCall();
+    call.say('Where a ');
+    // Redis has the text by then.
+    await snapshotWhen(answer, ({ text }) => text === 'Where a ');
+    call.say('');
+    call.finish();
+    const done = { status: 'done', text: 'Where a ', attempt: 1 };
+    expect(await answer.result).toMatchObject(done);
+    expect(await sdk(b.url, ME).resume(answer.id).result).toMatchObject(done);
   });
 });

@@ -262,6 +262,46 @@ describe('connections to Redis', () => {
     expect(await chunk).toBe(1);
   });
 
+  it.each<[string, typeof EVENT.resume | typeof EVENT.start]>([
+    ['resumes', EVENT.resume],
+    ['starts again', EVENT.start],
+  ])(
+    'that are slow do not give an empty log to a second reader that %s a stream while it is read',
+    async (_, event) => {
+      const { redis, proxy, a, b } = await behindProxy();
+      // A script that Redis knows runs at the first call.
+      const { peek, follow } = loadScripts();
+      for (const { source } of [peek, follow]) await redis.command('SCRIPT', 'LOAD', source);
+      const auth = { browser_id: ME.browserId };
+      const asked = { stream_id: 'A', query: 'q', window: 1_000 };
+      const owner = connect(b.url, auth);
+      const { epoch } = await owner.emitWithAck(EVENT.start, asked);
+      (await b.nextCall()).say('Where a ');
+      await next(owner, EVENT.shortChunk);
+      const readers = [connect(a.url, auth), connect(a.url, auth), connect(a.url, auth)] as const;
+      await Promise.all(readers.map((reader) => next(reader, 'connect')));
+      const offset = 'Where a '.length + 1;
+      const resume = { stream_id: 'A', epoch, offset, attempt: 1, window: 1_000 };
+      let isHeld = true;
+      let isReading = false;
+      proxy.pauses = ({ sent }) => {
+        isReading ||= sent.includes(follow.sha1);
+        return isHeld && sent.includes(peek.sha1);
+      };
+      const [first, second, other] = readers;
+      const replies = [first.emitWithAck(EVENT.resume, resume)];
+      await vi.waitFor(() => expect(isReading).toBe(true), { interval: 5 });
+      replies.push(second.emitWithAck(event, event === EVENT.start ? asked : resume));
+      // The second request has been carried out by then, as far as it needs no reply from Redis.
+      await other.emitWithAck(EVENT.start, { query: 'other', window: 1_000 });
+      isHeld = false;
+      for (const reply of await Promise.all(replies)) {
+        expect(reply).toMatchObject({ ok: true, attempt: 1 });
+        expect(reply).not.toHaveProperty('reset');
+      }
+    },
+  );
+
   it.each<[string, ScriptName]>([
     ['its claim', 'claim'],
     ['the read of the log that it claims', 'follow'],

@@ -161,11 +161,14 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   ): Stream | Promise<Stream> {
     const identified = this.#registry.identify(request);
     const known = this.#registry.known(identity, identified);
-    return known ?? this.#opener.start(identity, identified, connectionId);
+    if (known !== undefined && !this.#opener.isReading(known)) return known;
+    return this.#opener.start(identity, identified, connectionId);
   }
 
   get(principal: string, id: string): Stream | Promise<Stream> {
-    return this.#registry.find(principal, id)?.stream ?? this.#opener.find(principal, id);
+    const known = this.#registry.find(principal, id)?.stream;
+    if (known !== undefined && !this.#opener.isReading(known)) return known;
+    return this.#opener.find(principal, id);
   }
 
   async has(principal: string, id: string): Promise<boolean> {

@@ -281,9 +281,9 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   }
 
   isShared(generation: Generation): boolean {
-    const log = this.#context.logs.of(generation);
-    if (log === undefined || !this.#store.isUp || this.#isDraining) return false;
-    return log.isMirror || log.fence !== '0';
+    const log = this.#logs.of(generation);
+    if (log === undefined) return false;
+    return log.isMirror || (this.#store.isUp && !this.#isDraining && log.fence !== '0');
   }
 
   onPausedChange(generation: Generation): void {

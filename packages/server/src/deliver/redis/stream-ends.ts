@@ -50,12 +50,14 @@ export class StreamEnds {
     this.release(log);
   }
 
-  /** A stream was ended here. Redis is told, now or once it can be reached. */
+  /** A stream was ended here. Redis is told if it ends for all processes, now or once it can be reached. */
   note(stream: Stream, entry: ErrorEntry): void {
     const { store, logs } = this.#context;
     const log = logs.ofStream(stream);
     const sid = sidOf(stream.principal, stream.id);
     if (log === undefined || this.#endedElsewhere.has(sid)) return;
+    // A process that lacks memory, or shuts down, does not end what another one generates.
+    if (log.isMirror && entry.code !== 'cancelled') return;
     log.endsToSend.set(sid, entry);
     if (store.isUp) void this.send(log);
   }
@@ -88,14 +90,16 @@ export class StreamEnds {
     if (store.isUp && !generation.log.done) void store.tryWrite('unfollow', [log.gid, node]);
   }
 
-  /** No reader of this process is left for the stream. It ends if other processes have none either. */
+  /**
+   * No reader of this process is left for the stream. It ends if other processes have none either. Only Redis knows
+   * that, and also ends the stream later, if it is away now.
+   */
   abandon(stream: Stream): void {
     const { registry, store, limits, logs } = this.#context;
     const log = logs.ofStream(stream);
-    if (log === undefined || !store.isUp) return registry.cancel(stream);
-    if (log.isMirror) return registry.drop(stream);
-    if (log.fence === '0') return registry.cancel(stream);
+    if (log?.isMirror === true) return registry.drop(stream);
+    if (log === undefined || log.fence === '0') return registry.cancel(stream);
     const sid = sidOf(stream.principal, stream.id);
-    void store.tryWrite('reap', [sid, ...endArgs(CANCELLED, limits)]);
+    if (store.isUp) void store.tryWrite('reap', [sid, ...endArgs(CANCELLED, limits)]);
   }
 }

@@ -9,9 +9,11 @@ import { startServer, type TestServer } from '../harness/rivulet.js';
 import { type Call, stage } from '../harness/stage.js';
 
 /** A server with one stream under way, which nothing that others send may touch. */
-async function busyServer(): Promise<{ server: TestServer; stillFine: () => Promise<void> }> {
+async function busyServer(
+  options: Parameters<typeof startServer>[1] = {},
+): Promise<{ server: TestServer; stillFine: () => Promise<void> }> {
   const { provider, nextCall } = stage();
-  const server = await startServer(provider);
+  const server = await startServer(provider, options);
   const reader = connect(server.url);
   await reader.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
   const call: Call = await nextCall();
@@ -172,8 +174,13 @@ describe('a hostile message', () => {
     await stillFine();
   });
 
-  it('for which nobody reads the replies costs its sender the connection', async () => {
-    const { server, stillFine } = await busyServer();
+  const LONG_ID = 'x'.repeat(128);
+  it.each([
+    ['replies', `421${JSON.stringify([EVENT.list, {}])}`],
+    ['errors', `42${JSON.stringify([EVENT.start, { stream_id: LONG_ID, session_id: LONG_ID }])}`],
+  ])('for which nobody reads the %s costs its sender the connection', async (_what, packet) => {
+    const limits = { maxMessagesPerSecond: 1_000_000, maxBytesPerSecond: 2 ** 30 };
+    const { server, stillFine } = await busyServer({ limits });
     const deaf = connectTcp(Number(new URL(server.url).port), '127.0.0.1');
     deaf.on('error', () => {});
     const connections = promisify(server.http.getConnections.bind(server.http));
@@ -189,8 +196,8 @@ describe('a hostile message', () => {
     for (let i = 0; i < 60; i++) {
       deaf.write(textFrame(`42${JSON.stringify([EVENT.start, { query: longQuery }])}`));
     }
-    const list = textFrame(`421${JSON.stringify([EVENT.list, {}])}`);
-    for (let i = 0; i < 20_000; i++) deaf.write(list);
+    const frame = textFrame(packet);
+    for (let i = 0; i < 60_000; i++) deaf.write(frame);
     // The reader's is the one that is left.
     await vi.waitFor(async () => expect(await connections()).toBe(1), { timeout: 20_000 });
     deaf.destroy();

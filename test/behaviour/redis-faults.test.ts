@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { cluster } from '../harness/cluster/servers.js';
 import { cuttableLink } from '../harness/link.js';
 import { collect, connect, next } from '../harness/plain-client.js';
-import { startRedis } from '../harness/redis.js';
+import { startRedis, type TestRedis } from '../harness/redis.js';
 import { redisProxy } from '../harness/redis-proxy.js';
 import { startServer } from '../harness/rivulet.js';
 import { sdk, snapshotWhen } from '../harness/sdk.js';
@@ -31,33 +31,68 @@ async function reading(options: Parameters<typeof cluster>[0] = {}, ...redisArgs
   return { ...nodes, first, second, call };
 }
 
-/** The parts of the log line, and the text of `/readyz`, for a Redis that does not answer. */
-const AWAY = { hint: 'Check that it runs, and REDIS_URL' };
-const AWAY_LINES = '200 degraded\nredis: not reached. Check that it runs, and REDIS_URL\n';
+interface Fault {
+  /** Called with a Redis. */
+  readonly begin: (redis: TestRedis) => unknown;
+  readonly end: (redis: TestRedis) => unknown;
+  /** The advice in the log; also the problem that `/readyz` gives, unless there is another. */
+  readonly hint: string;
+  readonly problem?: string;
+}
 
-describe.each<[string, 'stop' | 'signal']>([
-  ['stopped', 'signal'],
-  ['gone', 'stop'],
-])('a Redis that is %s', (_, how) => {
+const NOT_REACHED = {
+  hint: 'Check that it runs, and REDIS_URL',
+  problem: 'not reached. Check that it runs, and REDIS_URL',
+};
+const AWAY_LINES = `200 degraded\nredis: ${NOT_REACHED.problem}\n`;
+
+describe.each<[string, Fault]>([
+  [
+    'that is stopped',
+    {
+      begin: (redis) => redis.signal('SIGSTOP'),
+      end: (redis) => redis.signal('SIGCONT'),
+      ...NOT_REACHED,
+    },
+  ],
+  [
+    'that is gone',
+    { begin: (redis) => redis.stop(), end: (redis) => redis.start(), ...NOT_REACHED },
+  ],
+  [
+    'without the replicas that it needs',
+    {
+      begin: (redis) => redis.command('CONFIG', 'SET', 'min-replicas-to-write', '1'),
+      end: (redis) => redis.command('CONFIG', 'SET', 'min-replicas-to-write', '0'),
+      hint: 'Redis takes no writes without its replicas; start them, or lower min-replicas-to-write',
+    },
+  ],
+  [
+    'that takes rights from its user',
+    {
+      begin: (redis) => redis.command('ACL', 'SETUSER', 'default', '-evalsha'),
+      end: (redis) => redis.command('ACL', 'SETUSER', 'default', '+evalsha'),
+      hint: 'the user of REDIS_URL may not do what is needed; allow it all commands but @dangerous, INFO, and the keys and channels with REDIS_KEY_PREFIX (`ACL SETUSER`)',
+    },
+  ],
+])('a Redis %s', (_, { begin, end, hint, problem = hint }) => {
   it('costs local readers nothing, and is told; once it is back, all have the same text', async () => {
     const { logger, logged } = keepingLogger();
     const { redis, a, b, first, second, call } = await reading({ logger });
-    if (how === 'signal') redis.signal('SIGSTOP');
-    else await redis.stop();
+    await begin(redis);
     call.say('river ');
     await snapshotWhen(first, ({ text }) => text === 'Where a river ');
     const local = sdk(a.url, ME).start({ query: 'local' });
     const other = await a.nextCall();
     other.say('Here.');
     await snapshotWhen(local, ({ text }) => text === 'Here.');
-    expect(await readiness(a.url)).toBe(AWAY_LINES);
+    expect(await readiness(a.url)).toBe(`200 degraded\nredis: ${problem}\n`);
     const lost = logged.find(({ event }) => event === 'REDIS_LOST');
-    expect(lost).toMatchObject({ ...AWAY, err: { type: expect.stringMatching(/Error$/) } });
+    expect(lost).toMatchObject({ hint, err: { type: expect.stringMatching(/Error/) } });
     // Neither had lost Redis before.
     const reached = logged.filter(({ event }) => event === 'REDIS_REACHED');
     expect(reached).toEqual([{ event: 'REDIS_REACHED' }, { event: 'REDIS_REACHED' }]);
-    if (how === 'signal') redis.signal('SIGCONT');
-    else await redis.start();
+    await end(redis);
     await vi.waitFor(async () => expect(await readiness(b.url)).toBe('200 ready\n'), 10_000);
     call.say('ends.');
     call.finish();
@@ -72,6 +107,19 @@ describe.each<[string, 'stop' | 'signal']>([
   });
 });
 
+describe('forget without Redis', () => {
+  it('removes the streams of this server, and rejects because others may have some', async () => {
+    const authenticate = () => ({ principal: 'me' });
+    const { redis, a, first } = await reading({ authenticate, cache: { enabled: false } });
+    await redis.stop();
+    await expect(a.server.forget('me')).rejects.toThrow('unable to remove the streams of a user');
+    expect(await first.result).toMatchObject({ status: 'cancelled' });
+    await redis.start();
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('200 ready\n'), 10_000);
+    await expect(a.server.forget('me')).resolves.toBeUndefined();
+  });
+});
+
 describe('a Redis that cannot be reached when the server starts', () => {
   it('is told, and streams are those of the process until it can be', async () => {
     const redis = await startRedis();
@@ -80,7 +128,10 @@ describe('a Redis that cannot be reached when the server starts', () => {
     const { logger, logged } = keepingLogger();
     const server = await startServer(provider, { logger, redis: { url: redis.url } });
     const missed = logged.find(({ event }) => event === 'REDIS_NOT_REACHED');
-    expect(missed).toMatchObject({ ...AWAY, err: { type: expect.stringMatching(/Error$/) } });
+    expect(missed).toMatchObject({
+      hint: NOT_REACHED.hint,
+      err: { type: expect.stringMatching(/Error$/) },
+    });
     expect(await readiness(server.url)).toBe(AWAY_LINES);
     const answer = sdk(server.url, ME).start({ query: 'q' });
     (await nextCall()).say('Here.');

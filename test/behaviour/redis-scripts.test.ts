@@ -33,6 +33,24 @@ describe('the fence of a log', () => {
   });
 });
 
+describe('the streams of a principal that never stops asking', () => {
+  it('are forgotten once they have expired, without a limit on how many there were', async () => {
+    const { redis, run } = await scripted();
+    const listed = async () => Number(await redis.command('ZCARD', 'test:{rv}:h:me'));
+    const most: number[] = [];
+    for (let i = 0; i < 500; i++) {
+      const [sid, gid] = [`sid ${i}`, `gid ${i}`];
+      await run('open', sid, 'me', 'fp', '', gid, 'node', '{}', '{}', LIVE, LIVE, '999');
+      // Twenty are there at a time.
+      if (i >= 20) await redis.command('DEL', `test:{rv}:s:sid ${i - 20}`);
+      most.push(await listed());
+    }
+    expect(Math.max(...most)).toBeLessThan(60);
+    for (let i = 480; i < 500; i++)
+      expect(await redis.command('ZSCORE', 'test:{rv}:h:me', `sid ${i}`)).not.toBeNull();
+  });
+});
+
 describe('a stream whose reader disconnects', () => {
   it('is waited for, also where Redis was not told that the reader had come', async () => {
     const { redis, run, open } = await scripted();

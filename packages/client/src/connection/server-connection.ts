@@ -11,6 +11,7 @@ import {
   type StreamReply,
   type StreamReplyMessage,
   type StreamSummary,
+  type WireError,
 } from '@rivulet/protocol';
 import { byteLength } from '../byte-length.js';
 import type { ConnectionOptions } from './client-connection.js';
@@ -48,6 +49,11 @@ const LEAVE_SERVER_MS = 500;
  */
 const MAX_HANDSHAKE_UNITS = 8_192;
 const NEW_STREAMS = { new_streams: true };
+const CLOSED: WireError = {
+  code: 'cancelled',
+  message: 'unable to send the reply: the client is closed',
+  retryable: false,
+};
 
 export function createServerConnection(
   options: ConnectionOptions,
@@ -107,6 +113,7 @@ export function createServerConnection(
     },
     onRefused(error) {
       for (const handler of handlers.values()) handler.onRefused(error);
+      rejectReplies(error);
     },
   });
 
@@ -194,11 +201,13 @@ export function createServerConnection(
   function onReply(handler: StreamHandler, reply: Reply): void {
     // A handler that left in the meantime does not hear replies that are still on their way.
     if (socket.connected === undefined || handlers.get(handler.id) !== handler) return;
-    if (isServerClosing && !reply.ok && reply.error.code === 'overloaded') {
+    const isRefused = !reply.ok && reply.error.code === 'overloaded';
+    if (isServerClosing && isRefused && handler.isUnaccepted) {
       // The question was sent before the notice of the server arrived.
       forgetHandler(handler);
       if (opened.size === 0 && draining === undefined) return leaveIfUnused();
       handlers.delete(handler.id);
+      draining?.delete(handler.id);
       onRefusedStart(handler);
       return leaveIfUnused();
     }
@@ -208,13 +217,29 @@ export function createServerConnection(
   }
 
   function sendMessage(pending: ReliableMessage): void {
+    if (!unconfirmed.has(pending)) return;
     sendRequest(pending.event, pending.message, (reply: DoneReply | ErrorReply) => {
+      const againMs = reply.ok ? undefined : reply.error.retry_after_ms;
+      // The caller of a message with `onReply` sends it again, if anyone does.
+      if (againMs !== undefined && pending.onReply === undefined && !socket.isClosed) {
+        setTimeout(() => sendMessage(pending), againMs);
+        return;
+      }
       unconfirmed.delete(pending);
       pending.onReply?.(reply);
       socket.updateTimers();
       leaveIfUnused();
       if (socket.isClosed && unconfirmed.size === 0) socket.close(false);
     });
+  }
+
+  /** Gives up the messages for whose reply a caller waits. */
+  function rejectReplies(error: WireError): void {
+    for (const pending of unconfirmed) {
+      if (pending.onReply === undefined) continue;
+      unconfirmed.delete(pending);
+      pending.onReply({ ok: false, error });
+    }
   }
 
   /** Leaves a closing server after the last stream: closes a draining connection, reconnects any other. */
@@ -248,6 +273,7 @@ export function createServerConnection(
     socket.close(unconfirmed.size > 0);
     for (const handler of handlers.values()) handler.onClosed();
     handlers.clear();
+    rejectReplies(CLOSED);
   }
 
   return {
@@ -282,7 +308,7 @@ export function createServerConnection(
       socket.connected?.emit(EVENT.ack, { stream_id: streamId, offset });
     },
     sendReliably(event, message, whenReplied) {
-      if (socket.isClosed) return;
+      if (socket.isClosed) return whenReplied?.({ ok: false, error: CLOSED });
       const pending = { event, message, onReply: whenReplied };
       unconfirmed.add(pending);
       socket.connect();

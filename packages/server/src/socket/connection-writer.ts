@@ -6,6 +6,8 @@ const MESSAGE_TYPE = '4';
 /** The first byte of a WebSocket frame that is a whole text message, as a Latin-1 character. */
 const FINAL_TEXT = '\x81';
 const OPEN = 1;
+/** Packets beyond it are passed to Engine.IO. Those in its queue count as unread. */
+const MAX_UNSENT_BYTES = 65_536;
 // oxlint-disable-next-line no-control-regex
 const ASCII = /^[\0-\x7f]*$/;
 
@@ -21,7 +23,7 @@ interface WebSocket {
  *
  * If the transport is a WebSocket of `ws` without extensions, and Engine.IO has nothing to write, frames are
  * written directly to the TCP socket, because Engine.IO and `ws` cost as much as the write itself. Otherwise,
- * packets are passed to Engine.IO.
+ * and for a client that does not read, packets are passed to Engine.IO.
  */
 export class ConnectionWriter {
   readonly #conn: Connection;
@@ -69,7 +71,7 @@ export class ConnectionWriter {
 
   write(packets: readonly string[]): void {
     const tcp = this.#conn['writeBuffer'].length === 0 ? this.#tcpSocket() : undefined;
-    if (tcp === undefined) {
+    if (tcp === undefined || tcp.writableLength > MAX_UNSENT_BYTES) {
       for (const packet of packets) this.#conn.write(packet, { compress: true });
       return;
     }

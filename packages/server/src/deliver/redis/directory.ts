@@ -220,8 +220,14 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   async forget(principal: string): Promise<void> {
     const id = JSON.stringify(principal);
     const args = [hash(principal), id, ...endArgs(FORGOTTEN, this.#context.limits), LIVE_MS];
-    if (this.#store.isUp) await this.#store.write('forget', args);
-    await this.#registry.forget(principal);
+    try {
+      await this.#store.write('forget', args);
+    } catch (cause) {
+      const reason = 'Redis does not answer; call `forget` again once it does';
+      throw new Error(`unable to remove the streams of a user: ${reason}`, { cause });
+    } finally {
+      await this.#registry.forget(principal);
+    }
   }
 
   async drain(drainMs: number): Promise<void> {

@@ -12,7 +12,7 @@ export interface Ownership {
 }
 
 export interface HeartbeatListener {
-  /** Called after each heartbeat, while Redis can be used. */
+  /** Called after a heartbeat while Redis can be used, unless an earlier call has not ended. */
   onBeat(ownership: Ownership): Promise<void>;
 }
 
@@ -31,6 +31,7 @@ export class Heartbeat {
   #sentAt = 0;
   #heard = 0;
   #isBeating = false;
+  #isHandling = false;
   #isStopped = false;
   #hasOthers = false;
   #isDraining = false;
@@ -104,13 +105,27 @@ export class Heartbeat {
         store.reopenSubscriber();
       }
       await store.checkMemory();
-      await this.#listener.onBeat({ dead, own });
+      void this.#handle({ dead, own });
       return true;
     } catch (cause) {
       if (!(cause instanceof LinkError)) logger.error({ event: 'REDIS_FAILED', err: cause });
       return false;
     } finally {
       this.#isBeating = false;
+    }
+  }
+
+  /** The next heartbeats do not wait for the listener, which may ask Redis about many logs. */
+  async #handle(ownership: Ownership): Promise<void> {
+    if (this.#isHandling) return;
+    this.#isHandling = true;
+    try {
+      await this.#listener.onBeat(ownership);
+    } catch (cause) {
+      if (!(cause instanceof LinkError))
+        this.#context.logger.error({ event: 'REDIS_FAILED', err: cause });
+    } finally {
+      this.#isHandling = false;
     }
   }
 }

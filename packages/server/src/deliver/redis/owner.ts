@@ -100,7 +100,7 @@ export class Owner {
     for (const { writer } of logs) {
       if (writer?.waitsSince === undefined || writer.waitsSince > before) continue;
       if (writer.isLocal) writer.stopCatchingUp();
-      else if (!store.isConnected || store.isFull) writer.goLocal();
+      else if (!store.isUp || store.isFull) writer.goLocal();
     }
   }
 
@@ -175,7 +175,8 @@ export class Owner {
     ]);
     if (!Array.isArray(reply) || !writer.isCurrent) return;
     const [result, before] = reply as [string, string?];
-    if (result === 'taken') return;
+    // Another stream has the id of one of these: their readers are those of this process.
+    if (result === 'taken') return writer.goLocal();
     if (result === 'removed') return this.#drop(log);
     if (result === 'there' && before !== fence) return this.#becomeFollower(log);
     log.fence = fence;

@@ -93,7 +93,10 @@ export class RedisStore {
     if (this.#policy !== undefined && this.#policy !== 'noeviction') {
       return `redis: maxmemory-policy is ${this.#policy}, which drops streams. ${POLICY_ADVICE}`;
     }
-    if (this.#isDegraded) return `redis: not reached. ${REACH_ADVICE}`;
+    if (this.#isDegraded) {
+      const explained = explainFault(this.#connection.problem);
+      return `redis: ${explained ?? `not reached. ${REACH_ADVICE}`}`;
+    }
     if (this.isFull) return `redis: its memory is used up. ${FULL_ADVICE}`;
     return undefined;
   }

@@ -23,7 +23,7 @@ export class Subscriptions {
   readonly #send: (args: (string | number)[]) => void;
   /** Names of subscriptions by stream and reader. */
   readonly #byStream = new Map<string, Map<string, string>>();
-  readonly #anonymous = new Map<symbol, string>();
+  readonly #anonymous = new WeakMap<symbol, string>();
   #changes: Change[] = [];
   #count = 0;
 
@@ -49,7 +49,6 @@ export class Subscriptions {
     const subscription = subscriptions.get(readerId) ?? '*';
     subscriptions.delete(readerId);
     if (subscriptions.size === 0) this.#byStream.delete(sid);
-    if (typeof reader === 'symbol') this.#anonymous.delete(reader);
     const ms = change === 'lost' ? disconnectTimeoutMs : detachTimeoutMs;
     this.#add({ sid, readerId, subscription, change, ms });
   }

@@ -21,6 +21,13 @@ export interface RedisConnectionOptions {
 }
 
 const VERSION_LEASE_MS = 60_000;
+/**
+ * Errors that do not concern the one command: the primary has become a replica, so that another one answers at the same
+ * address now, or soon; the slot moves; the disk is full; replicas are missing; a script of somebody else runs; the
+ * rights of the user were changed.
+ */
+const REFUSES_ALL =
+  /^(READONLY|MASTERDOWN|LOADING|CLUSTERDOWN|ASK|TRYAGAIN|MISCONF|NOREPLICAS|BUSY|NOPERM)\b/;
 
 interface Channel {
   readonly name: string;
@@ -74,8 +81,8 @@ export class RedisConnection {
     this.#writes = link('writes');
     this.#reads = link('reads');
     this.#subscriber = link('subscriber', async (ready) => {
-      for (const { name, listener: heard } of this.#channels.values())
-        await ready.subscribe(name, heard);
+      const channels = [...this.#channels.values()];
+      await Promise.all(channels.map(({ name, listener: heard }) => ready.subscribe(name, heard)));
     });
   }
 
@@ -120,7 +127,7 @@ export class RedisConnection {
     const channel = this.#channels.get(name);
     if (channel === undefined) return;
     this.#channels.delete(name);
-    await this.#subscriber.unsubscribe(channel.name);
+    await this.#subscriber.unsubscribe(channel.name, channel.listener);
   }
 
   /**
@@ -150,11 +157,7 @@ export class RedisConnection {
     } catch (cause) {
       if (cause instanceof Error && cause.message.startsWith('NOSCRIPT'))
         return link.send(['EVAL', source, ...rest]);
-      // The primary has become a replica: another one answers at the same address now, or soon.
-      if (
-        cause instanceof Error &&
-        /^(READONLY|MASTERDOWN|LOADING|CLUSTERDOWN|ASK|TRYAGAIN)\b/.test(cause.message)
-      ) {
+      if (cause instanceof Error && REFUSES_ALL.test(cause.message)) {
         link.reopen(cause);
         throw new LinkError('Redis takes no writes', { cause });
       }

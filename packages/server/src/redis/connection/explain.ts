@@ -13,6 +13,12 @@ export function explainFault(fault: unknown): string | undefined {
       return 'Redis refuses the user or the password of REDIS_URL; check both (`redis-cli --user NAME ACL WHOAMI`)';
     if (message.startsWith('NOPERM'))
       return 'the user of REDIS_URL may not do what is needed; allow it all commands but @dangerous, INFO, and the keys and channels with REDIS_KEY_PREFIX (`ACL SETUSER`)';
+    if (message.startsWith('MISCONF'))
+      return 'Redis cannot write to its disk, and takes no writes; make room on the disk, and see the log of Redis';
+    if (message.startsWith('NOREPLICAS'))
+      return 'Redis takes no writes without its replicas; start them, or lower min-replicas-to-write';
+    if (message.startsWith('BUSY'))
+      return 'a script of another application blocks Redis; end it (`redis-cli SCRIPT KILL`)';
     if (/^(SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|CERT_UNTRUSTED)/.test(code))
       return 'the certificate of Redis is signed by an authority that is not known here; give that of the authority as REDIS_CA_FILE';
     if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID')

@@ -8,7 +8,7 @@ interface RedisClient {
   on(event: string, listener: (cause: unknown) => void): unknown;
   sendCommand(args: string[]): Promise<unknown>;
   subscribe(channel: string, listener: (message: string) => void): Promise<void>;
-  unsubscribe(channel: string): Promise<void>;
+  unsubscribe(channel: string, listener: (message: string) => void): Promise<void>;
 }
 
 export type CreateClient = (options: {
@@ -95,10 +95,11 @@ export class Link {
     await this.#withDeadline(client, client.subscribe(channel, listener));
   }
 
-  async unsubscribe(channel: string): Promise<void> {
+  /** Ends the calls of `listener`, and not those of one that subscribes meanwhile. */
+  async unsubscribe(channel: string, listener: (message: string) => void): Promise<void> {
     const client = this.#client;
     if (client === undefined || !this.#isConnected) return;
-    await this.#withDeadline(client, client.unsubscribe(channel));
+    await this.#withDeadline(client, client.unsubscribe(channel, listener));
   }
 
   /** Replaces the connection. @param movedTo host and port, if they are not those of the URL. */

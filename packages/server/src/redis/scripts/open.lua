@@ -50,8 +50,17 @@ end
 redis.call('PEXPIRE', s, live)
 redis.call('ZADD', p, at, sid)
 redis.call('PEXPIRE', p, live)
-redis.call('ZADD', key('h', principal), at, sid)
-redis.call('PEXPIRE', key('h', principal), live)
+local h = key('h', principal)
+-- Two for each stream that is added: what has expired leaves, what is there moves behind the others.
+for _, old in ipairs(redis.call('ZRANGE', h, 0, 1)) do
+  if redis.call('EXISTS', key('s', old)) == 1 then
+    redis.call('ZADD', h, at, old)
+  else
+    redis.call('ZREM', h, old)
+  end
+end
+redis.call('ZADD', h, at, sid)
+redis.call('PEXPIRE', h, live)
 redis.call('ZADD', base .. ':due', at + due, sid)
 redis.call('PEXPIRE', base .. ':due', live)
 if shared then

@@ -51,7 +51,7 @@ const MAX_HANDSHAKE_UNITS = 8_192;
 const NEW_STREAMS = { new_streams: true };
 const CLOSED: WireError = {
   code: 'cancelled',
-  message: 'unable to send the reply: the client is closed',
+  message: 'unable to send the reply: the client is closed; create another client',
   retryable: false,
 };
 

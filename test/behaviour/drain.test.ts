@@ -204,7 +204,7 @@ describe('a server that is shut down', () => {
     for (const answer of asked) answer.cancel();
     await Promise.all(calls.map(({ aborted }) => aborted));
     call.finish();
-    await running.result;
+    expect(await running.result).toMatchObject({ text: 'Where ' });
     await drained;
   });
 

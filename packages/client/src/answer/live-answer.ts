@@ -142,7 +142,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       this.#dependencies.connection,
       EVENT.toolReply,
       { stream_id: this.id, call_id: callId, ...reply },
-      this.#shared.isFinal,
+      this.#toolAbort.signal,
     );
     if (failure) throw new StreamError(failure.code, failure.message, failure);
   }

@@ -11,7 +11,6 @@ import {
   type StreamReply,
   type StreamReplyMessage,
   type StreamSummary,
-  type WireError,
 } from '@rivulet/protocol';
 import { byteLength } from '../byte-length.js';
 import type { ConnectionOptions } from './client-connection.js';
@@ -49,11 +48,6 @@ const LEAVE_SERVER_MS = 500;
  */
 const MAX_HANDSHAKE_UNITS = 8_192;
 const NEW_STREAMS = { new_streams: true };
-const CLOSED: WireError = {
-  code: 'cancelled',
-  message: 'unable to send the reply: the client is closed',
-  retryable: false,
-};
 
 export function createServerConnection(
   options: ConnectionOptions,
@@ -113,7 +107,6 @@ export function createServerConnection(
     },
     onRefused(error) {
       for (const handler of handlers.values()) handler.onRefused(error);
-      rejectReplies(error);
     },
   });
 
@@ -233,15 +226,6 @@ export function createServerConnection(
     });
   }
 
-  /** Gives up the messages for whose reply a caller waits. */
-  function rejectReplies(error: WireError): void {
-    for (const pending of unconfirmed) {
-      if (pending.onReply === undefined) continue;
-      unconfirmed.delete(pending);
-      pending.onReply({ ok: false, error });
-    }
-  }
-
   /** Leaves a closing server after the last stream: closes a draining connection, reconnects any other. */
   function leaveIfUnused(): void {
     if (draining !== undefined && handlers.size === 0 && unconfirmed.size === 0) return close();
@@ -273,7 +257,6 @@ export function createServerConnection(
     socket.close(unconfirmed.size > 0);
     for (const handler of handlers.values()) handler.onClosed();
     handlers.clear();
-    rejectReplies(CLOSED);
   }
 
   return {
@@ -308,7 +291,7 @@ export function createServerConnection(
       socket.connected?.emit(EVENT.ack, { stream_id: streamId, offset });
     },
     sendReliably(event, message, whenReplied) {
-      if (socket.isClosed) return whenReplied?.({ ok: false, error: CLOSED });
+      if (socket.isClosed) return;
       const pending = { event, message, onReply: whenReplied };
       unconfirmed.add(pending);
       socket.connect();

@@ -331,13 +331,19 @@ class ChatSession implements Chat {
       if (edited !== undefined && edited !== record.text) {
         this.#queue.reject(messageId, 'another tab asked it before it was changed');
         if (this.#records.chat.draft === '') this.#records.setDraft(edited);
+        continue;
       }
-      for (const answer of this.#records.all) {
-        const part = answer.role === 'assistant' ? answer.parts[0] : undefined;
-        // The answer cannot be resumed before the server has it.
-        const isKnown = part?.answer.requestId !== undefined;
-        if (answer.parentId !== messageId || part === undefined || !isKnown) continue;
-        this.#queue.resolve(messageId, this.#client.resume(part.answer.id, { tools: this.#tools }));
+      const answers = [...this.#records.all].filter(({ parentId }) => parentId === messageId);
+      const parts = answers.flatMap((answer) =>
+        answer.role === 'assistant' ? (answer.parts[0] ?? []) : [],
+      );
+      // The answer cannot be resumed before the server has it.
+      const known = parts.find(({ answer }) => answer.requestId !== undefined)?.answer;
+      if (known !== undefined) {
+        this.#queue.resolve(messageId, this.#client.resume(known.id, { tools: this.#tools }));
+      } else if (answers.length > 0 && parts.every(({ answer }) => isFinal(answer))) {
+        // The answer came from the browser's cache, failed before the server had it, or was removed.
+        this.#queue.reject(messageId, 'another tab asked it, and its answer has ended');
       }
     }
   }

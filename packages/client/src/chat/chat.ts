@@ -95,7 +95,12 @@ class ChatSession implements Chat {
       onEnd: () => this.#onEnd(),
       onUnknownAnswer: () => this.#scheduleResume(),
     });
-    this.#queue = new ChatQueue(this.#records, registry.pageId, () => this.#onRecordsChange());
+    this.#queue = new ChatQueue(
+      this.#records,
+      registry.pageId,
+      () => this.#onRecordsChange(),
+      (messageId) => this.remove(messageId),
+    );
     this.#view = new ChatView(this.#records, this.#live);
     this.#snapshot = this.#view.snapshot(undefined);
     this.#states.next(this.#snapshot);
@@ -121,6 +126,10 @@ class ChatSession implements Chat {
     return this.#runAction(() => {
       const { text, ...request } = typeof question === 'string' ? { text: question } : question;
       validateText(text);
+      const signal = request.options?.signal;
+      if (signal?.aborted) {
+        throw new StreamError('cancelled', 'unable to send: the signal of the question is aborted');
+      }
       if (this.#onBusy === 'reject' && this.#isBusy) {
         throw new StreamError(
           'conflict',
@@ -141,7 +150,7 @@ class ChatSession implements Chat {
       if (title === '') this.#records.setTitle(titleOf(text));
       if (draft === text) this.#records.setDraft('');
       this.#records.put(record);
-      return this.#enqueue(record.id);
+      return this.#enqueue(record.id, signal);
     });
   }
 
@@ -158,8 +167,9 @@ class ChatSession implements Chat {
       if (record.status === 'queued') {
         const { pageId } = this.#registry;
         this.#records.put({ ...record, text, owner: pageId, updatedAt: this.#records.now() });
+        const signal = this.#queue.signalOf(messageId);
         this.#queue.reject(messageId, 'the question was changed');
-        return this.#enqueue(messageId, text);
+        return this.#enqueue(messageId, signal, text);
       }
       if (this.#isUnsent(record)) return this.#replaceUnsent(record, text);
       this.#cancelLive();
@@ -394,8 +404,8 @@ class ChatSession implements Chat {
     return this.#live.size > 0 || this.#view.isAnswering;
   }
 
-  #enqueue(messageId: string, edited?: string): Promise<Answer> {
-    const answer = this.#queue.wait(messageId, edited);
+  #enqueue(messageId: string, signal?: AbortSignal, edited?: string): Promise<Answer> {
+    const answer = this.#queue.wait(messageId, signal, edited);
     this.#startNext();
     return answer;
   }
@@ -411,7 +421,8 @@ class ChatSession implements Chat {
     const sent = { status: 'sent', parentId, updatedAt: now, selectedAt: now } as const;
     const question = { ...next, ...sent };
     this.#records.put(question);
-    this.#queue.resolve(next.id, this.#generate(question));
+    const signal = this.#queue.signalOf(next.id);
+    this.#queue.resolve(next.id, this.#generate(question, signal && { signal }));
   }
 
   #generate(question: UserRecord, options: AnswerOptions = {}): Answer {

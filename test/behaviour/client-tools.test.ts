@@ -10,7 +10,7 @@ import { chatWhen, newestAnswer, settled } from '../harness/chat.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
-import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { connectionWhen, sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 import { createStorage, type TestStorage } from '../harness/storage.js';
 import { answer as say, resultsTold } from '../harness/tools.js';
@@ -46,6 +46,40 @@ const codeOf = (promise: Promise<unknown>): Promise<unknown> =>
     () => undefined,
     (error: { code: string }) => error.code,
   );
+
+describe('a reply to a call', () => {
+  it.each([
+    ['the client is closed while it waits for a connection', 'http://127.0.0.1:1'],
+    ['the server refuses the client', undefined],
+  ])('is rejected when %s', async (_when, url) => {
+    const { server } = await staged({ authenticate: () => undefined });
+    const client = sdk(url ?? server.url);
+    const answer = client.start({ query: 'q' });
+    const replied = codeOf(answer.reply('call-1', { result: 1 }));
+    await connectionWhen(client, ({ status }) => status !== 'connecting' && status !== 'idle');
+    // The reply is on its way once its module was loaded.
+    await import('../../packages/client/src/answer/send-tool-reply.js');
+    await new Promise((resolve) => setImmediate(resolve));
+    if (url !== undefined) client.close();
+    expect(await replied).toBe('conflict');
+    await answer.result.catch(() => {});
+  });
+});
+
+it('a call that waits for an approval is an error where its arguments are checked for ever', async () => {
+  const { tool } = deleting();
+  const checking = z.object({ of: z.string().refine(() => new Promise<boolean>(() => {})) });
+  const hanging = defineTool({ ...tool, parameters: checking, execute: () => 'never' });
+  const { server, nextCall } = await staged({ tools: [hanging], limits: { toolTimeoutMs: 50 } });
+  const answer = sdk(server.url).start({ query: 'q' });
+  const first = await nextCall();
+  first.callTool(tool.name, { of: 'me' });
+  first.finish();
+  const second = await nextCall();
+  expect(resultsTold(second)).toMatchObject([{ error: 'the tool did not finish within 50 ms' }]);
+  say(second, 'Not done.');
+  expect(await answer.result).toMatchObject({ text: 'Not done.' });
+});
 
 describe('a tool of the client', () => {
   it('is declared to the model, runs in the page that asked, and its result goes to the model', async () => {

@@ -1,3 +1,4 @@
+import type { Answer } from '@rivulet/client';
 import { EVENT } from '@rivulet/protocol';
 import { describe, expect, it, vi } from 'vitest';
 import { startChild } from '../harness/child.js';
@@ -7,7 +8,7 @@ import { startServer } from '../harness/rivulet.js';
 import { cuttableLink } from '../harness/link.js';
 import { recorded } from '../harness/log.js';
 import { testMeter } from '../harness/meter.js';
-import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { sdk, snapshotWhen, statusesOf } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
@@ -152,6 +153,59 @@ describe('a server that is shut down', () => {
     expect(await asked.result).toMatchObject({ text: 'It ends.' });
     await drained;
     expect(old.calls).toHaveLength(1);
+  });
+
+  /** A client reads an answer of a server that is then shut down, and knows of that. */
+  async function leftBehind() {
+    const old = stage();
+    const fresh = stage();
+    const server = await startServer(old.provider);
+    const other = await startServer(fresh.provider);
+    const link = await cuttableLink(server.url);
+    const client = sdk(link.url);
+    const running = client.start({ query: 'running' });
+    const call = await old.nextCall();
+    call.say('Where ');
+    await snapshotWhen(running, ({ text }) => text === 'Where ');
+    const drained = server.drain(20_000);
+    link.leadTo(other.url);
+    return { client, running, call, fresh, drained };
+  }
+
+  it('does not close a client that asks while its last answer here ends', async () => {
+    const { client, running, call, fresh, drained } = await leftBehind();
+    const statuses = statusesOf(client);
+    call.say('a river ');
+    await snapshotWhen(running, ({ text }) => text === 'Where a river ');
+    const asked = new Promise<Answer>((resolve) => {
+      running.state$.subscribe(({ status }) => {
+        if (status === 'done') resolve(client.start({ query: 'asked now' }));
+      });
+    });
+    call.finish();
+    const answer = await asked;
+    const second = await fresh.nextCall();
+    second.say('It ends.');
+    second.finish();
+    expect(await answer.result).toMatchObject({ text: 'It ends.' });
+    expect(statuses).not.toContain('closed');
+    await drained;
+  });
+
+  it('does not get the acknowledgements and cancels of questions that another server answers', async () => {
+    const { client, running, call, fresh, drained } = await leftBehind();
+    // They are sent before the notice has arrived, and refused.
+    const asked = Array.from({ length: 3 }, (_, i) => client.start({ query: `${i}` }));
+    const text = 'x'.repeat(50_000);
+    const calls = [await fresh.nextCall(), await fresh.nextCall(), await fresh.nextCall()];
+    for (const other of calls) other.say(text);
+    for (const answer of asked)
+      await snapshotWhen(answer, (snapshot) => snapshot.text.length === text.length);
+    for (const answer of asked) answer.cancel();
+    await Promise.all(calls.map(({ aborted }) => aborted));
+    call.finish();
+    expect(await running.result).toMatchObject({ text: 'Where ' });
+    await drained;
   });
 
   it('is of no use to a client that was closed meanwhile', async () => {

@@ -3,11 +3,13 @@ import type { RedisContext } from '../../packages/server/src/deliver/redis/conte
 import { Heartbeat } from '../../packages/server/src/deliver/redis/heartbeat.js';
 
 it('a heartbeat is sent while the listener of an earlier one still works', async () => {
-  const write = vi.fn(async () => [0, [], [], 10_000]);
+  const write = vi.fn<() => Promise<unknown>>(async () => [0, [], [], 10_000]);
   const store = { isConnected: true, isDegraded: false, write, checkMemory: async () => {} };
   const context = { node: 'n', store, limits: {} } as unknown as RedisContext;
   const ends: (() => void)[] = [];
-  const onBeat = vi.fn(() => new Promise<void>((resolve) => ends.push(resolve)));
+  const onBeat = vi.fn<() => Promise<void>>(
+    () => new Promise((resolve) => void ends.push(resolve)),
+  );
   const heartbeat = new Heartbeat(context, { onBeat });
   for (let i = 0; i < 3; i++) expect(await heartbeat.beat()).toBe(true);
   expect(write).toHaveBeenCalledTimes(3);

@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { EVENT, StreamError } from '@rivulet/protocol';
 import {
   createServer,
@@ -33,6 +35,24 @@ function recorded(): { logger: Logger; written: () => string; events: () => unkn
     events: () => lines.map((line) => (JSON.parse(line) as { event: unknown }).event),
   };
 }
+
+it('a log that cannot be written does not end the process', async () => {
+  const script = `
+    import { createLogger } from '@rivulet/server';
+    const logger = createLogger('info');
+    for (let i = 0; i < 3; i++) {
+      logger.info({ event: 'LINE' });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    console.log('still here');`;
+  const { stdout } = await promisify(execFile)('sh', [
+    '-c',
+    '"$0" --conditions=@rivulet/source --import tsx --input-type=module --eval "$1" 2>/dev/full',
+    process.execPath,
+    script,
+  ]);
+  expect(stdout).toBe('still here\n');
+});
 
 function expectNoSecret(written: string): void {
   for (const secret of SECRETS) expect(written).not.toContain(secret);

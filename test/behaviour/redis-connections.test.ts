@@ -6,7 +6,7 @@ import {
 } from '../../packages/server/src/redis/connection/scripts.js';
 import { EVENT } from '@rivulet/protocol';
 import { startNode } from '../harness/cluster/cluster.js';
-import { connect, next } from '../harness/plain-client.js';
+import { collect, connect, next } from '../harness/plain-client.js';
 import { cuttableLink } from '../harness/link.js';
 import { providersOf } from '../harness/providers.js';
 import { startRedis } from '../harness/redis.js';
@@ -131,6 +131,27 @@ describe('connections to Redis', () => {
       expect(await answer.result).toMatchObject({ status: 'done', text: expected, attempt: 101 });
   });
 
+  it('that break before the first text is shared end the stream of a plain reader, which has no text of another process', async () => {
+    const { redis, proxy, a, b } = await behindProxy();
+    const plain = connect(a.url, { browser_id: ME.browserId });
+    const collected = collect(plain);
+    const chunk = next(plain, EVENT.chunk);
+    await plain.emitWithAck(EVENT.start, { query: 'q', stream_id: 'A' });
+    const call = await a.nextCall();
+    proxy.refuses = true;
+    for (const type of ['normal', 'pubsub']) await redis.command('CLIENT', 'KILL', 'TYPE', type);
+    call.say('Only here. ');
+    await chunk;
+    const other = await b.nextCall();
+    other.say('The text of the other process is longer.');
+    other.finish();
+    const expected = { status: 'done', text: 'The text of the other process is longer.' };
+    expect(await sdk(b.url, ME).resume('A').result).toMatchObject(expected);
+    proxy.refuses = false;
+    const terminal = { type: EVENT.error, code: 'interrupted' };
+    expect(await collected).toMatchObject({ text: 'Only here. ', terminal });
+  });
+
   it.each([
     ['stay', 0],
     ['stay, and fails over to another provider', 1],
@@ -240,6 +261,46 @@ describe('connections to Redis', () => {
     call.say('river ');
     expect(await chunk).toBe(1);
   });
+
+  it.each<[string, typeof EVENT.resume | typeof EVENT.start]>([
+    ['resumes', EVENT.resume],
+    ['starts again', EVENT.start],
+  ])(
+    'that are slow do not give an empty log to a second reader that %s a stream while it is read',
+    async (_, event) => {
+      const { redis, proxy, a, b } = await behindProxy();
+      // A script that Redis knows runs at the first call.
+      const { peek, follow } = loadScripts();
+      for (const { source } of [peek, follow]) await redis.command('SCRIPT', 'LOAD', source);
+      const auth = { browser_id: ME.browserId };
+      const asked = { stream_id: 'A', query: 'q', window: 1_000 };
+      const owner = connect(b.url, auth);
+      const { epoch } = await owner.emitWithAck(EVENT.start, asked);
+      (await b.nextCall()).say('Where a ');
+      await next(owner, EVENT.shortChunk);
+      const readers = [connect(a.url, auth), connect(a.url, auth), connect(a.url, auth)] as const;
+      await Promise.all(readers.map((reader) => next(reader, 'connect')));
+      const offset = 'Where a '.length + 1;
+      const resume = { stream_id: 'A', epoch, offset, attempt: 1, window: 1_000 };
+      let isHeld = true;
+      let isReading = false;
+      proxy.pauses = ({ sent }) => {
+        isReading ||= sent.includes(follow.sha1);
+        return isHeld && sent.includes(peek.sha1);
+      };
+      const [first, second, other] = readers;
+      const replies = [first.emitWithAck(EVENT.resume, resume)];
+      await vi.waitFor(() => expect(isReading).toBe(true), { interval: 5 });
+      replies.push(second.emitWithAck(event, event === EVENT.start ? asked : resume));
+      // The second request has been carried out by then, as far as it needs no reply from Redis.
+      await other.emitWithAck(EVENT.start, { query: 'other', window: 1_000 });
+      isHeld = false;
+      for (const reply of await Promise.all(replies)) {
+        expect(reply).toMatchObject({ ok: true, attempt: 1 });
+        expect(reply).not.toHaveProperty('reset');
+      }
+    },
+  );
 
   it.each<[string, ScriptName]>([
     ['its claim', 'claim'],

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
+  defineTool,
   type Delta,
   type GenerateRequest,
   mockProvider,
@@ -12,6 +13,7 @@ import {
 } from '@rivulet/server';
 import { userText } from '../../packages/server/src/providers/provider.js';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import * as z from 'zod';
 import { recorded } from '../harness/log.js';
 import { PATIENT } from '../harness/providers.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
@@ -542,15 +544,63 @@ describe('the response cache', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('disk full'))],
-  ])('is a miss and a log line when it %s', async (_fault, broken: () => Promise<never>) => {
+    ['gets no answer', () => new Promise<never>(() => {})],
+  ])('is a miss and a log line when it %s', async (fault, broken: () => Promise<never>) => {
     const log = recorded();
     const llm = serviceOf(answers(), { logger: log.logger, cache: { get: broken, set: broken } });
     expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('Paris.');
     await vi.waitFor(() => {
       const failures = log.events.filter(({ event }) => event === 'LLM_CACHE_FAILED');
-      expect(failures).toMatchObject([{ operation: 'get' }, { operation: 'set' }]);
+      const operations = failures.map(({ operation }) => operation);
+      // The answer does not wait until it is kept.
+      expect(operations).toEqual(fault === 'gets no answer' ? ['get'] : ['get', 'set']);
     });
     expect(log.events.map(({ event }) => event)).toContain('LLM_STREAM_COMPLETED');
+  });
+});
+
+it.each([undefined, { text: 7 }, {}, 'Paris.'])(
+  'a response cache that gives %j has missed',
+  async (found) => {
+    // JSON.parse gives null for an entry that is not there.
+    const get = () => (found ?? null) as never;
+    const llm = serviceOf(answers(), { cache: { get, set() {} } });
+    expect(textOf(await entriesOf(llm.generateResponseStream(ASK)))).toBe('Paris.');
+  },
+);
+
+describe('a consumer that is behind and leaves', () => {
+  it.each(['text', 'tool calls'])('does not keep the provider waiting with %s', async (what) => {
+    let end!: () => void;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const provider: Provider = {
+      name: 'long',
+      model: 'm',
+      async *stream() {
+        try {
+          for (let i = 0; i < 200; i++) yield { type: 'text', text: 'word ' };
+          for (let i = 0; i < 5; i++) yield { type: 'tool_call', name: 'none', arguments: {} };
+          for (let i = 0; i < 20_000; i++) yield { type: 'text', text: 'word ' };
+          yield { type: 'finish', reason: 'stop', usage: {} };
+        } finally {
+          end();
+        }
+      },
+    };
+    const tool = defineTool({
+      name: 'none',
+      description: 'Does nothing.',
+      parameters: z.object({}),
+      execute: () => 'done',
+    });
+    const llm = serviceOf(provider, what === 'text' ? {} : { tools: [tool] });
+    for await (const entry of llm.generateResponseStream(ASK)) {
+      if (entry.type !== 'text') continue;
+      // The queue fills meanwhile.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      break;
+    }
+    await expect(ended).resolves.toBeUndefined();
   });
 });
 

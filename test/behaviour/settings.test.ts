@@ -84,7 +84,7 @@ const httpUrl: Example = {
   option: 'https://proxy.example',
   wrongVariable: 'ftp://proxy.example',
   wrongOption: 'proxy',
-  allowed: 'an http or https URL, such as https://api.example/v1',
+  allowed: 'an http or https URL without user name and password, such as https://api.example/v1',
 };
 
 const deadlines = <P extends 'gemini' | 'openai' | 'ollama'>(provider: P) =>

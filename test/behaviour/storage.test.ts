@@ -58,6 +58,16 @@ function ownClock(ms: number): void {
   onTestFinished(() => void vi.useRealTimers());
 }
 
+it('a question to a closed client leaves nothing for the next page', async () => {
+  const { client, storage, calls } = await staged();
+  client.close();
+  const answer = client.start({ query: 'q' });
+  expect(await answer.result).toMatchObject({ status: 'cancelled' });
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  expect(storage.valuesOf('j:')).toEqual([]);
+  expect(calls).toEqual([]);
+});
+
 describe('a storage of one’s own', () => {
   it('keeps answers for the next client of the same server and namespace', async () => {
     const { server, storage } = await kept();

@@ -20,6 +20,7 @@ export interface RedisProxy {
 }
 
 const MAX_KEPT = 100_000;
+const RESUME_CHECK_MS = 10;
 
 /** A proxy before Redis at which the test breaks connections. It ends with the test. */
 export async function redisProxy(target: string): Promise<RedisProxy> {
@@ -38,6 +39,10 @@ export async function redisProxy(target: string): Promise<RedisProxy> {
       if (!proxy.drops(connection)) near.write(data);
       if (proxy.pauses(connection)) far.pause();
     });
+    const resuming = setInterval(() => {
+      if (far.isPaused() && !proxy.pauses(connection)) far.resume();
+    }, RESUME_CHECK_MS);
+    far.once('close', () => clearInterval(resuming));
     for (const [one, other] of [
       [near, far],
       [far, near],

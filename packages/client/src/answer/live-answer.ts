@@ -142,7 +142,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       this.#dependencies.connection,
       EVENT.toolReply,
       { stream_id: this.id, call_id: callId, ...reply },
-      this.#shared.isFinal,
+      this.#toolAbort.signal,
     );
     if (failure) throw new StreamError(failure.code, failure.message, failure);
   }
@@ -171,7 +171,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     clearTimeout(this.#releasedTimer);
     this.#dependencies.answers.add(this);
     this.#addAbortListener();
-    if (this.#reader.resume()) this.#activate();
+    this.#activateIf(this.#reader.resume());
   }
 
   #journalEntry(): JournalEntry | undefined {
@@ -241,7 +241,12 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       // Removes the entry that the page wrote to the journal before a reload.
       this.#activate();
       this.#deactivate(true);
-    } else if (!this.#shared.isFinal && this.#reader.begin()) this.#activate();
+    } else if (!this.#shared.isFinal) this.#activateIf(this.#reader.begin());
+  }
+
+  /** Does nothing if the client was closed: the answer has ended then. */
+  #activateIf(isReading: boolean): void {
+    if (isReading && !this.#shared.isFinal) this.#activate();
   }
 
   /** @returns false if the stream is not needed. */

@@ -47,6 +47,8 @@ export function createClientConnection(options: ConnectionOptions): Connection {
 
   function switchConnection(): void {
     const closing = current;
+    // A connection without streams closes at once; the client does not.
+    stateSubscription.unsubscribe();
     current = createConnection(true);
     releaseCurrent();
     if (keepOpenCount > 0) releaseCurrent = current.keepOpen();
@@ -65,7 +67,6 @@ export function createClientConnection(options: ConnectionOptions): Connection {
     removals.set(handler, connection.addHandler(handler));
     if (!needsNextServer) return;
     // The state of the new connection is forwarded from here on; it was idle before.
-    stateSubscription.unsubscribe();
     stateSubscription = forwardState();
   }
 

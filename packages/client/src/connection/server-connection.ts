@@ -194,11 +194,13 @@ export function createServerConnection(
   function onReply(handler: StreamHandler, reply: Reply): void {
     // A handler that left in the meantime does not hear replies that are still on their way.
     if (socket.connected === undefined || handlers.get(handler.id) !== handler) return;
-    if (isServerClosing && !reply.ok && reply.error.code === 'overloaded') {
+    const isRefused = !reply.ok && reply.error.code === 'overloaded';
+    if (isServerClosing && isRefused && handler.isUnaccepted) {
       // The question was sent before the notice of the server arrived.
       forgetHandler(handler);
       if (opened.size === 0 && draining === undefined) return leaveIfUnused();
       handlers.delete(handler.id);
+      draining?.delete(handler.id);
       onRefusedStart(handler);
       return leaveIfUnused();
     }
@@ -208,7 +210,14 @@ export function createServerConnection(
   }
 
   function sendMessage(pending: ReliableMessage): void {
+    if (!unconfirmed.has(pending)) return;
     sendRequest(pending.event, pending.message, (reply: DoneReply | ErrorReply) => {
+      const againMs = reply.ok ? undefined : reply.error.retry_after_ms;
+      // The caller of a message with `onReply` sends it again, if anyone does.
+      if (againMs !== undefined && pending.onReply === undefined && !socket.isClosed) {
+        setTimeout(() => sendMessage(pending), againMs);
+        return;
+      }
       unconfirmed.delete(pending);
       pending.onReply?.(reply);
       socket.updateTimers();

@@ -447,7 +447,9 @@ export class StreamRegistry implements StreamDirectory {
     if (stream.log.done) this.finish(stream);
     const registered = this.#table.get(stream);
     this.#table.remove(stream, reason);
-    if (registered !== undefined) this.#store?.onRemoved(stream, registered.generation);
+    if (registered === undefined) return;
+    registered.generation.streams.delete(stream);
+    this.#store?.onRemoved(stream, registered.generation);
   }
 
   #abandon(stream: Stream): void {

@@ -282,7 +282,8 @@ export class AnswerWriter implements AnswerSink {
     provider: ModelName,
     failure: StreamError | undefined,
   ): boolean {
-    if (hit === undefined || hit.text.length > this.#options.maxUnits) return false;
+    // A custom cache may return something else.
+    if (typeof hit?.text !== 'string' || hit.text.length > this.#options.maxUnits) return false;
     this.#omittedMessages = hit.omittedMessages ?? 0;
     this.#beginAttempt('cache', provider, failure);
     void this.writeText(hit.text);

@@ -41,10 +41,11 @@ export class EntryQueue implements EntrySink {
     return this.#text.read() ?? '';
   }
 
-  /** Closes the queue. No entry follows. */
+  /** Closes the queue. No entry follows, and nobody waits for the consumer any more. */
   end(): void {
     this.#closed = true;
     this.#wake();
+    this.#release();
   }
 
   /**
@@ -58,9 +59,13 @@ export class EntryQueue implements EntrySink {
     const entries = this.#waiting;
     this.#waiting = [];
     this.#waitingUnits = 0;
+    this.#release();
+    return entries;
+  }
+
+  #release(): void {
     this.#drained?.resolve();
     this.#drained = undefined;
-    return entries;
   }
 
   #keep(text: string): void {

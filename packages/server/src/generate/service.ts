@@ -43,6 +43,9 @@ import { clientTool, type Tool } from './tools/tool.js';
 import { createToolbox, type Toolbox } from './tools/toolbox.js';
 import type { ToolReplies } from '../tool-replies.js';
 
+/** A cache that has not answered by then has missed. */
+const CACHE_TIMEOUT_MS = 1_000;
+
 export interface LlmServiceOptions {
   providers: Providers;
   prompt: PromptDefaults;
@@ -185,6 +188,7 @@ export class LlmService {
     } finally {
       link?.[Symbol.dispose]();
       controller.abort();
+      entries.end();
       await written;
     }
   }
@@ -351,7 +355,7 @@ export class LlmService {
     };
     try {
       const found = cache.get(keyOf());
-      return found instanceof Promise ? found.catch(miss) : found;
+      return found instanceof Promise ? withTimeout(found).catch(miss) : found;
     } catch (error) {
       return miss(error);
     }
@@ -373,6 +377,16 @@ export class LlmService {
       ignore(error);
     }
   }
+}
+
+/** @throws {Error} the cache did not answer in time. */
+async function withTimeout<T>(found: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new Error(`the cache did not answer within ${CACHE_TIMEOUT_MS} ms`);
+    timer = setTimeout(() => reject(error), CACHE_TIMEOUT_MS);
+  });
+  return Promise.race([found, late]).finally(() => clearTimeout(timer));
 }
 
 interface RunningAnswer {

@@ -8,7 +8,13 @@ import type { AnsweredTurn, Failover } from '../upstream/failover.js';
 import type { Requester } from '../upstream/queue.js';
 import type { AnswerWriter } from './answer-writer.js';
 import type { Awaits, ToolReplies, ToolReply } from '../tool-replies.js';
-import { type OnToolFailure, runCall, toResult } from './tools/run-call.js';
+import {
+  inTime,
+  type OnToolFailure,
+  runCall,
+  ToolTimeoutError,
+  toResult,
+} from './tools/run-call.js';
 import { type Tool, type ToolContext, ToolError } from './tools/tool.js';
 import type { Toolbox, ToolLimits } from './tools/toolbox.js';
 
@@ -186,7 +192,7 @@ function runCalls(
 ): Promise<ToolResult[]> {
   const { tools, limits } = toolbox;
   return inRound(toolbox, answer, requester, async (round) => {
-    const { signal, run, onFailure } = round;
+    const { signal, run } = round;
     const begin: (() => Promise<ToolOutcome>)[] = [];
     for (const [i, call] of calls.entries()) {
       const { callId, name, arguments: args } = call;
@@ -197,7 +203,7 @@ function runCalls(
         continue;
       }
       const tool = tools.find((candidate) => candidate.name === name);
-      const waiting = await awaitedReplyOf(tool, args, replies, onFailure);
+      const waiting = await awaitedReplyOf(tool, args, replies, round);
       if (waiting === undefined || 'error' in waiting) {
         begin.push(async () => waiting ?? run(call));
         await answer.writeTool(entry);
@@ -254,13 +260,18 @@ async function awaitedReplyOf(
   tool: Tool | undefined,
   args: unknown,
   replies: ToolReplies | undefined,
-  onFailure: OnToolFailure,
+  { signal, onFailure, limits: { toolTimeoutMs } }: Round,
 ): Promise<AwaitedReply | { error: string } | undefined> {
   if (tool?.awaits === undefined) return undefined;
   const { name, awaits } = tool;
   try {
-    await tool.check?.(structuredClone(args));
+    await inTime(signal, toolTimeoutMs, async () => tool.check?.(structuredClone(args)));
   } catch (thrown) {
+    signal.throwIfAborted();
+    if (thrown instanceof ToolTimeoutError) {
+      onFailure(name, 'timeout');
+      return { error: thrown.message };
+    }
     const error = readableError(thrown);
     const isRefused = error instanceof ToolError;
     onFailure(name, isRefused ? 'refused' : 'failed', error);

@@ -17,9 +17,22 @@ export interface Logger {
   error(fields: LogFields): void;
 }
 
+/** Lines that cannot be written beyond it are lost. */
+const MAX_UNWRITTEN_BYTES = 1_048_576;
+
 /** Creates a logger that writes one JSON object per line to standard error. */
 export function createLogger(level: string): Logger {
-  return logErrorFacts(pino({ level, base: null }, pino.destination({ dest: 2, sync: false })));
+  const output = pino.destination({ dest: 2, sync: false, maxLength: MAX_UNWRITTEN_BYTES });
+  // While the disk is full, or the terminal is gone, lines are lost, and the process goes on.
+  let isFailing = false;
+  output.on('error', () => (isFailing = true));
+  output.on('write', () => (isFailing = false));
+  const flushSync = output.flushSync.bind(output);
+  // At the exit of the process, it would try again for ever.
+  output.flushSync = () => {
+    if (!isFailing) flushSync();
+  };
+  return logErrorFacts(pino({ level, base: null }, output));
 }
 
 /**

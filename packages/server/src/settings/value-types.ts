@@ -128,12 +128,18 @@ export const freeText: ValueType<string> = {
 };
 
 export const httpUrl: ValueType<string> = string(
-  'an http or https URL, such as https://api.example/v1',
-  (text) => (isHttpUrl(text) ? text.trim().replace(/\/+$/, '') : undefined),
+  'an http or https URL without user name and password, such as https://api.example/v1',
+  (text) => (isHttpUrl(text) && !hasLogin(text) ? text.trim().replace(/\/+$/, '') : undefined),
 );
 
 function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}
+
+/** The login of a URL would not be sent. */
+function hasLogin(text: string): boolean {
+  const { username, password } = new URL(text);
+  return username !== '' || password !== '';
 }
 
 /** The URL of a Redis. It may contain a user name and a password. */

@@ -192,15 +192,15 @@ class PlainSink extends SocketSink {
   send(slice: LogSlice): void {
     const { offset, size, entry } = slice;
     const isFirst = offset === this.#firstOffset;
-    if (isFirst && entry.type === 'start') return;
     if (entry.type === 'start' && this.#units !== undefined && this.#units > 0) {
       // The failure of an attempt ends the stream of a plain reader, so this reader subscribed after the
-      // failure.
+      // failure, or another process has begun an attempt that replaces the text.
       const { reason: message = 'unable to finish the answer', reasonCode } = entry;
       const code = reasonCode ?? 'provider_unavailable';
       this.sendNamed({ offset, size, entry: { type: 'error', code, message } });
       return this.sendIncomplete(code, this.#units);
     }
+    if (entry.type === 'start' && isFirst) return;
     if (entry.type === 'text' && this.#units !== undefined) this.#units += size;
     const isMoved = isFirst && entry.type === 'error';
     this.sendNamed(isMoved ? { ...slice, offset: offset + 1 } : slice);

@@ -217,6 +217,8 @@ class ProviderCall {
     if (this.#status !== 'reading') this.#beforeAnswer(delta, now);
     switch (delta.type) {
       case 'text':
+        // A provider of an application may yield it although `Delta` forbids it.
+        if (delta.text === '') return undefined;
         this.#measurement?.chunk(delta.text.length, now);
         return this.#hasBegun ? this.#sink.writeText(delta.text) : this.#firstText(delta.text);
       case 'thought':

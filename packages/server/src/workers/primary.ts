@@ -1,5 +1,4 @@
 import cluster, { type Worker } from 'node:cluster';
-import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from '../observe/logger.js';
 import { CONFIG_EXIT_CODE, type ProcessContext, type RunningServer } from '../run-process.js';
@@ -132,7 +131,8 @@ class WorkerSlot {
     clearTimeout(this.#restartTimer);
     const worker = this.#worker;
     if (worker === undefined) return;
-    const exited = once(worker, 'exit');
+    // `once` of `node:events` would reject with the error of a message that the worker does not get.
+    const exited = new Promise((resolve) => worker.once('exit', resolve));
     if (this.#isReady) tell(worker, { type: 'end' });
     else this.kill();
     await exited;
@@ -148,7 +148,11 @@ class WorkerSlot {
     this.#isReady = false;
     this.#startedAt = performance.now();
     worker.on('message', (message: ToPrimary) => this.#receive(worker, message));
-    worker.on('exit', (exitCode, signal) => this.#exited(worker, exitCode, signal));
+    worker.on('exit', (exitCode, signal) => this.#exited(worker.process.pid, { exitCode, signal }));
+    worker.on('error', (err) => {
+      // A process that could not be started has no `exit`.
+      if (worker.process.pid === undefined) this.#exited(undefined, { err });
+    });
     return worker;
   }
 
@@ -169,16 +173,27 @@ class WorkerSlot {
     }
   }
 
-  #exited({ process: { pid } }: Worker, exitCode: number | null, signal: string | null): void {
+  #exited(
+    pid: number | undefined,
+    how: { exitCode?: number | null; signal?: string | null; err?: unknown },
+  ): void {
     this.#worker = undefined;
     this.#onCollected?.(undefined);
-    const fields = { event: 'WORKER_EXIT', worker: this.#number, pid, exitCode, signal };
+    const fields = { event: 'WORKER_EXIT', worker: this.#number, pid, ...how };
     if (this.#isEnding) return this.#logger.info(fields);
     if (performance.now() - this.#startedAt > STEADY_MS) this.#failures = 0;
     const restartMs = Math.min(MAX_RESTART_MS, FIRST_RESTART_MS * 2 ** this.#failures);
     this.#failures += 1;
-    this.#logger[exitCode === 0 ? 'info' : 'error']({ ...fields, restartMs });
-    this.#restartTimer = setTimeout(() => this.#fork(), restartMs);
+    this.#logger[how.exitCode === 0 ? 'info' : 'error']({ ...fields, restartMs });
+    this.#restartTimer = setTimeout(() => this.#restart(), restartMs);
+  }
+
+  #restart(): void {
+    try {
+      this.#fork();
+    } catch (err) {
+      this.#exited(undefined, { err });
+    }
   }
 }
 

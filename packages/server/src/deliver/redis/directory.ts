@@ -161,11 +161,14 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   ): Stream | Promise<Stream> {
     const identified = this.#registry.identify(request);
     const known = this.#registry.known(identity, identified);
-    return known ?? this.#opener.start(identity, identified, connectionId);
+    if (known !== undefined && !this.#opener.isReading(known)) return known;
+    return this.#opener.start(identity, identified, connectionId);
   }
 
   get(principal: string, id: string): Stream | Promise<Stream> {
-    return this.#registry.find(principal, id)?.stream ?? this.#opener.find(principal, id);
+    const known = this.#registry.find(principal, id)?.stream;
+    if (known !== undefined && !this.#opener.isReading(known)) return known;
+    return this.#opener.find(principal, id);
   }
 
   async has(principal: string, id: string): Promise<boolean> {
@@ -258,7 +261,11 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     generation: Generation,
     prepared: PreparedRequest | undefined,
   ): LogWriter | undefined {
-    return this.#owner.createWriter(generation, prepared);
+    const writer = this.#owner.createWriter(generation, prepared);
+    const log = this.#logs.of(generation);
+    // The streams may have left before the log is complete.
+    if (log !== undefined) void writer?.settle().then(() => this.#ends.release(log));
+    return writer;
   }
 
   findFlight(
@@ -280,9 +287,9 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   }
 
   isShared(generation: Generation): boolean {
-    const log = this.#context.logs.of(generation);
-    if (log === undefined || !this.#store.isUp || this.#isDraining) return false;
-    return log.isMirror || log.fence !== '0';
+    const log = this.#logs.of(generation);
+    if (log === undefined) return false;
+    return log.isMirror || (this.#store.isUp && !this.#isDraining && log.fence !== '0');
   }
 
   onPausedChange(generation: Generation): void {
@@ -303,17 +310,11 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
   }
 
   onRemoved(stream: Stream, generation: Generation): void {
-    const { logs, node } = this.#context;
-    const log = logs.of(generation);
+    const log = this.#logs.of(generation);
     const sid = sidOf(stream.principal, stream.id);
     this.#subscriptions.forget(stream, sid);
-    if (log === undefined) return;
-    log.streams.delete(sid);
-    if (log.streams.size > 0 || (log.isOwn && !generation.log.done)) return;
-    log.endWriter();
-    logs.delete(log);
-    if (this.#store.isUp && !generation.log.done)
-      void this.#store.tryWrite('unfollow', [log.gid, node]);
+    log?.streams.delete(sid);
+    if (log !== undefined) this.#ends.release(log);
   }
 
   #stopTaking(): void {

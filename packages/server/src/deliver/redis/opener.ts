@@ -51,6 +51,12 @@ export class Opener {
     this.#isStopped = true;
   }
 
+  /** @returns true while the log of a stream of this process is being read from Redis, so that a part may be missing. */
+  isReading(stream: Stream): boolean {
+    if (this.#context.logs.ofStream(stream)?.catchingUp !== undefined) return true;
+    return this.#opening.size > 0 && this.#opening.has(sidOf(stream.principal, stream.id));
+  }
+
   /** Starts a stream, or gives the one that any process has. @throws {StreamError} conflict, overloaded. */
   async start(
     identity: StreamIdentity,
@@ -60,9 +66,9 @@ export class Opener {
     const sid = sidOf(identity.principal, identity.id);
     for (let other = this.#opening.get(sid); other !== undefined; other = this.#opening.get(sid)) {
       await other.catch(() => {});
-      const known = this.#context.registry.known(identity, identified);
-      if (known !== undefined) return known;
     }
+    const known = this.#context.registry.known(identity, identified);
+    if (known !== undefined) return this.#whenRead(known);
     return this.#alone(sid, () => this.#open(sid, identity, identified, connectionId));
   }
 
@@ -72,7 +78,7 @@ export class Opener {
     await this.#opening.get(sid)?.catch(() => {});
     const { registry, store } = this.#context;
     const here = registry.find(principal, id);
-    if (here !== undefined) return here.stream;
+    if (here !== undefined) return this.#whenRead(here.stream);
     if (!store.isUp) throw unreachable('find the stream');
     return this.#alone(sid, async () => {
       let reply: Reply;
@@ -206,6 +212,12 @@ export class Opener {
     if (store.isUp) return false;
     await store.recovered(LOCAL_AFTER_MS);
     return store.isUp && this.#follower.catchUp(log);
+  }
+
+  /** Waits until what is being read of the stream's log is there. */
+  async #whenRead(stream: Stream): Promise<Stream> {
+    await this.#context.logs.ofStream(stream)?.catchingUp;
+    return stream;
   }
 
   /** Runs `task` as the only one for a stream. */

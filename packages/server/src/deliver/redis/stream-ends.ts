@@ -47,14 +47,17 @@ export class StreamEnds {
     generation.abort(entry);
     for (const sid of log.streams.keys()) this.endHere(log, sid, generation.log.head, entry);
     this.#context.registry.finishAll(generation);
+    this.release(log);
   }
 
-  /** A stream was ended here. Redis is told, now or once it can be reached. */
+  /** A stream was ended here. Redis is told if it ends for all processes, now or once it can be reached. */
   note(stream: Stream, entry: ErrorEntry): void {
     const { store, logs } = this.#context;
     const log = logs.ofStream(stream);
     const sid = sidOf(stream.principal, stream.id);
     if (log === undefined || this.#endedElsewhere.has(sid)) return;
+    // A process that lacks memory, or shuts down, does not end what another one generates.
+    if (log.isMirror && entry.code !== 'cancelled') return;
     log.endsToSend.set(sid, entry);
     if (store.isUp) void this.send(log);
   }
@@ -64,19 +67,39 @@ export class StreamEnds {
     const { store, limits } = this.#context;
     for (const [sid, entry] of log.endsToSend) {
       const reply = await store.tryWrite('cancel', [sid, ...endArgs(entry, limits)]);
-      if (reply === undefined) return;
+      if (!Array.isArray(reply)) return;
       log.endsToSend.delete(sid);
+      const [result] = reply;
+      const isRead = [...log.streams.values()].some((stream) => !stream.log.done);
+      // Redis has lost the stream, so that no message stops the generation.
+      if (result === 'gone' && log.isOwn && !isRead) this.stop(log, entry);
     }
+    this.release(log);
   }
 
-  /** No reader of this process is left for the stream. It ends if other processes have none either. */
+  /** Removes a log that has no stream in this process, unless it is being generated or Redis lacks an end of it. */
+  release(log: SharedLog): void {
+    const { logs, store, node } = this.#context;
+    const { generation } = log;
+    const isGenerating = log.isOwn && !generation.log.done && !generation.signal.aborted;
+    // A log that began without Redis has nothing there that could end.
+    const lacksEnd = log.fence !== '0' && log.endsToSend.size > 0;
+    if (log.streams.size > 0 || isGenerating || lacksEnd || logs.get(log.gid) !== log) return;
+    log.endWriter();
+    logs.delete(log);
+    if (store.isUp && !generation.log.done) void store.tryWrite('unfollow', [log.gid, node]);
+  }
+
+  /**
+   * No reader of this process is left for the stream. It ends if other processes have none either. Only Redis knows
+   * that, and also ends the stream later, if it is away now.
+   */
   abandon(stream: Stream): void {
     const { registry, store, limits, logs } = this.#context;
     const log = logs.ofStream(stream);
-    if (log === undefined || !store.isUp) return registry.cancel(stream);
-    if (log.isMirror) return registry.drop(stream);
-    if (log.fence === '0') return registry.cancel(stream);
+    if (log?.isMirror === true) return registry.drop(stream);
+    if (log === undefined || log.fence === '0') return registry.cancel(stream);
     const sid = sidOf(stream.principal, stream.id);
-    void store.tryWrite('reap', [sid, ...endArgs(CANCELLED, limits)]);
+    if (store.isUp) void store.tryWrite('reap', [sid, ...endArgs(CANCELLED, limits)]);
   }
 }

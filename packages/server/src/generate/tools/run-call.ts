@@ -36,20 +36,17 @@ export async function runCall(
     return { error: `there is no tool of this name; there is: ${names}` };
   }
 
-  const controller = new AbortController();
-  const link = addAbortListener(signal, () => controller.abort(signal.reason));
-  const timer = setTimeout(() => controller.abort(new ToolTimeoutError()), toolTimeoutMs);
   try {
-    const context = { ...asker, signal: controller.signal };
     // The tool receives a copy, so that its changes to the arguments do not appear in the log.
-    const running = tool.call(structuredClone(args), context);
-    const value = await Promise.race([whenAborted(controller.signal), running]);
+    const value = await inTime(signal, toolTimeoutMs, async (own) =>
+      tool.call(structuredClone(args), { ...asker, signal: own }),
+    );
     return toResult(value, maxToolResultUnits);
   } catch (thrown) {
     signal.throwIfAborted();
-    if (controller.signal.aborted) {
+    if (thrown instanceof ToolTimeoutError) {
       onFailure(name, 'timeout');
-      return { error: `the tool did not finish within ${toolTimeoutMs} ms` };
+      return { error: thrown.message };
     }
     const error = readableError(thrown);
     if (error instanceof ToolError) {
@@ -58,6 +55,29 @@ export async function runCall(
     }
     onFailure(name, 'failed', error);
     return { error: 'the tool failed' };
+  }
+}
+
+/**
+ * Runs code of a tool. Its signal aborts with `signal`, and when the time is over.
+ *
+ * @throws `signal.reason` as soon as `signal` aborts. @throws {ToolTimeoutError} the time is over.
+ */
+export async function inTime<T>(
+  signal: AbortSignal,
+  timeoutMs: number,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const link = addAbortListener(signal, () => controller.abort(signal.reason));
+  const timeout = new ToolTimeoutError(`the tool did not finish within ${timeoutMs} ms`);
+  const timer = setTimeout(() => controller.abort(timeout), timeoutMs);
+  try {
+    return await Promise.race([whenAborted(controller.signal), run(controller.signal)]);
+  } catch (thrown) {
+    // A tool may throw an error of its own when it is aborted.
+    controller.signal.throwIfAborted();
+    throw thrown;
   } finally {
     clearTimeout(timer);
     link[Symbol.dispose]();
@@ -65,7 +85,7 @@ export async function runCall(
   }
 }
 
-class ToolTimeoutError extends Error {}
+export class ToolTimeoutError extends Error {}
 
 function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {

@@ -5,6 +5,7 @@ import {
   removeChat,
   renameChat,
 } from '@rivulet/client/chat';
+import type { AssistantRecord, StoredAnswer } from '../../packages/client/src/chat/records.js';
 import { ProviderError } from '@rivulet/server';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
@@ -20,6 +21,13 @@ import { sdk } from '../harness/sdk.js';
 
 const idOf = (chat: Chat, text: string): string =>
   chat.getSnapshot().messages.find((message) => message.text === text)?.id ?? 'none';
+
+const LIMITED = {
+  code: 'rate_limited',
+  message: 'wait',
+  retryable: true,
+  retryAfterMs: undefined,
+} as const;
 
 /** One chat in two tabs of one user, after an exchange. */
 async function twoTabs(questions = ['one']) {
@@ -146,6 +154,32 @@ describe('what is queued', () => {
     expect(await (await edited).result).toMatchObject({ text: 'A drei' });
 
     expect(await (await sent).result).toMatchObject({ text: 'A drei' });
+  });
+
+  it.each<[string, Partial<StoredAnswer>, Partial<AssistantRecord>]>([
+    ['fails before the server has it', { status: 'failed', error: LIMITED }, {}],
+    ['comes from the browser’s cache', { status: 'done', provider: 'browser-cache' }, {}],
+    ['is removed before the server has it', {}, { isRemoved: true, parts: [] }],
+  ])('is refused when another tab asks it and the answer %s', async (_, answered, fields) => {
+    const { chat, store, nextCall } = await twoTabs();
+    void chat.send('two');
+    await nextCall();
+    const sent = chat.send('three');
+    const { chat: record, messages } = await vi.waitUntil(async () => {
+      const stored = await store.read('c');
+      return stored?.messages.some(({ id }) => id === idOf(chat, 'three')) && stored;
+    });
+    const question = messages.find(({ id }) => id === idOf(chat, 'three'));
+    const other = messages.find(({ role }) => role === 'assistant');
+    if (question?.role !== 'user' || other?.role !== 'assistant') throw new Error('not stored');
+    const [part] = other.parts;
+    const updatedAt = Date.now() + 1;
+    const answer = { ...part!.answer, id: 'a', requestId: undefined, ...answered };
+    await store.write(record, [
+      { ...question, text: 'drei', status: 'sent', updatedAt },
+      { ...other, id: 'm', parentId: question.id, parts: [{ ...part!, answer }], ...fields },
+    ]);
+    await expect(sent).rejects.toMatchObject({ code: 'cancelled' });
   });
 
   it('is refused when the client is closed', async () => {

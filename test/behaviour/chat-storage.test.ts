@@ -310,6 +310,88 @@ describe('removing', () => {
   });
 });
 
+/** A chat `c` with an answer under way, and the same chat in another tab; both use one storage. */
+async function openInTwoTabs() {
+  const all = await stagedChat();
+  const chat = createChat(all.client, { id: 'c' });
+  chat.state$.subscribe();
+  void chat.send('one');
+  const call = await all.nextCall();
+  call.say('Half');
+  await chatWhen(chat, ({ messages }) => messages[1]?.text === 'Half');
+  await vi.waitFor(() => expect(JSON.stringify(all.storage.valuesOf('n:'))).toContain('Half'));
+  const otherStorage = { ...all.storage };
+  const there = createChat(openPage(all.server.url, otherStorage), { id: 'c' });
+  await chatWhen(there, ({ messages }) => messages[1]?.text === 'Half');
+  return { ...all, chat, call, there };
+}
+
+describe('a storage that cannot be read', () => {
+  it.each([
+    ['rejects', () => Promise.reject(new Error('no'))],
+    ['never responds', () => new Promise<never>(() => {})],
+  ])('because it %s does not empty a chat or stop its answer', async (_, getItem) => {
+    const { storage, chat, call, there } = await openInTwoTabs();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const failing = vi.spyOn(storage, 'getItem').mockImplementation(getItem);
+    const failed = chatWhen(chat, ({ storeError }) => storeError !== undefined);
+    const emptied = chatWhen(chat, ({ messages }) => messages.length === 0);
+    there.setDraft('thre');
+    await vi.advanceTimersByTimeAsync(300);
+    await vi.waitFor(() => expect(failing).toHaveBeenCalled());
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect((await Promise.race([failed, emptied])).messages).toHaveLength(2);
+    vi.useRealTimers();
+    failing.mockRestore();
+    call.say(' and all');
+    call.finish();
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({ text: 'Half and all', ending: 'complete' });
+    await chatWhen(chat, ({ storeError }) => storeError === undefined);
+  });
+
+  it('when the chat is opened does not replace what it has', async () => {
+    const { open, storage, reply } = await left();
+    const failing = vi.spyOn(storage, 'getItem').mockRejectedValue(new Error('no'));
+    const chat = createChat(open(), { id: 'c' });
+    const { storeError } = await chatWhen(chat, ({ status }) => status === 'ready');
+    expect(storeError).toMatchObject({ message: 'no' });
+    failing.mockRestore();
+    void chat.send('two');
+    await reply('A two');
+    await chatWhen(chat, ({ messages, status }) => messages.length === 4 && status === 'ready');
+    expect(textsOf(chat.getSnapshot())).toEqual(['one', 'A one', 'two', 'A two']);
+    expect(chat.getSnapshot().storeError).toBeUndefined();
+  });
+
+  it('rejects the removal of a chat, whose messages would stay', async () => {
+    const { open, storage } = await left();
+    const client = open();
+    const failing = vi.spyOn(storage, 'getAllKeys').mockRejectedValue(new Error('no'));
+    await expect(removeChat(client, 'c')).rejects.toThrow('no');
+    failing.mockRestore();
+    await removeChat(client, 'c');
+    expect(storage.valuesOf('n:')).toEqual([]);
+  });
+});
+
+describe('a clock that is set back', () => {
+  it('does not empty a chat or stop its answer', async () => {
+    const { storage, chat, call, there } = await openInTwoTabs();
+    const getItem = vi.spyOn(storage, 'getItem');
+    setTime(-10 * 60_000);
+    there.setDraft('thre');
+    const removed = chatWhen(chat, ({ messages }) => messages.length === 0);
+    // The chat reads its head and both messages.
+    await vi.waitFor(() => expect(getItem.mock.calls.length).toBeGreaterThan(2));
+    call.say(' and all');
+    call.finish();
+    const whole = chatWhen(chat, ({ messages }) => messages[1]?.text === 'Half and all');
+    expect((await Promise.race([whole, removed])).messages).toHaveLength(2);
+  });
+});
+
 describe('two tabs', () => {
   it('show the same messages and live text, and either stops the answer', async () => {
     const { client, storage, server, nextCall, calls } = await stagedChat();

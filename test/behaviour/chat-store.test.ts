@@ -9,6 +9,7 @@ import {
 import { chatStoreTests } from '@rivulet/client/testing';
 import { describe, expect, it, vi } from 'vitest';
 import { openPage } from '../harness/chat.js';
+import { sdk } from '../harness/sdk.js';
 import { createStorage } from '../harness/storage.js';
 
 const storage = createStorage();
@@ -105,6 +106,28 @@ describe('a chat store in what the client keeps', () => {
     const { ids, messages } = await filled(4, options);
     await vi.waitFor(async () => expect((await ids()).sort(byName)).toEqual(['c3', 'c4']));
     expect(messages()).toHaveLength(2);
+  });
+
+  it('keeps chats with a time in the future, as after the clock was set back', async () => {
+    const own = createStorage();
+    const open = (): ChatStore => createChatStore(openPage('http://127.0.0.1:1', own));
+    const later = Date.now() + 86_400_000;
+    await open().write(chatRecord('later', later), [questionRecord('later')]);
+    const old = chatRecord('old', Date.now() - 400 * 86_400_000);
+    await open().write(old, [questionRecord('old')]);
+    // The first write sweeps the store.
+    await open().write(chatRecord('now', Date.now()), []);
+    await vi.waitFor(async () => expect(await open().read('old')).toBeUndefined());
+    expect((await open().read('later'))?.messages).toHaveLength(1);
+  });
+
+  it('reads from memory where there is no IndexedDB', async () => {
+    const client = sdk('http://127.0.0.1:1', { cache: {} });
+    const store = createChatStore(client);
+    expect(await store.read('c')).toBeUndefined();
+    const writing = store.write(chatRecord('c', Date.now()), [questionRecord('c')]);
+    await expect(writing).rejects.toThrow('indexedDB');
+    expect((await store.read('c'))?.messages).toHaveLength(1);
   });
 
   it('makes room when the disk is full, and keeps the chat that is written', async () => {

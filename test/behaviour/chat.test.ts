@@ -282,6 +282,52 @@ describe('what is sent while an answer is under way', () => {
   });
 });
 
+describe('the signal of a question', () => {
+  it('stops its answer, and not the answer of a retry', async () => {
+    const { client, nextCall, reply } = await stagedChat();
+    const chat = createChat(client);
+    const abort = new AbortController();
+    void chat.send({ text: 'one', options: { signal: abort.signal } });
+    const call = await nextCall();
+    call.say('Half');
+    await chatWhen(chat, ({ status }) => status === 'streaming');
+    abort.abort();
+    await call.aborted;
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({ text: 'Half', ending: 'stopped' });
+    void chat.retry();
+    await reply('A one');
+    await settled(chat);
+    expect(newestAnswer(chat)).toMatchObject({ text: 'A one', ending: 'complete' });
+  });
+
+  it.each(['send', 'edit'])('removes it while it is queued, after %s', async (how) => {
+    const { client, nextCall, calls } = await stagedChat();
+    const chat = createChat(client);
+    chat.state$.subscribe();
+    void chat.send('one');
+    const call = await nextCall();
+    const abort = new AbortController();
+    let sent = chat.send({ text: 'two', options: { signal: abort.signal } });
+    if (how === 'edit') sent = chat.edit(idOf(chat, 'two'), 'zwei');
+    abort.abort();
+    await expect(sent).rejects.toMatchObject({ code: 'cancelled' });
+    call.say('A one');
+    call.finish();
+    await settled(chat);
+    expect(textsOf(chat.getSnapshot())).toEqual(['one', 'A one']);
+    expect(calls).toHaveLength(1);
+  });
+
+  it('is refused if it is aborted already', async () => {
+    const { client } = await stagedChat();
+    const chat = createChat(client);
+    const sent = chat.send({ text: 'one', options: { signal: AbortSignal.abort() } });
+    await expect(sent).rejects.toMatchObject({ code: 'cancelled' });
+    expect(chat.getSnapshot().messages).toEqual([]);
+  });
+});
+
 describe('endings', () => {
   it.each([
     ['stop', 'Whole.', 'complete', false],

@@ -13,7 +13,8 @@ export function createIndexedDbBackend(name: string): StorageBackend {
     try {
       return await (opened ?? open())(mode, use);
     } catch (error) {
-      if (nameOf(error) === 'QuotaExceededError') throw error;
+      // The error of an aborted transaction may be null.
+      if ((error as Error | null)?.name === 'QuotaExceededError') throw error;
       // Safari may close the connection to the database without an event.
       return open()(mode, use);
     }
@@ -47,10 +48,7 @@ export function createIndexedDbBackend(name: string): StorageBackend {
       }),
     async clear(entry) {
       // Without IndexedDB, or without access to it, there is nothing to remove.
-      const isDenied = await run('readonly', () => false).catch((error: unknown) =>
-        /^(Reference|Type|Security)Error$/.test(nameOf(error)),
-      );
-      if (isDenied) return;
+      if (await run('readonly', () => false).catch(isDenied)) return;
       const clearIt = (entries: readonly Entry[]): Promise<void> =>
         change((objects) => {
           objects.clear();
@@ -74,6 +72,7 @@ function put(objects: IDBObjectStore, entries: readonly Entry[]): void {
   objects.transaction.commit();
 }
 
-function nameOf(error: unknown): string {
-  return String((Object(error) as Partial<Error>).name);
+/** @returns true if the error says that there is no IndexedDB, or that the page has no access to it. */
+export function isDenied(error: unknown): boolean {
+  return /^(Reference|Type|Security)Error$/.test((error as Error | null)?.name as string);
 }

@@ -11,8 +11,9 @@ export function createKeyValueBackend(name: string, storage: KeyValueStorage): S
   }
 
   async function get(key: string): Promise<unknown> {
+    const json = (await storage.getItem(name + key)) ?? '';
     try {
-      return JSON.parse((await storage.getItem(name + key)) ?? '');
+      return JSON.parse(json);
     } catch {
       return undefined;
     }
@@ -33,7 +34,11 @@ export function createKeyValueBackend(name: string, storage: KeyValueStorage): S
   return {
     get,
     async list(prefix) {
-      return Promise.all((await keysOf(prefix)).map(async (key) => [key, await get(key)] as const));
+      // AsyncStorage on Android cannot read an entry that is too long; the others are listed.
+      const entries = (await keysOf(prefix)).map(
+        async (key) => [key, await get(key).catch(() => undefined)] as const,
+      );
+      return Promise.all(entries);
     },
     update: (keys, change) =>
       enqueue(async () => put(change(await Promise.all(keys.map((key) => get(key)))))),

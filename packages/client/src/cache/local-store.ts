@@ -21,14 +21,15 @@ export interface StorageBackend {
 
 /**
  * The storage of one user of one server in this browser: on disk, and in memory for entries that the disk
- * refused. A read neither rejects nor hangs: an entry that cannot be read counts as missing.
+ * refused. A read fails after 1 s. A failed read calls `onError`, and rejects if that throws; otherwise, and without
+ * `onError`, an entry that cannot be read counts as missing.
  */
 export interface LocalStore {
   /** Unique for the server and the namespace. */
   readonly name: string;
-  get(key: string): Promise<unknown>;
+  get(key: string, onError?: OnReadError): Promise<unknown>;
   /** Every entry whose key begins with `prefix`. */
-  list(prefix: string): Promise<Entry[]>;
+  list(prefix: string, onError?: OnReadError): Promise<Entry[]>;
   /**
    * Passes the present values of `keys` to `change` and writes the entries that it returns, as one
    * transaction. Writes nothing if any tab called `clear` after `askedAt` (milliseconds since 1970).
@@ -55,6 +56,8 @@ export interface LocalStore {
   clear(): Promise<void>;
   close(): void;
 }
+
+type OnReadError = (error: unknown) => undefined;
 
 const CLEARED = 'cleared';
 // Safari's IndexedDB sometimes never responds, and a page in the background may block it.
@@ -113,13 +116,12 @@ export function createLocalStore(
 
   return {
     name,
-    get: async (key) => memory.get(key) ?? readOrUndefined(open().get(key)),
-    async list(prefix) {
-      const stored = (await readOrUndefined(open().list(prefix))) ?? [];
+    get: async (key, onError) => memory.get(key) ?? read(open().get(key), onError),
+    async list(prefix, onError) {
+      const stored = (await read(open().list(prefix), onError)) ?? [];
       const remembered = [...memory].filter(([key]) => key.startsWith(prefix));
-      return [
-        ...new Map<string, unknown>([...stored.map(([k, v]) => [k, v] as const), ...remembered]),
-      ];
+      // The value of an entry in memory wins over that on disk.
+      return [...new Map([...stored, ...remembered] as [string, unknown][])];
     },
     async write(keys, askedAt, change) {
       if (memory.has(keys[0] ?? '')) {
@@ -168,8 +170,11 @@ function isCleared(askedAt: number, clearedAt: number): boolean {
   return askedAt <= clearedAt && clearedAt <= Date.now() + CLOCK_TOLERANCE_MS;
 }
 
-function readOrUndefined<T>(reading: Promise<T>): Promise<T | undefined> {
-  return withTimeout(READ_TIMEOUT_MS, reading).catch(() => undefined);
+function read<T>(
+  reading: Promise<T>,
+  onError: OnReadError = () => undefined,
+): Promise<T | undefined> {
+  return withTimeout(READ_TIMEOUT_MS, reading).catch(onError);
 }
 
 /** @throws {Error} if `work` has not settled in time. */

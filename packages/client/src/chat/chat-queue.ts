@@ -8,6 +8,9 @@ import { queueOf } from './tree.js';
 interface PendingQuestion {
   /** The new text if the question was edited while it was queued. */
   readonly edited: string | undefined;
+  /** An abort of this signal removes the question. */
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: () => void;
   resolve(answer: Answer): void;
   reject(error: StreamError): void;
 }
@@ -24,17 +27,27 @@ export class ChatQueue {
   /** The id of this page. */
   readonly #pageId: string;
   readonly #onClaimed: () => void;
+  readonly #onAborted: (messageId: string) => void;
   readonly #createdAt = Date.now();
   readonly #pending = new Map<string, PendingQuestion>();
   /** Stops waiting for the lock of another page, by the id of that page. */
   readonly #claims = new Map<string, AbortController>();
   #releaseLock: (() => void) | undefined;
 
-  /** `onClaimed` is called after this page has claimed questions of another page. */
-  constructor(records: ChatRecords, pageId: string, onClaimed: () => void) {
+  /**
+   * `onClaimed` is called after this page has claimed questions of another page, and `onAborted` after the signal of
+   * a question was aborted.
+   */
+  constructor(
+    records: ChatRecords,
+    pageId: string,
+    onClaimed: () => void,
+    onAborted: (messageId: string) => void,
+  ) {
     this.#records = records;
     this.#pageId = pageId;
     this.#onClaimed = onClaimed;
+    this.#onAborted = onAborted;
   }
 
   /** The questions with an unsettled promise, by id, and the text of their edit. */
@@ -54,22 +67,34 @@ export class ChatQueue {
     return next;
   }
 
+  /** The signal of a question with an unsettled promise. */
+  signalOf(messageId: string): AbortSignal | undefined {
+    return this.#pending.get(messageId)?.signal;
+  }
+
   /** @returns a promise that resolves when the question is sent. */
-  wait(messageId: string, edited?: string): Promise<Answer> {
+  wait(messageId: string, signal?: AbortSignal, edited?: string): Promise<Answer> {
     this.#holdLock();
+    const onAbort = (): void => this.#onAborted(messageId);
+    signal?.addEventListener('abort', onAbort);
     return new Promise((resolve, reject) =>
-      this.#pending.set(messageId, { resolve, reject, edited }),
+      this.#pending.set(messageId, { resolve, reject, edited, signal, onAbort }),
     );
   }
 
   resolve(messageId: string, answer: Answer): void {
-    this.#pending.get(messageId)?.resolve(answer);
-    this.#pending.delete(messageId);
+    this.#take(messageId)?.resolve(answer);
   }
 
   reject(messageId: string, reason: string): void {
-    this.#pending.get(messageId)?.reject(new StreamError('cancelled', `unable to ask: ${reason}`));
+    this.#take(messageId)?.reject(new StreamError('cancelled', `unable to ask: ${reason}`));
+  }
+
+  #take(messageId: string): PendingQuestion | undefined {
+    const pending = this.#pending.get(messageId);
     this.#pending.delete(messageId);
+    pending?.signal?.removeEventListener('abort', pending.onAbort);
+    return pending;
   }
 
   /** Rejects all promises, and lets other pages claim the questions. */

@@ -197,6 +197,8 @@ export class ChatRecords {
     try {
       await this.#registry.write(chat, messages, this);
       this.#isStored = true;
+      // The store works again: what a failed read has missed is read now.
+      if (this.#storeError !== undefined) void this.read();
       this.#storeError = undefined;
     } catch (error) {
       // The next change writes them again.

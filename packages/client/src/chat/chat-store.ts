@@ -1,4 +1,5 @@
-import type { LocalStore } from '../cache/local-store.js';
+import { isDenied } from '../cache/indexed-db-backend.js';
+import type { Entry, LocalStore } from '../cache/local-store.js';
 import {
   type ChatRecord,
   mergeChat,
@@ -113,17 +114,23 @@ export function createLocalChatStore(
   /** @returns undefined for a chat that another tab has cleared; the storage may still have it. */
   function readHead(value: unknown): ChatRecord | undefined {
     const chat = readChatRecord(value);
-    return chat && store.isFresh(chat.createdAt, Infinity) ? chat : undefined;
+    if (chat === undefined) return undefined;
+    // The clock may have been set back, so a chat may have a time in the future.
+    const createdAt = Math.min(chat.createdAt, Date.now());
+    return store.isFresh(createdAt, Infinity) ? chat : undefined;
   }
 
-  async function keysOf(chatId: string): Promise<string[]> {
-    return (await store.list(messageKey(chatId, ''))).map(([key]) => key);
+  /** Rejects if the disk cannot be read, unless there is none or the chat is in memory only. */
+  function entriesOf(chatId: string): Promise<Entry[]> {
+    return store.list(messageKey(chatId, ''), (error) => {
+      if (!failures.has(chatId)) throwUnlessDenied(error);
+    });
   }
 
   /** Removes a chat for every tab that has it open. */
   async function remove(chatId: string): Promise<void> {
     const removedAt = Date.now();
-    const messages = await keysOf(chatId);
+    const messages = (await entriesOf(chatId)).map(([key]) => key);
     const tombstone: Tombstone = { id: chatId, removedAt };
     // The storage may have an older state of a chat that is in memory.
     if (failures.delete(chatId)) await store.remove([headKey(chatId), ...messages]);
@@ -147,10 +154,9 @@ export function createLocalChatStore(
     for (const chat of newestFirst) {
       count += 1;
       units += chat.units;
-      const isKept =
-        count <= maxChats &&
-        units <= maxUnits &&
-        store.isFresh(chat.updatedAt, maxAgeSeconds * 1000);
+      // Negative after the clock was set back.
+      const ageMs = Date.now() - chat.updatedAt;
+      const isKept = count <= maxChats && units <= maxUnits && ageMs <= maxAgeSeconds * 1000;
       if (!isKept && chat.id !== openChatId) await remove(chat.id);
     }
   }
@@ -180,8 +186,8 @@ export function createLocalChatStore(
     list: listChats,
     async read(chatId) {
       const [head, entries] = await Promise.all([
-        store.get(headKey(chatId)),
-        store.list(messageKey(chatId, '')),
+        store.get(headKey(chatId), throwUnlessDenied),
+        entriesOf(chatId),
       ]);
       const chat = readHead(head);
       if (chat === undefined) return undefined;
@@ -251,6 +257,11 @@ export function createMemoryChatStore(): ChatStore {
       removed.set(chatId, Date.now());
     },
   };
+}
+
+/** Without IndexedDB, or without access to it, a chat is in memory only. */
+function throwUnlessDenied(error: unknown): undefined {
+  if (!isDenied(error)) throw error;
 }
 
 function headKey(chatId: string): string {

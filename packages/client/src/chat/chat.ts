@@ -95,7 +95,12 @@ class ChatSession implements Chat {
       onEnd: () => this.#onEnd(),
       onUnknownAnswer: () => this.#scheduleResume(),
     });
-    this.#queue = new ChatQueue(this.#records, registry.pageId, () => this.#onRecordsChange());
+    this.#queue = new ChatQueue(
+      this.#records,
+      registry.pageId,
+      () => this.#onRecordsChange(),
+      (messageId) => this.remove(messageId),
+    );
     this.#view = new ChatView(this.#records, this.#live);
     this.#snapshot = this.#view.snapshot(undefined);
     this.#states.next(this.#snapshot);
@@ -121,6 +126,10 @@ class ChatSession implements Chat {
     return this.#runAction(() => {
       const { text, ...request } = typeof question === 'string' ? { text: question } : question;
       validateText(text);
+      const signal = request.options?.signal;
+      if (signal?.aborted) {
+        throw new StreamError('cancelled', 'unable to send: the signal of the question is aborted');
+      }
       if (this.#onBusy === 'reject' && this.#isBusy) {
         throw new StreamError(
           'conflict',
@@ -141,7 +150,7 @@ class ChatSession implements Chat {
       if (title === '') this.#records.setTitle(titleOf(text));
       if (draft === text) this.#records.setDraft('');
       this.#records.put(record);
-      return this.#enqueue(record.id);
+      return this.#enqueue(record.id, signal);
     });
   }
 
@@ -158,8 +167,9 @@ class ChatSession implements Chat {
       if (record.status === 'queued') {
         const { pageId } = this.#registry;
         this.#records.put({ ...record, text, owner: pageId, updatedAt: this.#records.now() });
+        const signal = this.#queue.signalOf(messageId);
         this.#queue.reject(messageId, 'the question was changed');
-        return this.#enqueue(messageId, text);
+        return this.#enqueue(messageId, signal, text);
       }
       if (this.#isUnsent(record)) return this.#replaceUnsent(record, text);
       this.#cancelLive();
@@ -331,13 +341,19 @@ class ChatSession implements Chat {
       if (edited !== undefined && edited !== record.text) {
         this.#queue.reject(messageId, 'another tab asked it before it was changed');
         if (this.#records.chat.draft === '') this.#records.setDraft(edited);
+        continue;
       }
-      for (const answer of this.#records.all) {
-        const part = answer.role === 'assistant' ? answer.parts[0] : undefined;
-        // The answer cannot be resumed before the server has it.
-        const isKnown = part?.answer.requestId !== undefined;
-        if (answer.parentId !== messageId || part === undefined || !isKnown) continue;
-        this.#queue.resolve(messageId, this.#client.resume(part.answer.id, { tools: this.#tools }));
+      const answers = [...this.#records.all].filter(({ parentId }) => parentId === messageId);
+      const parts = answers.flatMap((answer) =>
+        answer.role === 'assistant' ? (answer.parts[0] ?? []) : [],
+      );
+      // The answer cannot be resumed before the server has it.
+      const known = parts.find(({ answer }) => answer.requestId !== undefined)?.answer;
+      if (known !== undefined) {
+        this.#queue.resolve(messageId, this.#client.resume(known.id, { tools: this.#tools }));
+      } else if (answers.length > 0 && parts.every(({ answer }) => isFinal(answer))) {
+        // The answer came from the browser's cache, failed before the server had it, or was removed.
+        this.#queue.reject(messageId, 'another tab asked it, and its answer has ended');
       }
     }
   }
@@ -388,8 +404,8 @@ class ChatSession implements Chat {
     return this.#live.size > 0 || this.#view.isAnswering;
   }
 
-  #enqueue(messageId: string, edited?: string): Promise<Answer> {
-    const answer = this.#queue.wait(messageId, edited);
+  #enqueue(messageId: string, signal?: AbortSignal, edited?: string): Promise<Answer> {
+    const answer = this.#queue.wait(messageId, signal, edited);
     this.#startNext();
     return answer;
   }
@@ -405,7 +421,8 @@ class ChatSession implements Chat {
     const sent = { status: 'sent', parentId, updatedAt: now, selectedAt: now } as const;
     const question = { ...next, ...sent };
     this.#records.put(question);
-    this.#queue.resolve(next.id, this.#generate(question));
+    const signal = this.#queue.signalOf(next.id);
+    this.#queue.resolve(next.id, this.#generate(question, signal && { signal }));
   }
 
   #generate(question: UserRecord, options: AnswerOptions = {}): Answer {

@@ -133,11 +133,12 @@ export interface Chat {
   readonly draft$: Observable<string>;
   getSnapshot(): ChatSnapshot;
   /**
-   * Asks a question after the visible branch. A draft with the same text is cleared.
+   * Asks a question after the visible branch. A draft with the same text is cleared. Aborting `options.signal` removes
+   * the question while it is queued in this page, and then stops its answer; a later version of it has no signal.
    *
    * @throws {StreamError} by its promise: `bad_request` for blank or too long text, `conflict` if `onBusy` is
-   * `reject` and an answer is under way, `cancelled` if the question was removed or changed while it waited, or the client
-   * was closed.
+   * `reject` and an answer is under way, `cancelled` if the question was removed or changed while it waited, its
+   * signal was aborted, or the client was closed.
    */
   send(question: string | ChatQuestion): Promise<Answer>;
   /** Stops the running answers; their text stays. The next queued question is sent. */

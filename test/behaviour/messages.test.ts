@@ -21,6 +21,7 @@ const WITHOUT_ADVICE: Record<string, string> = {
   'unable to continue: "Try to break it" made the provider fail': 'the visitor pressed the button',
   'unable to finish the answer: it was cancelled': 'a user wanted it',
   'unable to finish the answer: the client was closed': 'the app wanted it',
+  'unable to send: the signal of the question is aborted': 'the app wanted it',
   'unable to finish the answer: the data of this user was removed': 'the operator wanted it',
   'unable to finish the answer':
     'the code of the error says why; it completes an error without a message',

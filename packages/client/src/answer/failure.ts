@@ -15,11 +15,11 @@ export const NOT_CACHED: Failure = {
 };
 export const INTERRUPTED: Failure = {
   code: 'interrupted',
-  message: 'unable to finish the answer: the server that generated it is gone; ask again',
+  message: 'unable to finish the answer: its server is gone; ask again',
 };
 export const CORRUPTED: Failure = {
   code: 'internal',
-  message: 'unable to finish the answer: its text was corrupted on the way; ask again',
+  message: 'unable to finish the answer: its text was corrupted; ask again',
 };
 
 /** A cancelled answer is not an error. `now` is in milliseconds since 1970. */

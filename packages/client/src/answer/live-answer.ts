@@ -141,10 +141,12 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const failure = await sendToolReply(
       this.#dependencies.connection,
       EVENT.toolReply,
-      { stream_id: this.id, call_id: callId, ...reply },
+      this.id,
+      callId,
+      reply,
       this.#toolAbort.signal,
     );
-    if (failure) throw new StreamError(failure.code, failure.message, failure);
+    if (failure) throw new StreamError(...failure);
   }
 
   /** Replaces the tools of this page, and runs the calls that wait for them. */

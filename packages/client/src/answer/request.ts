@@ -77,7 +77,7 @@ function wireOptions({ options = {}, output }: AnswerRequest): GenerateOptions {
 /** Checks the limits of the server here, because a message that is too large ends the connection. */
 export function validateRequest(request: StreamStartRequest): StreamError | undefined {
   if (typeof request.query !== 'string' || request.query.trim() === '') {
-    return new StreamError('bad_request', 'unable to ask: the question is blank; write a question');
+    return new StreamError('bad_request', 'unable to ask: the question is blank; write one');
   }
   const bytes = byteLength(JSON.stringify(request));
   if (

@@ -1,43 +1,45 @@
-import type { EVENT, StreamToolReplyRequest } from '@rivulet/protocol';
+import type { EVENT, StreamError } from '@rivulet/protocol';
 import type { Connection } from '../connection/connection.js';
-import type { Failure } from './failure.js';
+import type { ToolReply } from '../types.js';
 
 /** The server refuses longer results. */
 const RESULT_UNITS = 131_072;
 
-type Refusal = Failure & { retryAfterMs?: number | undefined };
-
 /** The server's reply to a message that was sent before the answer ended comes within this time, or not at all. */
 const LATE_REPLY_MS = 1_000;
+
+/** What the error of a reply is created from, so that this module needs nothing of the others. */
+type Failure = ConstructorParameters<typeof StreamError>;
 
 /**
  * Replies to a tool call. `signal` is aborted when the answer is final. @returns the reason if the server refused the
  * reply, or gives none; otherwise undefined.
  */
-export function sendToolReply(
+export async function sendToolReply(
   connection: Connection,
   event: typeof EVENT.toolReply,
-  message: StreamToolReplyRequest,
+  streamId: string,
+  callId: string,
+  reply: ToolReply,
   signal: AbortSignal,
-): Promise<Refusal | undefined> {
-  if (signal.aborted) return Promise.resolve(ENDED);
-  if (JSON.stringify(message.result ?? null).length > RESULT_UNITS)
-    return Promise.resolve(TOO_LARGE);
+): Promise<Failure | undefined> {
+  if (signal.aborted) return ENDED;
+  const message = { stream_id: streamId, call_id: callId, ...reply };
+  if ('result' in reply && JSON.stringify(reply.result ?? null).length > RESULT_UNITS)
+    return TOO_LARGE;
   return new Promise((resolve) => {
     const options = { once: true };
     signal.addEventListener('abort', () => setTimeout(resolve, LATE_REPLY_MS, ENDED), options);
     connection.sendReliably(event, message, (answer) => {
       if (answer.ok) return resolve(undefined);
-      resolve({ ...answer.error, retryAfterMs: answer.error.retry_after_ms });
+      const { code, message: text, retryable, retry_after_ms: retryAfterMs } = answer.error;
+      resolve([code, text, { retryable, retryAfterMs }]);
     });
   });
 }
 
-const ENDED: Failure = {
-  code: 'conflict',
-  message: 'unable to answer the call: the answer has ended',
-};
-const TOO_LARGE: Failure = {
-  code: 'bad_request',
-  message: `unable to answer the call: a result has at most ${RESULT_UNITS} UTF-16 units of JSON`,
-};
+const ENDED: Failure = ['conflict', 'unable to answer the call: the answer has ended'];
+const TOO_LARGE: Failure = [
+  'bad_request',
+  `unable to answer the call: a result has at most ${RESULT_UNITS} UTF-16 units of JSON`,
+];

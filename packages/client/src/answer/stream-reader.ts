@@ -274,9 +274,8 @@ export class StreamReader implements StreamHandler {
 
   #acknowledge(): void {
     const { offset } = this.#received;
-    // A newer attempt may begin before the text that was acknowledged.
-    this.#acknowledged = Math.min(this.#acknowledged, offset);
-    if (offset - this.#acknowledged < WINDOW_UNITS / 4) return;
+    // The offset goes back where a newer attempt begins before the text that was acknowledged.
+    if (Math.abs(offset - this.#acknowledged) < WINDOW_UNITS / 4) return;
     this.#acknowledged = offset;
     this.#connection.acknowledge(this.id, offset);
   }

@@ -39,10 +39,7 @@ export function createClientConnection(options: ConnectionOptions): Connection {
   }
 
   function forwardState(): Subscription {
-    return current.state$.subscribe({
-      next: state.next,
-      complete: state.complete,
-    });
+    return current.state$.subscribe(state);
   }
 
   function switchConnection(): void {

@@ -194,8 +194,8 @@ export function createServerConnection(
   function onReply(handler: StreamHandler, reply: Reply): void {
     // A handler that left in the meantime does not hear replies that are still on their way.
     if (socket.connected === undefined || handlers.get(handler.id) !== handler) return;
-    const isRefused = !reply.ok && reply.error.code === 'overloaded';
-    if (isServerClosing && isRefused && handler.isUnaccepted) {
+    const isUnasked = isServerClosing && handler.isUnaccepted;
+    if (isUnasked && !reply.ok && reply.error.code === 'overloaded') {
       // The question was sent before the notice of the server arrived.
       forgetHandler(handler);
       if (opened.size === 0 && draining === undefined) return leaveIfUnused();
@@ -210,14 +210,13 @@ export function createServerConnection(
   }
 
   function sendMessage(pending: ReliableMessage): void {
-    if (!unconfirmed.has(pending)) return;
     sendRequest(pending.event, pending.message, (reply: DoneReply | ErrorReply) => {
-      const againMs = reply.ok ? undefined : reply.error.retry_after_ms;
       // The caller of a message with `onReply` sends it again, if anyone does.
-      if (againMs !== undefined && pending.onReply === undefined && !socket.isClosed) {
-        setTimeout(() => sendMessage(pending), againMs);
-        return;
-      }
+      if (!reply.ok && reply.error.retry_after_ms && !pending.onReply)
+        return void setTimeout(
+          () => unconfirmed.has(pending) && sendMessage(pending),
+          reply.error.retry_after_ms,
+        );
       unconfirmed.delete(pending);
       pending.onReply?.(reply);
       socket.updateTimers();

@@ -8,7 +8,7 @@ const RESULT_UNITS = 131_072;
 /** The server's reply to a message that was sent before the answer ended comes within this time, or not at all. */
 const LATE_REPLY_MS = 1_000;
 
-/** What the error of a reply is created from, so that this module needs nothing of the others. */
+/** The arguments of the error of a reply. This module imports nothing of the others. */
 type Failure = ConstructorParameters<typeof StreamError>;
 
 /**

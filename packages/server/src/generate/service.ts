@@ -73,8 +73,9 @@ export interface GenerateCallOptions {
   /** Lets the queue of a busy provider end this request in favour of another one. Never unless given. */
   preemption?: Preemption | undefined;
   /**
-   * Called when a provider failed after text was written, and another provider could restart the answer.
-   * Return false to end the answer with the failure. The answer restarts unless given.
+   * Called when a provider failed, or was busy for too long, after text was written, and another provider could
+   * restart the answer. Return false to end the answer with the failure, or to wait for the busy provider. The answer
+   * restarts unless given.
    */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
   /** Identifies the answer in log lines, as `requestId`. A random UUID unless given. */

@@ -268,11 +268,11 @@ async function awaitedReplyOf(
     await inTime(signal, toolTimeoutMs, async () => tool.check?.(structuredClone(args)));
   } catch (thrown) {
     signal.throwIfAborted();
-    if (thrown instanceof ToolTimeoutError) {
-      onFailure(name, 'timeout');
-      return { error: thrown.message };
-    }
     const error = readableError(thrown);
+    if (error instanceof ToolTimeoutError) {
+      onFailure(name, 'timeout');
+      return { error: error.message };
+    }
     const isRefused = error instanceof ToolError;
     onFailure(name, isRefused ? 'refused' : 'failed', error);
     return { error: isRefused ? error.message : 'the tool failed' };

@@ -44,11 +44,11 @@ export async function runCall(
     return toResult(value, maxToolResultUnits);
   } catch (thrown) {
     signal.throwIfAborted();
-    if (thrown instanceof ToolTimeoutError) {
-      onFailure(name, 'timeout');
-      return { error: thrown.message };
-    }
     const error = readableError(thrown);
+    if (error instanceof ToolTimeoutError) {
+      onFailure(name, 'timeout');
+      return { error: error.message };
+    }
     if (error instanceof ToolError) {
       onFailure(name, 'refused');
       return { error: cut(error.message, maxToolResultUnits) };

@@ -9,7 +9,7 @@ import {
 import { ProviderError, resolveSettings } from '@rivulet/server';
 import { firstValueFrom, toArray } from 'rxjs';
 import type { Socket } from 'socket.io-client';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { StreamRegistry } from '../../packages/server/src/deliver/stream-registry.js';
 import type { LogSlice } from '../../packages/server/src/deliver/log.js';
 import { queryOf } from '../harness/ask.js';
@@ -211,8 +211,10 @@ describe('a stream that waits', () => {
     expect((await told).ahead).toBe(3);
     const moved = place(socket, 'D');
     await socket.emitWithAck(EVENT.cancel, { stream_id: 'B' });
-    expect(llm.providerStatus()).toMatchObject([{ running: 1, waiting: 2 }]);
     expect((await moved).ahead).toBe(2);
+    await vi.waitFor(() =>
+      expect(llm.providerStatus()).toMatchObject([{ running: 1, waiting: 2 }]),
+    );
     const again = place(socket, 'D');
     await socket.emitWithAck(EVENT.detach, { stream_id: 'C' });
     expect((await again).ahead).toBe(1);

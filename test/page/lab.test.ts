@@ -213,7 +213,7 @@ describe('the panel that breaks things', () => {
     await lab.demo.reaches('failed');
     await lab.demo.page.locator('[data-connection=connected]').waitFor({ timeout: 20_000 });
     await expect
-      .poll(() => lab.column('plain').locator('.figures').textContent())
+      .poll(() => lab.column('plain').locator('.figures').textContent(), { timeout: 10_000 })
       .toMatch(/^Status: streaming\. Longest gap [\d.]+ s so far\.$/);
     const verdict = lab.column('plain').locator('.verdict');
     await expect

@@ -126,36 +126,7 @@ describe('a server that is shut down', () => {
     await drained;
   });
 
-  it('hands its readers on: the client finishes here, and asks what is new elsewhere', async () => {
-    const old = stage();
-    const fresh = stage();
-    const server = await startServer(old.provider);
-    const other = await startServer(fresh.provider);
-    const link = await cuttableLink(server.url);
-    const client = sdk(link.url);
-    const running = client.start({ query: 'running' });
-    const call = await old.nextCall();
-    call.say('Where a river ');
-    await snapshotWhen(running, ({ text }) => text !== '');
-    const drained = server.drain(20_000);
-    link.leadTo(other.url);
-    await vi.waitFor(async () => {
-      expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
-    });
-    // Said before the notice may have been read: both ways lead to the other server.
-    const asked = client.start({ query: 'asked now' });
-    call.say('ends.');
-    call.finish();
-    expect(await running.result).toMatchObject({ text: 'Where a river ends.' });
-    const second = await fresh.nextCall();
-    second.say('It ends.');
-    second.finish();
-    expect(await asked.result).toMatchObject({ text: 'It ends.' });
-    await drained;
-    expect(old.calls).toHaveLength(1);
-  });
-
-  /** A client reads an answer of a server that is then shut down, and knows of that. */
+  /** A client that reads an answer of a server that is then shut down, and another server for new questions. */
   async function leftBehind() {
     const old = stage();
     const fresh = stage();
@@ -169,8 +140,26 @@ describe('a server that is shut down', () => {
     await snapshotWhen(running, ({ text }) => text === 'Where ');
     const drained = server.drain(20_000);
     link.leadTo(other.url);
-    return { client, running, call, fresh, drained };
+    return { server, client, running, call, old, fresh, drained };
   }
+
+  it('hands its readers on: the client finishes here, and asks what is new elsewhere', async () => {
+    const { server, client, running, call, old, fresh, drained } = await leftBehind();
+    await vi.waitFor(async () => {
+      expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+    });
+    // Said before the notice may have been read: both ways lead to the other server.
+    const asked = client.start({ query: 'asked now' });
+    call.say('a river ends.');
+    call.finish();
+    expect(await running.result).toMatchObject({ text: 'Where a river ends.' });
+    const second = await fresh.nextCall();
+    second.say('It ends.');
+    second.finish();
+    expect(await asked.result).toMatchObject({ text: 'It ends.' });
+    await drained;
+    expect(old.calls).toHaveLength(1);
+  });
 
   it('does not close a client that asks while its last answer here ends', async () => {
     const { client, running, call, fresh, drained } = await leftBehind();

@@ -570,7 +570,11 @@ it.each([undefined, { text: 7 }, {}, 'Paris.'])(
 );
 
 describe('a consumer that is behind and leaves', () => {
-  it.each(['text', 'tool calls'])('does not keep the provider waiting with %s', async (what) => {
+  it.each([
+    ['text', 20_000, 0],
+    ['tool calls', 60, 5],
+  ])('does not keep the provider waiting with %s', async (what, texts, calls) => {
+    let given = 0;
     let end!: () => void;
     const ended = new Promise<void>((resolve) => (end = resolve));
     const provider: Provider = {
@@ -578,9 +582,8 @@ describe('a consumer that is behind and leaves', () => {
       model: 'm',
       async *stream() {
         try {
-          for (let i = 0; i < 200; i++) yield { type: 'text', text: 'word ' };
-          for (let i = 0; i < 5; i++) yield { type: 'tool_call', name: 'none', arguments: {} };
-          for (let i = 0; i < 20_000; i++) yield { type: 'text', text: 'word ' };
+          for (; given < texts; given++) yield { type: 'text', text: 'word ' };
+          for (let i = 0; i < calls; i++) yield { type: 'tool_call', name: 'none', arguments: {} };
           yield { type: 'finish', reason: 'stop', usage: {} };
         } finally {
           end();
@@ -597,7 +600,7 @@ describe('a consumer that is behind and leaves', () => {
     for await (const entry of llm.generateResponseStream(ASK)) {
       if (entry.type !== 'text') continue;
       // The queue fills meanwhile.
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await vi.waitFor(() => expect(given).toBeGreaterThanOrEqual(60));
       break;
     }
     await expect(ended).resolves.toBeUndefined();

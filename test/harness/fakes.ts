@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { get } from 'node:http';
-import { createServer, type AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
 import type { Delta, Prompt, Provider } from '../../packages/server/src/providers/provider.js';
 import type { FakeName, FakeStats } from '../fakes/shared.js';
 import { startChild } from './child.js';
+import { freePort } from './free-port.js';
 
 /** A fake upstream in its own process. */
 export interface RunningFake {
@@ -86,10 +85,5 @@ export async function hear(
 
 /** The address of a port that was free a moment ago. */
 export async function unusedUrl(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return `http://127.0.0.1:${port}`;
+  return `http://127.0.0.1:${await freePort()}`;
 }

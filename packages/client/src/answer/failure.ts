@@ -11,7 +11,7 @@ export const CLIENT_CLOSED: Failure = {
 };
 export const NOT_CACHED: Failure = {
   code: 'not_found',
-  message: 'unable to answer: the answer is not in the cache; ask without `only-if-cached`',
+  message: 'unable to answer: no answer is cached; ask without `only-if-cached`',
 };
 export const INTERRUPTED: Failure = {
   code: 'interrupted',

@@ -8,7 +8,7 @@ const RESULT_UNITS = 131_072;
 /** The server's reply to a message that was sent before the answer ended comes within this time, or not at all. */
 const LATE_REPLY_MS = 1_000;
 
-/** The arguments of the error of a reply. This module imports nothing of the others. */
+/** The arguments of the error, which the caller creates: an import here would split the bundle of the client. */
 type Failure = ConstructorParameters<typeof StreamError>;
 
 /**
@@ -28,9 +28,10 @@ export async function sendToolReply(
   if ('result' in reply && JSON.stringify(reply.result ?? null).length > RESULT_UNITS)
     return TOO_LARGE;
   return new Promise((resolve) => {
-    const options = { once: true };
-    signal.addEventListener('abort', () => setTimeout(resolve, LATE_REPLY_MS, ENDED), options);
+    const onFinal = (): void => void setTimeout(resolve, LATE_REPLY_MS, ENDED);
+    signal.addEventListener('abort', onFinal);
     connection.sendReliably(event, message, (answer) => {
+      signal.removeEventListener('abort', onFinal);
       if (answer.ok) return resolve(undefined);
       const { code, message: text, retryable, retry_after_ms: retryAfterMs } = answer.error;
       resolve([code, text, { retryable, retryAfterMs }]);

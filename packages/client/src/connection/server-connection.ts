@@ -194,8 +194,7 @@ export function createServerConnection(
   function onReply(handler: StreamHandler, reply: Reply): void {
     // A handler that left in the meantime does not hear replies that are still on their way.
     if (socket.connected === undefined || handlers.get(handler.id) !== handler) return;
-    const isUnasked = isServerClosing && handler.isUnaccepted;
-    if (isUnasked && !reply.ok && reply.error.code === 'overloaded') {
+    if (isServerClosing && handler.isUnaccepted && !reply.ok && reply.error.code === 'overloaded') {
       // The question was sent before the notice of the server arrived.
       forgetHandler(handler);
       if (opened.size === 0 && draining === undefined) return leaveIfUnused();
@@ -210,11 +209,14 @@ export function createServerConnection(
   }
 
   function sendMessage(pending: ReliableMessage): void {
+    // A value that each connection replaces.
+    const openedThen = opened;
     sendRequest(pending.event, pending.message, (reply: DoneReply | ErrorReply) => {
       // The caller of a message with `onReply` sends it again, if anyone does.
-      if (!reply.ok && reply.error.retry_after_ms && !pending.onReply)
+      if (!pending.onReply && !reply.ok && reply.error.retry_after_ms)
+        // A new connection sends it by itself.
         return void setTimeout(
-          () => unconfirmed.has(pending) && sendMessage(pending),
+          () => opened === openedThen && unconfirmed.has(pending) && sendMessage(pending),
           reply.error.retry_after_ms,
         );
       unconfirmed.delete(pending);

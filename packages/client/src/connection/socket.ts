@@ -148,9 +148,8 @@ export const UNKNOWN_NAMESPACE: WireError = {
 };
 
 export const NO_URL: WireError = {
-  code: 'bad_request',
-  message: 'unable to connect: the page was not loaded by HTTP; set the option `url`',
-  retryable: false,
+  ...UNKNOWN_NAMESPACE,
+  message: 'unable to connect: the page was not loaded by HTTP; set `url`',
 };
 
 /**

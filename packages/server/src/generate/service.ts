@@ -372,8 +372,7 @@ export class LlmService {
       logger.warn({ event: 'LLM_CACHE_FAILED', operation: 'set', err: error });
     };
     try {
-      const kept = this.#options.cache?.set(key, answer, principal);
-      if (kept instanceof Promise) void kept.catch(ignore);
+      Promise.resolve(this.#options.cache?.set(key, answer, principal)).catch(ignore);
     } catch (error) {
       ignore(error);
     }

@@ -136,7 +136,7 @@ function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
-/** The login of a URL would not be sent. */
+/** @returns true for a URL with a user name or a password, which would not be sent. */
 function hasLogin(text: string): boolean {
   const { username, password } = new URL(text);
   return username !== '' || password !== '';

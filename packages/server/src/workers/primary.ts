@@ -130,7 +130,8 @@ class WorkerSlot {
     this.#isEnding = true;
     clearTimeout(this.#restartTimer);
     const worker = this.#worker;
-    if (worker === undefined) return;
+    // A process that could not be started has no `exit`.
+    if (worker?.process.pid === undefined) return;
     // `once` of `node:events` would reject with the error of a message that the worker does not get.
     const exited = new Promise((resolve) => worker.once('exit', resolve));
     if (this.#isReady) tell(worker, { type: 'end' });
@@ -150,7 +151,6 @@ class WorkerSlot {
     worker.on('message', (message: ToPrimary) => this.#receive(worker, message));
     worker.on('exit', (exitCode, signal) => this.#exited(worker.process.pid, { exitCode, signal }));
     worker.on('error', (err) => {
-      // A process that could not be started has no `exit`.
       if (worker.process.pid === undefined) this.#exited(undefined, { err });
     });
     return worker;

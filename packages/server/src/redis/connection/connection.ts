@@ -22,9 +22,9 @@ export interface RedisConnectionOptions {
 
 const VERSION_LEASE_MS = 60_000;
 /**
- * Errors that do not concern the one command: the primary has become a replica, so that another one answers at the same
- * address now, or soon; the slot moves; the disk is full; replicas are missing; a script of somebody else runs; the
- * rights of the user were changed.
+ * Errors of all writes, not of one command: the primary has become a replica, so that another one answers at the same
+ * address now, or soon; the slot moves; the disk is full; replicas are missing; the script of another application is
+ * running; the rights of the user were changed.
  */
 const REFUSES_ALL =
   /^(READONLY|MASTERDOWN|LOADING|CLUSTERDOWN|ASK|TRYAGAIN|MISCONF|NOREPLICAS|BUSY|NOPERM)\b/;

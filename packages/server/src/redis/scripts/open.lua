@@ -51,7 +51,7 @@ redis.call('PEXPIRE', s, live)
 redis.call('ZADD', p, at, sid)
 redis.call('PEXPIRE', p, live)
 local h = key('h', principal)
--- Two for each stream that is added: what has expired leaves, what is there moves behind the others.
+-- Each start looks at two streams of the list: one that has expired is removed, one that exists moves to the end.
 for _, old in ipairs(redis.call('ZRANGE', h, 0, 1)) do
   if redis.call('EXISTS', key('s', old)) == 1 then
     redis.call('ZADD', h, at, old)

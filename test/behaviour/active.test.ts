@@ -93,6 +93,46 @@ describe('what is under way for a user', () => {
     expect(calls).toHaveLength(2);
   });
 
+  it.each([
+    ['reads', true],
+    ['is asked by', false],
+  ])('stays where this client releases what another one %s', async (_does, isPlain) => {
+    const { server, nextCall } = await staged();
+    const [here, there] = [sdk(server.url, ME), sdk(server.url, ME)];
+    const tools = [{ name: 't', description: 'd', parameters: { jsonSchema: { type: 'object' } } }];
+    const { id } = there.start({ query: 'Mine?', ...(!isPlain && { tools }) });
+    const call = await nextCall();
+    const answer = here.resume(id);
+    if (isPlain) call.say('Where');
+    else {
+      call.callTool('t', {});
+      call.finish();
+    }
+    const seen: string[] = [];
+    here.active$.subscribe((active) => seen.push(active.map(({ status }) => status).join()));
+    const status = isPlain ? 'streaming' : 'paused';
+    await activeWhen(here, ([active]) => active?.status === status);
+    await activeWhen(there, ([active]) => active?.status === status);
+    answer.release();
+    // The server lists this one after it has changed the list because of the release.
+    here.start({ query: 'Next' });
+    const [first] = await activeWhen(here, ({ length }) => length === 2);
+    expect(first).toMatchObject({ id, query: 'Mine?', status });
+    expect(seen).not.toContain('');
+  });
+
+  it('keeps the query of what another client asked, for one that resumes it before it knows the list', async () => {
+    const { server, nextCall } = await staged();
+    const { id } = sdk(server.url, ME).start({ query: 'Mine?', sessionId: 's' });
+    (await nextCall()).say('Where');
+    const here = sdk(server.url, ME);
+    const resumed = here.resume(id);
+    await snapshotWhen(resumed, ({ text }) => text !== '');
+    expect(await activeWhen(here, ({ length }) => length > 0)).toEqual([
+      { id, query: 'Mine?', sessionId: 's', status: 'streaming' },
+    ]);
+  });
+
   it('is not said to be nothing before the server has been asked', async () => {
     const { server, nextCall } = await staged();
     const laptop = sdk(server.url, ME);

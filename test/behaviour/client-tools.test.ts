@@ -10,6 +10,7 @@ import { chatWhen, newestAnswer, settled } from '../harness/chat.js';
 import { cuttableLink } from '../harness/link.js';
 import { connect } from '../harness/plain-client.js';
 import { startServer } from '../harness/rivulet.js';
+import { type Reply, scriptedServer } from '../harness/scripted-server.js';
 import { connectionWhen, sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 import { createStorage, type TestStorage } from '../harness/storage.js';
@@ -64,6 +65,48 @@ describe('a reply to a call', () => {
     expect(await replied).toBe('conflict');
     await answer.result.catch(() => {});
   });
+});
+
+it('a call that the log no longer has is aborted, and runs again where a later attempt makes it', async () => {
+  const { url, connection } = await scriptedServer();
+  const runs: { signal: AbortSignal; finish(result: string): void }[] = [];
+  const execute: ClientTool['execute'] = (_args, { signal }) =>
+    new Promise<string>((resolve) => runs.push({ signal, finish: resolve }));
+  const answer = sdk(url).start({ query: 'q', tools: [{ ...place, execute }] });
+  const socket = await connection;
+  const replied: unknown[] = [];
+  socket.on(EVENT.toolReply, (message: object, reply: Reply) => {
+    replied.push(message);
+    reply({ ok: true });
+  });
+  const send = (event: string, message: object): unknown =>
+    socket.emit(event, { type: event, stream_id: answer.id, ...message });
+  const call = (offset: number): unknown =>
+    send(EVENT.tool, {
+      offset,
+      phase: 'call',
+      call_id: 'c1',
+      name: place.name,
+      arguments: { of: 'me' },
+      awaits: 'result',
+    });
+  const start = { source: 'model', provider: 'p', model: 'm' };
+  send(EVENT.start, { offset: 0, attempt: 1, ...start });
+  call(1);
+  await vi.waitFor(() => expect(runs).toHaveLength(1));
+  send(EVENT.start, { offset: 1, attempt: 101, ...start });
+  call(2);
+  await vi.waitFor(() => expect(runs).toHaveLength(2));
+  const [first, second] = runs;
+  expect(first!.signal.aborted).toBe(true);
+  first!.finish('of the first call');
+  await new Promise((resolve) => setImmediate(resolve));
+  second!.finish('of the second call');
+  const sent = { stream_id: answer.id, call_id: 'c1', result: 'of the second call' };
+  await vi.waitFor(() => expect(replied).toEqual([sent]));
+  expect(answer.getSnapshot().tools).toMatchObject([{ callId: 'c1', status: 'awaiting' }]);
+  answer.cancel();
+  expect(second!.signal.aborted).toBe(true);
 });
 
 it('a call that waits for an approval is an error where its arguments are checked for ever', async () => {
@@ -236,7 +279,7 @@ describe('a tool of the client', () => {
     const { callId } = await awaiting(answer);
     await expect
       .poll(() => storage.valuesOf('j:'), { timeout: 5_000 })
-      .toMatchObject([{ received: { tools: [{ callId, status: 'awaiting' }] } }]);
+      .toMatchObject([{ received: { toolEntries: [{ event: { callId, awaits: 'result' } }] } }]);
     const asked: unknown[] = [];
     const execute = (args: unknown) => (asked.push(args), 'after');
     const resumed = open(storage.copy()).resume(answer.id, {

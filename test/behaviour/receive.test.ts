@@ -6,6 +6,7 @@ import {
   receive,
   receiveQueued,
   type ReceivedAnswer,
+  toolsOf,
   withoutEnd,
 } from '../../packages/client/src/answer/receive.js';
 
@@ -83,6 +84,30 @@ describe('receiving', () => {
     expect(whole).toMatchObject({ offset: 7, terminal: entry });
     expect(withoutEnd(whole as ReceivedAnswer)).toEqual(before);
     expect(withoutEnd(before)).toBe(before);
+  });
+
+  it('keeps of the tool calls what the log has below a later attempt, wherever that begins', () => {
+    const call = { type: 'tool_call', name: 't', arguments: {} } as const;
+    const entries: LogSegment['entry'][] = [
+      START,
+      { ...call, callId: 'a', awaits: 'approval' },
+      { ...call, callId: 'b' },
+      { type: 'tool_decision', callId: 'a', name: 't', approved: true },
+      { type: 'text', text: '.' },
+      { type: 'tool_result', callId: 'b', name: 't', error: 'none' },
+      { type: 'tool_result', callId: 'a', name: 't', result: 1 },
+      { ...call, callId: 'c', awaits: 'result' },
+      { type: 'text', text: '.' },
+    ];
+    const log = entries.map((entry, offset): LogSegment => ({ offset, size: 1, entry }));
+    for (const offset of entries.keys()) {
+      const start: LogSegment = { offset, size: 1, entry: { ...START, attempt: 101 } };
+      const whole = received(NOTHING_RECEIVED, ...log, start) as ReceivedAnswer;
+      const below = received(NOTHING_RECEIVED, ...log.slice(0, offset)) as ReceivedAnswer;
+      expect(whole.tools).toEqual(below.tools.map((use) => ({ ...use, textBefore: 0 })));
+      expect(toolsOf(whole.toolEntries)).toEqual(whole.tools);
+      expect(toolsOf(below.toolEntries)).toEqual(below.tools);
+    }
   });
 
   it('gives the exact text for any overlaps, repeats and losses, when it attaches again at a gap', () => {

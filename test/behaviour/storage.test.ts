@@ -2,7 +2,7 @@ import type { Client } from '@rivulet/client';
 import { filter, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startServer } from '../harness/rivulet.js';
-import { sdk, snapshotWhen } from '../harness/sdk.js';
+import { connectionWhen, sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
 import { createStorage, type TestStorage } from '../harness/storage.js';
 import { answer as say } from '../harness/tools.js';
@@ -184,13 +184,31 @@ function entryOf(id: string) {
     request: { query: 'What?' },
     cacheTarget: { key: 'k', askedAt: now, replaces: false },
     phase: 'reading',
-    received: { offset: 5, text: 'Once', tools: [] },
+    received: { offset: 5, text: 'Once', toolEntries: [] },
     writtenAt: now,
     isFromUnload: false,
   };
 }
 
 describe('the journal', () => {
+  it.each([
+    ['at once', false],
+    ['as listed', true],
+  ])(
+    'keeps an answer in `active$` while a page that resumes it %s reads its entry',
+    async (_when, isListed) => {
+      const { server, storage, answer } = await underWay();
+      const next = open(server.url, storage.copy());
+      const seen: (string | undefined)[][] = [];
+      next.active$.subscribe((active) => seen.push(active.map(({ query }) => query)));
+      if (isListed) await vi.waitFor(() => expect(seen).not.toEqual([]));
+      const resumed = next.resume(answer.id);
+      await connectionWhen(next, ({ status }) => status === 'connected');
+      await snapshotWhen(resumed, ({ status }) => status === 'streaming');
+      expect(new Set(seen.map(String))).toEqual(new Set(['q']));
+    },
+  );
+
   it('has the whole request, for a retry after a reload', async () => {
     const { server, storage, answer, request, call } = await underWay();
     const next = open(server.url, storage.copy());
@@ -283,16 +301,18 @@ describe('the journal', () => {
     'a context that is no list': { request: { query: 'q', context: {} } },
     'a message that is null': { request: { query: 'q', context: [null] } },
     'options that are a text': { request: { query: 'q', options: 'none' } },
-    'an offset that is no integer': { received: { offset: 'x', text: '', tools: [] } },
-    'a text that is none': { received: { offset: 1, text: {}, tools: [] } },
-    'tools that are no list': { received: { offset: 1, text: '', tools: 1 } },
-    'a tool that is null': { received: { offset: 1, text: '', tools: [null] } },
-    'an attempt that is a number': { received: { offset: 1, text: '', tools: [], attempt: 1 } },
+    'an offset that is no integer': { received: { offset: 'x', text: '', toolEntries: [] } },
+    'a text that is none': { received: { offset: 1, text: {}, toolEntries: [] } },
+    'tools that are no list': { received: { offset: 1, text: '', toolEntries: 1 } },
+    'a tool that is null': { received: { offset: 1, text: '', toolEntries: [null] } },
+    'an attempt that is a number': {
+      received: { offset: 1, text: '', toolEntries: [], attempt: 1 },
+    },
     'another phase': { phase: 'dreaming' },
     'a text of a question that was not asked': { phase: 'asking' },
     'no stamp': { writtenAt: undefined },
     'more than it may hold': {
-      received: { offset: 1, text: 'x'.repeat(2 ** 24), tools: [] },
+      received: { offset: 1, text: 'x'.repeat(2 ** 24), toolEntries: [] },
     },
   };
   it.each(Object.keys(broken))('drops an entry with %s', async (name) => {
@@ -344,7 +364,7 @@ describe('a question that waits because of a rate limit', () => {
     const { server, storage, client } = await staged();
     client.close();
     await server.close();
-    const received = { offset: 0, text: '', tools: [] };
+    const received = { offset: 0, text: '', toolEntries: [] };
     const entry = { ...entryOf('unasked'), phase: 'asking', received };
     storage.items.set(journalKey(server.url, 'unasked'), JSON.stringify(entry));
     open(server.url, storage).resume('unasked');
@@ -355,13 +375,30 @@ describe('a question that waits because of a rate limit', () => {
 
   it('is still in `active$` once the server has said what it has', async () => {
     const { server, storage, client } = await staged();
-    const received = { offset: 0, text: '', tools: [] };
+    const received = { offset: 0, text: '', toolEntries: [] };
     const entry = { ...entryOf('unasked'), phase: 'asking', received };
     storage.items.set(journalKey(server.url, 'unasked'), JSON.stringify(entry));
     storage.items.set(journalKey(server.url, 'read'), JSON.stringify(entryOf('read')));
     const gone = filter<readonly { id: string }[]>((all) => all.every(({ id }) => id !== 'read'));
     const after = await firstValueFrom(client.active$.pipe(gone));
     expect(after).toMatchObject([{ id: 'unasked', status: 'waiting' }]);
+  });
+
+  it('is gone from `active$` once it is released before a server has it', async () => {
+    const { server, storage, client } = await staged();
+    client.close();
+    await server.close();
+    const received = { offset: 0, text: '', toolEntries: [] };
+    const entry = { ...entryOf('unasked'), phase: 'asking', received };
+    storage.items.set(journalKey(server.url, 'unasked'), JSON.stringify(entry));
+    const next = open(server.url, storage);
+    const listed = (length: number): Promise<unknown> =>
+      firstValueFrom(next.active$.pipe(filter((active) => active.length === length)));
+    await listed(1);
+    const answer = next.resume('unasked');
+    await vi.waitFor(() => expect(storage.valuesOf('j:')).toHaveLength(2));
+    answer.release();
+    await listed(0);
   });
 
   it.each(['at once', 'when its question is known', 'by a second handle'])(

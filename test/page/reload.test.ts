@@ -107,7 +107,7 @@ describe('a page that is reloaded in the middle of an answer', () => {
     await expect.poll(() => height.runs.length).toBe(1);
     await expect
       .poll(async () => (await stored(tab, 'j')).map(([, entry]) => entry))
-      .toMatchObject([{ received: { tools: [{ name: 'height' }] } }]);
+      .toMatchObject([{ received: { toolEntries: [{ event: { name: 'height' } }] } }]);
     await tab.reload();
     await context.setOffline(true);
     await createClientIn(tab);

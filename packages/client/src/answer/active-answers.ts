@@ -3,9 +3,11 @@ import { Observable } from 'rxjs';
 import type { Journal } from '../cache/journal.js';
 import type { Connection } from '../connection/connection.js';
 import { createStateSubject } from '../state-subject.js';
-import type { ActiveAnswer } from '../types.js';
+import type { ActiveAnswer, AnswerRequest } from '../types.js';
 import type { LiveAnswer } from './live-answer.js';
 import { isFinal } from './snapshot.js';
+
+type Asked = Pick<AnswerRequest, 'query' | 'sessionId'>;
 
 /** The answers of one client by their id, and the list of the active answers of its user. */
 export class ActiveAnswers {
@@ -47,8 +49,14 @@ export class ActiveAnswers {
   }
 
   remove(answer: LiveAnswer): void {
-    const { id } = answer;
+    const { id, snapshot } = answer;
     if (this.#answers.get(id) === answer) this.#answers.delete(id);
+    // The server may go on with a released answer for another page.
+    if (isFinal(snapshot)) this.unlist(id);
+  }
+
+  /** Removes the answer from `active$`, unless this client reads it; call `update` afterwards. */
+  unlist(id: string): void {
     this.#entries = this.#entries?.filter((active) => active.id !== id);
   }
 
@@ -56,12 +64,13 @@ export class ActiveAnswers {
   update(): void {
     if (this.#entries === undefined) return;
     const byId = new Map(this.#entries.map((active) => [active.id, active]));
-    for (const { id, snapshot, sessionId, isActive } of this.#answers.values()) {
-      const { query, tools } = snapshot;
-      const isPaused = tools.some((tool) => tool.status === 'awaiting');
+    for (const { id, snapshot, request, isActive } of this.#answers.values()) {
+      // Only the list has the query that another page has asked.
+      const asked: Asked = request ?? byId.get(id) ?? snapshot;
+      const isPaused = snapshot.tools.some((tool) => tool.status === 'awaiting');
       const status = isPaused ? 'paused' : snapshot.status;
-      if (!isActive || isFinal(snapshot)) byId.delete(id);
-      else byId.set(id, { ...summary(id, query, sessionId), status } as ActiveAnswer);
+      if (isFinal(snapshot)) byId.delete(id);
+      else if (isActive) byId.set(id, { ...summary(id, asked), status } as ActiveAnswer);
     }
     const entries = [...byId.values()];
     const json = JSON.stringify(entries);
@@ -104,8 +113,7 @@ export class ActiveAnswers {
     const added = stored.flatMap(({ id, request, phase }): ActiveAnswer[] => {
       const isAsking = phase === 'asking';
       if (entries && (!isAsking || this.entry(id))) return [];
-      const known = summary(id, request.query, request.sessionId);
-      return [{ ...known, status: isAsking ? 'waiting' : 'reconnecting' }];
+      return [{ ...summary(id, request), status: isAsking ? 'waiting' : 'reconnecting' }];
     });
     this.#entries = [...(entries ?? []), ...added];
     this.update();
@@ -132,13 +140,9 @@ export class ActiveAnswers {
 /** @returns nothing if the stream has ended. */
 function toActiveAnswers({ stream_id, query, session_id, status }: StreamSummary): ActiveAnswer[] {
   if (status === 'ended') return [];
-  return [{ ...summary(stream_id, query, session_id), status }];
+  return [{ ...summary(stream_id, { query, sessionId: session_id }), status }];
 }
 
-function summary(
-  id: string,
-  query: string,
-  sessionId: string | undefined,
-): Omit<ActiveAnswer, 'status'> {
+function summary(id: string, { query, sessionId }: Asked): Omit<ActiveAnswer, 'status'> {
   return { id, query: query.slice(0, REQUEST_LIMITS.listedQueryUnits), sessionId };
 }

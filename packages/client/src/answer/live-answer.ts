@@ -25,7 +25,7 @@ import {
   phaseOfFailure,
 } from './failure.js';
 import { toCachedAnswer, fromCachedAnswer } from './cached-answer.js';
-import { withoutEnd } from './receive.js';
+import { NOTHING_RECEIVED, toolsOf, withoutEnd } from './receive.js';
 import { copyRequest, validateRequest, type StartRequest, toStartRequest } from './request.js';
 import { replayEvents, type Phase, createSnapshot } from './snapshot.js';
 import { createStopwatch } from './stopwatch.js';
@@ -73,8 +73,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   #tools: readonly ClientTool[];
   /** The newest list of calls whose waiting calls were started. */
   #checkedTools: readonly ToolUse[] | undefined;
-  /** The ids of the calls that were started. */
-  readonly #startedCalls = new Set<string>();
+  /** The calls that were started, by their ids. */
+  readonly #startedCalls = new Map<string, AbortController>();
   /** Aborted when the answer is final. */
   readonly #toolAbort = new AbortController();
   #removeAbortListener = (): void => {};
@@ -105,10 +105,6 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 
   get snapshot(): AnswerSnapshot {
     return this.#shared.current;
-  }
-
-  get sessionId(): string | undefined {
-    return this.#request.sessionId;
   }
 
   /** True while `active$` and the journal list the answer. */
@@ -164,6 +160,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   }
 
   onLastRelease(): void {
+    // A question that no server has is not asked any more.
+    if (this.#reader.isUnaccepted) this.#dependencies.answers.unlist(this.id);
     if (this.#reader.detach()) this.#deactivate();
     this.#releasedTimer = setTimeout(() => this.#dispose(), RELEASE_TIMEOUT_MS);
     (this.#releasedTimer as { unref?: () => void }).unref?.();
@@ -188,7 +186,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       retryAt: this.snapshot.retryAt,
       epoch,
       firstChunkMs: this.#stopwatch.firstChunkMs,
-      received: withoutEnd(received),
+      received: { ...withoutEnd(received), ...OMITTED_FROM_JOURNAL },
     };
   }
 
@@ -301,7 +299,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const options = { isNew, waitsOnRateLimit: waitsOnRateLimit(request) };
     this.#reader.restore(
       start,
-      { thoughts: '', ...received, ...OMITTED_FROM_JOURNAL },
+      { ...NOTHING_RECEIVED, ...received, tools: toolsOf(received.toolEntries) },
       epoch,
       options,
     );
@@ -402,7 +400,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
 }
 
 /** The journal does not keep these parts of an answer. */
-const OMITTED_FROM_JOURNAL = { ahead: 0, loading: undefined, terminal: undefined };
+const OMITTED_FROM_JOURNAL = { ahead: 0, loading: undefined, tools: NOTHING_RECEIVED.tools };
 
 function waitsOnRateLimit({ options }: AnswerRequest): boolean {
   return options?.onRateLimit === 'wait';

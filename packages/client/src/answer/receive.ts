@@ -1,9 +1,10 @@
-import type { Attempt, End, LogSegment } from '../connection/log-segment.js';
+import type { Attempt, End, LogSegment, ToolEntry } from '../connection/log-segment.js';
 import { sha256 } from '../digest.js';
 import type {
+  AnswerSource,
   LoadingModel,
   ResponseEvent,
-  ToolCallEvent,
+  ToolDecisionEvent,
   ToolResultEvent,
   ToolUse,
 } from '../types.js';
@@ -16,7 +17,9 @@ export interface ReceivedAnswer {
   readonly text: string;
   /** The thoughts of the current attempt. */
   readonly thoughts: string;
-  /** The tool calls of all attempts. */
+  /** The log entries about tool calls, of all attempts. */
+  readonly toolEntries: readonly ToolEntry[];
+  /** The tool calls that `toolEntries` lead to. */
   readonly tools: readonly ToolUse[];
   readonly attempt: Attempt | undefined;
   /** The number of requests ahead in a queue; 0 while the stream is not queued. */
@@ -30,6 +33,7 @@ export const NOTHING_RECEIVED: ReceivedAnswer = {
   offset: 0,
   text: '',
   thoughts: '',
+  toolEntries: [],
   tools: Object.freeze([]),
   attempt: undefined,
   ahead: 0,
@@ -59,7 +63,7 @@ export function receive(
   const isNewAttempt = entry.type === 'start' && entry.attempt > (state.attempt?.attempt ?? 0);
   if (offset + size <= state.offset && !isNewAttempt) return undefined;
   if (entry.type === 'text') {
-    const { thoughts, tools, attempt, terminal } = state;
+    const { thoughts, toolEntries, tools, attempt, terminal } = state;
     const text = offset === state.offset ? entry.text : entry.text.slice(state.offset - offset);
     return {
       // Copied field by field, because this runs for each token.
@@ -67,6 +71,7 @@ export function receive(
         offset: offset + size,
         text: state.text + text,
         thoughts,
+        toolEntries,
         tools,
         attempt,
         ahead: 0,
@@ -79,33 +84,45 @@ export function receive(
   const next = { ...state, offset: offset + size, ahead: 0, loading: undefined };
   switch (entry.type) {
     case 'start': {
-      const tools = withToolsAtStart(state.tools);
-      const received = { ...next, text: '', thoughts: '', tools, attempt: entry };
-      return { received, events: [startEvent(entry)] };
+      const received = {
+        ...withToolsAtStart(next, offset),
+        text: '',
+        thoughts: '',
+        attempt: entry,
+      };
+      return { received, events: [startEvent(entry, sourceOf(entry))] };
     }
     case 'thought':
       return { received: { ...next, thoughts: state.thoughts + entry.text }, events: [entry] };
     case 'tool_call':
-      return { received: { ...next, tools: addCall(state, entry) }, events: [entry] };
-    case 'tool_decision': {
-      const { callId, approved } = entry;
-      const tools = updateCall(state.tools, callId, { status: 'running', approved });
-      return { received: { ...next, tools }, events: [entry] };
+    case 'tool_decision':
+    case 'tool_result': {
+      const added = { offset, event: entry, textBefore: state.text.length };
+      const toolEntries = [...state.toolEntries, added];
+      return {
+        received: { ...next, toolEntries, tools: addToolEntry(state.tools, added) },
+        events: [entry],
+      };
     }
-    case 'tool_result':
-      return { received: { ...next, tools: addResult(state.tools, entry) }, events: [entry] };
     case 'end':
     case 'error':
       return { received: { ...next, terminal: entry }, events: NO_EVENTS };
   }
 }
 
-function startEvent(entry: Attempt): ResponseEvent {
-  const { attempt, source, provider, model, reason, omittedMessages } = entry;
+/** @returns where the text of an attempt comes from, if this browser has not cached it. */
+export function sourceOf({ source }: Attempt): 'server-cache' | 'model' {
+  return source === 'cache' ? 'server-cache' : 'model';
+}
+
+export function startEvent(
+  { attempt, provider, model, reason, omittedMessages }: Omit<Attempt, 'source'>,
+  source: AnswerSource,
+): ResponseEvent {
   return {
     type: 'start',
     attempt,
-    source: source === 'cache' ? 'server-cache' : 'model',
+    source,
     provider,
     model,
     ...(reason !== undefined && { reason }),
@@ -113,47 +130,41 @@ function startEvent(entry: Attempt): ResponseEvent {
   };
 }
 
-/** A further attempt keeps the tool results; their calls precede all of its text. */
-function withToolsAtStart(tools: readonly ToolUse[]): readonly ToolUse[] {
-  if (tools.every(({ textBefore }) => textBefore === 0)) return tools;
-  return Object.freeze(tools.map((use) => Object.freeze({ ...use, textBefore: 0 })));
+/**
+ * A further attempt that begins at `offset` keeps the tool calls and their results below it; the calls precede all
+ * of its text. Those at or above it were of an attempt that the log no longer has.
+ */
+function withToolsAtStart(state: ReceivedAnswer, offset: number): ReceivedAnswer {
+  const toolEntries = state.toolEntries
+    .filter((each) => each.offset < offset)
+    .map((each) => ({ ...each, textBefore: 0 }));
+  return { ...state, toolEntries, tools: toolsOf(toolEntries) };
 }
 
-function addCall(
-  { tools, text }: ReceivedAnswer,
-  { callId, name, arguments: args, awaits, timeoutMs }: ToolCallEvent,
-): readonly ToolUse[] {
-  const use: ToolUse = {
-    callId,
-    name,
-    arguments: args,
-    status: awaits ? 'awaiting' : 'running',
-    ...(awaits && { awaits }),
-    ...(timeoutMs && { timeoutMs }),
-    textBefore: text.length,
-  };
-  return Object.freeze([...tools, Object.freeze(use)]);
+/** @returns the tool calls that these entries lead to. */
+export function toolsOf(entries: readonly ToolEntry[]): readonly ToolUse[] {
+  return entries.reduce(addToolEntry, NOTHING_RECEIVED.tools);
 }
 
-function addResult(
+function addToolEntry(
   tools: readonly ToolUse[],
-  { callId, result, error }: ToolResultEvent,
+  { event, textBefore }: ToolEntry,
 ): readonly ToolUse[] {
-  return updateCall(
-    tools,
-    callId,
-    error === undefined ? { status: 'done', result } : { status: 'failed', error },
-  );
-}
-
-function updateCall(
-  tools: readonly ToolUse[],
-  callId: string,
-  change: Partial<ToolUse>,
-): readonly ToolUse[] {
+  if (event.type === 'tool_call') {
+    const { type: _, ...call } = event;
+    const status = call.awaits ? 'awaiting' : 'running';
+    return Object.freeze([...tools, Object.freeze({ ...call, status, textBefore } as const)]);
+  }
+  const change = changeOf(event);
   return Object.freeze(
-    tools.map((use) => (use.callId === callId ? Object.freeze({ ...use, ...change }) : use)),
+    tools.map((use) => (use.callId === event.callId ? Object.freeze({ ...use, ...change }) : use)),
   );
+}
+
+function changeOf(event: ToolDecisionEvent | ToolResultEvent): Partial<ToolUse> {
+  if (event.type === 'tool_decision') return { status: 'running', approved: event.approved };
+  const { result, error } = event;
+  return error === undefined ? { status: 'done', result } : { status: 'failed', error };
 }
 
 /** Sets the position in the queue. The next segment clears it. */

@@ -8,27 +8,38 @@ const ERROR_UNITS = 1_024;
 const RETRY_MS = 1_000;
 
 /**
- * Runs the calls that wait for a tool of the page, each once, and sends the results to the server.
+ * Runs the calls that wait for a tool of the page, each once, and sends the results to the server. Aborts the calls
+ * that were started and that the answer no longer has: another attempt may make them again.
  *
- * @param startedCalls the ids of the calls that were started; new ones are added.
+ * @param started the calls that were started, by their ids; updated.
  * @param signal aborted when the answer is final.
  */
 export function runTools(
   uses: readonly ToolUse[],
   tools: readonly ClientTool[],
-  startedCalls: Set<string>,
+  started: Map<string, AbortController>,
   signal: AbortSignal,
   answer: Pick<AnswerOwner, 'reply'>,
 ): void {
+  if (signal.aborted) return;
+  for (const [callId, controller] of started) {
+    if (uses.some((use) => use.callId === callId)) continue;
+    controller.abort();
+    started.delete(callId);
+  }
   for (const { callId, name, status, awaits, arguments: args } of uses) {
     const tool = tools.find((each) => each.name === name);
-    const isWaiting = status === 'awaiting' && awaits === 'result' && !startedCalls.has(callId);
+    const isWaiting = status === 'awaiting' && awaits === 'result' && !started.has(callId);
     if (!isWaiting || tool?.execute === undefined) continue;
-    startedCalls.add(callId);
-    void run(tool, args, signal)
-      .then((result) => send(answer, callId, result, signal))
+    const controller = new AbortController();
+    started.set(callId, controller);
+    signal.addEventListener('abort', () => controller.abort());
+    void run(tool, args, controller.signal)
+      .then((result) => send(answer, callId, result, controller.signal))
       // The result may be too large, or not JSON.
-      .catch((error: unknown) => send(answer, callId, { error: messageOf(error) }, signal))
+      .catch((error: unknown) =>
+        send(answer, callId, { error: messageOf(error) }, controller.signal),
+      )
       // Another page replied first, or the call has ended: the snapshot shows the outcome.
       .catch(() => {});
   }
@@ -54,19 +65,19 @@ async function run(
   }
 }
 
-/** Sends a reply until a server takes or refuses it. */
+/** Sends a reply until a server takes or refuses it, unless the call is aborted. */
 async function send(
   answer: Pick<AnswerOwner, 'reply'>,
   callId: string,
   reply: ToolReply,
   signal: AbortSignal,
 ): Promise<void> {
-  for (;;) {
+  while (!signal.aborted) {
     try {
       return await answer.reply(callId, reply);
     } catch (error) {
       const { retryable, retryAfterMs = RETRY_MS } = error as Partial<StreamError>;
-      if (retryable !== true || signal.aborted) throw error;
+      if (retryable !== true) throw error;
       await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
     }
   }

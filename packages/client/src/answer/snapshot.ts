@@ -1,12 +1,11 @@
 import { StreamError } from '@rivulet/protocol';
-import type { ReceivedAnswer } from './receive.js';
+import { toolResult } from '../connection/log-segment.js';
+import { type ReceivedAnswer, sourceOf, startEvent } from './receive.js';
 import type {
   AnswerSnapshot,
-  AnswerSource,
   AnswerStatus,
   AnswerTiming,
   ResponseEvent,
-  ToolResultEvent,
   ToolUse,
 } from '../types.js';
 
@@ -47,7 +46,7 @@ export function createSnapshot(
     thoughts: received.thoughts,
     tools: received.tools,
     attempt: attempt?.attempt ?? 0,
-    source: sourceOf(info, received),
+    source: attempt && (info.isCached ? 'browser-cache' : sourceOf(attempt)),
     provider: attempt?.provider,
     model: attempt?.model,
     restartReason: attempt?.reason,
@@ -62,10 +61,10 @@ export function createSnapshot(
 }
 
 export function isFinal({ status }: Pick<AnswerSnapshot, 'status'>): boolean {
-  return (
-    status === 'done' || status === 'cancelled' || status === 'failed' || status === 'released'
-  );
+  return FINAL.has(status);
 }
+
+const FINAL = new Set<AnswerStatus>(['done', 'cancelled', 'failed', 'released']);
 
 export function isSameSnapshot(a: AnswerSnapshot, b: AnswerSnapshot): boolean {
   // Most snapshots differ in their text, so it is compared first.
@@ -84,14 +83,11 @@ export function failureOf({ status, error, text }: AnswerSnapshot): StreamError 
 
 /** @returns events that lead to this snapshot, for a late subscriber. */
 export function replayEvents(snapshot: AnswerSnapshot): ResponseEvent[] {
-  const { attempt, source, provider, model, restartReason, text, ahead } = snapshot;
-  const { loading, omittedMessages, thoughts } = snapshot;
+  const { source, provider, model, restartReason: reason, text, ahead } = snapshot;
+  const { loading, thoughts } = snapshot;
   const events: ResponseEvent[] = [];
-  if (source !== undefined && provider !== undefined && model !== undefined) {
-    const reason = restartReason !== undefined && { reason: restartReason };
-    const omitted = omittedMessages > 0 && { omittedMessages };
-    events.push({ type: 'start', attempt, source, provider, model, ...reason, ...omitted });
-  }
+  if (source !== undefined && provider !== undefined && model !== undefined)
+    events.push(startEvent({ ...snapshot, provider, model, reason }, source));
   if (thoughts !== '') events.push({ type: 'thought', text: thoughts });
   events.push(...textAndToolEvents(text, snapshot.tools));
   if (ahead !== undefined) events.push({ type: 'queued', ahead });
@@ -113,19 +109,14 @@ function textAndToolEvents(text: string, tools: readonly ToolUse[]): ResponseEve
   };
   for (const use of tools) {
     addText(use.textBefore);
-    const { status: _, result: __, error: ___, textBefore: ____, approved, ...call } = use;
+    const { status, result: _, error: __, textBefore: ___, approved, ...call } = use;
     const { callId, name } = call;
     events.push({ type: 'tool_call', ...call });
     if (approved !== undefined) events.push({ type: 'tool_decision', callId, name, approved });
-    events.push(...resultOf(use));
+    if (status === 'done' || status === 'failed') events.push(toolResult(use));
   }
   addText(text.length);
   return events;
-}
-
-function resultOf({ callId, name, status, result, error }: ToolUse): ToolResultEvent[] {
-  if (status === 'running' || status === 'awaiting') return [];
-  return [{ type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) }];
 }
 
 function statusOf({ text, ahead, loading }: ReceivedAnswer, { status }: Phase): AnswerStatus {
@@ -134,10 +125,4 @@ function statusOf({ text, ahead, loading }: ReceivedAnswer, { status }: Phase): 
   if (ahead > 0) return 'queued';
   if (loading !== undefined) return 'loading';
   return text === '' ? 'waiting' : 'streaming';
-}
-
-function sourceOf({ isCached }: AnswerInfo, { attempt }: ReceivedAnswer): AnswerSource | undefined {
-  if (attempt === undefined) return undefined;
-  if (isCached) return 'browser-cache';
-  return attempt.source === 'cache' ? 'server-cache' : 'model';
 }

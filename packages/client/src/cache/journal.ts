@@ -1,7 +1,8 @@
 import type { Source } from '@rivulet/protocol';
 import { randomId } from '../random-id.js';
 import { jsonSchemaOf } from '../schema.js';
-import type { AnswerRequest, Schema, ToolUse } from '../types.js';
+import type { ToolEntry } from '../connection/log-segment.js';
+import type { AnswerRequest, Schema } from '../types.js';
 import type { Entry, LocalStore } from './local-store.js';
 import type { CacheTarget } from './response-cache.js';
 
@@ -12,7 +13,7 @@ export interface ReceivedPart {
   readonly text: string;
   /** Absent in entries that an earlier version wrote. */
   readonly thoughts?: string;
-  readonly tools: readonly ToolUse[];
+  readonly toolEntries: readonly ToolEntry[];
   readonly attempt:
     | {
         attempt: number;
@@ -109,7 +110,7 @@ export function createJournal(store: LocalStore): Journal {
       const entries = (await list(`${PREFIX}${id}:`)).filter(([, entry]) => entry.id === id);
       found.set(id, entries);
       const [, newest] = entries.at(-1) ?? [];
-      return newest && freeze(newest);
+      return newest;
     },
     async all() {
       const newest = new Map((await list(PREFIX)).map(([, entry]) => [entry.id, entry]));
@@ -185,12 +186,6 @@ function toStorable<T>(value: T): T | undefined {
   }
 }
 
-/** Snapshots share these objects with views, so they must not change. */
-function freeze({ received, ...entry }: StoredEntry): JournalEntry {
-  const tools = Object.freeze(received.tools.map((use) => Object.freeze(use)));
-  return { ...entry, received: { ...received, tools } };
-}
-
 /** Another version of this package, or another script, may have written the entry. */
 function isStoredEntry(value: unknown): value is StoredEntry {
   try {
@@ -209,7 +204,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       offset,
       text,
       thoughts = '',
-      tools,
+      toolEntries,
       attempt = { attempt: 1, provider: '', model: '' },
     } = received;
     const { provider, model } = attempt;
@@ -225,14 +220,17 @@ function isStoredEntry(value: unknown): value is StoredEntry {
       model,
     ];
     for (const { role, content } of context) texts.push(role, content);
-    for (const { callId, name } of tools) texts.push(callId, name);
     const numbers = [cacheTarget.askedAt, retryAt, writtenAt, offset, attempt.attempt];
+    for (const { offset: at, event, textBefore } of toolEntries) {
+      texts.push(event.type, event.callId, event.name);
+      numbers.push(at, textBefore);
+    }
     return (
       texts.every((field) => typeof field === 'string') &&
       numbers.every(Number.isSafeInteger) &&
       (phase === 'reading' || (phase === 'asking' && offset === 0)) &&
       typeof options === 'object' &&
-      JSON.stringify([request, text, thoughts, tools]).length < MAX_UNITS
+      JSON.stringify([request, text, thoughts, toolEntries]).length < MAX_UNITS
     );
   } catch {
     return false;

@@ -10,7 +10,7 @@ import type {
   WireError,
 } from '@rivulet/protocol';
 import { ERRORS, EVENT } from '@rivulet/protocol';
-import type { ToolCallEvent, ToolDecisionEvent, ToolResultEvent } from '../types.js';
+import type { ToolCallEvent, ToolDecisionEvent, ToolResultEvent, ToolUse } from '../types.js';
 
 /** The part of a log that one message carries; see PROTOCOL.md, "Offsets". */
 export interface LogSegment {
@@ -36,6 +36,15 @@ export interface Attempt {
   reason: string | undefined;
   /** The number of oldest messages that the model did not receive. */
   omittedMessages: number;
+}
+
+/** A log entry about a tool call. */
+export interface ToolEntry {
+  /** Its place in the log. */
+  readonly offset: number;
+  readonly event: ToolCallEvent | ToolDecisionEvent | ToolResultEvent;
+  /** UTF-16 units of the text before the call. */
+  readonly textBefore: number;
 }
 
 export interface End {
@@ -100,14 +109,17 @@ function decodeToolEntry(
     }
     case 'decision':
       return { type: 'tool_decision', callId, name, approved: message.approved };
-    case 'result': {
-      const { result, error } = message;
-      return {
-        type: 'tool_result',
-        callId,
-        name,
-        ...(error === undefined ? { result } : { error }),
-      };
-    }
+    case 'result':
+      return toolResult({ callId, name, result: message.result, error: message.error });
   }
+}
+
+/** @returns the event of a call that has ended. */
+export function toolResult({
+  callId,
+  name,
+  result,
+  error,
+}: Pick<ToolUse, 'callId' | 'name' | 'result'> & { error?: string | undefined }): ToolResultEvent {
+  return { type: 'tool_result', callId, name, ...(error === undefined ? { result } : { error }) };
 }

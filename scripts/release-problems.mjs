@@ -1,8 +1,8 @@
 /**
  * @returns `refusals`, reasons not to go on, and `missing`, what a dry run reports and a release refuses. `changedFiles`
- *   is the output of `git status --porcelain`.
+ *   is the output of `git status --porcelain`; `isOnMain` is true if the commit is on `main` of the remote.
  */
-export function listProblems({ isDryRun, env, changedFiles, manifests, changelog }) {
+export function listProblems({ isDryRun, env, changedFiles, isOnMain, manifests, changelog }) {
   const refusals = [];
   if (!isDryRun && env.CI === undefined) {
     refusals.push(
@@ -23,6 +23,15 @@ export function listProblems({ isDryRun, env, changedFiles, manifests, changelog
     if (needed !== version) {
       refusals.push(`${manifest.name} depends on @rivulet/protocol ${needed}, which is ${version}`);
     }
+  }
+
+  if (!isDryRun) {
+    // The variable of GitHub Actions for what has started the workflow.
+    const ref = env.GITHUB_REF ?? 'no tag';
+    if (ref !== `refs/tags/v${version}`) {
+      refusals.push(`it was started by ${ref}; push the tag v${version}`);
+    }
+    if (!isOnMain) refusals.push('the commit is not on main; merge it, and move the tag');
   }
 
   const missing = [];

@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { run } from './install.mjs';
 import { listProblems } from './release-problems.mjs';
 
-// Checks, builds and packs the packages, and publishes them with provenance; `--dry-run` publishes nothing. The
-// tarballs and an SBOM of the production dependencies of each are written to `release/`.
+// Checks, builds and packs the packages. The tarballs, an SBOM of the production dependencies of each and their
+// checksums are written to `release/`. `.github/workflows/release.yml` publishes them; `--dry-run` also packs what
+// it would refuse to publish.
 const isDryRun = process.argv.includes('--dry-run');
 const root = new URL('../', import.meta.url);
 const folder = new URL('release/', root);
@@ -17,6 +19,7 @@ const { refusals, missing } = listProblems({
   isDryRun,
   env: process.env,
   changedFiles: output('git', ['status', '--porcelain']),
+  isOnMain: isOnMain(),
   manifests,
   changelog: readFileSync(new URL('CHANGELOG.md', root), 'utf8'),
 });
@@ -47,14 +50,10 @@ for (const { name, version, filename, size, unpackedSize, files, integrity } of 
     ].join('\n'),
   );
 }
-if (isDryRun) {
-  console.log('rivulet: nothing was published (--dry-run)');
-} else {
-  for (const { name, version, filename } of packed) {
-    if (isPublished(name, version)) console.log(`${name} ${version} is published already`);
-    else run('npm', ['publish', `release/${filename}`, '--provenance', '--access', 'public']);
-  }
-}
+// Written last, because it is no part of itself.
+const sums = readdirSync(folder).map((name) => `${sha256(name)}  ${name}\n`);
+writeFileSync(new URL('SHA256SUMS', folder), sums.join(''));
+if (isDryRun) console.log('rivulet: nothing was published (--dry-run)');
 
 /** Writes what a user gets with a package, resolved as npm would today, in the format CycloneDX. */
 function writeSbom(name) {
@@ -77,9 +76,15 @@ function writeSbom(name) {
   return { filename, components: JSON.parse(sbom).components.length };
 }
 
-function isPublished(name, version) {
-  const args = ['view', `${name}@${version}`, 'version'];
-  return spawnSync('npm', args, { encoding: 'utf8' }).stdout.trim() === version;
+function isOnMain() {
+  const args = ['merge-base', '--is-ancestor', 'HEAD', 'origin/main'];
+  return spawnSync('git', args, { cwd: root }).status === 0;
+}
+
+function sha256(name) {
+  return createHash('sha256')
+    .update(readFileSync(new URL(name, folder)))
+    .digest('hex');
 }
 
 /** @returns such as `dist 340, src 92, package.json 1`. */

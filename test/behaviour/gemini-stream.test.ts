@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { gemini } from '../../packages/server/src/providers/gemini/gemini.js';
+import { responseOf } from '../../packages/server/src/providers/gemini/sdk-fetch.js';
 import type { Provider } from '../../packages/server/src/providers/provider.js';
 import { hear, type Heard, toPrompt } from '../harness/fakes.js';
 import { heldBytes } from '../harness/heap.js';
@@ -159,6 +162,78 @@ describe('the global fetch', () => {
     } finally {
       Object.defineProperty(globalThis, 'fetch', own);
     }
+  });
+});
+
+/** Describes the global `fetch` of a process, in which nobody can change it back. */
+const FIXED_FETCH: Readonly<Record<string, string>> = {
+  'a value that is read-only': '{ value: fetch, writable: false }',
+  'an accessor': '{ get: () => own, set: undefined }',
+};
+
+describe('a global fetch that cannot be configured', () => {
+  interface Asked {
+    entries: { type: string; code?: string }[];
+    status: unknown;
+    events: { event: string; err?: { detail?: string } }[];
+    requests: number;
+  }
+
+  /** Asks Gemini in a process whose global `fetch` has this description. */
+  async function askWith(description: string): Promise<Asked> {
+    const { url, requests } = await startUpstream((_, response) =>
+      sendPieces(response, SSE, [SHAPES['LF']!]),
+    );
+    const code = `
+      import { createLlmService } from '@rivulet/server';
+      const own = fetch;
+      Object.defineProperty(globalThis, 'fetch', { configurable: false, ...${description} });
+      const llm = await createLlmService();
+      const entries = [];
+      for await (const entry of llm.generateResponseStream({ query: 'hello' })) entries.push(entry);
+      console.log(JSON.stringify({ entries, status: llm.providerStatus(), isOwn: fetch === own }));`;
+    const node = ['--conditions=@rivulet/source', '--import', 'tsx', '--input-type=module'];
+    const env = { GEMINI_API_KEY: 'k', GEMINI_BASE_URL: url, LLM_MODE: 'api' };
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [...node, '-e', code], {
+      cwd: new URL('../../packages/server/', import.meta.url),
+      env: { ...process.env, ...env },
+    });
+    const { isOwn, ...asked } = JSON.parse(stdout) as Asked & { isOwn: boolean };
+    expect(isOwn).toBe(true);
+    const events = stderr
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Asked['events'][0]);
+    return { ...asked, events, requests: requests.length };
+  }
+
+  it.each(Object.entries(FIXED_FETCH))(
+    'by %s is a wrong configuration, which the log and the status explain',
+    async (_, description) => {
+      const { entries, status, events, requests } = await askWith(description);
+      expect(entries.at(-1)).toMatchObject({ type: 'error', code: 'provider_unavailable' });
+      const advice = expect.stringMatching(/^Let `globalThis.fetch` be writable or configurable/);
+      expect(status).toMatchObject([{ problem: { failure: 'misconfigured', advice } }]);
+      const found = events.filter(({ event }) => event === 'LLM_PROVIDER_MISCONFIGURED');
+      expect(found.length).toBeGreaterThan(0);
+      for (const { err } of found)
+        expect(err!.detail).toMatch(/global `fetch`.* use `languageModel/);
+      expect(requests).toBe(0);
+    },
+  );
+
+  it('but may be written, is no problem, and is as it was afterwards', async () => {
+    const { entries, events } = await askWith('{ value: fetch, writable: true }');
+    expect(entries.at(-1)).toMatchObject({ type: 'end' });
+    expect(events.map(({ event }) => event)).not.toContain('LLM_PROVIDER_MISCONFIGURED');
+  });
+
+  it('is a wrong configuration also if the SDK has another one', async () => {
+    const asked = responseOf(
+      () => Promise.resolve({ response: Promise.resolve() }),
+      () => Promise.reject(new Error('called')),
+    );
+    await expect(asked).rejects.toMatchObject({ name: 'ProviderError', failure: 'misconfigured' });
   });
 });
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ERRORS, EVENT } from '@rivulet/protocol';
+import { ERRORS, EVENT, PROTOCOL_VERSION } from '@rivulet/protocol';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 
@@ -75,6 +75,12 @@ const NO_TESTS: Readonly<Record<string, string>> = {
 };
 
 describe('PROTOCOL.md', () => {
+  it('has the newest version in its title, and servers speak the version before, as promised', () => {
+    const { newest, oldest } = PROTOCOL_VERSION;
+    expect(document).toMatch(new RegExp(`^# The Rivulet protocol, version ${newest}\n`));
+    expect(oldest).toBeLessThanOrEqual(Math.max(1, newest - 1));
+  });
+
   const documented = sections();
 
   it.each([...shapes()])('has the fields of %s, and no others', (name, { fields }) => {

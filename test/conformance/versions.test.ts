@@ -1,5 +1,6 @@
-import { PROTOCOL_VERSION } from '@rivulet/protocol';
+import { EVENT, PROTOCOL_VERSION } from '@rivulet/protocol';
 import { describe, expect } from 'vitest';
+import { PLAIN } from './suite/answer.js';
 import { it } from './suite/it.js';
 import { connect, newId, refusedConnection } from './suite/peer.js';
 
@@ -34,5 +35,17 @@ describe('ServerHelloMessage', () => {
     const peer = await connect({ auth: { browser_id: newId(), protocol: 1_000 } });
     await peer.caughtUp();
     expect(peer.inbox.hello).toEqual({ type: 'server_hello', protocol: PROTOCOL_VERSION.newest });
+  });
+
+  it('comes before what a newer client asked in `requests`, which means what it always meant', async () => {
+    const id = newId();
+    const start = { type: EVENT.start, query: PLAIN, stream_id: id, session_id: 's' };
+    const requests = [{ ...start, window: 65_536, field_of_the_future: true }];
+    const peer = await connect({ auth: { browser_id: newId(), protocol: 1_000, requests } });
+    await peer.inbox.until(() => peer.inbox.opened.length === 1);
+    expect(peer.inbox.hello?.protocol).toBe(PROTOCOL_VERSION.newest);
+    const reading = peer.inbox.opened[0]!.reading!;
+    peer.keepUp(reading);
+    expect(await peer.inbox.ended(reading)).toMatchObject({ type: EVENT.end, stream_id: id });
   });
 });

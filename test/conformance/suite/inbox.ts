@@ -39,6 +39,7 @@ export class Inbox {
   disconnected = false;
   readonly #byId = new Map<string, Reading>();
   readonly #byRef = new Map<number, Reading>();
+  #hasTaken = false;
   readonly #faults: unknown[] = [];
   readonly #waits = new Set<Wait>();
   readonly #listeners: (() => void)[] = [];
@@ -135,7 +136,10 @@ export class Inbox {
     rule(shape !== undefined, `there is no event ${event}`);
     rule(args.length === 1, `${event} carries one object`);
     const message = shape.parse(args[0]);
+    const isFirst = !this.#hasTaken;
+    this.#hasTaken = true;
     if (message.type === 'server_hello') {
+      rule(isFirst, '`server_hello` is the first message');
       this.hello = message;
     } else if (message.type === 'stream_changed') {
       rule(this.isWatching, '`stream_changed` comes only where it was asked for');

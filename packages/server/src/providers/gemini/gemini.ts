@@ -3,10 +3,10 @@ import { createGeminiParser, type GeminiRefusal } from './answer.js';
 import { explainRefusal, GEMINI_ADVICE, NoThoughtsError, readRefusal } from './errors.js';
 import { toRequest } from './request.js';
 import { isHeaderValue } from '../../settings/value-types.js';
-import { responseOf } from './sdk-fetch.js';
+import { fetchProblem, responseOf } from './sdk-fetch.js';
 import { providerError, unreachable } from '../failure.js';
 import { request, type Response } from '../http.js';
-import type { Prompt, Provider, ProviderError } from '../provider.js';
+import { type Prompt, type Provider, ProviderError } from '../provider.js';
 import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 
 export interface GeminiOptions {
@@ -30,13 +30,15 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
   const thinks = THINKING_MODEL.test(model);
   let givesThoughts = true;
   // The SDK sends the key in a header.
-  const problem = isHeaderValue(apiKey) ? undefined : unusableKey();
+  const keyProblem = isHeaderValue(apiKey) ? undefined : unusableKey();
+  const findProblem = (): ProviderError | undefined => keyProblem ?? fetchProblem();
 
   async function send(
     prompt: Prompt,
     wantsThoughts: boolean,
     signal: AbortSignal,
   ): Promise<Response> {
+    const problem = findProblem();
     if (problem !== undefined) throw problem;
     try {
       return await responseOf(
@@ -48,6 +50,7 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
       if (error instanceof GoogleGenerativeAIFetchError) {
         throw explainRefusal(readRefusal(error), { apiKey, prompt });
       }
+      if (error instanceof ProviderError) throw error;
       throw unreachable('gemini', error, GEMINI_ADVICE);
     }
   }
@@ -76,7 +79,9 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
   return {
     name: 'gemini',
     model,
-    problem,
+    get problem() {
+      return findProblem();
+    },
     canContinue: true,
     hasJsonMode: true,
     withModel: (other) => gemini({ apiKey, model: other, baseUrl }),

@@ -1,10 +1,26 @@
+import { providerError } from '../failure.js';
 import { type RequestInit, type Response as ProviderResponse, toFetchResponse } from '../http.js';
+import type { ProviderError } from '../provider.js';
 
 /** A request function of the SDK. */
 export type SdkFetch = (
   url: string,
   init: Omit<RequestInit, 'signal'>,
 ) => Promise<ProviderResponse>;
+
+/**
+ * @returns the error for an operator whose process does not let the global `fetch` be replaced; undefined if it does.
+ */
+export function fetchProblem(): ProviderError | undefined {
+  const own = Object.getOwnPropertyDescriptor(globalThis, 'fetch');
+  const canReplace = own?.configurable ?? Object.isExtensible(globalThis);
+  return canReplace || own?.writable === true ? undefined : FIXED_FETCH;
+}
+
+const FIXED_FETCH = misconfigured(
+  'it replaces the global `fetch` while it makes a request, and the property cannot be changed in this process',
+  'Let `globalThis.fetch` be writable or configurable, or use `languageModel()` with @ai-sdk/google',
+);
 
 /**
  * Sends the request that `send` makes with the SDK. @returns the response with an unread body.
@@ -14,6 +30,7 @@ export type SdkFetch = (
  * in which no other code runs. The SDK receives the response's status and an empty body.
  *
  * @throws {GoogleGenerativeAIFetchError} the response has an error status.
+ * @throws {ProviderError} misconfigured: the SDK did not call the global `fetch`.
  * @throws the error of `fetch`.
  */
 export async function responseOf(
@@ -34,8 +51,17 @@ export async function responseOf(
     await responding;
     throw error;
   }
-  if (responding === undefined) throw new Error('the SDK did not look up the global fetch');
+  if (responding === undefined) {
+    throw misconfigured(
+      'its SDK did not call the global `fetch`',
+      'Install @google/generative-ai 0.24, and leave it out of bundles',
+    );
+  }
   return responding;
+}
+
+function misconfigured(reason: string, advice: string): ProviderError {
+  return providerError('misconfigured', `unable to ask gemini: ${reason}. ${advice}`, { advice });
 }
 
 function withGlobalFetch<T>(
@@ -45,7 +71,7 @@ function withGlobalFetch<T>(
   const own = Object.getOwnPropertyDescriptor(globalThis, 'fetch');
   Object.defineProperty(globalThis, 'fetch', {
     value: replacement,
-    configurable: true,
+    configurable: own?.configurable ?? true,
     writable: true,
   });
   try {

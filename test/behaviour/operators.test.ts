@@ -19,6 +19,8 @@ import {
   merge,
   NEVER,
   of,
+  type OperatorFunction,
+  take,
   tap,
   throwError,
   timer,
@@ -41,6 +43,26 @@ const END: ResponseEvent = {
   usage: {},
   timing: { totalMs: 7 },
 };
+
+const EVENTS: ResponseEvent[] = [
+  START,
+  ...Array.from({ length: 999 }, () => ({ type: 'text', text: 'a' }) as const),
+];
+
+describe('an operator', () => {
+  it.each<[string, ResponseEvent[] | string[], OperatorFunction<never, unknown>]>([
+    ['text', EVENTS, text()],
+    ['snapshots', EVENTS, snapshots()],
+    ['perFrame', EVENTS, perFrame()],
+    ['smooth', EVENTS.map((_, i) => 'a'.repeat(i)), smooth()],
+    ['retryTransient', EVENTS, retryTransient()],
+  ])('stops a synchronous source when its subscriber leaves: %s', async (_, values, operator) => {
+    let pulled = 0;
+    const source = from(values as never[]).pipe(tap(() => (pulled += 1)));
+    await lastValueFrom(source.pipe(operator, take(1)));
+    expect(pulled).toBe(1);
+  });
+});
 
 describe('snapshots', () => {
   it('tells the answer so far after each event, frozen', async () => {
@@ -70,7 +92,6 @@ describe('snapshots', () => {
       tools: [{ status: 'done', result: 'here', textBefore: 5 }],
       finishReason: 'stop',
       timing: { totalMs: 7 },
-      error: undefined,
     });
   });
 
@@ -108,6 +129,8 @@ describe('snapshots', () => {
       requestId: ___,
       timing: ____,
       usage: _____,
+      retryAt: ______,
+      error: _______,
       ...whole
     } = await answer.result;
     expect(await last).toMatchObject(whole);

@@ -1,4 +1,4 @@
-import { type MonoTypeOperatorFunction, Observable } from 'rxjs';
+import { type MonoTypeOperatorFunction, Observable, Subject, takeUntil } from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
 /**
@@ -31,21 +31,23 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
 
       const flushNow = (): void => flush((value) => subscriber.next(value));
 
-      subscriber.add(
-        source.subscribe({
-          next(value) {
-            if (isWaiting) pending = { value };
-            else emit(value);
-          },
-          error(error: unknown) {
-            flushNow();
-            subscriber.error(error);
-          },
-          complete() {
-            flushNow();
-            subscriber.complete();
-          },
-        }),
-      );
+      // Stops a synchronous source, which emits before `subscribe` returns a subscription.
+      const unsubscribed = new Subject<void>();
+      subscriber.add(() => unsubscribed.next());
+      source.pipe(takeUntil(unsubscribed)).subscribe({
+        next(value) {
+          if (isWaiting) pending = { value };
+          else emit(value);
+        },
+        error(error: unknown) {
+          flushNow();
+          subscriber.error(error);
+        },
+        complete() {
+          if (subscriber.closed) return;
+          flushNow();
+          subscriber.complete();
+        },
+      });
     });
 }

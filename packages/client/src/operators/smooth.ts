@@ -1,4 +1,10 @@
-import { asyncScheduler, type MonoTypeOperatorFunction, Observable } from 'rxjs';
+import {
+  asyncScheduler,
+  type MonoTypeOperatorFunction,
+  Observable,
+  Subject,
+  takeUntil,
+} from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
 // The greatest delay of a text. It hides the uneven pace at which the model sends text.
@@ -67,24 +73,26 @@ export function smooth(): MonoTypeOperatorFunction<string> {
         if (typing !== undefined) show(complete(typing));
       }
 
-      subscriber.add(
-        source.subscribe({
-          next(whole) {
-            received = whole;
-            if (typing === undefined) show(begin(whole));
-            else if (prefersStillness()) showWhole();
-            else if (tickedAt === undefined) tick();
-          },
-          error(error: unknown) {
-            showWhole();
-            subscriber.error(error);
-          },
-          complete() {
-            showWhole();
-            subscriber.complete();
-          },
-        }),
-      );
+      // Stops a synchronous source, which emits before `subscribe` returns a subscription.
+      const unsubscribed = new Subject<void>();
+      subscriber.add(() => unsubscribed.next());
+      source.pipe(takeUntil(unsubscribed)).subscribe({
+        next(whole) {
+          received = whole;
+          if (typing === undefined) show(begin(whole));
+          else if (prefersStillness()) showWhole();
+          else if (tickedAt === undefined) tick();
+        },
+        error(error: unknown) {
+          showWhole();
+          subscriber.error(error);
+        },
+        complete() {
+          if (subscriber.closed) return;
+          showWhole();
+          subscriber.complete();
+        },
+      });
     });
 }
 

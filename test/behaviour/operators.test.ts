@@ -64,6 +64,21 @@ describe('an operator', () => {
   });
 });
 
+describe('text', () => {
+  it('is empty with the first event of any kind, as `text$` is at once', async () => {
+    const events: ResponseEvent[] = [
+      { type: 'queued', ahead: 1 },
+      START,
+      { type: 'text', text: 'a' },
+    ];
+    expect(await lastValueFrom(from(events).pipe(text(), toArray()))).toEqual(['', 'a']);
+    const { client } = await staged();
+    const seen: string[] = [];
+    client.start({ query: 'q' }).text$.subscribe((soFar) => seen.push(soFar));
+    expect(seen).toEqual(['']);
+  });
+});
+
 describe('snapshots', () => {
   it('tells the answer so far after each event, frozen', async () => {
     const events: ResponseEvent[] = [

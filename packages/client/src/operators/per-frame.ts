@@ -1,4 +1,4 @@
-import { type MonoTypeOperatorFunction, Observable, Subject, takeUntil } from 'rxjs';
+import { type MonoTypeOperatorFunction, Observable } from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
 /**
@@ -31,10 +31,12 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
 
       const flushNow = (): void => flush((value) => subscriber.next(value));
 
-      // Stops a synchronous source, which emits before `subscribe` returns a subscription.
-      const unsubscribed = new Subject<void>();
-      subscriber.add(() => unsubscribed.next());
-      source.pipe(takeUntil(unsubscribed)).subscribe({
+      const stoppable = new Observable<T>((inner) => {
+        // Added before a synchronous source emits, so that unsubscribing stops it.
+        subscriber.add(inner);
+        source.subscribe(inner);
+      });
+      stoppable.subscribe({
         next(value) {
           if (isWaiting) pending = { value };
           else emit(value);
@@ -44,7 +46,6 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
           subscriber.error(error);
         },
         complete() {
-          if (subscriber.closed) return;
           flushNow();
           subscriber.complete();
         },

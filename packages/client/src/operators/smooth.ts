@@ -1,10 +1,4 @@
-import {
-  asyncScheduler,
-  type MonoTypeOperatorFunction,
-  Observable,
-  Subject,
-  takeUntil,
-} from 'rxjs';
+import { asyncScheduler, type MonoTypeOperatorFunction, Observable } from 'rxjs';
 import { nextFrame } from './next-frame.js';
 
 // The greatest delay of a text. It hides the uneven pace at which the model sends text.
@@ -73,10 +67,12 @@ export function smooth(): MonoTypeOperatorFunction<string> {
         if (typing !== undefined) show(complete(typing));
       }
 
-      // Stops a synchronous source, which emits before `subscribe` returns a subscription.
-      const unsubscribed = new Subject<void>();
-      subscriber.add(() => unsubscribed.next());
-      source.pipe(takeUntil(unsubscribed)).subscribe({
+      const stoppable = new Observable<string>((inner) => {
+        // Added before a synchronous source emits, so that unsubscribing stops it.
+        subscriber.add(inner);
+        source.subscribe(inner);
+      });
+      stoppable.subscribe({
         next(whole) {
           received = whole;
           if (typing === undefined) show(begin(whole));
@@ -88,7 +84,6 @@ export function smooth(): MonoTypeOperatorFunction<string> {
           subscriber.error(error);
         },
         complete() {
-          if (subscriber.closed) return;
           showWhole();
           subscriber.complete();
         },

@@ -6,7 +6,7 @@ import {
   listChats,
 } from '@rivulet/client/chat';
 import { ProviderError } from '@rivulet/server';
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, type Observable } from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
 import { chatWhen, newestAnswer, openPage, settled, stagedChat, textsOf } from '../harness/chat.js';
 import { startServer } from '../harness/rivulet.js';
@@ -90,6 +90,20 @@ describe('a chat', () => {
     const subscription = chat.state$.subscribe();
     expect(createChat(client, { id: 'c' })).toBe(chat);
     subscription.unsubscribe();
+  });
+
+  it('has Observables that do not complete when the client is closed, because it can still be changed', async () => {
+    const { client } = await stagedChat();
+    const chat = createChat(client, { id: 'c' });
+    const drafts: string[] = [];
+    const onEnd = vi.fn<() => void>();
+    chat.draft$.subscribe((draft) => drafts.push(draft));
+    const all: Observable<unknown>[] = [chat.state$, chat.messages$, chat.status$, chat.draft$];
+    for (const values$ of all) values$.subscribe({ error: onEnd, complete: onEnd });
+    client.close();
+    chat.setDraft('What is');
+    expect(drafts).toEqual(['', 'What is']);
+    expect(onEnd).not.toHaveBeenCalled();
   });
 
   it('is the same chat for the same id before it is used and after', async () => {

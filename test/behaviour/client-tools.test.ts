@@ -2,7 +2,7 @@ import { createClient, type Answer, type ClientTool, type ToolUse } from '@rivul
 import { type AssistantMessage, createChat } from '@rivulet/client/chat';
 import { EVENT } from '@rivulet/protocol';
 import { defineTool } from '@rivulet/server';
-import { filter, firstValueFrom } from 'rxjs';
+import { EMPTY, filter, firstValueFrom } from 'rxjs';
 import { describe, expect, expectTypeOf, it, onTestFinished, vi } from 'vitest';
 import * as z from 'zod';
 import { createAnswerController } from '../../packages/client/src/bindings/answer-controller.js';
@@ -157,6 +157,17 @@ describe('a tool of the client', () => {
     const [thrown, wrong] = resultsTold(await nextCall());
     expect(thrown).toMatchObject({ error: 'the user is nowhere' });
     expect(wrong).toMatchObject({ error: expect.stringContaining('of: ') });
+  });
+
+  it('that returns an Observable is an error that says what to return', async () => {
+    const { server, nextCall } = await staged();
+    sdk(server.url).start({ query: 'Where?', tools: [{ ...place, execute: () => EMPTY }] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    expect(resultsTold(await nextCall())).toMatchObject([
+      { error: expect.stringContaining('return a promise') },
+    ]);
   });
 
   it('with `needsApproval` does not run unasked, and says what to do', async () => {

@@ -19,6 +19,8 @@ import {
   merge,
   NEVER,
   of,
+  type OperatorFunction,
+  take,
   tap,
   throwError,
   timer,
@@ -41,6 +43,41 @@ const END: ResponseEvent = {
   usage: {},
   timing: { totalMs: 7 },
 };
+
+const EVENTS: ResponseEvent[] = [
+  START,
+  ...Array.from({ length: 999 }, () => ({ type: 'text', text: 'a' }) as const),
+];
+
+describe('an operator', () => {
+  it.each<[string, ResponseEvent[] | string[], OperatorFunction<never, unknown>]>([
+    ['text', EVENTS, text()],
+    ['snapshots', EVENTS, snapshots()],
+    ['perFrame', EVENTS, perFrame()],
+    ['smooth', EVENTS.map((_, i) => 'a'.repeat(i)), smooth()],
+    ['retryTransient', EVENTS, retryTransient()],
+  ])('stops a synchronous source when its subscriber leaves: %s', async (_, values, operator) => {
+    let pulled = 0;
+    const source = from(values as never[]).pipe(tap(() => (pulled += 1)));
+    await lastValueFrom(source.pipe(operator, take(1)));
+    expect(pulled).toBe(1);
+  });
+});
+
+describe('text', () => {
+  it('is empty with the first event of any kind, as `text$` is at once', async () => {
+    const events: ResponseEvent[] = [
+      { type: 'queued', ahead: 1 },
+      START,
+      { type: 'text', text: 'a' },
+    ];
+    expect(await lastValueFrom(from(events).pipe(text(), toArray()))).toEqual(['', 'a']);
+    const { client } = await staged();
+    const seen: string[] = [];
+    client.start({ query: 'q' }).text$.subscribe((soFar) => seen.push(soFar));
+    expect(seen).toEqual(['']);
+  });
+});
 
 describe('snapshots', () => {
   it('tells the answer so far after each event, frozen', async () => {
@@ -70,7 +107,6 @@ describe('snapshots', () => {
       tools: [{ status: 'done', result: 'here', textBefore: 5 }],
       finishReason: 'stop',
       timing: { totalMs: 7 },
-      error: undefined,
     });
   });
 
@@ -108,6 +144,8 @@ describe('snapshots', () => {
       requestId: ___,
       timing: ____,
       usage: _____,
+      retryAt: ______,
+      error: _______,
       ...whole
     } = await answer.result;
     expect(await last).toMatchObject(whole);

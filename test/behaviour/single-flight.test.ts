@@ -69,6 +69,47 @@ describe('who asks the same at the same time', () => {
   });
 
   it.each([
+    [
+      'no options, empty ones and defaults',
+      [
+        {},
+        { options: {} },
+        { options: { cache: 'default', thoughts: false, stop: [] } },
+        { context: [], client_tools: [], omitted_messages: 2, continue_text: '' },
+      ],
+    ],
+    [
+      'the same options in another order',
+      [
+        { options: { seed: 7, temperature: 1, stop: ['x'] } },
+        { options: { stop: ['x'], temperature: 1, seed: 7 } },
+      ],
+    ],
+  ])(
+    'shares it between requests that differ only in how they are written: %s',
+    async (_, asked) => {
+      const { provider, calls, nextCall } = stage();
+      const socket = connect((await startServer(provider)).url);
+      for (const [i, options] of asked.entries()) await ask(socket, `${i}`, options);
+      await nextCall();
+      const { streams } = await socket.emitWithAck(EVENT.list, {});
+      expect(streams).toHaveLength(asked.length);
+      expect(calls).toHaveLength(1);
+    },
+  );
+
+  it.each([{ temperature: 0 }, { stop: ['x'] }, { thoughts: true }])(
+    'shares nothing with a request that has %j',
+    async (options) => {
+      const { provider, nextCall } = stage();
+      const socket = connect((await startServer(provider)).url);
+      await ask(socket, 'A');
+      await ask(socket, 'B', { options });
+      await expect(Promise.all([nextCall(), nextCall()])).resolves.toHaveLength(2);
+    },
+  );
+
+  it.each([
     ['it asks for a new answer', ME, { options: { cache: 'reload' } }],
     ['nothing of it may be kept', ME, { options: { cache: 'no-store' } }],
     ['the question differs', ME, { query: 'q?' }],

@@ -38,7 +38,7 @@ export interface AnswerOptions {
   cache?: CacheMode | undefined;
   /**
    * The behaviour of a question that exceeds the rate limit: `fail` (the default) fails it with `rate_limited`;
-   * `wait` sends it again when the limit allows it. `retryAt` of the snapshot has the time.
+   * `wait` sends it again when the limit allows it. `retryAt` of a handle's snapshot has the time.
    */
   onRateLimit?: 'fail' | 'wait' | undefined;
   /**
@@ -99,8 +99,8 @@ export interface ClientTool {
   /**
    * Called with the arguments of each call, validated by `parameters`, in the page that asked; after a
    * reload in a page that gives the tool to `client.resume()`, where it may be called again for a call that
-   * waits. Its result goes to the server as JSON. The model is told the message of what it throws. Without it,
-   * the page answers the calls by `answer.reply()`.
+   * waits. Its result goes to the server as JSON; an Observable is an error. The model is told the message of
+   * what it throws. Without it, the page answers the calls by `answer.reply()`.
    */
   execute?(args: never, context: { signal: AbortSignal }): unknown;
   /** Only a tool of the server has it. A tool of the page asks its user in `execute`, or has no `execute`. */
@@ -311,7 +311,10 @@ export interface Answer extends AsyncIterable<ResponseEvent> {
   readonly request: AnswerRequest | undefined;
   /** The newest snapshot at once, then each change; completes after the final one; never errors. */
   readonly state$: Observable<AnswerSnapshot>;
-  /** The whole text so far, each time it grows or begins again; completes with the answer; never errors. */
+  /**
+   * The whole text so far at once, which may be empty, then each time it grows or begins again; completes with
+   * the answer; never errors.
+   */
   readonly text$: Observable<string>;
   /**
    * The events from the start of the attempt on; errors with a `StreamError`, and completes without
@@ -478,9 +481,10 @@ export interface ClientCache {
 export interface Client {
   /**
    * Cold: subscribing asks, unsubscribing releases (`options.onUnsubscribe`). Subscribing again reads the
-   * same answer and never asks twice, so `repeat()` repeats the answer; `defer(() => client.stream(…))`
-   * asks each time. After a failure it is a new attempt, so `retry()` works, and `retryTransient()` retries
-   * only what may succeed. Errors with a `StreamError`; a cancelled answer errors with the code `cancelled`.
+   * same answer while it is under way and once it is done, so `repeat()` repeats the answer. It asks again
+   * after the answer failed, was cancelled, or had no reader for 2 s; so `retry()` works, and
+   * `retryTransient()` retries only what may succeed. `defer(() => client.stream(…))` asks each time.
+   * Errors with a `StreamError`; a cancelled answer errors with the code `cancelled`.
    */
   stream(ask: AnswerRequest): Observable<ResponseEvent>;
   /** Asks at once. @returns a handle, which is to be released if nobody reads it any more. */

@@ -59,7 +59,16 @@ async function run(
       );
     }
     const checked = await validate(parameters, args);
-    return { result: (await execute?.(checked as never, { signal })) ?? null };
+    const result: { subscribe?: unknown } | null =
+      (await execute?.(checked as never, { signal })) ?? null;
+    // As JSON it would be an empty object.
+    if (typeof result?.subscribe === 'function') {
+      throw new TypeError(
+        `unable to run ${tool.name}: \`execute\` returned an Observable; return a promise, such as that of ` +
+          '`firstValueFrom` of RxJS',
+      );
+    }
+    return { result };
   } catch (error) {
     return { error: messageOf(error) };
   }

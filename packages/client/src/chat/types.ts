@@ -126,10 +126,16 @@ export interface ChatOptions {
  */
 export interface Chat {
   readonly id: string;
-  /** The newest snapshot at once, then each change; never errors. */
+  /**
+   * The newest snapshot at once, then each change. Never errors or completes, also not after `client.close()`:
+   * the chat can still be changed.
+   */
   readonly state$: Observable<ChatSnapshot>;
+  /** `messages` of `state$`, when it changes. */
   readonly messages$: Observable<readonly ChatMessage[]>;
+  /** `status` of `state$`, when it changes. */
   readonly status$: Observable<ChatStatus>;
+  /** `draft` of `state$`, when it changes. */
   readonly draft$: Observable<string>;
   getSnapshot(): ChatSnapshot;
   /**

@@ -4,7 +4,10 @@ import { receiveEvent } from '../answer/receive-event.js';
 import { type Phase, createSnapshot } from '../answer/snapshot.js';
 import type { AnswerSnapshot, ResponseEvent } from '../types.js';
 
-/** The whole text so far, each time it grows; a new attempt begins it again. */
+/**
+ * The whole text so far, each time it grows. A new attempt begins it again. The first value is empty, and comes
+ * with the first event of any kind.
+ */
 export function text(): OperatorFunction<ResponseEvent, string> {
   return (events) =>
     events.pipe(
@@ -16,8 +19,16 @@ export function text(): OperatorFunction<ResponseEvent, string> {
     );
 }
 
-/** An answer as `snapshots()` derives it from a stream's events. A failure is the stream's error. */
-export type StreamSnapshot = Omit<AnswerSnapshot, 'id' | 'query' | 'requestId'>;
+/**
+ * An answer as `snapshots()` derives it from a stream's events. A failure is the error of the Observable. Only
+ * `state$` of a handle tells of the connection, of the rate limit (`retryAt`) and of an answer that failed.
+ */
+export interface StreamSnapshot extends Omit<
+  AnswerSnapshot,
+  'id' | 'query' | 'requestId' | 'status' | 'retryAt' | 'error'
+> {
+  readonly status: 'queued' | 'loading' | 'waiting' | 'streaming' | 'done';
+}
 
 interface SnapshotState {
   received: ReceivedAnswer;
@@ -42,9 +53,11 @@ export function snapshots(): OperatorFunction<ResponseEvent, StreamSnapshot> {
           id: _,
           query: __,
           requestId: ___,
+          retryAt: ____,
+          error: _____,
           ...snapshot
         } = createSnapshot({ id: '', query: '', isCached }, received, phase);
-        return Object.freeze(snapshot);
+        return Object.freeze({ ...snapshot, status: snapshot.status as StreamSnapshot['status'] });
       }),
     );
 }

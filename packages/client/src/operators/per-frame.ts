@@ -31,21 +31,24 @@ export function perFrame<T>(): MonoTypeOperatorFunction<T> {
 
       const flushNow = (): void => flush((value) => subscriber.next(value));
 
-      subscriber.add(
-        source.subscribe({
-          next(value) {
-            if (isWaiting) pending = { value };
-            else emit(value);
-          },
-          error(error: unknown) {
-            flushNow();
-            subscriber.error(error);
-          },
-          complete() {
-            flushNow();
-            subscriber.complete();
-          },
-        }),
-      );
+      const stoppable = new Observable<T>((inner) => {
+        // Added before a synchronous source emits, so that unsubscribing stops it.
+        subscriber.add(inner);
+        source.subscribe(inner);
+      });
+      stoppable.subscribe({
+        next(value) {
+          if (isWaiting) pending = { value };
+          else emit(value);
+        },
+        error(error: unknown) {
+          flushNow();
+          subscriber.error(error);
+        },
+        complete() {
+          flushNow();
+          subscriber.complete();
+        },
+      });
     });
 }

@@ -12,6 +12,9 @@ const FIRST_WAIT_MS = 1_000;
 /**
  * Subscribes again after a `StreamError` that is `retryable`: after its `retryAfterMs` if it has one, else
  * after 1, 2, 4, … seconds. Any other error, including `cancelled`, ends the stream at once.
+ *
+ * It is for `client.stream()`, which asks again when it is subscribed to again. `events$` of a handle only replays
+ * its failure.
  */
 export function retryTransient<T>({
   count = 3,

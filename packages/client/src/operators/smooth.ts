@@ -67,24 +67,27 @@ export function smooth(): MonoTypeOperatorFunction<string> {
         if (typing !== undefined) show(complete(typing));
       }
 
-      subscriber.add(
-        source.subscribe({
-          next(whole) {
-            received = whole;
-            if (typing === undefined) show(begin(whole));
-            else if (prefersStillness()) showWhole();
-            else if (tickedAt === undefined) tick();
-          },
-          error(error: unknown) {
-            showWhole();
-            subscriber.error(error);
-          },
-          complete() {
-            showWhole();
-            subscriber.complete();
-          },
-        }),
-      );
+      const stoppable = new Observable<string>((inner) => {
+        // Added before a synchronous source emits, so that unsubscribing stops it.
+        subscriber.add(inner);
+        source.subscribe(inner);
+      });
+      stoppable.subscribe({
+        next(whole) {
+          received = whole;
+          if (typing === undefined) show(begin(whole));
+          else if (prefersStillness()) showWhole();
+          else if (tickedAt === undefined) tick();
+        },
+        error(error: unknown) {
+          showWhole();
+          subscriber.error(error);
+        },
+        complete() {
+          showWhole();
+          subscriber.complete();
+        },
+      });
     });
 }
 

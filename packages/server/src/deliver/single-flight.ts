@@ -28,6 +28,27 @@ export class SingleFlight {
   }
 }
 
+/**
+ * @returns the request without what does not change the answer: options that equal their default, empty lists,
+ * empty options, and the number of omitted messages.
+ */
+export function canonicalRequest(request: GenerateRequest): GenerateRequest {
+  const { context = [], options = {}, omittedMessages: _, ...others } = request;
+  const { cache = 'default', thoughts, stop = [], ...parameters } = options;
+  const given = {
+    ...parameters,
+    ...(stop.length > 0 && { stop }),
+    ...(thoughts && { thoughts }),
+    ...(cache !== 'default' && { cache }),
+  };
+  const hasOptions = Object.values(given).some((value) => value !== undefined);
+  return {
+    ...others,
+    ...(context.length > 0 && { context }),
+    ...(hasOptions && { options: given }),
+  };
+}
+
 /** @param body the request as JSON. @returns equal strings for identical requests only. */
 export function fingerprintOf(body: string): string {
   return createHash('sha256').update(body).digest('base64');

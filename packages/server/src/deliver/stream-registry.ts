@@ -12,7 +12,7 @@ import { createLogView } from './log-view.js';
 import { bytesOfParsed } from './memory-budget.js';
 import { FlushScheduler } from './flush-scheduler.js';
 import { callPrepare, refusalEntry, type StreamHooks } from './prepare.js';
-import { canShare, fingerprintOf, SingleFlight } from './single-flight.js';
+import { canonicalRequest, canShare, fingerprintOf, SingleFlight } from './single-flight.js';
 import {
   type ListedStream,
   type StreamIdentity,
@@ -150,8 +150,7 @@ export class StreamRegistry implements StreamDirectory {
 
   /** @returns the request with its JSON and its fingerprint. */
   identify(request: GenerateRequest): IdentifiedRequest {
-    // The number of omitted messages does not change the answer.
-    const asked = { ...request, omittedMessages: undefined };
+    const asked = canonicalRequest(request);
     const body = JSON.stringify(this.#isShared ? { ...asked, principal: undefined } : asked);
     return { request, body, fingerprint: fingerprintOf(body) };
   }

@@ -388,6 +388,90 @@ describe('a tool of the client', () => {
   });
 });
 
+describe('a tool of two pages that show the same answer', () => {
+  /** The Web Locks API, as far as the client uses it. */
+  function lockManager() {
+    const waiting: string[] = [];
+    const tails = new Map<string, Promise<unknown>>();
+    const request = async (
+      name: string,
+      { ifAvailable = false, signal }: { ifAvailable?: boolean; signal?: AbortSignal },
+      work: (lock: object | null) => unknown,
+    ): Promise<unknown> => {
+      const tail = tails.get(name);
+      if (ifAvailable && tail !== undefined) return work(null);
+      if (tail !== undefined) waiting.push(name);
+      const run = (tail ?? Promise.resolve()).then(() =>
+        signal?.aborted ? undefined : Promise.resolve(work({})),
+      );
+      const next = run.finally(() => tails.get(name) === next && tails.delete(name));
+      tails.set(name, next);
+      return next;
+    };
+    return { request, waiting };
+  }
+
+  /** Two pages, of which the first runs a call of `place`; the second is behind `link`. */
+  async function called(locks: { request: unknown; waiting?: string[] }) {
+    vi.stubGlobal('navigator', { locks });
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const { server, nextCall } = await staged();
+    const link = await cuttableLink(server.url);
+    const browserId = 'one-browser-for-all-tabs';
+    const runs: { page: string; give(result: unknown): void }[] = [];
+    const toolOf = (page: string): ClientTool => ({
+      ...place,
+      execute: () => new Promise((give) => void runs.push({ page, give })),
+    });
+    const first = sdk(server.url, { browserId });
+    const answer = first.start({ query: 'Where?', tools: [toolOf('first')] });
+    const call = await nextCall();
+    call.callTool('place', { of: 'me' });
+    call.finish();
+    await awaiting(answer);
+    await expect.poll(() => runs.length).toBe(1);
+    const second = sdk(link.url, { browserId });
+    const other = second.resume(answer.id, { tools: [toolOf('second')] });
+    if (locks.waiting) await expect.poll(() => locks.waiting).toHaveLength(1);
+    return { nextCall, link, first, runs, other };
+  }
+
+  it('runs in each where the browser lets the page use no locks', async () => {
+    const { nextCall, runs } = await called({
+      request: () => Promise.reject(new DOMException('sandboxed', 'SecurityError')),
+    });
+    await expect.poll(() => runs.map(({ page }) => page)).toEqual(['first', 'second']);
+    runs[0]!.give('here');
+    expect(resultsTold(await nextCall())).toMatchObject([{ result: 'here' }]);
+  });
+
+  it('runs in the second once the first has closed its client', async () => {
+    const { nextCall, first, runs, other } = await called(lockManager());
+    first.close();
+    await expect.poll(() => runs.map(({ page }) => page), { timeout: 5_000 }).toHaveLength(2);
+    runs[1]!.give('there');
+    const next = await nextCall();
+    expect(resultsTold(next)).toMatchObject([{ result: 'there' }]);
+    say(next, 'There.');
+    expect(await other.result).toMatchObject({ text: 'There.' });
+  });
+
+  it('runs once if the first has replied and is closed while the second has no connection', async () => {
+    const { nextCall, link, first, runs, other } = await called(lockManager());
+    link.down();
+    await snapshotWhen(other, ({ status }) => status === 'reconnecting');
+    runs[0]!.give('here');
+    const next = await nextCall();
+    first.close();
+    // Longer than the second page waits before it takes the call over.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    link.up();
+    say(next, 'Here.');
+    expect(await other.result).toMatchObject({ text: 'Here.', tools: [{ result: 'here' }] });
+    expect(runs).toHaveLength(1);
+  });
+});
+
 describe('a call that needs approval', () => {
   it.each([
     [true, ['it'], { result: null }],

@@ -37,7 +37,13 @@ export async function sdkPage(
     configFile: false,
     logLevel: 'error',
     resolve: { conditions: ['@rivulet/source', 'module', 'browser'] },
-    build: { write: false, minify: false, lib: { entry: ENTRY, formats: ['es'] } },
+    build: {
+      write: false,
+      minify: false,
+      lib: { entry: ENTRY, formats: ['es'] },
+      // The page serves one script, with the modules that the client loads lazily.
+      rolldownOptions: { output: { codeSplitting: false } },
+    },
   });
   const [bundle] = Array.isArray(built) ? built : [built];
   if (bundle === undefined || !('output' in bundle)) throw new Error('unable to build the SDK');

@@ -3,7 +3,12 @@ import type { Browser, BrowserContext, Page } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchChromium } from '../harness/chromium.js';
 import { createClientIn, openTab, sdkPage, stagedBrowser, stored } from '../harness/sdk-page.js';
-import { answer as say } from '../harness/tools.js';
+import { answer as say, resultsTold } from '../harness/tools.js';
+
+declare global {
+  var onRun: () => Promise<void>;
+  var give: (result: unknown) => void;
+}
 
 let browser: Browser;
 let page: NonNullable<ServerOptions['page']>;
@@ -40,6 +45,14 @@ const shown = (tab: Page): Promise<string[]> =>
       return message.ending === 'complete' ? message.text : `${message.text} (${message.ending})`;
     }),
   );
+
+/** The number of locks of tool calls, in all tabs. */
+const toolLocks = (tab: Page): Promise<{ held: number; pending: number }> =>
+  tab.evaluate(async () => {
+    const { held = [], pending = [] } = await navigator.locks.query();
+    const isOfTool = ({ name = '' }: LockInfo): boolean => name.startsWith('rivulet:tool:');
+    return { held: held.filter(isOfTool).length, pending: pending.filter(isOfTool).length };
+  });
 
 describe('a chat in two tabs', () => {
   it('has what one tab queued asked by the other when that one is closed, once', async () => {
@@ -81,6 +94,62 @@ describe('a chat in two tabs', () => {
     say(await nextCall(), 'A two');
     await expect.poll(() => shown(second)).toEqual(['two', 'A two']);
     expect(JSON.stringify(await stored(first, 'n'))).not.toContain('secret');
+  });
+});
+
+describe('a tool of the page in two tabs that show its chat', () => {
+  /** Two tabs, of which one runs a call of `place`; `running` has a tab for each run. */
+  async function called() {
+    const { server, context, nextCall } = await staged();
+    const running: Page[] = [];
+    const openWithTool = async (): Promise<Page> => {
+      const tab = await openTab(context, server.url);
+      await tab.exposeFunction('onRun', () => void running.push(tab));
+      await tab.evaluate(() => {
+        const execute = async (): Promise<unknown> => {
+          await onRun();
+          return new Promise((resolve) => (globalThis.give = resolve));
+        };
+        const parameters = { jsonSchema: { type: 'object' } };
+        const tool = { name: 'place', description: 'Says where.', parameters, execute };
+        globalThis.chat = chats.createChat(client, { id: 'c', tools: [tool] });
+        chat.state$.subscribe();
+      });
+      return tab;
+    };
+    const tabs = [await openWithTool(), await openWithTool()] as const;
+    await send(tabs[0], 'Where?');
+    const call = await nextCall();
+    call.callTool('place', {});
+    call.finish();
+    await expect.poll(() => running.length).toBe(1);
+    const other = tabs.find((tab) => tab !== running[0])!;
+    // The other tab waits for the lock.
+    await expect.poll(() => toolLocks(other)).toEqual({ held: 1, pending: 1 });
+    return { running, nextCall, other };
+  }
+
+  it('runs in one of them', async () => {
+    const { running, nextCall, other } = await called();
+    await running[0]!.evaluate(() => give('here'));
+    const next = await nextCall();
+    expect(resultsTold(next)).toMatchObject([{ result: 'here' }]);
+    await expect.poll(() => toolLocks(other)).toEqual({ held: 0, pending: 0 });
+    say(next, 'Here.');
+    await expect.poll(() => shown(other)).toEqual(['Where?', 'Here.']);
+    expect(running).toHaveLength(1);
+  });
+
+  it('runs in the other once the first is closed in the middle of the call', async () => {
+    const { running, nextCall, other } = await called();
+    await running[0]!.close();
+    await expect.poll(() => running.length, { timeout: 5_000 }).toBe(2);
+    expect(running[1]).toBe(other);
+    await other.evaluate(() => give('there'));
+    const next = await nextCall();
+    expect(resultsTold(next)).toMatchObject([{ result: 'there' }]);
+    say(next, 'There.');
+    await expect.poll(() => shown(other)).toEqual(['Where?', 'There.']);
   });
 });
 

@@ -99,8 +99,10 @@ export interface ClientTool {
   /**
    * Called with the arguments of each call, validated by `parameters`, in the page that asked; after a
    * reload in a page that gives the tool to `client.resume()`, where it may be called again for a call that
-   * waits. Its result goes to the server as JSON; an Observable is an error. The model is told the message of
-   * what it throws. Without it, the page answers the calls by `answer.reply()`.
+   * waits. Of the tabs of a browser, one at a time runs a call, where the page has Web Locks; without them (plain
+   * HTTP) each tab that has the tool does. `signal` is aborted when the call does not wait any more. The result
+   * goes to the server as JSON; an Observable is an error. The model is told the message of what it throws.
+   * Without it, the page answers the calls by `answer.reply()`.
    */
   execute?(args: never, context: { signal: AbortSignal }): unknown;
   /** Only a tool of the server has it. A tool of the page asks its user in `execute`, or has no `execute`. */

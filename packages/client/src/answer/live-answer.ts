@@ -225,7 +225,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   async #runTools(tools: readonly ToolUse[]): Promise<void> {
     const { runTools } = await import('./run-tools.js');
     this.#checkedTools = tools;
-    runTools(tools, this.#tools, this.#startedCalls, this.#toolAbort.signal, this);
+    runTools(tools, this.#tools, this.#startedCalls, this.#toolAbort.signal, this, this.id);
   }
 
   onError(failure: Failure): void {

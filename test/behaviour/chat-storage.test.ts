@@ -1,5 +1,6 @@
 import {
   type ChatMessage,
+  type ChatSnapshot,
   createChat,
   listChats,
   removeChat,
@@ -18,7 +19,7 @@ import {
 } from '../harness/chat.js';
 import { cuttableLink } from '../harness/link.js';
 import { connectionWhen } from '../harness/sdk.js';
-import { createStorage } from '../harness/storage.js';
+import { createStorage, type TestStorage } from '../harness/storage.js';
 
 /** A chat `c` with one exchange, in a page that is gone. */
 async function left() {
@@ -373,6 +374,69 @@ describe('a storage that cannot be read', () => {
     failing.mockRestore();
     await removeChat(client, 'c');
     expect(storage.valuesOf('n:')).toEqual([]);
+  });
+});
+
+describe('a chat that a newer version of the app has stored', () => {
+  const isRefused = ({ storeError }: ChatSnapshot): boolean => /newer version/.test(String(storeError));
+
+  /** Stores the records as a version of the app does that has another field. */
+  function upgrade({ items }: TestStorage, prefix: string): void {
+    for (const [key, item] of items) {
+      if (!key.includes(`]${prefix}`)) continue;
+      items.set(key, JSON.stringify({ ...Object(JSON.parse(item)), version: 2, isPinned: true }));
+    }
+  }
+
+  it('is not replaced by a page that opens it', async () => {
+    const { open, storage, reply } = await left();
+    upgrade(storage, 'c:');
+    const before = storage.valuesOf('c:');
+    const chat = createChat(open(), { id: 'c' });
+    await chatWhen(chat, isRefused);
+    void chat.send('two');
+    await reply('A two');
+    await chatWhen(chat, (now) => isRefused(now) && now.status === 'ready');
+    expect(textsOf(chat.getSnapshot())).toEqual(['two', 'A two']);
+    expect(storage.valuesOf('c:')).toEqual(before);
+  });
+
+  it('is not replaced by a page that has it open, whose own messages stay', async () => {
+    const { client, storage, reply } = await stagedChat();
+    const chat = createChat(client, { id: 'c' });
+    void chat.send('one');
+    await reply('A one');
+    await settled(chat);
+    await vi.waitFor(() => expect(storage.valuesOf('n:')).toHaveLength(2));
+    upgrade(storage, 'c:');
+    upgrade(storage, 'n:');
+    const before = [storage.valuesOf('c:'), storage.valuesOf('n:')];
+    void chat.send('two');
+    await reply('A two');
+    await chatWhen(chat, isRefused);
+    await settled(chat);
+    chat.setDraft('thre');
+    expect(textsOf(chat.getSnapshot())).toEqual(['one', 'A one', 'two', 'A two']);
+    expect([storage.valuesOf('c:'), storage.valuesOf('n:')]).toEqual(before);
+    await expect(renameChat(client, 'c', 'One')).rejects.toThrow('newer version');
+  });
+
+  it('is not replaced in a store of the app', async () => {
+    const store = createSharedStore();
+    const { client, reply } = await stagedChat();
+    const chat = createChat(client, { id: 'c', store });
+    void chat.send('one');
+    await reply('A one');
+    await settled(chat);
+    const stored = await vi.waitFor(async () => {
+      const found = await store.read('c');
+      expect(found?.messages).toHaveLength(2);
+      return found!;
+    });
+    Object.assign(stored.chat, { version: 2 });
+    chat.setDraft('tw');
+    await chatWhen(chat, isRefused);
+    expect((await store.read('c'))?.chat).toMatchObject({ version: 2, draft: '' });
   });
 });
 

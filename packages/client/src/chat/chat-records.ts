@@ -2,9 +2,11 @@ import type { ChatRegistry } from './chat-registry.js';
 import type { StoredChat } from './chat-store.js';
 import {
   type ChatRecord,
+  isOfNewerVersion,
   mergeChat,
   mergeMessage,
   type MessageRecord,
+  newerVersionError,
   readChatRecord,
   readMessageRecord,
   RECORD_VERSION,
@@ -242,6 +244,7 @@ export class ChatRecords {
 
   /** @throws {Error} if the store returned something other than a chat; unknown messages are left out. */
   #restore(stored: StoredChat): void {
+    if (isOfNewerVersion(stored.chat)) throw newerVersionError();
     const chat = readChatRecord(stored.chat);
     if (chat === undefined)
       throw new Error('unable to read the chat: its record in the store is invalid');

@@ -2,9 +2,11 @@ import { isDenied } from '../cache/indexed-db-backend.js';
 import type { Entry, LocalStore } from '../cache/local-store.js';
 import {
   type ChatRecord,
+  isOfNewerVersion,
   mergeChat,
   mergeMessage,
   type MessageRecord,
+  newerVersionError,
   readChatRecord,
   readMessageRecord,
 } from './records.js';
@@ -168,9 +170,13 @@ export function createLocalChatStore(
     for (const { id } of others.slice(0, Math.ceil(others.length / 4))) await remove(id);
   }
 
-  function write(chat: ChatRecord, messages: readonly MessageRecord[]): Promise<void> {
+  /** @returns false if a newer version of the app has stored the chat; nothing is written then. */
+  async function write(chat: ChatRecord, messages: readonly MessageRecord[]): Promise<boolean> {
     const keys = [headKey(chat.id), ...messages.map(({ id }) => messageKey(chat.id, id))];
-    return store.write(keys, chat.createdAt, ([head, ...present]) => {
+    let isNewer = false;
+    await store.write(keys, chat.createdAt, ([head, ...present]) => {
+      isNewer = [head, ...present].some(isOfNewerVersion);
+      if (isNewer) return [];
       const { removedAt = 0 } = Object(head) as Partial<Tombstone>;
       if (removedAt >= chat.createdAt) return [];
       const keptChat = readChatRecord(head);
@@ -180,6 +186,7 @@ export function createLocalChatStore(
       });
       return [[keys[0]!, keptChat ? mergeChat(keptChat, chat) : chat], ...merged];
     });
+    return !isNewer;
   }
 
   return {
@@ -189,12 +196,13 @@ export function createLocalChatStore(
         store.get(headKey(chatId), throwUnlessDenied),
         entriesOf(chatId),
       ]);
+      if (isOfNewerVersion(head)) throw newerVersionError();
       const chat = readHead(head);
       if (chat === undefined) return undefined;
       return { chat, messages: entries.flatMap(([, value]) => readMessageRecord(value) ?? []) };
     },
     async write(chat, messages) {
-      await write(chat, messages)
+      const isWritten = await write(chat, messages)
         .catch((error: unknown) => {
           if (!(error instanceof Error) || error.name !== 'QuotaExceededError') throw error;
           return makeRoom(chat.id).then(() => write(chat, messages));
@@ -209,7 +217,9 @@ export function createLocalChatStore(
             chat.createdAt,
           );
           failures.set(chat.id, error);
+          return true;
         });
+      if (!isWritten) throw newerVersionError();
       notifyOtherTabs(chat.id);
       if (failures.has(chat.id)) throw failures.get(chat.id);
       if (isSwept) return;

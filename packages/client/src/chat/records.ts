@@ -129,8 +129,11 @@ export function withoutContent(record: MessageRecord, now: number): MessageRecor
 /**
  * Merges the records of a chat from two tabs. The result does not depend on the order of the arguments, so all tabs
  * converge on the same record.
+ *
+ * @throws {Error} if a newer client wrote one of them; it must not be replaced.
  */
 export function mergeChat(a: ChatRecord, b: ChatRecord): ChatRecord {
+  if (isOfNewerVersion(a) || isOfNewerVersion(b)) throw newerVersionError();
   const { title, titledAt } = greater(a, b, (chat) => [chat.titledAt, chat.title]);
   const { draft, draftAt } = greater(a, b, (chat) => [chat.draftAt, chat.draft]);
   const { updatedAt, units } = greater(a, b, (chat) => [chat.updatedAt, chat.units]);
@@ -142,8 +145,11 @@ export function mergeChat(a: ChatRecord, b: ChatRecord): ChatRecord {
 /**
  * Merges the records of a message from two tabs. A removal wins, then a sent question, then the newer record. The
  * result does not depend on the order of the arguments.
+ *
+ * @throws {Error} if a newer client wrote one of them; it must not be replaced.
  */
 export function mergeMessage(a: MessageRecord, b: MessageRecord): MessageRecord {
+  if (isOfNewerVersion(a) || isOfNewerVersion(b)) throw newerVersionError();
   const selectedAt = Math.max(a.selectedAt, b.selectedAt);
   const newer = greater<MessageRecord>(a, b, (record) => [
     Number(record.isRemoved),
@@ -194,6 +200,16 @@ function toNewestVersion(value: unknown): Record<string, unknown> | undefined {
   }
   for (const migrate of MIGRATIONS.slice(Number(version) - 1)) record = migrate(record);
   return record;
+}
+
+/** @returns true if a newer client wrote the value. Writing over it would lose what this client does not know. */
+export function isOfNewerVersion(value: unknown): boolean {
+  return Number((Object(value) as Partial<ChatRecord>).version) > RECORD_VERSION;
+}
+
+export function newerVersionError(): Error {
+  const reason = 'a newer version of this app has stored it; reload the page';
+  return new Error(`unable to use the stored chat: ${reason}`);
 }
 
 /** @returns undefined if the value is not a valid record, for example one of a newer client. */

@@ -208,8 +208,9 @@ export function isOfNewerVersion(value: unknown): boolean {
 }
 
 export function newerVersionError(): Error {
-  const reason = 'a newer version of this app has stored it; reload the page';
-  return new Error(`unable to use the stored chat: ${reason}`);
+  return new Error(
+    'unable to use the stored chat: a newer version of this app has stored it; reload the page',
+  );
 }
 
 /** @returns undefined if the value is not a valid record, for example one of a newer client. */

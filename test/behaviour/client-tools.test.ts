@@ -1,4 +1,10 @@
-import { createClient, type Answer, type ClientTool, type ToolUse } from '@rivulet/client';
+import {
+  createClient,
+  type Answer,
+  type ClientTool,
+  defineTool as defineClientTool,
+  type ToolUse,
+} from '@rivulet/client';
 import { type AssistantMessage, createChat } from '@rivulet/client/chat';
 import { EVENT } from '@rivulet/protocol';
 import { defineTool } from '@rivulet/server';
@@ -142,6 +148,45 @@ describe('a tool of the client', () => {
     const { tools, text } = await answer.result;
     expect([text, asked]).toEqual(['Rome.', [{ of: 'me' }]]);
     expect(tools).toMatchObject([{ status: 'done', awaits: 'result', result: { city: 'Rome' } }]);
+  });
+
+  it('has the type of its schema in `execute`, with the context', async () => {
+    const tool = defineClientTool({
+      name: 'place',
+      description: 'Says where the user is.',
+      parameters: z.object({ of: z.string(), times: z.coerce.number().default(1) }),
+      execute(args, { signal }) {
+        expectTypeOf(args).toEqualTypeOf<{ of: string; times: number }>();
+        expectTypeOf(signal).toEqualTypeOf<AbortSignal>();
+        return [args.of.toUpperCase(), args.times + 1];
+      },
+    });
+    const { server, nextCall } = await staged();
+    sdk(server.url).start({ query: 'Where?', tools: [tool] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me', times: '2' });
+    first.finish();
+    expect(resultsTold(await nextCall())).toMatchObject([{ result: ['ME', 3] }]);
+  });
+
+  it('is a type error if its schema and its `execute` do not fit', () => {
+    const of = { name: 'place', description: 'Says where.' };
+    const optional = z.object({ of: z.string().optional() });
+    const needsString = (args: { of: string }): string => args.of;
+    const needsNumber = (args: { of: number }): number => args.of;
+    defineClientTool({ ...of, parameters, execute: needsString });
+    // @ts-expect-error -- the schema gives a string
+    defineClientTool({ ...of, parameters, execute: needsNumber });
+    // @ts-expect-error -- the schema may give undefined
+    defineClientTool({ ...of, parameters: optional, execute: needsString });
+    // @ts-expect-error -- a JSON Schema has no type
+    defineClientTool({ ...of, parameters: { jsonSchema: {} }, execute: needsString });
+    defineClientTool<{ of: string }>({ ...of, parameters: { jsonSchema: {} }, execute: needsString });
+    const checked = { jsonSchema: {}, validate: (value: unknown) => ({ of: String(value) }) };
+    defineClientTool({ ...of, parameters: checked, execute: needsString });
+    // @ts-expect-error -- only a tool of the server can have it
+    defineClientTool({ ...of, parameters, needsApproval: true });
+    expect(defineClientTool({ ...of, parameters })).toEqual({ ...of, parameters });
   });
 
   it('tells the model what a handler throws, and that arguments are wrong', async () => {

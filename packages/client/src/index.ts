@@ -8,6 +8,7 @@ export type {
   Usage,
 } from '@rivulet/protocol';
 export { createClient } from './client.js';
+export { type ClientToolDefinition, defineTool } from './define-tool.js';
 export { snapshots, type StreamSnapshot, text } from './operators/operators.js';
 export { perFrame } from './operators/per-frame.js';
 export { retryTransient, type RetryTransientOptions } from './operators/retry-transient.js';

@@ -1,4 +1,4 @@
-import type { Client, OutputAnswer } from '@rivulet/client';
+import type { Answer, Client, OutputAnswer } from '@rivulet/client';
 import { injectAnswer } from '@rivulet/client/angular';
 import { useAnswer as useReact } from '@rivulet/client/react';
 import { createAnswer as createSolid } from '@rivulet/client/solid';
@@ -29,5 +29,13 @@ describe('`ask` of a binding', () => {
     type Typed = (client: Client) => OutputAnswer<{ city: string }> | undefined;
     expect(Object.keys(typed)).toEqual(Object.keys(BINDINGS));
     expectTypeOf(typed).toEqualTypeOf<Record<keyof typeof BINDINGS, Typed>>();
+  });
+});
+
+describe('`resume` of a binding', () => {
+  it('takes what `client.resume` takes', () => {
+    type Resumes = { [Name in keyof typeof BINDINGS]: ReturnType<(typeof BINDINGS)[Name]>['resume'] };
+    type Resume = (...given: Parameters<Client['resume']>) => Answer | undefined;
+    expectTypeOf<Resumes>().toEqualTypeOf<Record<keyof typeof BINDINGS, Resume>>();
   });
 });

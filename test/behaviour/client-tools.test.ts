@@ -318,6 +318,20 @@ describe('a tool of the client', () => {
     expect(resultsTold(await nextCall())).toMatchObject([{ result: 'after' }]);
   });
 
+  it('is run after a reload in a view that has it', async () => {
+    const { server, nextCall } = await staged();
+    const browserId = 'one-browser-for-all-tabs';
+    const { id } = sdk(server.url, { browserId }).start({ query: 'Where?', tools: [place] });
+    const first = await nextCall();
+    first.callTool('place', { of: 'me' });
+    first.finish();
+    const { state$, actions } = createAnswerController(sdk(server.url, { browserId }));
+    const view = state$.subscribe();
+    onTestFinished(() => view.unsubscribe());
+    actions.resume(id, { tools: [{ ...place, execute: () => 'in the view' }] });
+    expect(resultsTold(await nextCall())).toMatchObject([{ result: 'in the view' }]);
+  });
+
   it('is run after a reload in a page that goes on from what the journal has', async () => {
     const { tool } = deleting();
     const remote = defineTool({ name: 'remote', description: 'Says where.', parameters });

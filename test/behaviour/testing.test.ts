@@ -1,8 +1,10 @@
-import { type Answer, type AnswerRequest, snapshots, text } from '@rivulet/client';
+import { type Answer, type AnswerRequest, defineTool, snapshots, text } from '@rivulet/client';
 import { createMockClient, record, type Script } from '@rivulet/client/testing';
 import { mockProvider, type MockStep, ProviderError } from '@rivulet/server';
 import { filter, firstValueFrom, lastValueFrom, map, of, retry, switchMap, tap, timer } from 'rxjs';
 import { describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { deferred } from '../harness/deferred.js';
 import { staged } from '../harness/sdk.js';
 import { serviceOf } from '../harness/service.js';
 import { virtual } from '../harness/virtual.js';
@@ -147,6 +149,64 @@ describe('a scripted client', () => {
       { approved: true, status: 'done', result: 'gone' },
       { status: 'done', result: 'here' },
     ]);
+  });
+
+  it.each(['start', 'resume'] as const)('runs a tool of the page, given to `%s`', async (how) => {
+    const given: unknown[] = [];
+    const place = defineTool({
+      name: 'place',
+      description: 'Says where the user is.',
+      parameters: z.object({ of: z.string() }),
+      execute(args) {
+        given.push(args);
+        if (args.of === 'you') throw new Error('nobody knows');
+        return 'here';
+      },
+    });
+    const call = { type: 'tool_call', name: 'place', awaits: 'result' } as const;
+    const client = createMockClient([
+      { ...call, callId: 'a', arguments: { of: 'me', more: 1 } },
+      { ...call, callId: 'b', arguments: { of: 'you' } },
+      { ...call, callId: 'c', arguments: {} },
+      { ...call, callId: 'd', name: 'other', arguments: {} },
+      { type: 'text', text: 'Done.' },
+      { type: 'end' },
+    ]);
+    const tools = [place];
+    const answer = client.start(how === 'start' ? { ...ASK, tools } : ASK);
+    if (how === 'resume') client.resume(answer.id, { tools });
+    await firstValueFrom(answer.state$.pipe(filter((now) => now.tools.length === 4)));
+    await answer.reply('d', { result: 'by hand' });
+    const { text: all, tools: uses } = await answer.result;
+    expect([all, given]).toEqual(['Done.', [{ of: 'me' }, { of: 'you' }]]);
+    expect(uses).toMatchObject([
+      { status: 'done', result: 'here' },
+      { status: 'failed', error: 'nobody knows' },
+      { status: 'failed', error: expect.stringContaining('of: ') },
+      { status: 'done', result: 'by hand' },
+    ]);
+  });
+
+  it('aborts a tool of the page when the answer is cancelled', async () => {
+    const run = deferred<AbortSignal>();
+    const wait = defineTool({
+      name: 'wait',
+      description: 'Waits.',
+      parameters: { jsonSchema: {} },
+      execute(_, { signal }) {
+        run.resolve(signal);
+        return new Promise(() => {});
+      },
+    });
+    const client = createMockClient([
+      { type: 'tool_call', callId: 'a', name: 'wait', arguments: {}, awaits: 'result' },
+      { type: 'end' },
+    ]);
+    const answer = client.start({ ...ASK, tools: [wait] });
+    const signal = await run.promise;
+    expect(signal.aborted).toBe(false);
+    answer.cancel();
+    expect(signal.aborted).toBe(true);
   });
 
   it('stalls where its script has no end, until it is cancelled', () => {

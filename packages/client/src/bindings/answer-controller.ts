@@ -7,6 +7,7 @@ import type {
   AnswerSnapshot,
   Client,
   OutputAnswer,
+  ResumeOptions,
   Schema,
   ToolReply,
 } from '../types.js';
@@ -40,11 +41,12 @@ export interface AnswerActions {
   ask<T>(question: AnswerRequest & { output: Schema<T> }): OutputAnswer<T> | undefined;
   ask(question: string | AnswerRequest): Answer | undefined;
   /**
-   * Shows an answer under way, such as one of `client.active$` after a reload, and releases the one before.
+   * Shows an answer under way, such as one of `client.active$` after a reload, and releases the one before. Takes the
+   * options of `client.resume`: `tools` run the calls that wait for this page.
    *
    * @returns the answer; undefined if the view is not mounted yet.
    */
-  resume(id: string): Answer | undefined;
+  resume(id: string, options?: ResumeOptions): Answer | undefined;
   /** Shows an answer whose handle belongs to another owner, and releases the one before. */
   show(answer: Answer): void;
   /**
@@ -79,7 +81,10 @@ export interface AnswerController {
 }
 
 /** The answer that a view shows. A handle that was passed in is released by its owner, not by the view. */
-type ViewTarget = { request: AnswerRequest } | { id: string } | { answer: Answer };
+type ViewTarget =
+  | { request: AnswerRequest }
+  | { id: string; options: ResumeOptions | undefined }
+  | { answer: Answer };
 
 export const IDLE: Idle = Object.freeze({
   id: '',
@@ -132,7 +137,7 @@ export function createAnswerController(
 
   function answerOf(what: ViewTarget): Answer {
     if ('answer' in what) return what.answer;
-    return 'id' in what ? client.resume(what.id) : client.start(what.request);
+    return 'id' in what ? client.resume(what.id, what.options) : client.start(what.request);
   }
 
   function onUnmounted(): void {
@@ -172,7 +177,7 @@ export function createAnswerController(
         // `client.start()` returns an answer with an output if the request has one.
         return replace({ request }) as OutputAnswer<T> | undefined;
       },
-      resume: (id) => replace({ id }),
+      resume: (id, options) => replace({ id, options }),
       show: (next) => void replace({ answer: next }),
       reply: async (callId, reply) => {
         if (answer !== undefined) return answer.reply(callId, reply);

@@ -16,12 +16,14 @@ import { phaseOfFailure } from '../answer/failure.js';
 import { NOTHING_RECEIVED } from '../answer/receive.js';
 import { receiveEvent } from '../answer/receive-event.js';
 import { copyRequest } from '../answer/request.js';
+import { runTools } from '../answer/run-tools.js';
 import { replayEvents, type Phase, createSnapshot } from '../answer/snapshot.js';
 import type {
   Answer,
   AnswerRequest,
   AnswerSnapshot,
   AnswerTiming,
+  ClientTool,
   ResponseEvent,
   ToolReply,
 } from '../types.js';
@@ -49,12 +51,17 @@ export class MockAnswer implements AnswerOwner, ColdAnswer {
   #hasHandle = true;
   #detachTimeout = new Subscription();
   #wasAbandoned = false;
+  #tools: readonly ClientTool[];
+  readonly #startedCalls = new Map<string, AbortController>();
+  /** Aborted when the answer is final. */
+  readonly #toolAbort = new AbortController();
 
   /** `onChange` is called when a snapshot is new. */
   constructor(id: string, asked: AnswerRequest, script: Script, onChange: () => void = () => {}) {
     this.id = id;
     this.#original = asked;
     this.request = copyRequest(asked);
+    this.#tools = asked.tools ?? [];
     this.#onChange = onChange;
     this.#shared = new SharedAnswer(this.#snapshot(), this);
     this.#playback = from(script)
@@ -107,6 +114,14 @@ export class MockAnswer implements AnswerOwner, ColdAnswer {
     } else this.#emit(this.#apply({ type: 'tool_result', callId, name, ...reply }));
     this.#paused$.next(false);
     return Promise.resolve();
+  }
+
+  /** Replaces the tools of the page, and runs the calls that wait for them. */
+  runTools(tools: readonly ClientTool[] = this.#tools): void {
+    this.#tools = tools;
+    const { tools: uses } = this.snapshot;
+    // Answers of two mock clients have the same ids, so there is no lock.
+    runTools(uses, tools, this.#startedCalls, this.#toolAbort.signal, this);
   }
 
   /** Gives `next` once no call waits. */
@@ -205,7 +220,8 @@ export class MockAnswer implements AnswerOwner, ColdAnswer {
     if (!this.#hasHandle) return;
     this.#shared.next(this.#snapshot(), events);
     this.#onChange();
-    if (!this.#shared.isFinal) return;
+    if (!this.#shared.isFinal) return this.runTools();
+    this.#toolAbort.abort();
     this.#original.options?.signal?.removeEventListener('abort', this.#onAbort);
   }
 

@@ -14,7 +14,8 @@ export interface MockClientOptions {
 }
 
 /**
- * A client that plays `script` for every question: no server, no socket, no cache. Its clock is
+ * A client that plays `script` for every question: no server, no socket, no cache. A call with `awaits: 'result'` runs
+ * `execute` of the page's tool with its name, as with a real client. Its clock is
  * RxJS's `asyncScheduler`, so `TestScheduler.run` makes its time virtual.
  *
  * @throws {TypeError} a step has an unknown type; for a function, when the question is asked.
@@ -50,9 +51,11 @@ export function createMockClient(
   return {
     stream: (request) => coldStream(() => ask(request), request.options?.onUnsubscribe),
     start: createStart((request) => ask(request).createHandle()),
-    resume(id) {
+    resume(id, { tools } = {}) {
       const unknown: Script = [{ type: 'error', code: 'not_found' }];
-      return (answers.get(id) ?? new MockAnswer(id, { query: '' }, unknown)).createHandle();
+      const answer = answers.get(id) ?? new MockAnswer(id, { query: '' }, unknown);
+      answer.runTools(tools);
+      return answer.createHandle();
     },
     active$: active$.asObservable(),
     connection$: state$.asObservable(),

@@ -1,8 +1,9 @@
-import type { Answer, Client, OutputAnswer } from '@rivulet/client';
+import type { Answer, AnswerSnapshot, Client, OutputAnswer, StreamError } from '@rivulet/client';
 import { injectAnswer } from '@rivulet/client/angular';
-import { useAnswer as useReact } from '@rivulet/client/react';
+import { type AnswerState, useAnswer as useReact } from '@rivulet/client/react';
 import { createAnswer as createSolid } from '@rivulet/client/solid';
 import { createAnswer as createSvelte } from '@rivulet/client/svelte';
+import { createMockClient } from '@rivulet/client/testing';
 import { useAnswer as useVue } from '@rivulet/client/vue';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import * as z from 'zod';
@@ -38,4 +39,13 @@ describe('`resume` of a binding', () => {
     type Resume = (...given: Parameters<Client['resume']>) => Answer | undefined;
     expectTypeOf<Resumes>().toEqualTypeOf<Record<keyof typeof BINDINGS, Resume>>();
   });
+});
+
+it('the status `failed` of a snapshot, and of the state of a view, means that there is an error', () => {
+  expectTypeOf<Extract<AnswerSnapshot, { status: 'failed' }>['error']>().toEqualTypeOf<StreamError>();
+  expectTypeOf<Extract<AnswerState, { status: 'failed' }>['error']>().toEqualTypeOf<StreamError>();
+  expectTypeOf<Exclude<AnswerState, { status: 'failed' }>['error']>().toEqualTypeOf<undefined>();
+  const messageOf = (state: AnswerState): string =>
+    state.status === 'failed' ? state.error.message : state.text;
+  expect(messageOf({ ...createMockClient([]).start({ query: 'q' }).getSnapshot() })).toBe('');
 });

@@ -258,10 +258,16 @@ export type AnswerStatus =
   | 'released';
 
 /** An answer at one moment. Frozen; the same object until something changes. */
-export interface AnswerSnapshot {
+export type AnswerSnapshot = AnswerFields &
+  (
+    | { readonly status: 'failed'; readonly error: StreamError }
+    | { readonly status: Exclude<AnswerStatus, 'failed'>; readonly error: undefined }
+  );
+
+/** The fields of a snapshot that do not depend on its status alone. */
+export interface AnswerFields {
   readonly id: string;
   readonly query: string;
-  readonly status: AnswerStatus;
   /** Requests that are before this one, at least 1; undefined unless `status` is `queued`. */
   readonly ahead: number | undefined;
   /** The model that is being loaded; undefined unless `status` is `loading`. */
@@ -295,8 +301,6 @@ export interface AnswerSnapshot {
   readonly retryAt: number | undefined;
   /** Undefined until the answer is final. */
   readonly timing: AnswerTiming | undefined;
-  /** Set when `status` is `failed`. */
-  readonly error: StreamError | undefined;
 }
 
 /**

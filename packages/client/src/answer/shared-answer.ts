@@ -192,7 +192,7 @@ class Handle implements Answer {
       ...shared.current,
       status: 'released',
       ahead: undefined,
-    } as const);
+    } as AnswerSnapshot);
     this.#releasedSnapshot = snapshot;
     shared.release(this);
     shared.notify(() => this.#emit(snapshot, []));

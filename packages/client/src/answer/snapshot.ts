@@ -57,7 +57,8 @@ export function createSnapshot(
     retryAt: 'retryAt' in phase ? phase.retryAt : undefined,
     timing: 'timing' in phase ? phase.timing : undefined,
     error: phase.status === 'failed' ? phase.error : undefined,
-  });
+    // `status` and `error` are of the same phase.
+  } as AnswerSnapshot);
 }
 
 export function isFinal({ status }: Pick<AnswerSnapshot, 'status'>): boolean {

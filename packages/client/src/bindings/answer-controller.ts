@@ -3,6 +3,7 @@ import { BehaviorSubject, Observable, Subscription, timer } from 'rxjs';
 import { perFrame } from '../operators/per-frame.js';
 import type {
   Answer,
+  AnswerFields,
   AnswerRequest,
   AnswerSnapshot,
   Client,
@@ -16,8 +17,9 @@ import type {
 export type AnswerState = AnswerSnapshot | Idle;
 
 /** The state before the first question. It has the fields of a snapshot, all of them empty. */
-export interface Idle extends Omit<AnswerSnapshot, 'status'> {
+export interface Idle extends AnswerFields {
   readonly status: 'idle';
+  readonly error: undefined;
 }
 
 /** Options of a view that shows answers. */

@@ -99,7 +99,7 @@ export function resumedAnswer(live: AnswerSnapshot, kept: StoredAnswer): AnswerS
   if (error?.code !== 'not_found') return Object.freeze(answer);
   const { code, message } = INTERRUPTED;
   const interrupted = new StreamError(code, message, { partialText: answer.text });
-  return Object.freeze({ ...answer, error: interrupted });
+  return Object.freeze({ ...answer, status: 'failed', error: interrupted });
 }
 
 /** @returns the answer as `interrupted`, for one that is too old for any server to have. */

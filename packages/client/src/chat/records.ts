@@ -91,7 +91,7 @@ export function snapshotOfStored(answer: StoredAnswer): AnswerSnapshot {
   const { code, message, ...options } = answer.error ?? {};
   const error =
     code && new StreamError(code, message ?? '', { ...options, partialText: answer.text });
-  const snapshot = Object.freeze({ ...answer, error });
+  const snapshot = Object.freeze({ ...answer, error } as AnswerSnapshot);
   snapshots.set(answer, snapshot);
   return snapshot;
 }

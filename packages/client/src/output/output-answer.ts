@@ -84,7 +84,8 @@ export class AnswerWithOutput<T> implements OutputAnswer<T> {
     this.#askAgain = undefined;
     this.#answer.cancel();
     // The text may be complete while it is being validated.
-    this.#finish({ ...this.#answer.getSnapshot(), status: 'cancelled', finishReason: undefined });
+    const ended = { status: 'cancelled', finishReason: undefined, error: undefined } as const;
+    this.#finish({ ...this.#answer.getSnapshot(), ...ended });
   }
 
   release(): void {

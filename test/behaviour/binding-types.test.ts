@@ -35,14 +35,18 @@ describe('`ask` of a binding', () => {
 
 describe('`resume` of a binding', () => {
   it('takes what `client.resume` takes', () => {
-    type Resumes = { [Name in keyof typeof BINDINGS]: ReturnType<(typeof BINDINGS)[Name]>['resume'] };
+    type Resumes = {
+      [Name in keyof typeof BINDINGS]: ReturnType<(typeof BINDINGS)[Name]>['resume'];
+    };
     type Resume = (...given: Parameters<Client['resume']>) => Answer | undefined;
     expectTypeOf<Resumes>().toEqualTypeOf<Record<keyof typeof BINDINGS, Resume>>();
   });
 });
 
 it('the status `failed` of a snapshot, and of the state of a view, means that there is an error', () => {
-  expectTypeOf<Extract<AnswerSnapshot, { status: 'failed' }>['error']>().toEqualTypeOf<StreamError>();
+  expectTypeOf<
+    Extract<AnswerSnapshot, { status: 'failed' }>['error']
+  >().toEqualTypeOf<StreamError>();
   expectTypeOf<Extract<AnswerState, { status: 'failed' }>['error']>().toEqualTypeOf<StreamError>();
   expectTypeOf<Exclude<AnswerState, { status: 'failed' }>['error']>().toEqualTypeOf<undefined>();
   const messageOf = (state: AnswerState): string =>

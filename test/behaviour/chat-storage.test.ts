@@ -378,7 +378,8 @@ describe('a storage that cannot be read', () => {
 });
 
 describe('a chat that a newer version of the app has stored', () => {
-  const isRefused = ({ storeError }: ChatSnapshot): boolean => /newer version/.test(String(storeError));
+  const isRefused = ({ storeError }: ChatSnapshot): boolean =>
+    /newer version/.test(String(storeError));
 
   /** Stores the records as a version of the app does that has another field. */
   function upgrade({ items }: TestStorage, prefix: string): void {

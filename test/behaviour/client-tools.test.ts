@@ -181,7 +181,11 @@ describe('a tool of the client', () => {
     defineClientTool({ ...of, parameters: optional, execute: needsString });
     // @ts-expect-error -- a JSON Schema has no type
     defineClientTool({ ...of, parameters: { jsonSchema: {} }, execute: needsString });
-    defineClientTool<{ of: string }>({ ...of, parameters: { jsonSchema: {} }, execute: needsString });
+    defineClientTool<{ of: string }>({
+      ...of,
+      parameters: { jsonSchema: {} },
+      execute: needsString,
+    });
     const checked = { jsonSchema: {}, validate: (value: unknown) => ({ of: String(value) }) };
     defineClientTool({ ...of, parameters: checked, execute: needsString });
     // @ts-expect-error -- only a tool of the server can have it

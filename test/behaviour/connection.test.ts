@@ -79,6 +79,18 @@ describe('a token', () => {
     expect(calls).toHaveLength(1);
   });
 
+  it.each([undefined, null, ''])('is none where `auth` returns %j', async (none) => {
+    const authenticate = vi.fn<Authenticate>(() => ({ principal: 'guest' }));
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, { authenticate });
+    const { result } = sdk(url, { auth: () => none }).start(ASK);
+    const call = await nextCall();
+    call.say('Hello');
+    call.finish();
+    expect(await result).toMatchObject({ text: 'Hello' });
+    expect(authenticate.mock.calls[0]![0]).toMatchObject({ token: undefined });
+  });
+
   it('that the user lacks fails at once, where there is no way to get one', async () => {
     const authenticate = vi.fn<Authenticate>(() => undefined);
     const { url } = await startServer(stage().provider, { authenticate });

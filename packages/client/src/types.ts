@@ -450,11 +450,15 @@ export interface ClientOptions {
   /** The path at which Socket.IO serves, such as `/rivulet/socket.io` behind a proxy; `/socket.io` unless given. */
   path?: string | undefined;
   /**
-   * Returns a token for the server's `authenticate`. Called for each connection, with `refused: true` if the
+   * Returns a token for the server's `authenticate`; undefined or null, if no user is logged in. Called for each connection, with `refused: true` if the
    * server refused the last token; a second refusal fails the questions with `unauthorized`. While it throws
    * or rejects, the client is `reconnecting`.
    */
-  auth?: ((context: { refused: boolean }) => string | Promise<string>) | undefined;
+  auth?:
+    | ((context: {
+        refused: boolean;
+      }) => string | null | undefined | Promise<string | null | undefined>)
+    | undefined;
   /**
    * The secret by which a server without `authenticate` knows this device again, at least 16 characters: who has
    * it can read the device's answers. Called once. Unless given, it is random and kept in `localStorage`. Where

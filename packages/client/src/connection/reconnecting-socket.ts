@@ -187,7 +187,7 @@ export function createReconnectingSocket(
   /** Sends the identity of the client and the owner's part. */
   async function sendHandshake(socket: Socket): Promise<void> {
     let id: string;
-    let token: string | undefined;
+    let token: string | null | undefined;
     try {
       id = await browserId();
       token = await auth?.({ refused: refusedTokens > 0 });
@@ -200,7 +200,7 @@ export function createReconnectingSocket(
     const payload = {
       protocol: PROTOCOL_VERSION.newest,
       browser_id: id,
-      ...(token !== undefined && { token }),
+      ...(token && { token }),
       ...owner.handshake(),
     };
     extendTimeout(byteLength(JSON.stringify(payload)));

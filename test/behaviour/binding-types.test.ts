@@ -35,11 +35,18 @@ describe('`ask` of a binding', () => {
 
 describe('`resume` of a binding', () => {
   it('takes what `client.resume` takes', () => {
-    type Resumes = {
-      [Name in keyof typeof BINDINGS]: ReturnType<(typeof BINDINGS)[Name]>['resume'];
+    const resumes = {
+      react: (client: Client) => useReact(client).resume,
+      vue: (client: Client) => useVue(client).resume,
+      svelte: (client: Client) => createSvelte(client).resume,
+      angular: (client: Client) => injectAnswer(client).resume,
+      solid: (client: Client) => createSolid(client).resume,
     };
     type Resume = (...given: Parameters<Client['resume']>) => Answer | undefined;
-    expectTypeOf<Resumes>().toEqualTypeOf<Record<keyof typeof BINDINGS, Resume>>();
+    expect(Object.keys(resumes)).toEqual(Object.keys(BINDINGS));
+    expectTypeOf(resumes).toEqualTypeOf<
+      Record<keyof typeof BINDINGS, (client: Client) => Resume>
+    >();
   });
 });
 

@@ -2,6 +2,7 @@ import {
   createClient,
   type Answer,
   type ClientTool,
+  type ClientToolDefinition,
   defineTool as defineClientTool,
   type ToolUse,
 } from '@rivulet/client';
@@ -171,26 +172,29 @@ describe('a tool of the client', () => {
 
   it('is a type error if its schema and its `execute` do not fit', () => {
     const of = { name: 'place', description: 'Says where.' };
-    const optional = z.object({ of: z.string().optional() });
     const needsString = (args: { of: string }): string => args.of;
-    const needsNumber = (args: { of: number }): number => args.of;
-    defineClientTool({ ...of, parameters, execute: needsString });
-    // @ts-expect-error -- the schema gives a string
-    defineClientTool({ ...of, parameters, execute: needsNumber });
-    // @ts-expect-error -- the schema may give undefined
-    defineClientTool({ ...of, parameters: optional, execute: needsString });
-    // @ts-expect-error -- a JSON Schema has no type
-    defineClientTool({ ...of, parameters: { jsonSchema: {} }, execute: needsString });
-    defineClientTool<{ of: string }>({
-      ...of,
-      parameters: { jsonSchema: {} },
-      execute: needsString,
-    });
-    const checked = { jsonSchema: {}, validate: (value: unknown) => ({ of: String(value) }) };
-    defineClientTool({ ...of, parameters: checked, execute: needsString });
-    // @ts-expect-error -- only a tool of the server can have it
-    defineClientTool({ ...of, parameters, needsApproval: true });
-    expect(defineClientTool({ ...of, parameters })).toEqual({ ...of, parameters });
+    const jsonSchema = { parameters: { jsonSchema: {} }, execute: needsString };
+    const tools = [
+      defineClientTool({ ...of, parameters }),
+      defineClientTool({ ...of, parameters, execute: needsString }),
+      defineClientTool<{ of: string }>({ ...of, ...jsonSchema }),
+      defineClientTool({
+        ...of,
+        parameters: { jsonSchema: {}, validate: (value: unknown) => ({ of: String(value) }) },
+        execute: needsString,
+      }),
+    ];
+    expect(tools).toMatchObject(tools.map(() => of));
+    expect(tools[0]).not.toHaveProperty('execute');
+    type Definition = ClientToolDefinition<{ of: string }>;
+    const wrong = (args: { of: number }): number => args.of;
+    expectTypeOf({ ...of, parameters, execute: wrong }).not.toExtend<Definition>();
+    expectTypeOf({ ...of, parameters, needsApproval: true }).not.toExtend<Definition>();
+    const optional = z.object({ of: z.string().optional() });
+    const unchecked = { ...of, parameters: optional, execute: needsString };
+    expectTypeOf(unchecked).not.toExtend<ClientToolDefinition<z.output<typeof optional>>>();
+    // A JSON Schema has no type of its own.
+    expectTypeOf({ ...of, ...jsonSchema }).not.toExtend<ClientToolDefinition<unknown>>();
   });
 
   it('tells the model what a handler throws, and that arguments are wrong', async () => {

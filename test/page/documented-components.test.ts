@@ -76,59 +76,56 @@ let browser: Browser;
 beforeAll(async () => void (browser = await launchChromium()));
 afterAll(() => browser.close());
 
+/** The component in a tab whose answer `old` was under way when it was reloaded. */
+async function reloaded(name: string): Promise<Page> {
+  const context = await browser.newContext();
+  onTestFinished(() => context.close());
+  const html = '<!doctype html><body></body><script type="module" src="/app.js"></script>';
+  await context.route(ORIGIN, (route) => route.fulfill({ contentType: 'text/html', body: html }));
+  const script = await scriptOf(name);
+  await context.route(`${ORIGIN}app.js`, (route) =>
+    route.fulfill({ contentType: 'text/javascript', body: script }),
+  );
+  await context.addInitScript(() => sessionStorage.setItem('answer', 'old'));
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  await page.goto(ORIGIN);
+  await page.getByRole('button', { name: 'Ask' }).waitFor();
+  return page;
+}
+
+async function ask(page: Page): Promise<void> {
+  const input = page.getByLabel('Question');
+  if ((await input.count()) > 0) await input.fill('What is a delta?');
+  await page.getByRole('button', { name: 'Ask' }).click();
+  await page.getByText('Half').waitFor();
+}
+
+/** Gives the component the list of answers. @returns the ids that it has resumed then. */
+const list = (page: Page): Promise<string[]> =>
+  page.evaluate(async () => {
+    active$.next([{ id: 'old' }, { id: 'answer-1' }]);
+    await new Promise((resolve) => setTimeout(resolve));
+    return resumed;
+  });
+
 describe.each(['Restored', 'Assistant'])('the documented component %s', (name) => {
-  let script: string;
-  beforeAll(async () => void (script = await scriptOf(name)));
-
-  /** The component in a tab whose answer `old` was under way when it was reloaded. */
-  async function reloaded(): Promise<Page> {
-    const context = await browser.newContext();
-    onTestFinished(() => context.close());
-    const html = '<!doctype html><body></body><script type="module" src="/app.js"></script>';
-    await context.route(ORIGIN, (route) => route.fulfill({ contentType: 'text/html', body: html }));
-    await context.route(`${ORIGIN}app.js`, (route) =>
-      route.fulfill({ contentType: 'text/javascript', body: script }),
-    );
-    await context.addInitScript(() => sessionStorage.setItem('answer', 'old'));
-    const page = await context.newPage();
-    page.setDefaultTimeout(10_000);
-    await page.goto(ORIGIN);
-    await page.getByRole('button', { name: 'Ask' }).waitFor();
-    return page;
-  }
-
-  async function ask(page: Page): Promise<void> {
-    const input = page.getByLabel('Question');
-    if ((await input.count()) > 0) await input.fill('What is a delta?');
-    await page.getByRole('button', { name: 'Ask' }).click();
-    await page.getByText('Half').waitFor();
-  }
-
-  const list = (page: Page): Promise<string[]> =>
-    page.evaluate(async () => {
-      active$.next([{ id: 'old' }, { id: 'answer-1' }]);
-      await new Promise((resolve) => setTimeout(resolve));
-      return resumed;
-    });
-
   it('resumes the answer of its tab', async () => {
-    expect(await list(await reloaded())).toEqual(['old']);
+    expect(await list(await reloaded(name))).toEqual(['old']);
   });
 
   it('shows a question that was asked before the list of answers came', async () => {
-    const page = await reloaded();
+    const page = await reloaded(name);
     await ask(page);
     expect(await list(page)).toEqual([]);
     expect(await page.getByText('Half').count()).toBe(1);
   });
+});
 
-  if (name === 'Assistant') {
-    it('keeps the id of the answer that Retry gives', async () => {
-      const page = await reloaded();
-      await ask(page);
-      await page.getByRole('button', { name: 'Retry' }).click();
-      await page.getByText('Whole').waitFor();
-      expect(await page.evaluate(() => sessionStorage.getItem('answer'))).toBe('answer-2');
-    });
-  }
+it('the documented component Assistant keeps the id of the answer that Retry gives', async () => {
+  const page = await reloaded('Assistant');
+  await ask(page);
+  await page.getByRole('button', { name: 'Retry' }).click();
+  await page.getByText('Whole').waitFor();
+  expect(await page.evaluate(() => sessionStorage.getItem('answer'))).toBe('answer-2');
 });

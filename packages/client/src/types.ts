@@ -450,9 +450,9 @@ export interface ClientOptions {
   /** The path at which Socket.IO serves, such as `/rivulet/socket.io` behind a proxy; `/socket.io` unless given. */
   path?: string | undefined;
   /**
-   * Returns a token for the server's `authenticate`; undefined or null, if no user is logged in. Called for each connection, with `refused: true` if the
-   * server refused the last token; a second refusal fails the questions with `unauthorized`. While it throws
-   * or rejects, the client is `reconnecting`.
+   * Returns a token for the server's `authenticate`; undefined or null, if no user is logged in. Called for each
+   * connection, with `refused: true` if the server refused the last token; a second refusal fails the questions with
+   * `unauthorized`. While it throws or rejects, the client is `reconnecting`.
    */
   auth?:
     | ((context: {

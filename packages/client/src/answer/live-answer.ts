@@ -178,6 +178,8 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const cacheTarget = this.#cacheTarget;
     if (cacheTarget === undefined) return undefined;
     const { isUnaccepted, epoch, received } = this.#reader;
+    // `toolEntries` lead to the tools.
+    const { tools: _, ...kept } = withoutEnd(received);
     return {
       id: this.id,
       request: this.#request,
@@ -186,7 +188,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
       retryAt: this.snapshot.retryAt,
       epoch,
       firstChunkMs: this.#stopwatch.firstChunkMs,
-      received: { ...withoutEnd(received), ...OMITTED_FROM_JOURNAL },
+      received: kept,
     };
   }
 
@@ -225,7 +227,7 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
   async #runTools(tools: readonly ToolUse[]): Promise<void> {
     const { runTools } = await import('./run-tools.js');
     this.#checkedTools = tools;
-    runTools(tools, this.#tools, this.#startedCalls, this.#toolAbort.signal, this, this.id);
+    runTools(tools, this.#tools, this.#startedCalls, this.#toolAbort.signal, this);
   }
 
   onError(failure: Failure): void {
@@ -299,7 +301,13 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     const options = { isNew, waitsOnRateLimit: waitsOnRateLimit(request) };
     this.#reader.restore(
       start,
-      { ...NOTHING_RECEIVED, ...received, tools: toolsOf(received.toolEntries) },
+      {
+        ...NOTHING_RECEIVED,
+        ...received,
+        ahead: 0,
+        loading: undefined,
+        tools: toolsOf(received.toolEntries),
+      },
       epoch,
       options,
     );
@@ -398,9 +406,6 @@ export class LiveAnswer implements AnswerOwner, StreamListener {
     if (signal.aborted) cancel();
   }
 }
-
-/** The journal does not keep these parts of an answer. */
-const OMITTED_FROM_JOURNAL = { ahead: 0, loading: undefined, tools: NOTHING_RECEIVED.tools };
 
 function waitsOnRateLimit({ options }: AnswerRequest): boolean {
   return options?.onRateLimit === 'wait';

@@ -8,8 +8,12 @@ const ERROR_UNITS = 1_024;
 const RETRY_MS = 1_000;
 const TAKEOVER_MS = 1_000;
 
-/** The answer whose calls are run. */
-type CalledAnswer = Pick<AnswerOwner, 'reply'> & { readonly snapshot: AnswerSnapshot };
+/** The answer whose calls are run. The pages of an origin run each call of an `id` in one page at a time. */
+type CalledAnswer = Pick<AnswerOwner, 'reply'> & {
+  readonly snapshot: AnswerSnapshot;
+  /** Without it, every page runs each call. */
+  readonly id?: string;
+};
 
 /**
  * Runs the calls that wait for a tool of the page, each once, and sends the results to the server. Aborts the calls
@@ -17,8 +21,6 @@ type CalledAnswer = Pick<AnswerOwner, 'reply'> & { readonly snapshot: AnswerSnap
  *
  * @param started the calls that were started, by their ids; updated.
  * @param signal aborted when the answer is final.
- * @param lockPrefix The pages of an origin that give the same prefix run each call in one page at a time. Without it,
- * every page runs it.
  */
 export function runTools(
   uses: readonly ToolUse[],
@@ -26,7 +28,6 @@ export function runTools(
   started: Map<string, AbortController>,
   signal: AbortSignal,
   answer: CalledAnswer,
-  lockPrefix?: string,
 ): void {
   if (signal.aborted) return;
   const waiting = uses.filter((use) => use.status === 'awaiting' && use.awaits === 'result');
@@ -42,8 +43,8 @@ export function runTools(
     started.set(callId, controller);
     signal.addEventListener('abort', () => controller.abort());
     const work = (): Promise<void> => answerCall(answer, callId, tool, args, controller.signal);
-    if (lockPrefix === undefined) void work();
-    else void withLock(`rivulet:tool:${lockPrefix}:${callId}`, answer, controller.signal, work);
+    if (answer.id === undefined) void work();
+    else void withLock(`rivulet:tool:${answer.id}:${callId}`, answer, controller.signal, work);
   }
 }
 

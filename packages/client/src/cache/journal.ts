@@ -222,7 +222,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
     for (const { role, content } of context) texts.push(role, content);
     const numbers = [cacheTarget.askedAt, retryAt, writtenAt, offset, attempt.attempt];
     for (const { offset: at, event, textBefore } of toolEntries) {
-      texts.push(event.type, event.callId, event.name);
+      texts.push(event.callId, event.name);
       numbers.push(at, textBefore);
     }
     return (

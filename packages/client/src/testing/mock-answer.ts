@@ -119,9 +119,12 @@ export class MockAnswer implements AnswerOwner, ColdAnswer {
   /** Replaces the tools of the page, and runs the calls that wait for them. */
   runTools(tools: readonly ClientTool[] = this.#tools): void {
     this.#tools = tools;
-    const { tools: uses } = this.snapshot;
+    const { snapshot } = this;
     // Answers of two mock clients have the same ids, so there is no lock.
-    runTools(uses, tools, this.#startedCalls, this.#toolAbort.signal, this);
+    runTools(snapshot.tools, tools, this.#startedCalls, this.#toolAbort.signal, {
+      snapshot,
+      reply: (callId, reply) => this.reply(callId, reply),
+    });
   }
 
   /** Gives `next` once no call waits. */

@@ -273,12 +273,13 @@ function toGenerate(llm: ResponseSource, defaultCacheScope: CacheScope): Generat
   if (writeResponse !== undefined) {
     // In V8, each copy by spreading has a hidden class of its own.
     return (request, sink, options) => {
-      const { signal, preemption, mayRestart, prepared, replies, resumed } = options;
+      const { signal, preemption, mayRestart, onUsage, prepared, replies, resumed } = options;
       const { requestId, connectionId } = options;
       const passed = {
         signal,
         preemption,
         mayRestart,
+        onUsage,
         prepared,
         replies,
         resumed,

@@ -87,8 +87,9 @@ export interface EndedStream extends StreamQuestion {
   /** The tool calls, in order. */
   tools: readonly UsedTool[];
   /**
-   * The tokens of all turns of the answer, as the provider counted them. Empty if the stream ended with an
-   * error, because the provider had not reported them yet. A cached answer has the tokens of its generation.
+   * The tokens of all calls for the answer, as the provider counted them: those of tool turns and of failed
+   * attempts, too. If the stream ended with an error, the call that was in progress is missing, because the
+   * provider had not reported its tokens yet. A cached answer has the tokens of its generation.
    */
   usage: Usage;
   /** The outcome of the stream: the finish reason of a complete answer, or an error code. */

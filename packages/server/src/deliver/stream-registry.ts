@@ -457,10 +457,10 @@ export class StreamRegistry implements StreamDirectory {
     else this.#store.onAbandoned(stream);
   }
 
-  #callOnEnd({ stream, generation: { request, requestBytes } }: RegisteredStream): void {
+  #callOnEnd({ stream, generation: { request, requestBytes, usage } }: RegisteredStream): void {
     if (this.#onEndCalls === undefined || request === undefined) return;
     const totalMs = Math.round(performance.now() - stream.startedAt);
-    const ended = describeEnd(questionOf(stream, request), stream.log, totalMs);
+    const ended = describeEnd(questionOf(stream, request), stream.log, usage, totalMs);
     this.#onEndCalls.add(ended, stream.principal, requestBytes);
   }
 

@@ -78,6 +78,11 @@ export interface GenerateCallOptions {
    * restarts unless given.
    */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
+  /**
+   * Called with the tokens of all calls of providers that have ended, whenever another one has: those of tool turns and
+   * failed attempts, too.
+   */
+  onUsage?: ((usage: Usage) => void) | undefined;
   /** Identifies the answer in log lines, as `requestId`. A random UUID unless given. */
   requestId?: string | undefined;
   /** Identifies the connection of the request in log lines. */
@@ -206,6 +211,7 @@ export class LlmService {
       thoughts = request.options?.thoughts ?? false,
       preemption,
       mayRestart,
+      onUsage,
       requestId = randomUUID(),
       connectionId,
       prepared = {},
@@ -234,6 +240,7 @@ export class LlmService {
       metrics,
       context: context.active(),
       resumed,
+      onUsage,
       ...ids,
     });
     const running: RunningAnswer = { principal: request.principal, isForgotten: false };

@@ -55,6 +55,8 @@ export interface TurnSink {
   onLoaded(ms: number): void;
   /** The provider left out this many of the oldest messages. Called before `onBegin`, if at all. */
   onOmitted(messages: number): void;
+  /** A call has ended, and the provider has counted its tokens. Also called for an answer that is not used. */
+  onUsage(usage: Usage): void;
   writeText(text: string): Promise<void> | undefined;
   writeThought(text: string): Promise<void> | undefined;
 }
@@ -312,6 +314,7 @@ class ProviderCall {
   }
 
   #finish({ reason, usage, model, raw }: Extract<Delta, { type: 'finish' }>): void {
+    this.#sink.onUsage(usage);
     if (!this.#hasBegun) {
       // A text that is already complete has no continuation.
       const isComplete = this.#options.prompt.continues === true && reason === 'stop';

@@ -22,7 +22,7 @@ export interface StreamQuestion {
   /** The client's name for the conversation; absent if the client sent none. */
   sessionId?: string;
   /** A copy of the client's request. */
-  request: Omit<GenerateRequest, 'principal'>;
+  request: Omit<GenerateRequest, 'principal' | 'fairnessKey'>;
 }
 
 export interface PrepareContext extends StreamQuestion {

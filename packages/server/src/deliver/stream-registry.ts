@@ -150,8 +150,8 @@ export class StreamRegistry implements StreamDirectory {
 
   /** @returns the request with its JSON and its fingerprint. */
   identify(request: GenerateRequest): IdentifiedRequest {
-    // The number of omitted messages does not change the answer.
-    const asked = { ...request, omittedMessages: undefined };
+    // The number of omitted messages and the place in a queue do not change the answer.
+    const asked = { ...request, omittedMessages: undefined, fairnessKey: undefined };
     const body = JSON.stringify(this.#isShared ? { ...asked, principal: undefined } : asked);
     return { request, body, fingerprint: fingerprintOf(body) };
   }
@@ -483,7 +483,7 @@ export class StreamRegistry implements StreamDirectory {
 
 /** @returns the question of the stream, with a copy of the request. */
 function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
-  const { principal: _, ...asked } = structuredClone(request);
+  const { principal: _, fairnessKey: __, ...asked } = structuredClone(request);
   return {
     principal: principalName(stream.principal),
     streamId: stream.id,

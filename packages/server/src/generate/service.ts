@@ -265,6 +265,7 @@ export class LlmService {
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
+        fairnessKey: request.fairnessKey,
         signal: signal ?? new AbortController().signal,
         preemption,
         models: prepared.models,

@@ -113,7 +113,7 @@ describe('a provider that keeps failing', () => {
       async (limit) => {
         const { fast, slow, breaker } = asking(limit);
         await fast('bob');
-        await slow({ principal: 'mallory' }, 20);
+        await slow({ principal: 'mallory' }, 8);
         expect(breaker()).toBe('closed');
       },
     );

@@ -16,7 +16,10 @@ export interface GenerateRequest {
    * counted.
    */
   omittedMessages?: number | undefined;
-  /** The user of the request. Each request without one has a separate principal. */
+  /**
+   * The user of the request. Each request without one has a separate principal; its answer is cached only if the
+   * operator has not set the cache scope to `principal`.
+   */
   principal?: string | undefined;
   /**
    * Slots and places in a queue are shared fairly between these keys, such as one for all anonymous users of an

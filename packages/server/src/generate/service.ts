@@ -223,7 +223,10 @@ export class LlmService {
     const { logger, metrics } = this.#options;
     const { clientTools = [] } = request;
     const hasClientTools = clientTools.length > 0;
-    const mode = hasClientTools ? 'no-store' : (request.options?.cache ?? 'default');
+    // Such a request has a principal of its own, which no later request can have.
+    const isUncacheable = this.cacheScope === 'principal' && request.principal === undefined;
+    const mayCache = !hasClientTools && !isUncacheable;
+    const mode = mayCache ? (request.options?.cache ?? 'default') : 'no-store';
     const scope = this.cacheScope ?? defaultCacheScope;
     const maxUnits = this.#limits.maxResponseUnits;
     const { omittedMessages: omittedByCaller = 0 } = request;
@@ -277,7 +280,7 @@ export class LlmService {
       // An answer with tool calls is not cached: their results may change, and their effects belong to this
       // request.
       const isWhole = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
-      const isKept = isWhole && !running.isForgotten && !hasClientTools;
+      const isKept = isWhole && !running.isForgotten && mayCache;
       if (isKept && answer.length <= this.#maxCachedUnits(request))
         this.#writeCache(
           keyOf({ name: turn.provider.name, model: turn.model }),

@@ -71,7 +71,7 @@ describe('a server that asks who it is', () => {
   });
 
   it('also closes a connection whose check began before its user was disconnected', async () => {
-    const [began, checked] = [deferred<void>(), deferred<void>()];
+    const [began, checked] = [deferred(), deferred()];
     const { url, disconnect } = await startServer(stage().provider, {
       authenticate: async () => {
         began.resolve();

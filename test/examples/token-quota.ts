@@ -33,7 +33,7 @@ export function tokenQuota({ perDay, perAnswer }: { perDay: number; perAnswer: n
       const { input_tokens: input = 0, output_tokens: output = 0 } = usage;
       spent = input + output;
       // The usage lacks the call in which the answer broke off, and some models count no tokens.
-      const isBroken = outcome === 'cancelled' || (attempt && !FINISHED.includes(outcome));
+      const isBroken = outcome === 'cancelled' || (attempt && !FINISHED.has(outcome));
       if (isBroken || (attempt && spent === 0))
         spent += estimate(JSON.stringify([request, tools]) + text);
     }
@@ -43,7 +43,7 @@ export function tokenQuota({ perDay, perAnswer }: { perDay: number; perAnswer: n
   return { prepare, onEnd };
 }
 
-const FINISHED: readonly string[] = ['stop', 'length', 'other'];
+const FINISHED: ReadonlySet<string> = new Set(['stop', 'length', 'other']);
 const DAY_MS = 86_400_000;
 const today = () => Math.floor(Date.now() / DAY_MS);
 /** About four characters of English are a token. */

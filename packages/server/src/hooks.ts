@@ -49,6 +49,10 @@ export interface PreparedRequest {
    * client are not affected. False disables all tools, including those of the client.
    */
   tools?: readonly string[] | false | undefined;
+  /** False to leave out the tools of the client. */
+  clientTools?: false | undefined;
+  /** False to leave out the context of the client: the messages before its question. */
+  clientContext?: false | undefined;
   /**
    * These options are used instead of the client's. `max_tokens` is a limit instead: the lowest of this
    * one, the client's and the setting's applies.

@@ -224,8 +224,8 @@ export class LlmService {
     const { clientTools = [] } = request;
     const hasClientTools = clientTools.length > 0;
     // Such a request has a principal of its own, which no later request can have.
-    const isUncacheable = this.cacheScope === 'principal' && request.principal === undefined;
-    const mayCache = !hasClientTools && !isUncacheable;
+    const isAlone = this.cacheScope === 'principal' && request.principal === undefined;
+    const mayCache = !hasClientTools && !isAlone;
     const mode = mayCache ? (request.options?.cache ?? 'default') : 'no-store';
     const scope = this.cacheScope ?? defaultCacheScope;
     const maxUnits = this.#limits.maxResponseUnits;
@@ -256,7 +256,7 @@ export class LlmService {
       const toolbox = withClientTools(
         allowed,
         this.#toolbox,
-        isBare || prepared.tools === false ? [] : clientTools,
+        isBare || prepared.tools === false || prepared.clientTools === false ? [] : clientTools,
       );
       const built = buildPrompt(request, this.#options.prompt, toolbox.tools, prepared);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;

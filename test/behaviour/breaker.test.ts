@@ -84,6 +84,68 @@ describe('a provider that keeps failing', () => {
     expect(state.calls).toBe(5);
   });
 
+  describe('to answer questions in time', () => {
+    /** Asks for a user, while the model is fast or slower than the limit. */
+    function asking(limit: 'firstChunkMs' | 'stallMs') {
+      let isSlow = false;
+      const before: MockStep[] = limit === 'stallMs' ? [{ text: 'Par' }] : [];
+      const provider = mockProvider(() => (isSlow ? [...before, { stall: true }] : ANSWER), {
+        name: 'api',
+      });
+      const config = providerConfigOf(provider, { deadlines: { [limit]: 1_000 } });
+      const { llm, breaker } = coreOf(config, local);
+      const ask = async (user: { principal?: string; fairnessKey?: string }, times = 1) => {
+        for (let i = 0; i < times; i++) {
+          const answer = entriesOf(llm.generateResponseStream({ query: 'q', ...user }));
+          await vi.advanceTimersByTimeAsync(isSlow ? 1_000 : 0);
+          await answer;
+        }
+      };
+      return {
+        breaker,
+        fast: (principal: string) => ((isSlow = false), ask({ principal })),
+        slow: (...args: Parameters<typeof ask>) => ((isSlow = true), ask(...args)),
+      };
+    }
+
+    it.each(['firstChunkMs', 'stallMs'] as const)(
+      'is still asked where only one user has such questions, and others had answers (%s)',
+      async (limit) => {
+        const { fast, slow, breaker } = asking(limit);
+        await fast('bob');
+        await slow({ principal: 'mallory' }, 8);
+        expect(breaker()).toBe('closed');
+      },
+    );
+
+    it('is still asked where they are those of one address with many browsers', async () => {
+      const { fast, slow, breaker } = asking('firstChunkMs');
+      await fast('bob');
+      for (let i = 0; i < 20; i++)
+        await slow({ principal: `browser:${i}`, fairnessKey: 'address:203.0.113.7' });
+      expect(breaker()).toBe('closed');
+    });
+
+    it('is not asked any more where two users wait in vain', async () => {
+      const { fast, slow, breaker } = asking('firstChunkMs');
+      await fast('bob');
+      for (let i = 0; i < 4; i++) {
+        await slow({ principal: 'ann' });
+        await slow({ principal: 'bob' });
+      }
+      expect(breaker()).toBe('open');
+    });
+
+    it.each([{ principal: 'ann' }, {}])(
+      'is not asked any more where no other user is known: %j',
+      async (user) => {
+        const { slow, breaker } = asking('firstChunkMs');
+        await slow(user, 5);
+        expect(breaker()).toBe('open');
+      },
+    );
+  });
+
   it.each(['content_filter', 'bad_request'] as const)(
     'to like the question (%s) is asked the next',
     async (failure) => {

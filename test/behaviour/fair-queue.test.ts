@@ -161,7 +161,7 @@ describe('a queue that one principal fills', () => {
     await settled();
     expect(mine.map(codeOf)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok', 'overloaded', 'overloaded']);
     expect(mine.at(-1)!.last).toMatchObject({
-      message: expect.stringContaining('4 of your requests wait for it already'),
+      message: expect.stringContaining('4 requests from you or your network wait for it already'),
       retryAfterMs: expect.any(Number),
     });
     const others = asks('B0', 'B1', 'B2', 'C0', 'D0', 'E0');

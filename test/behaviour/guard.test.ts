@@ -2,6 +2,7 @@ import { EVENT, LIMITS } from '@rivulet/protocol';
 import type { Authenticate, LogFields } from '@rivulet/server';
 import { io } from 'socket.io-client';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { deferred } from '../harness/deferred.js';
 import { connect, next } from '../harness/plain-client.js';
 import { refused } from '../harness/refused.js';
 import { startServer } from '../harness/rivulet.js';
@@ -13,7 +14,79 @@ const authenticate: Authenticate = ({ token }) => {
   return principal === undefined ? undefined : { principal };
 };
 
+describe('the queue of a server that does not ask who it is', () => {
+  it.each([
+    ['203.0.113.7', '203.0.113.7', false],
+    ['2001:db8:1:2::1', '2001:db8:1:2:ffff::9', false],
+    ['203.0.113.7', '198.51.100.9', true],
+  ])('has half of its places for %s, and then one for %s: %s', async (taker, other, isTaken) => {
+    const { provider } = stage();
+    const { url } = await startServer(provider, {
+      providers: [{ provider, concurrency: 1 }],
+      limits: { maxQueued: 4 },
+      trustedProxies: ['loopback'],
+    });
+    /** Each browser has an id of its own. */
+    const ask = async (browser: string, address: string) => {
+      const socket = io(url, {
+        auth: { browser_id: browser.padEnd(32, 'x') },
+        extraHeaders: { 'x-forwarded-for': address },
+        forceNew: true,
+        transports: ['websocket'],
+      });
+      onTestFinished(() => void socket.disconnect());
+      const refusedOrQueued = Promise.race([
+        next<{ code: string }>(socket, EVENT.error).then(({ code }) => code),
+        next(socket, EVENT.queued).then(() => 'queued'),
+      ]);
+      await socket.emitWithAck(EVENT.start, { query: `q${browser}`, stream_id: 'A' });
+      return refusedOrQueued;
+    };
+    void ask('running', taker);
+    const takers = await Promise.all(['1', '2', '3', '4'].map((id) => ask(id, taker)));
+    expect(takers.filter((outcome) => outcome === 'queued')).toHaveLength(2);
+    expect(await ask('other', other)).toBe(isTaken ? 'queued' : 'overloaded');
+  });
+});
+
 describe('a server that asks who it is', () => {
+  it('meets each connection of a user again who was disconnected', async () => {
+    let isBlocked = false;
+    let checks = 0;
+    const { url, disconnect } = await startServer(stage().provider, {
+      authenticate: ({ token }) => {
+        checks += 1;
+        return isBlocked || token === undefined ? undefined : { principal: token };
+      },
+    });
+    const [first, second, other] = ['ada', 'ada', 'bob'].map((token) => connect(url, { token }));
+    await Promise.all([first, second, other].map((socket) => next(socket!, 'connect')));
+    const closed = Promise.all([first, second].map((socket) => next(socket!, 'disconnect')));
+    isBlocked = true;
+    disconnect('ada');
+    expect(await closed).toEqual(['io server disconnect', 'io server disconnect']);
+    expect(await refused(connect(url, { token: 'ada' }))).toMatchObject({ code: 'unauthorized' });
+    expect(other!.connected).toBe(true);
+    expect(checks).toBe(4);
+  });
+
+  it('also closes a connection whose check began before its user was disconnected', async () => {
+    const [began, checked] = [deferred(), deferred()];
+    const { url, disconnect } = await startServer(stage().provider, {
+      authenticate: async () => {
+        began.resolve();
+        await checked.promise;
+        return { principal: 'ada' };
+      },
+    });
+    const socket = connect(url, { token: 'ada' });
+    const closed = next(socket, 'disconnect');
+    await began.promise;
+    disconnect('ada');
+    checked.resolve();
+    expect(await closed).toBe('io server disconnect');
+  });
+
   it.each([{}, { token: 'wrong' }, { token: 'token-of-ada '.repeat(2_000) }])(
     'refuses a connection with %o, and says why',
     async (auth) => {

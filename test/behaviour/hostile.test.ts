@@ -130,6 +130,18 @@ describe('an id', () => {
 });
 
 describe('a malformed message', () => {
+  it('with long keys is refused in a few words', async () => {
+    const { server, stillFine } = await busyServer();
+    const key = '😀'.repeat(100_000);
+    const intent = { name: 'i', parameters: { [key]: {} } };
+    const { error } = await connect(server.url).emitWithAck(EVENT.start, { query: 'q', intent });
+    expect(error).toMatchObject({ code: 'bad_request' });
+    expect(error.message).toContain('`intent.parameters.😀');
+    expect(error.message.length).toBeLessThan(400);
+    expect(error.message).not.toMatch(/[\ud800-\udbff](?![\udc00-\udfff])/);
+    await stillFine();
+  });
+
   it.each(MALFORMED)('with %s is refused as `bad_request`', async (_, event, body) => {
     const { server, stillFine } = await busyServer();
     const reply = await connect(server.url).emitWithAck(event, body);

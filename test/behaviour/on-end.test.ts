@@ -175,14 +175,87 @@ describe('onEnd', () => {
     const call = await nextCall();
     call.say('I wait.');
     call.callTool('slow', {});
-    call.finish();
+    call.finish('stop', undefined, { input_tokens: 90, output_tokens: 5 });
     await running.promise;
     for (let i = 0; i < 2; i++) await socket.emitWithAck(EVENT.cancel, { stream_id: 'A' });
     await ended();
-    expect(ends[0]).toMatchObject({ text: 'I wait.', outcome: 'cancelled', usage: {} });
+    expect(ends[0]).toMatchObject({
+      text: 'I wait.',
+      outcome: 'cancelled',
+      usage: { input_tokens: 90, output_tokens: 5 },
+    });
     expect(ends[0]!.tools).toEqual([{ callId: 'call-1', name: 'slow', arguments: {} }]);
     await server.close();
     await staysAt(ends, 1);
+  });
+
+  describe('has the tokens of the calls that ended before the answer', () => {
+    const USAGE = { input_tokens: 90, output_tokens: 5 };
+    const read = {
+      name: 'read',
+      description: 'Reads.',
+      parameters: { type: 'object' },
+      call: async () => 'x',
+    };
+
+    async function afterTool(options: ServerOptions = {}) {
+      const run = await played({ tools: [read], ...options });
+      const socket = connectAs(run.server.url, 'ann');
+      await start(socket, 'A');
+      const asking = await run.nextCall();
+      asking.callTool('read', {});
+      asking.finish('stop', undefined, USAGE);
+      const answering = await run.nextCall();
+      answering.say('Hello');
+      await next(socket, EVENT.chunk);
+      return { ...run, socket, answering };
+    }
+
+    it('was cancelled', async () => {
+      const { socket, ends, ended } = await afterTool();
+      await socket.emitWithAck(EVENT.cancel, { stream_id: 'A' });
+      await ended();
+      expect(ends[0]).toMatchObject({ outcome: 'cancelled', usage: USAGE });
+    });
+
+    it('lost its reader', async () => {
+      const { socket, ends, ended } = await afterTool({
+        limits: { detachTimeoutMs: 1, disconnectTimeoutMs: 1 },
+      });
+      socket.disconnect();
+      await ended();
+      expect(ends[0]).toMatchObject({ outcome: 'cancelled', usage: USAGE });
+    });
+
+    it('failed', async () => {
+      const { answering, ends, ended } = await afterTool();
+      answering.fail(new ProviderError('truncated', 'unable to'));
+      await ended();
+      expect(ends[0]).toMatchObject({ outcome: 'truncated', usage: USAGE });
+    });
+
+    it('was ended by a drain', async () => {
+      const { server, ends, ended } = await afterTool();
+      await server.drain(0);
+      await ended();
+      expect(ends[0]).toMatchObject({ usage: USAGE });
+    });
+
+    it('was restarted, and adds those of the attempt that is shown', async () => {
+      const { provider, nextCall } = stage('first');
+      const hook = keeping();
+      const second = mockProvider(() => HELLO, { name: 'second' });
+      const providers = providersOf(provider, second);
+      const { url } = await startServer(provider, { ...USERS, providers, onEnd: hook.onEnd });
+      await start(connectAs(url, 'ann'), 'A', { window: 1_000 });
+      // An answer without text is a failure.
+      (await nextCall()).finish('stop', undefined, USAGE);
+      await hook.ended();
+      expect(hook.ends[0]).toMatchObject({
+        attempt: { provider: 'second' },
+        usage: { input_tokens: 90, output_tokens: 7 },
+      });
+    });
   });
 
   it('is called though nobody reads: the connection is gone', async () => {

@@ -453,6 +453,100 @@ describe('a parameter that a server does not take', () => {
     expect(requests.at(-1)?.body).toHaveProperty('tools');
   });
 
+  const serverTool = {
+    name: 't',
+    description: 'T.',
+    parameters: { type: 'object' },
+  };
+  const clientToolOf = (name: string, title: string) => ({
+    name,
+    description: 'D.',
+    parameters: {
+      type: 'object',
+      properties: { a: { type: 'nonsense', title } },
+    },
+    isClientTool: true as const,
+  });
+  /** Refuses the schema of the client's tool, in the words of a real server. */
+  const refusals = {
+    'words that quote the schema': (name: string, title: string) => ({
+      message: `JSON schema conversion failed:\nUnrecognized schema: {"title":"${title}"} of ${name}`,
+    }),
+    'words that quote the name': (name: string) => ({
+      message: `Invalid schema for function '${name}': 'nonsense' is not valid`,
+      param: 'tools[1].function.parameters',
+    }),
+    'the exact parameter': () => ({
+      message: 'Unsupported parameter',
+      param: 'tools',
+    }),
+  };
+
+  it.each(Object.keys(refusals) as (keyof typeof refusals)[])(
+    'is only left out of the request of the client whose tool the server refuses: %s',
+    async (kind) => {
+      const { url, requests } = await startUpstream(async ({ body }, response) => {
+        const { tools = [] } = body as {
+          tools?: { function: { name: string } }[];
+        };
+        const name = tools.at(-1)?.function.name ?? '';
+        if (name === '' || name === 't')
+          return sendPieces(response, 'text/event-stream', [
+            'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
+          ]);
+        response.writeHead(400, { 'content-type': 'application/json' });
+        return response.end(JSON.stringify({ error: refusals[kind](name, 'tools') }));
+      });
+      const log = recorded();
+      const own = create({ baseUrl: url, logger: log.logger });
+      const tools = [serverTool, clientToolOf('unsupported-tools', 'tools')];
+      await hear(own, { ...toPrompt('hello'), tools });
+      await hear(own, { ...toPrompt('hello'), tools: [serverTool] });
+      expect(requests.at(-1)?.body).toHaveProperty('tools');
+      expect(log.events).toEqual([]);
+    },
+  );
+
+  it('is only left out of requests with the same options: a client may have chosen a refused value', async () => {
+    const { url, requests } = await startUpstream(async ({ body }, response) => {
+      const { temperature = 0 } = body as { temperature?: number };
+      if (temperature <= 1)
+        return sendPieces(response, 'text/event-stream', [
+          'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
+        ]);
+      const error = {
+        message: "Unsupported value: 'temperature'",
+        param: 'temperature',
+      };
+      response.writeHead(400, { 'content-type': 'application/json' });
+      return response.end(JSON.stringify({ error }));
+    });
+    const own = create({ baseUrl: url });
+    await hear(own, { ...toPrompt('hello'), temperature: 1.5 });
+    await hear(own, { ...toPrompt('hello'), temperature: 1.5 });
+    await hear(own, { ...toPrompt('hello'), temperature: 0.5 });
+    expect(requests.map(({ body }) => (body as { temperature?: number }).temperature)).toEqual([
+      1.5,
+      undefined,
+      undefined,
+      0.5,
+    ]);
+  });
+
+  it('does not make a model unknown where a client planted the words', async () => {
+    const { url } = await startUpstream((_, response) => {
+      response.writeHead(400, { 'content-type': 'application/json' });
+      const message = "Invalid schema for function 'not-a-valid-model': invalid model name";
+      response.end(JSON.stringify({ error: { message } }));
+    });
+    const tools = [clientToolOf('not-a-valid-model', 'invalid model name')];
+    const { error } = await hear(create({ baseUrl: url }), {
+      ...toPrompt('hello'),
+      tools,
+    });
+    expect(error).toMatchObject({ failure: 'bad_request' });
+  });
+
   it('is no reason to ask again where it was not sent', async () => {
     const { url, requests } = await startUpstream((_, response) => {
       response.writeHead(400, { 'content-type': 'application/json' });

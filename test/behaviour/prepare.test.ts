@@ -125,6 +125,30 @@ describe('prepare', () => {
     expect(prompts[0]).toMatchObject({ system: 'S', messages: [{ text: 'q' }] });
   });
 
+  it('leaves out the tools and the context of the client alone', async () => {
+    const { provider, prompts } = prompted();
+    const { url } = await startServer(provider, {
+      ...USERS,
+      tools: [tool('read')],
+      prepare: () => ({
+        context: [{ role: 'user', content: 'I live in Bonn.' }],
+        clientTools: false,
+        clientContext: false,
+      }),
+    });
+    await answerTo(url, 'ann', 'A', {
+      context: [{ role: 'user', content: 'Hi.' }],
+      client_tools: [{ name: 'scroll', description: 'S.', parameters: { type: 'object' } }],
+    });
+    expect(prompts[0]).toMatchObject({
+      messages: [
+        { role: 'user', text: 'I live in Bonn.' },
+        { role: 'user', text: 'q' },
+      ],
+    });
+    expect(prompts[0]!.tools?.map(({ name }) => name)).toEqual(['read']);
+  });
+
   it('counts as left out of the context only what the client sent', async () => {
     const provider: Provider = {
       name: 'short',

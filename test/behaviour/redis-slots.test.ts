@@ -59,7 +59,7 @@ describe('the slots of a provider', () => {
     const mine = sdk(a.url, ME).start({ query: 'third' });
     await expect(mine.result).rejects.toMatchObject({
       code: 'overloaded',
-      message: expect.stringContaining('1 of your requests wait for it already'),
+      message: expect.stringContaining('1 requests from you or your network wait for it already'),
     });
     const other = sdk(a.url, OTHER).start({ query: 'other' });
     await snapshotWhen(other, ({ ahead }) => ahead === 1 || ahead === 2);

@@ -536,6 +536,15 @@ describe('the response cache', () => {
     },
   );
 
+  it('with the scope `principal` is not used for requests without a principal', async () => {
+    const llm = serviceOf(answers(), { cacheScope: 'principal' });
+    for (let i = 0; i < 2; i++) {
+      const { principal: _, ...asked } = { principal: '', ...ASK };
+      expect(await llm.generateResponse(asked)).toMatchObject({ source: 'model' });
+    }
+    expect([...llm.cachedAnswers()]).toEqual([]);
+  });
+
   it.each([
     [
       'throws',

@@ -46,6 +46,34 @@ describe('the example of a token quota', () => {
     expect(prompts.map(({ maxTokens }) => maxTokens)).toEqual([100, 100, 100]);
   });
 
+  it('counts the tokens of turns before an answer is stopped', async () => {
+    const { provider, nextCall } = stage();
+    const { url } = await startServer(provider, {
+      ...USERS,
+      tools: [
+        {
+          name: 'read',
+          description: 'Reads.',
+          parameters: { type: 'object' },
+          call: async () => 'x',
+        },
+      ],
+      ...tokenQuota({ perDay: 1_000, perAnswer: 100 }),
+    });
+    const socket = connectAs(url, 'ann');
+    await start(socket, 'A', { query: 'a' });
+    const asking = await nextCall();
+    asking.callTool('read', {});
+    asking.finish('stop', undefined, { input_tokens: 900, output_tokens: 50 });
+    await nextCall();
+    const cancelled = collect(socket);
+    await socket.emitWithAck(EVENT.cancel, { stream_id: 'A' });
+    await cancelled;
+    const refused = collect(socket);
+    await start(socket, 'B', { query: 'b' });
+    expect((await refused).terminal).toMatchObject({ code: 'rate_limited' });
+  });
+
   it('counts questions that are asked together, a cancelled answer, and nothing for a cached one', async () => {
     const { provider, nextCall, calls } = stage();
     const { url } = await startServer(provider, {

@@ -21,6 +21,7 @@ import { toContents } from '../../packages/server/src/providers/gemini/contents.
 import { hear, type RunningFake, startFake, toPrompt } from '../harness/fakes.js';
 import { entriesOf, serviceOf, textOf } from '../harness/service.js';
 import { toolEntries } from '../harness/tools.js';
+import { startUpstream } from '../harness/upstream.js';
 
 const NOON = new Date('2026-07-01T12:00:00Z');
 const SECTIONS = [
@@ -302,6 +303,63 @@ describe('two providers', () => {
     expect(entries[again]).toMatchObject({ attempt: 2, provider: to });
     expect(textOf(entries.slice(again))).toMatch(text);
     expect(entries.at(-1)).toMatchObject({ type: 'end', finishReason: 'stop' });
+  });
+});
+
+describe('a client whose tool is refused', () => {
+  /** The server repeats the name of the tool, and what it says about itself is only in that name. */
+  const planted = async (name: string) => {
+    let isRefused = true;
+    const { url, requests } = await startUpstream((_, response) => {
+      response.writeHead(isRefused ? 400 : 500, {
+        'content-type': 'application/json',
+      });
+      const message = `the schema of "${name}" is wrong`;
+      response.end(JSON.stringify({ error: isRefused ? message : 'unavailable' }));
+    });
+    const tool = { name, description: 'D.', parameters: { type: 'object' } };
+    const tools = [{ ...tool, isClientTool: true as const }];
+    return { url, requests, tools, recover: () => (isRefused = false) };
+  };
+
+  it.each([
+    [
+      'gemini',
+      'API key not valid',
+      (url: string) => gemini({ apiKey: 'k', model: 'm', baseUrl: url }),
+    ],
+    ['openai', 'invalid model name', (url: string) => openai({ baseUrl: url, model: 'm' })],
+    ['ollama', 'does not support chat', (url: string) => ollama({ host: url, model: 'm' })],
+  ] as const)('does not make %s seem misconfigured', async (_, words, create) => {
+    const { url, tools } = await planted(words);
+    const { error } = await hear(create(url), {
+      ...toPrompt('hello'),
+      tools,
+    });
+    expect(error).toMatchObject({ failure: 'bad_request' });
+  });
+
+  it('does not take the tools or the thoughts of others away', async () => {
+    const google = await planted('include_thoughts');
+    const model = gemini({
+      apiKey: 'k',
+      model: 'gemini-2.5-pro',
+      baseUrl: google.url,
+    });
+    await hear(model, { ...toPrompt('hello'), tools: google.tools });
+    await hear(model, 'hello');
+    expect(google.requests.at(-1)?.body).toHaveProperty('generationConfig.thinkingConfig');
+
+    const local = await planted('does not support tools');
+    const own = ollama({ host: local.url, model: 'm' });
+    const [tool] = local.tools;
+    await hear(own, { ...toPrompt('hello'), tools: local.tools });
+    local.recover();
+    await hear(own, {
+      ...toPrompt('hello'),
+      tools: [{ ...tool!, isClientTool: undefined! }],
+    });
+    expect(local.requests.at(-1)?.body).toHaveProperty('tools');
   });
 });
 

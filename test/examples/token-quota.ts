@@ -24,15 +24,18 @@ export function tokenQuota({ perDay, perAnswer }: { perDay: number; perAnswer: n
     return { options: { max_tokens: perAnswer } };
   };
 
-  const onEnd: OnEnd = ({ principal, streamId, request, text, usage, attempt }) => {
+  const onEnd: OnEnd = (ended) => {
+    const { principal, streamId, request, text, tools, usage, outcome, attempt } = ended;
     // Not reserved: `prepare` refused the stream, or it was yesterday's.
     if (!reserved.delete(`${principal} ${streamId}`)) return;
     let spent = 0;
-    if (attempt?.source === 'model') {
-      // An answer that broke off has no usage.
-      const { output_tokens: output = estimate(text) } = usage;
-      const { input_tokens: input = estimate(JSON.stringify(request)) } = usage;
+    if (attempt?.source !== 'cache') {
+      const { input_tokens: input = 0, output_tokens: output = 0 } = usage;
       spent = input + output;
+      // The usage lacks the call in which the answer broke off, and some models count no tokens.
+      const isBroken = outcome === 'cancelled' || (attempt && !FINISHED.has(outcome));
+      if (isBroken || (attempt && spent === 0))
+        spent += estimate(JSON.stringify([request, tools]) + text);
     }
     used.set(principal, (used.get(principal) ?? 0) - perAnswer + spent);
   };
@@ -40,6 +43,7 @@ export function tokenQuota({ perDay, perAnswer }: { perDay: number; perAnswer: n
   return { prepare, onEnd };
 }
 
+const FINISHED: ReadonlySet<string> = new Set(['stop', 'length', 'other']);
 const DAY_MS = 86_400_000;
 const today = () => Math.floor(Date.now() / DAY_MS);
 /** About four characters of English are a token. */

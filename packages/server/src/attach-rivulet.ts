@@ -70,6 +70,14 @@ export interface AttachedRivulet {
    */
   forget(principal: string): Promise<void>;
   /**
+   * Closes the connections of a user on this server. The clients reconnect, and meet `authenticate` again, so block the
+   * user there first. The user's running streams end as if the readers were disconnected. Other servers have to be
+   * asked, too, with and without Redis.
+   *
+   * @param principal the id that `authenticate` returned, or the id that the hooks receive.
+   */
+  disconnect(principal: string): void;
+  /**
    * Ends every stream. With Redis, other processes continue the running streams. Does not close the
    * connections, which belong to the Socket.IO server.
    */
@@ -237,6 +245,8 @@ export function attach(
     logger,
   });
 
+  const idOf = (principal: string): string =>
+    authenticate === undefined ? principal : userId(principal);
   const endObserving = observe(() => ({
     connections: limiter.size.connections,
     ...streams.size,
@@ -247,8 +257,9 @@ export function attach(
       gateway.announceClosing(drainMs);
       await streams.drain(drainMs);
     },
+    disconnect: (principal) => gateway.disconnect(idOf(principal)),
     async forget(principal) {
-      const id = authenticate === undefined ? principal : userId(principal);
+      const id = idOf(principal);
       // The application may also have called `llm` directly, with the name that `authenticate` returned.
       const ids = new Set([id, principal]);
       const removed = await Promise.allSettled([
@@ -273,12 +284,13 @@ function toGenerate(llm: ResponseSource, defaultCacheScope: CacheScope): Generat
   if (writeResponse !== undefined) {
     // In V8, each copy by spreading has a hidden class of its own.
     return (request, sink, options) => {
-      const { signal, preemption, mayRestart, prepared, replies, resumed } = options;
+      const { signal, preemption, mayRestart, onUsage, prepared, replies, resumed } = options;
       const { requestId, connectionId } = options;
       const passed = {
         signal,
         preemption,
         mayRestart,
+        onUsage,
         prepared,
         replies,
         resumed,

@@ -22,7 +22,7 @@ export interface StreamQuestion {
   /** The client's name for the conversation; absent if the client sent none. */
   sessionId?: string;
   /** A copy of the client's request. */
-  request: Omit<GenerateRequest, 'principal'>;
+  request: Omit<GenerateRequest, 'principal' | 'fairnessKey'>;
 }
 
 export interface PrepareContext extends StreamQuestion {
@@ -49,6 +49,10 @@ export interface PreparedRequest {
    * client are not affected. False disables all tools, including those of the client.
    */
   tools?: readonly string[] | false | undefined;
+  /** False to leave out the tools of the client. */
+  clientTools?: false | undefined;
+  /** False to leave out the context of the client: the messages before its question. */
+  clientContext?: false | undefined;
   /**
    * These options are used instead of the client's. `max_tokens` is a limit instead: the lowest of this
    * one, the client's and the setting's applies.
@@ -87,8 +91,9 @@ export interface EndedStream extends StreamQuestion {
   /** The tool calls, in order. */
   tools: readonly UsedTool[];
   /**
-   * The tokens of all turns of the answer, as the provider counted them. Empty if the stream ended with an
-   * error, because the provider had not reported them yet. A cached answer has the tokens of its generation.
+   * The tokens of all calls for the answer, as the provider counted them: those of tool turns and of failed
+   * attempts, too. If the stream ended with an error, the call that was in progress is missing, because the
+   * provider had not reported its tokens yet. A cached answer has the tokens of its generation.
    */
   usage: Usage;
   /** The outcome of the stream: the finish reason of a complete answer, or an error code. */

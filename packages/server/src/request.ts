@@ -16,8 +16,16 @@ export interface GenerateRequest {
    * counted.
    */
   omittedMessages?: number | undefined;
-  /** The user of the request. Each request without one has a separate principal. */
+  /**
+   * The user of the request. Each request without one has a separate principal; its answer is cached only if the
+   * operator has not set the cache scope to `principal`.
+   */
   principal?: string | undefined;
+  /**
+   * Slots and places in a queue are shared fairly between these keys, such as one for all anonymous users of an
+   * address. The principal unless given.
+   */
+  fairnessKey?: string | undefined;
 }
 
 const USER = 'user:';
@@ -30,7 +38,12 @@ export function userId(name: string): string {
   return USER + name;
 }
 
+/** @returns true if the principal was identified by `authenticate`. */
+export function isUserId(id: string): boolean {
+  return id.startsWith(USER);
+}
+
 /** @returns the user id that `authenticate` returned. Any other principal id is returned unchanged. */
 export function principalName(id: string): string {
-  return id.startsWith(USER) ? id.slice(USER.length) : id;
+  return isUserId(id) ? id.slice(USER.length) : id;
 }

@@ -53,6 +53,8 @@ export interface RivuletServer {
   drain(drainMs?: number): Promise<void>;
   /** See `AttachedRivulet`. */
   forget(principal: string): Promise<void>;
+  /** See `AttachedRivulet`. */
+  disconnect(principal: string): void;
   /** Ends all streams and connections. */
   close(): Promise<void>;
 }
@@ -130,6 +132,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       return rivulet.drain(drainMs);
     },
     forget: rivulet.forget,
+    disconnect: rivulet.disconnect,
     async close() {
       closing = true;
       rivulet.close();

@@ -1,4 +1,4 @@
-import { StreamError } from '@rivulet/protocol';
+import { StreamError, type Usage } from '@rivulet/protocol';
 import type { EntrySink, ErrorEntry, NewsEntry, ResumedAnswer, StreamedEntry } from '../entry.js';
 import type { PreparedRequest } from '../hooks.js';
 import type { Preemption } from '../preemption.js';
@@ -18,6 +18,8 @@ export type Generate = (
     preemption: Preemption;
     /** Called before an answer with visible text restarts. @returns false if the answer must end instead. */
     mayRestart(failure: StreamError): boolean;
+    /** Called with the tokens of all calls that have ended, whenever another one has. */
+    onUsage(usage: Usage): void;
     /** Identifies the answer in log lines. */
     requestId: string;
     /** Identifies the connection of the request in log lines. */
@@ -56,6 +58,8 @@ export class Generation implements EntrySink, Preemption {
   request: GenerateRequest | undefined;
   /** The bytes of the request and of the tool results that were added to it. */
   requestBytes: number;
+  /** The tokens of the calls of providers that have ended in this process. */
+  usage: Usage = {};
   /** The key by which identical requests find the generation; undefined if it is not shared. */
   fingerprint: string | undefined;
   /** Identifies the answer in log lines: the id of the first stream. */
@@ -132,6 +136,7 @@ export class Generation implements EntrySink, Preemption {
         preemption: this,
         replies: this.calls,
         mayRestart: (failure) => this.#listener.mayRestart(this, failure),
+        onUsage: (usage) => (this.usage = usage),
         requestId: this.requestId,
         connectionId,
       });

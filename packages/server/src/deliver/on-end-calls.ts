@@ -1,3 +1,4 @@
+import type { Usage } from '@rivulet/protocol';
 import type { EndedStream, OnEnd, StreamQuestion, UsedTool } from '../hooks.js';
 import type { Logger } from '../observe/logger.js';
 import { readableError } from '../readable-error.js';
@@ -72,16 +73,21 @@ export class OnEndCalls {
 }
 
 /**
- * @returns the argument of `onEnd` for a stream whose log has a terminal entry. `totalMs` is the age of the
- * stream.
+ * @returns the argument of `onEnd` for a stream whose log has a terminal entry. `usage` is known so far, and `totalMs`
+ * is the age of the stream.
  */
-export function describeEnd(question: StreamQuestion, log: Log, totalMs: number): EndedStream {
+export function describeEnd(
+  question: StreamQuestion,
+  log: Log,
+  usage: Usage,
+  totalMs: number,
+): EndedStream {
   const tools = new Map<string, UsedTool>();
   const ended: EndedStream = {
     ...question,
     text: '',
     tools: [],
-    usage: {},
+    usage: { ...usage },
     outcome: 'internal',
     timing: { total_ms: totalMs },
   };

@@ -23,6 +23,8 @@ const preparedSchema: z.ZodType<PreparedRequest> = z.strictObject({
     .array(z.object({ role: z.enum(['user', 'assistant']), content: z.string() }))
     .optional(),
   tools: z.union([z.literal(false), z.array(z.string())]).optional(),
+  clientTools: z.literal(false).optional(),
+  clientContext: z.literal(false).optional(),
   options: z
     .strictObject({
       temperature: z.number().optional(),

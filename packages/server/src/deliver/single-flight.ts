@@ -30,10 +30,10 @@ export class SingleFlight {
 
 /**
  * @returns the request without what does not change the answer: options that equal their default, empty lists,
- * empty options, and the number of omitted messages.
+ * empty options, the number of omitted messages, and the place in a queue.
  */
 export function canonicalRequest(request: GenerateRequest): GenerateRequest {
-  const { context = [], options = {}, omittedMessages: _, ...others } = request;
+  const { context = [], options = {}, omittedMessages: _, fairnessKey: __, ...others } = request;
   const { cache = 'default', thoughts, stop = [], ...parameters } = options;
   const given = {
     ...parameters,

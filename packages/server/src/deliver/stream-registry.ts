@@ -456,10 +456,10 @@ export class StreamRegistry implements StreamDirectory {
     else this.#store.onAbandoned(stream);
   }
 
-  #callOnEnd({ stream, generation: { request, requestBytes } }: RegisteredStream): void {
+  #callOnEnd({ stream, generation: { request, requestBytes, usage } }: RegisteredStream): void {
     if (this.#onEndCalls === undefined || request === undefined) return;
     const totalMs = Math.round(performance.now() - stream.startedAt);
-    const ended = describeEnd(questionOf(stream, request), stream.log, totalMs);
+    const ended = describeEnd(questionOf(stream, request), stream.log, usage, totalMs);
     this.#onEndCalls.add(ended, stream.principal, requestBytes);
   }
 
@@ -482,7 +482,7 @@ export class StreamRegistry implements StreamDirectory {
 
 /** @returns the question of the stream, with a copy of the request. */
 function questionOf(stream: Stream, request: GenerateRequest): StreamQuestion {
-  const { principal: _, ...asked } = structuredClone(request);
+  const { principal: _, fairnessKey: __, ...asked } = structuredClone(request);
   return {
     principal: principalName(stream.principal),
     streamId: stream.id,

@@ -41,6 +41,8 @@ export interface AnswerOptions {
   connectionId: string | undefined;
   /** The part of the answer that another process has generated. */
   resumed: ResumedAnswer | undefined;
+  /** See `GenerateCallOptions`. */
+  onUsage: ((usage: Usage) => void) | undefined;
 }
 
 const SERVER_LOST = new StreamError(
@@ -98,6 +100,7 @@ export class AnswerWriter implements AnswerSink {
   /** The number of the oldest messages of the client's context that the provider left out. */
   #omittedMessages = 0;
   #isLoading = false;
+  #usage: Usage = {};
 
   constructor(options: AnswerOptions) {
     const { requestId, connectionId } = options;
@@ -127,6 +130,11 @@ export class AnswerWriter implements AnswerSink {
   /** The number of the oldest messages of the context that the provider left out. */
   get omittedMessages(): number {
     return this.#omittedMessages;
+  }
+
+  /** The tokens of all calls that have ended. */
+  get usage(): Usage {
+    return this.#usage;
   }
 
   get usedTools(): boolean {
@@ -163,6 +171,11 @@ export class AnswerWriter implements AnswerSink {
   onOmitted(messages: number): void {
     const ofContext = messages - this.#options.addedMessages;
     this.#omittedMessages = Math.max(this.#omittedMessages, ofContext);
+  }
+
+  onUsage(usage: Usage): void {
+    this.#usage = sum(this.#usage, usage);
+    this.#options.onUsage?.(this.#usage);
   }
 
   onQueued(ahead: number): void {
@@ -442,6 +455,16 @@ export class AnswerWriter implements AnswerSink {
   #elapsedMs(): number {
     return Math.round(performance.now() - this.#startedAt);
   }
+}
+
+function sum(a: Usage, b: Usage): Usage {
+  const add = (x?: number, y?: number) => (x === undefined ? y : x + (y ?? 0));
+  const input = add(a.input_tokens, b.input_tokens);
+  const output = add(a.output_tokens, b.output_tokens);
+  return {
+    ...(input !== undefined && { input_tokens: input }),
+    ...(output !== undefined && { output_tokens: output }),
+  };
 }
 
 function endsInHighSurrogate(text: string): boolean {

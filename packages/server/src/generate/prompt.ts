@@ -26,7 +26,8 @@ export function buildPrompt(
   const { query, intent, context = [], options = {}, continueText = '' } = request;
   const { options: own = {} } = prepared;
   const seed = own.seed ?? options.seed;
-  const history = [...(prepared.context ?? []), ...context].map(({ role, content }) => ({
+  const asked = prepared.clientContext === false ? [] : context;
+  const history = [...(prepared.context ?? []), ...asked].map(({ role, content }) => ({
     role,
     text: content,
   }));

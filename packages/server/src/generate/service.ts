@@ -78,6 +78,11 @@ export interface GenerateCallOptions {
    * restarts unless given.
    */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
+  /**
+   * Called with the tokens of all calls of providers that have ended, whenever another one has: those of tool turns and
+   * failed attempts, too.
+   */
+  onUsage?: ((usage: Usage) => void) | undefined;
   /** Identifies the answer in log lines, as `requestId`. A random UUID unless given. */
   requestId?: string | undefined;
   /** Identifies the connection of the request in log lines. */
@@ -206,6 +211,7 @@ export class LlmService {
       thoughts = request.options?.thoughts ?? false,
       preemption,
       mayRestart,
+      onUsage,
       requestId = randomUUID(),
       connectionId,
       prepared = {},
@@ -217,7 +223,10 @@ export class LlmService {
     const { logger, metrics } = this.#options;
     const { clientTools = [] } = request;
     const hasClientTools = clientTools.length > 0;
-    const mode = hasClientTools ? 'no-store' : (request.options?.cache ?? 'default');
+    // Such a request has a principal of its own, which no later request can have.
+    const isAlone = this.cacheScope === 'principal' && request.principal === undefined;
+    const mayCache = !hasClientTools && !isAlone;
+    const mode = mayCache ? (request.options?.cache ?? 'default') : 'no-store';
     const scope = this.cacheScope ?? defaultCacheScope;
     const maxUnits = this.#limits.maxResponseUnits;
     const { omittedMessages: omittedByCaller = 0 } = request;
@@ -234,6 +243,7 @@ export class LlmService {
       metrics,
       context: context.active(),
       resumed,
+      onUsage,
       ...ids,
     });
     const running: RunningAnswer = { principal: request.principal, isForgotten: false };
@@ -246,7 +256,7 @@ export class LlmService {
       const toolbox = withClientTools(
         allowed,
         this.#toolbox,
-        isBare || prepared.tools === false ? [] : clientTools,
+        isBare || prepared.tools === false || prepared.clientTools === false ? [] : clientTools,
       );
       const built = buildPrompt(request, this.#options.prompt, toolbox.tools, prepared);
       const prompt: Prompt = thoughts ? { ...built, thoughts } : built;
@@ -258,6 +268,7 @@ export class LlmService {
       const requester: Requester = {
         mayRestart,
         principal: request.principal ?? Symbol('a principal of its own'),
+        fairnessKey: request.fairnessKey,
         signal: signal ?? new AbortController().signal,
         preemption,
         models: prepared.models,
@@ -269,7 +280,7 @@ export class LlmService {
       // An answer with tool calls is not cached: their results may change, and their effects belong to this
       // request.
       const isWhole = turn.reason === 'stop' && !answer.usedTools && answer.length > 0;
-      const isKept = isWhole && !running.isForgotten && !hasClientTools;
+      const isKept = isWhole && !running.isForgotten && mayCache;
       if (isKept && answer.length <= this.#maxCachedUnits(request))
         this.#writeCache(
           keyOf({ name: turn.provider.name, model: turn.model }),

@@ -1,5 +1,5 @@
 import { addAbortListener } from 'node:events';
-import { StreamError, type Usage } from '@rivulet/protocol';
+import { StreamError } from '@rivulet/protocol';
 import type { ResumedAnswer, ToolCallEntry } from '../entry.js';
 import type { Prompt, Provider, ToolCall, ToolOutcome, ToolResult } from '../providers/provider.js';
 import { readableError } from '../readable-error.js';
@@ -26,7 +26,7 @@ import type { Toolbox, ToolLimits } from './tools/toolbox.js';
  * @param replies receives the replies of clients to calls that wait for them; such calls fail without it.
  * @param resumed the part of the answer that another process has generated. Its finished tool calls do not run again;
  * its calls that wait for a client still wait.
- * @returns the last turn, with the usage of all turns; undefined if the answer came from the cache.
+ * @returns the last turn, with the usage of all calls; undefined if the answer came from the cache.
  * @throws the errors of `Failover.ask`, and `tool_limit` if the model calls tools in every turn.
  */
 export async function answerWithTools(
@@ -43,7 +43,6 @@ export async function answerWithTools(
     resumed === undefined ? [] : await endRounds(resumed, toolbox, answer, requester, replies);
   let messages = prompt.messages.concat(earlier.flatMap(messagesOf));
   let caller: Provider | undefined;
-  let usage: Usage = {};
   let called = earlier.reduce((count, { calls }) => count + calls.length, 0);
 
   for (let round = earlier.length + 1; ; round++) {
@@ -51,10 +50,9 @@ export async function answerWithTools(
     const asked: Prompt = { ...prompt, messages, ...(isLast && { toolChoice: 'none' }) };
     const turn = await failover.ask(asked, requester, answer, caller);
     if (turn === undefined) return undefined;
-    usage = sum(usage, turn.usage);
 
     const wantsTools = turn.calls.length > 0 && turn.reason === 'stop' && tools.length > 0;
-    if (!wantsTools || (isLast && answer.hasTurnText)) return { ...turn, usage };
+    if (!wantsTools || (isLast && answer.hasTurnText)) return { ...turn, usage: answer.usage };
     if (isLast) throw toolLimit(limits.maxToolRounds);
 
     const calls = turn.calls.map(({ providerId, name, arguments: args }): ToolCall => ({
@@ -311,16 +309,6 @@ async function outcome(of: ToolOutcome): Promise<ToolOutcome> {
 
 async function tooMany(most: number): Promise<ToolOutcome> {
   return { error: `not run: there were more than ${most} calls at once` };
-}
-
-function sum(a: Usage, b: Usage): Usage {
-  const add = (x?: number, y?: number) => (x === undefined ? y : x + (y ?? 0));
-  const input = add(a.input_tokens, b.input_tokens);
-  const output = add(a.output_tokens, b.output_tokens);
-  return {
-    ...(input !== undefined && { input_tokens: input }),
-    ...(output !== undefined && { output_tokens: output }),
-  };
 }
 
 function toolLimit(rounds: number): StreamError {

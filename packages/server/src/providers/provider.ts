@@ -111,6 +111,11 @@ export function questionOf({ messages }: Prompt): string {
   return messages.findLast((message) => message.role === 'user')?.text ?? '';
 }
 
+/** @returns true if a client declared a tool of the prompt. */
+export function hasClientTools({ tools = [] }: Prompt): boolean {
+  return tools.some(({ isClientTool }) => isClientTool);
+}
+
 /**
  * The deltas of an answer. The last one is `finish`; a stream that ends without it was truncated.
  * - `loading`: the model is being loaded into memory, which can take a minute. At most once, before all

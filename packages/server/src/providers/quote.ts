@@ -1,5 +1,8 @@
 import type { Prompt, PromptMessage } from './provider.js';
 
+/** The parts of a prompt that have texts. */
+export type PromptTexts = Pick<Prompt, 'system' | 'messages' | 'tools' | 'responseSchema' | 'stop'>;
+
 const MAX_QUOTED_CHARACTERS = 200;
 /** Shorter texts are common words that any message may contain. */
 const MIN_SECRET_CHARACTERS = 5;
@@ -34,6 +37,30 @@ function repeats(line: string, shown: string, text: string): boolean {
 /** @returns the texts of the prompt that an error message must not contain. */
 export function textsOf({ system, messages }: Pick<Prompt, 'system' | 'messages'>): string[] {
   return [system, ...messages.flatMap(textsIn)];
+}
+
+/**
+ * @returns the words without the texts that a client sent. What a server says about its model and its parameters
+ * must not be read in a client's text.
+ */
+export function withoutClientTexts(words: string, prompt: PromptTexts): string {
+  const { messages, tools = [], responseSchema, stop } = prompt;
+  const texts = [
+    ...messages.flatMap(textsIn),
+    ...stringsIn(stop),
+    ...namesAndStringsIn(tools.filter((tool) => tool.isClientTool)),
+    ...namesAndStringsIn(responseSchema),
+  ].filter(({ length }) => length >= MIN_SECRET_CHARACTERS);
+  // The longest first, because a text may contain another one.
+  return texts
+    .toSorted((a, b) => b.length - a.length)
+    .reduce((rest, text) => rest.replaceAll(text, ' '), words);
+}
+
+function namesAndStringsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, each]) => [name, ...namesAndStringsIn(each)]);
 }
 
 function textsIn(message: PromptMessage): string[] {

@@ -4,6 +4,7 @@ import type { Logger } from '../observe/logger.js';
 import { fairOrder } from '../upstream/fair-order.js';
 import {
   createQueue,
+  fairnessKeyOf,
   type Queue,
   type QueueOptions,
   type Requester,
@@ -68,7 +69,7 @@ class SharedTicket implements Slot {
     onMove: () => void,
     onRelease: (ticket: SharedTicket) => void,
   ) {
-    const { principal } = requester;
+    const principal = fairnessKeyOf(requester);
     this.requester = requester;
     this.principal =
       typeof principal === 'string' ? hash(principal).slice(0, PRINCIPAL_UNITS) : this.id;

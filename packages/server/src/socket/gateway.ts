@@ -25,15 +25,23 @@ export interface Gateway {
    * in this process may connect.
    */
   announceClosing(drainMs: number): void;
+  /** Closes the connections of a principal, and those whose check of the credentials has begun already. */
+  disconnect(principal: string): void;
 }
+
+/** A check of credentials has ended after this time, together with its wait for a turn. */
+const LONGEST_CHECK_MS = 60_000;
 
 /** Serves the streams on a namespace of a Socket.IO server. */
 export function serveStreams(namespace: Namespace, options: GatewayOptions): Gateway {
   const { streams, guard, limiter, refusals, logger } = options;
-  const admissions = new WeakMap<Socket, Admission>();
+  const admissions = new WeakMap<Socket, Admission & { since: number }>();
+  /** The `performance.now()` of the newest `disconnect` of a principal, as long as an older check may be running. */
+  const disconnectedAt = new Map<string, number>();
   let closesAt: number | undefined;
 
   async function admit(socket: Socket): Promise<void> {
+    const since = performance.now();
     const admission = await guard.admit(socket);
     const isNew = admission.newStreams || !streams.hasAny(admission.principal);
     if (closesAt !== undefined && isNew) {
@@ -46,7 +54,7 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
         retry,
       );
     }
-    admissions.set(socket, admission);
+    admissions.set(socket, { ...admission, since });
   }
 
   async function refusal(socket: Socket): Promise<Error | undefined> {
@@ -79,6 +87,10 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     socket.once('disconnect', (reason) => {
       logger.debug({ event: 'CONNECTION_CLOSED', connectionId, reason });
     });
+    if ((disconnectedAt.get(admission.principal) ?? -Infinity) >= admission.since) {
+      admission.account.leave();
+      return void socket.disconnect();
+    }
     serveSocket(socket, admission, options);
     if (limiter.ownsConnections) releaseHandshake(socket);
     disconnectWhenExpired(socket, admission.expiresAt);
@@ -89,6 +101,16 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
     announceClosing(drainMs) {
       closesAt = performance.now() + drainMs;
       for (const socket of namespace.sockets.values()) sendClosing(socket, closesAt);
+    },
+    disconnect(principal) {
+      const at = performance.now();
+      disconnectedAt.set(principal, at);
+      setTimeout(() => {
+        if (disconnectedAt.get(principal) === at) disconnectedAt.delete(principal);
+      }, LONGEST_CHECK_MS).unref();
+      for (const socket of namespace.sockets.values()) {
+        if (admissions.get(socket)?.principal === principal) socket.disconnect();
+      }
     },
   };
 }

@@ -20,6 +20,7 @@ import { type Log, slicesOf } from '../deliver/log.js';
 import type { Stream } from '../deliver/stream.js';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
+import { isUserId } from '../request.js';
 import type { Admission } from './guard.js';
 import { parse } from './parse.js';
 import type { RateLimits } from './rate-limits.js';
@@ -56,7 +57,7 @@ export class Requests {
     refuseParts(raw);
     const message = parse(startSchema, raw);
     refuseCombinations(message);
-    const { principal } = this.#requester;
+    const { principal, address } = this.#requester;
     const { stream_id: id = randomUUID(), session_id: sessionId, reader_id: readerId } = message;
     const {
       query,
@@ -77,6 +78,8 @@ export class Requests {
       ...(continueText !== '' && { continueText }),
       ...(omittedMessages > 0 && { omittedMessages }),
       principal,
+      // One address can invent any number of browsers.
+      ...(!isUserId(principal) && { fairnessKey: `address:${address}` }),
     };
     const listed = flatSlice(query, LIMITS.listedQueryUnits);
     const continuedUnits = continueText.length;

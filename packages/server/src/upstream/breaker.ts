@@ -7,6 +7,7 @@ import {
   type IBackoff,
   type IHalfOpenAfterBackoffContext,
 } from 'cockatiel';
+import { LRUCache } from 'lru-cache';
 import type { BreakerState } from '../observe/gauges.js';
 
 /** The permit of one call. Only the first reported outcome counts. */
@@ -20,6 +21,11 @@ export interface Permit {
   answered(): void;
   succeeded(): void;
   failed(failure: StreamError): void;
+  /**
+   * The provider did not answer in time. The question may be the reason, so it counts as a failure only if another
+   * principal's newest call timed out, too, or no other principal has called lately.
+   */
+  timedOut(failure: StreamError): void;
   /** The caller stopped the call, so the outcome says nothing about the provider. */
   abandoned(): void;
 }
@@ -32,13 +38,19 @@ export interface Breaker {
    * call may go through.
    */
   refusal(): StreamError | undefined;
-  /** Lets a call through. @throws {StreamError} the refusal. */
-  acquirePermit(): Permit;
+  /**
+   * Lets a call through. `principal` is a symbol if it is not known.
+   *
+   * @throws {StreamError} the refusal.
+   */
+  acquirePermit(principal: string | symbol): Permit;
 }
 
 // Counts calls and not time. cockatiel's SamplingBreaker clears its window only at the next call, so on an
 // idle server the failures of yesterday would open the circuit today.
 const SAMPLE = { size: 20, minimumNumberOfCalls: 5, threshold: 0.5 };
+/** The principals whose newest outcome is remembered, and the milliseconds for which it is. */
+const RECENT_PRINCIPALS = { max: 100, ttl: 600_000 };
 const FIRST_OPEN_MS = 5_000;
 const MAX_OPEN_MS = 60_000;
 /** The limit of a provider's `Retry-After`. A probe follows after this time at the latest. */
@@ -70,6 +82,7 @@ class AbandonedProbe extends Error {}
 export function createBreaker(name: string, onChange: (state: BreakerState) => void): Breaker {
   let openUntilMs = 0;
   let lastFailure: StreamError | undefined;
+  const recent = new LRUCache<string, 'answered' | 'timed out'>(RECENT_PRINCIPALS);
 
   const circuit = circuitBreaker(handleType(CountedFailure).orType(AbandonedProbe), {
     breaker: new CountBreaker(SAMPLE),
@@ -85,6 +98,17 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
     const duration = error instanceof AbandonedProbe ? 0 : Math.max(growingMs, askedMs);
     openUntilMs = Date.now() + duration;
     return { duration, next: nextOpenTime };
+  }
+
+  function note(principal: string | symbol, outcome: 'answered' | 'timed out'): void {
+    if (typeof principal === 'string') recent.set(principal, outcome);
+  }
+
+  /** @returns true if others have no better experience with the provider than the principal. */
+  function isProvidersFault(principal: string | symbol): boolean {
+    if (typeof principal === 'symbol') return true;
+    const others = [...recent.entries()].filter(([other]) => other !== principal);
+    return others.length === 0 || others.some(([, outcome]) => outcome === 'timed out');
   }
 
   function isShut(): boolean {
@@ -109,7 +133,7 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
       return STATES[circuit.state];
     },
     refusal: () => (isShut() ? refusal() : undefined),
-    acquirePermit() {
+    acquirePermit(principal) {
       if (isShut()) throw refusal();
       let end: Settle | undefined;
       // Cockatiel wraps a promise, but an answer is an iterator. This promise settles with the answer. It
@@ -121,18 +145,28 @@ export function createBreaker(name: string, onChange: (state: BreakerState) => v
       if (end === undefined) throw refusal();
       const { resolve, reject }: Settle = end;
       const isProbe = circuit.state === CircuitState.HalfOpen;
+      const failed = (failure: StreamError): void => {
+        lastFailure = failure;
+        reject(new CountedFailure(failure));
+      };
+      // Cockatiel would close the circuit after an uncounted error of a probe, so this error is counted.
+      const abandoned = (): void => reject(isProbe ? new AbandonedProbe() : new Error('abandoned'));
       return {
         isProbe,
         answered() {
           if (isProbe) resolve();
         },
-        succeeded: resolve,
-        failed(failure) {
-          lastFailure = failure;
-          reject(new CountedFailure(failure));
+        succeeded() {
+          note(principal, 'answered');
+          resolve();
         },
-        // Cockatiel would close the circuit after an uncounted error of a probe, so this error is counted.
-        abandoned: () => reject(isProbe ? new AbandonedProbe() : new Error('abandoned')),
+        failed,
+        timedOut(failure) {
+          note(principal, 'timed out');
+          if (isProvidersFault(principal)) failed(failure);
+          else abandoned();
+        },
+        abandoned,
       };
     },
   };

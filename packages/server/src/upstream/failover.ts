@@ -14,6 +14,7 @@ import { callProvider, type Deadlines, type Turn, type TurnSink } from './provid
 import {
   createQueue as createOwnQueue,
   type CreateQueue,
+  fairnessKeyOf,
   type Queue,
   type Requester,
 } from './queue.js';
@@ -276,7 +277,18 @@ export function createFailover(
           isShown = true;
           sink.begin(model, failures.at(-1));
         };
-        const call = { provider, model, deadlines, retries, breaker, slot, prompt, signal };
+        const principal = fairnessKeyOf(requester);
+        const call = {
+          provider,
+          model,
+          deadlines,
+          retries,
+          breaker,
+          principal,
+          slot,
+          prompt,
+          signal,
+        };
         const turn = await callProvider({ ...call, onThought, onBegin }, sink);
         upstream.refusal = undefined;
         return { ...turn, provider, model: model.model };

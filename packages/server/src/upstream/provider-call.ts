@@ -55,6 +55,8 @@ export interface TurnSink {
   onLoaded(ms: number): void;
   /** The provider left out this many of the oldest messages. Called before `onBegin`, if at all. */
   onOmitted(messages: number): void;
+  /** A call has ended, and the provider has counted its tokens. Also called for an answer that is not used. */
+  onUsage(usage: Usage): void;
   writeText(text: string): Promise<void> | undefined;
   writeThought(text: string): Promise<void> | undefined;
 }
@@ -67,6 +69,8 @@ export interface ProviderCallOptions {
   /** True to retry once after a failure before the first text. */
   retries: boolean;
   breaker: Breaker;
+  /** The owner of the request; a symbol if it is not known. */
+  principal: string | symbol;
   /** The call releases the slot when the provider has stopped working. */
   slot: Slot;
   prompt: Prompt;
@@ -139,10 +143,10 @@ class ProviderCall {
   }
 
   start(): void {
-    const { signal, breaker, slot } = this.#options;
+    const { signal, breaker, principal, slot } = this.#options;
     try {
       signal.throwIfAborted();
-      this.#permit = breaker.acquirePermit();
+      this.#permit = breaker.acquirePermit(principal);
     } catch (error) {
       slot.release();
       return this.#outcome.reject(error);
@@ -312,6 +316,7 @@ class ProviderCall {
   }
 
   #finish({ reason, usage, model, raw }: Extract<Delta, { type: 'finish' }>): void {
+    this.#sink.onUsage(usage);
     if (!this.#hasBegun) {
       // A text that is already complete has no continuation.
       const isComplete = this.#options.prompt.continues === true && reason === 'stop';
@@ -339,11 +344,17 @@ class ProviderCall {
     const failure = toStreamError(error, provider);
     // The try failed with the problem known before it, so it took no time, and says nothing new.
     if (error !== undefined && error === this.#knownProblem) this.#permit?.abandoned();
+    else if (this.#mayBeFaultOfQuestion(failure)) this.#permit?.timedOut(failure);
     else if (this.#isFaultOfProvider(error, failure)) this.#permit?.failed(failure);
     else if (failure.code !== 'internal' && failure.code !== 'cancelled') this.#permit?.succeeded();
     this.#end(errorType(error));
     this.#controller.abort(failure);
     this.#outcome.reject(failure);
+  }
+
+  /** @returns true if the model may have thought for too long about this question. */
+  #mayBeFaultOfQuestion({ code }: StreamError): boolean {
+    return code === 'stalled' || (code === 'provider_timeout' && this.#status === 'connecting');
   }
 
   /**
@@ -354,9 +365,8 @@ class ProviderCall {
     // A client can cause this error with a stop text with which the answer begins.
     if (error instanceof BlankAnswerError) return false;
     // A total limit says nothing about a provider that kept sending.
-    if (code === 'provider_timeout')
-      return this.#status === 'connecting' || this.#status === 'loading';
-    return code === 'provider_unavailable' || code === 'stalled' || code === 'truncated';
+    if (code === 'provider_timeout') return this.#status === 'loading';
+    return code === 'provider_unavailable' || code === 'truncated';
   }
 
   /** Releases the slot when the provider has stopped, or after `ABORT_TIMEOUT_MS`. */

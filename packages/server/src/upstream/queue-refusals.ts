@@ -27,7 +27,7 @@ export class QueueRefusals {
   /** @param own the number of the principal's waiting requests. */
   tooMany(own: number): StreamError {
     return this.#refusal(
-      `${own} of your requests wait for it already; the other places are for other users`,
+      `${own} requests from you or your network wait for it already; the other places are for others`,
     );
   }
 

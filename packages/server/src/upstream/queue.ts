@@ -5,8 +5,9 @@ import { QueueRefusals } from './queue-refusals.js';
 
 /** One answer. It may need a slot several times. */
 export interface Requester {
-  /** Slots are shared fairly between principals. */
   principal: string | symbol;
+  /** See `GenerateRequest`. */
+  fairnessKey?: string | undefined;
   signal: AbortSignal;
   /** Unless given, the request is never ended in favour of others. */
   preemption?: Preemption | undefined;
@@ -17,6 +18,11 @@ export interface Requester {
    * answer may not restart: it ends after a failure, and waits for a busy provider.
    */
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
+}
+
+/** Slots are shared fairly between these keys, which take the place of principals in a queue. */
+export function fairnessKeyOf({ fairnessKey, principal }: Requester): string | symbol {
+  return fairnessKey ?? principal;
 }
 
 /** A request's slot of a provider, or its place in the queue for one. */
@@ -85,13 +91,13 @@ class Ticket implements Slot {
   stopWatching: (() => void) | undefined;
 
   constructor(
-    { principal, preemption }: Requester,
+    requester: Requester,
     isUnderWay: boolean,
     onMove: () => void,
     onRelease: (ticket: Ticket) => void,
   ) {
-    this.principal = principal;
-    this.preemption = preemption;
+    this.principal = fairnessKeyOf(requester);
+    this.preemption = requester.preemption;
     this.isUnderWay = isUnderWay;
     this.onMove = onMove;
     this.#onRelease = onRelease;

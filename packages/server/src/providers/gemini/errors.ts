@@ -2,7 +2,7 @@ import type { GoogleGenerativeAIFetchError } from '@google/generative-ai';
 import type { GeminiRefusal } from './answer.js';
 import { detailOf, failureOf, refused, TooLongError } from '../failure.js';
 import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';
-import { quote, textsOf } from '../quote.js';
+import { quote, textsOf, withoutClientTexts } from '../quote.js';
 
 /** The request asked for thoughts, and the model does not support them. */
 export class NoThoughtsError extends ProviderError {}
@@ -14,7 +14,8 @@ export function explainRefusal(
   { status, words, details }: GeminiRefusal,
   { apiKey, prompt }: { apiKey: string; prompt: Prompt },
 ): ProviderError {
-  const failure = failureOfRefusal(status, words, details);
+  const own = withoutClientTexts(words, prompt);
+  const failure = failureOfRefusal(status, own, details);
   const refusal = {
     provider: 'gemini',
     failure,
@@ -27,7 +28,7 @@ export function explainRefusal(
     return new TooLongError(detailOf(refusal), status, shareThatFits(words));
   }
   const error = refused(refusal);
-  if (status !== 400 || !/thinking_?config|include_?thoughts|thinking is not/i.test(words)) {
+  if (status !== 400 || !/thinking_?config|include_?thoughts|thinking is not/i.test(own)) {
     return error;
   }
   return new NoThoughtsError(failure, error.message, { detail: error.detail, status });

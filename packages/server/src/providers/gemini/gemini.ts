@@ -6,7 +6,7 @@ import { isHeaderValue } from '../../settings/value-types.js';
 import { fetchProblem, responseOf } from './sdk-fetch.js';
 import { providerError, unreachable } from '../failure.js';
 import { request, type Response } from '../http.js';
-import { type Prompt, type Provider, ProviderError } from '../provider.js';
+import { hasClientTools, type Prompt, type Provider, ProviderError } from '../provider.js';
 import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 
 export interface GeminiOptions {
@@ -64,8 +64,10 @@ export function gemini({ apiKey, model, baseUrl }: GeminiOptions): Provider {
         return await send(prompt, wantsThoughts, signal);
       } catch (error) {
         if (!(error instanceof NoThoughtsError) || !wantsThoughts) throw error;
-        givesThoughts = false;
-        return send(prompt, false, signal);
+        const answer = await send(prompt, false, signal);
+        // Gemini may have refused the tools of a client, and another request is not affected.
+        if (!hasClientTools(prompt)) givesThoughts = false;
+        return answer;
       }
     },
     createParser: (prompt) =>

@@ -8,8 +8,8 @@ import {
   unreachable,
 } from '../failure.js';
 import { isSchema } from '../json-schema.js';
-import { type Prompt, ProviderError } from '../provider.js';
-import { quote, textsOf } from '../quote.js';
+import { ProviderError } from '../provider.js';
+import { type PromptTexts, quote, textsOf, withoutClientTexts } from '../quote.js';
 import { retryAfterMs } from '../retry-after.js';
 import { saysTooLong, shareThatFits } from '../too-long.js';
 
@@ -27,6 +27,7 @@ interface ApiCallError {
 const UNREADABLE =
   /^AI_(?:JSONParse|TypeValidation|InvalidResponseData|EmptyResponseBody|NoContent)/;
 const MISCONFIGURED = /^AI_(?:LoadAPIKey|LoadSetting|NoSuchModel|NoSuchProvider)/;
+const API_KEY = /api[ _-]?key/i;
 const NOT_ACCEPTED = /^AI_(?:Unsupported|Invalid(?:Prompt|Argument))/;
 
 /**
@@ -36,7 +37,7 @@ const NOT_ACCEPTED = /^AI_(?:Unsupported|Invalid(?:Prompt|Argument))/;
 export function explain(
   error: unknown,
   name: string,
-  prompt: Pick<Prompt, 'system' | 'messages'>,
+  prompt: PromptTexts,
   hasBegun: boolean,
 ): ProviderError {
   if (error instanceof ProviderError) return error;
@@ -64,11 +65,7 @@ function networkError(error: unknown, depth: number = 0): unknown {
 const MAX_CAUSES = 5;
 
 /** Converts an error that arrived as a part of the stream. It may have any type, including text. */
-export function explainErrorPart(
-  error: unknown,
-  name: string,
-  prompt: Pick<Prompt, 'system' | 'messages'>,
-): ProviderError {
+export function explainErrorPart(error: unknown, name: string, prompt: PromptTexts): ProviderError {
   const refusal = toApiCallError(error);
   if (refusal !== undefined) return explainRefusal(refusal, name, prompt, true);
   const type = error instanceof Error ? error.name : '';
@@ -93,7 +90,7 @@ function toApiCallError(error: unknown): ApiCallError | undefined {
 function explainRefusal(
   { statusCode: status, message, responseHeaders }: ApiCallError,
   name: string,
-  prompt: Pick<Prompt, 'system' | 'messages'>,
+  prompt: PromptTexts,
   hasBegun: boolean,
 ): ProviderError {
   // The packages also throw this error for a 200 whose body fails.
@@ -103,13 +100,14 @@ function explainRefusal(
       : providerError('unavailable', `${name} answered what its package cannot read`);
   }
   // Google responds 400 to an unknown key.
-  const isKeyWrong = status === 401 || status === 403 || /api[ _-]?key/i.test(message);
+  const isKeyWrong =
+    status === 401 || status === 403 || API_KEY.test(withoutClientTexts(message, prompt));
   const failure = isKeyWrong ? 'misconfigured' : failureOf(status);
   const refusal = {
     provider: name,
     status,
     // The key is not known here, and the message may quote it.
-    words: isKeyWrong ? '' : quote(message, textsOf(prompt)),
+    words: API_KEY.test(message) || isKeyWrong ? '' : quote(message, textsOf(prompt)),
     ...(failure === 'misconfigured' && {
       advice: isKeyWrong
         ? `Check the API key of ${name}`

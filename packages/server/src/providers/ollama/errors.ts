@@ -1,7 +1,7 @@
-import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';
+import { ProviderError, type ProviderFailure } from '../provider.js';
 import { detailOf, failureOf, providerError, refused, TooLongError } from '../failure.js';
 import type { Response } from '../http.js';
-import { quote, textsOf } from '../quote.js';
+import { type PromptTexts, quote, textsOf, withoutClientTexts } from '../quote.js';
 
 export const OLLAMA_ADVICE = 'Check that it is running (`ollama serve`), and OLLAMA_HOST';
 
@@ -48,21 +48,22 @@ export class UnsupportedError extends ProviderError {
 export async function refusedAnswer(
   response: Response,
   model: string,
-  prompt: Pick<Prompt, 'system' | 'messages'>,
+  prompt: PromptTexts,
 ): Promise<ProviderError> {
   const { status } = response;
   const said = await errorWords(response);
-  const words = said ?? '';
+  const own = said && withoutClientTexts(said, prompt);
+  const words = own ?? '';
   const refusal = {
     provider: 'ollama',
     status,
-    words: quote(words, textsOf(prompt)),
-    ...adviceFor(status, said, model),
+    words: quote(said ?? '', textsOf(prompt)),
+    ...adviceFor(status, own, model),
   };
   if (status === 400 && /exceeds? the (?:available )?context/i.test(words)) {
     return new TooLongError(detailOf(refusal), status);
   }
-  const error = refused({ ...refusal, failure: failureOfRefusal(status, said) });
+  const error = refused({ ...refusal, failure: failureOfRefusal(status, own) });
   if (status === 404 && said !== undefined) {
     const { failure, message, detail, advice } = error;
     return new MissingModelError(failure, message, { detail, advice, status });

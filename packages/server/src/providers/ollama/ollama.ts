@@ -1,7 +1,7 @@
 import type { ChatRequest } from 'ollama';
 import type { Logger } from '../../observe/logger.js';
 import type { Response } from '../http.js';
-import { type Prompt, type Provider, ProviderError } from '../provider.js';
+import { hasClientTools, type Prompt, type Provider, ProviderError } from '../provider.js';
 import { quote, textsOf } from '../quote.js';
 import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 import { toAddress } from './address.js';
@@ -110,11 +110,14 @@ export function ollama(options: OllamaOptions): Provider {
         const without = new Set(lacking);
         for (;;) {
           try {
-            return await send(toRequest(prompt, { ...options, model }, without), prompt, signal);
+            const request = toRequest(prompt, { ...options, model }, without);
+            const answer = await send(request, prompt, signal);
+            // Ollama may have refused the tools of a client, and another request is not affected.
+            if (!hasClientTools(prompt)) for (const each of without) lacking.add(each);
+            return answer;
           } catch (error) {
             if (!(error instanceof UnsupportedError) || without.has(error.lacks)) throw error;
             without.add(error.lacks);
-            lacking.add(error.lacks);
           }
         }
       },

@@ -1,8 +1,8 @@
 import { detailOf, failureOf, providerError, refused, TooLongError } from '../failure.js';
 import type { Response } from '../http.js';
 import { isSchema } from '../json-schema.js';
-import { type Prompt, ProviderError, type ProviderFailure } from '../provider.js';
-import { quote, textsOf } from '../quote.js';
+import { ProviderError, type ProviderFailure } from '../provider.js';
+import { type PromptTexts, quote, textsOf, withoutClientTexts } from '../quote.js';
 import { retryAfterMs } from '../retry-after.js';
 import { saysTooLong, shareThatFits } from '../too-long.js';
 
@@ -51,7 +51,7 @@ export interface Complaint {
 /** The secrets that an error must not contain. */
 export interface Secrets {
   apiKey: string | undefined;
-  prompt: Pick<Prompt, 'system' | 'messages'>;
+  prompt: PromptTexts;
 }
 
 /** Reads `error` of a frame, or a whole body that has none. Each server has a form of its own. */
@@ -84,7 +84,8 @@ function wordsOfDetail(detail: unknown): string {
 export async function explainRefusal(response: Response, secrets: Secrets): Promise<ProviderError> {
   const { status } = response;
   const complaint = toComplaint(await readError(response));
-  const { failure, advice } = judge(status, complaint, secrets.apiKey);
+  const own = { ...complaint, words: withoutClientTexts(complaint.words, secrets.prompt) };
+  const { failure, advice } = judge(status, own, secrets.apiKey);
   const refusal = {
     provider: 'openai',
     status,
@@ -95,7 +96,7 @@ export async function explainRefusal(response: Response, secrets: Secrets): Prom
     return new TooLongError(detailOf(refusal), status, shareThatFits(complaint.words));
   }
   const error = refused({ ...refusal, failure, retryAfterMs: retryAfterMs(response.header) });
-  const parameter = lackedBy(status, complaint);
+  const parameter = lackedBy(status, own);
   return parameter === undefined ? error : new LacksError(parameter, error);
 }
 

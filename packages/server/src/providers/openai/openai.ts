@@ -1,8 +1,9 @@
+import { LRUCache } from 'lru-cache';
 import type { Logger } from '../../observe/logger.js';
 import { isHeaderValue } from '../../settings/value-types.js';
 import { providerError } from '../failure.js';
 import type { Response } from '../http.js';
-import { type Prompt, type Provider, ProviderError } from '../provider.js';
+import { hasClientTools, type Prompt, type Provider, ProviderError } from '../provider.js';
 import { type ProviderApi, streamAnswer } from '../stream-answer.js';
 import { createOpenAiParser } from './answer.js';
 import { type OpenAiServer, send } from './client.js';
@@ -30,6 +31,8 @@ export interface OpenAiOptions {
 const DEFAULT_MODEL = 'gpt-5.4-mini';
 /** Stands for a model that is not known yet. */
 const UNKNOWN_MODEL = 'unknown';
+/** The limit of combinations of options for which unsupported parameters are remembered. */
+const MAX_OPTIONS = 100;
 const LIST_LIMIT_MS = 3_000;
 /** A server that gave no list is asked again after this time. */
 const LIST_FRESH_MS = 2_000;
@@ -44,8 +47,14 @@ export function openai(options: OpenAiOptions): Provider {
   let problem = isUnusable ? unusableKey() : undefined;
   let listing: Promise<void> | undefined;
   let listedAt = -Infinity;
-  /** The parameters that the model's server does not support. OpenAI's own servers do not support `top_k`. */
-  const lacking = new Set<Parameter>(baseUrl === undefined ? ['max_tokens', 'top_k'] : []);
+  /** OpenAI's own servers do not support `top_k`. */
+  const known: readonly Parameter[] = baseUrl === undefined ? ['max_tokens', 'top_k'] : [];
+  /**
+   * The parameters that the model's server does not support, by the options of the request: a client may have
+   * chosen a value that only its own requests are refused for.
+   */
+  const lacking = new LRUCache<string, ReadonlySet<Parameter>>({ max: MAX_OPTIONS });
+  const logged = new Set<Parameter>();
 
   async function findModel(): Promise<void> {
     try {
@@ -87,13 +96,14 @@ export function openai(options: OpenAiOptions): Provider {
       advice: OPENAI_ADVICE,
       async ask(prompt, signal) {
         if (refusal !== undefined) throw refusal;
-        const without = new Set(lacking);
+        const chosen = optionsOf(prompt);
+        const without = new Set<Parameter>([...known, ...(lacking.get(chosen) ?? [])]);
         const found: Parameter[] = [];
         for (;;) {
           const body = toRequest(prompt, asked, without);
           try {
             const answer = await ask(prompt, body, signal);
-            found.forEach(noteLack);
+            if (!hasClientTools(prompt)) noteLack(chosen, found);
             return answer;
           } catch (error) {
             if (isModelGone(error)) forgetModel();
@@ -115,11 +125,18 @@ export function openai(options: OpenAiOptions): Provider {
     };
   }
 
-  /** Called when the same request without the parameter was accepted: words alone could be a prompt's. */
-  function noteLack(parameter: Parameter): void {
-    if (lacking.has(parameter)) return;
-    lacking.add(parameter);
-    logger?.warn({ event: 'OPENAI_PARAMETER_REFUSED', parameter, model });
+  /**
+   * Called when the same request without the parameters was accepted. A request with tools of a client is not
+   * noted: the server may have refused those.
+   */
+  function noteLack(chosen: string, found: readonly Parameter[]): void {
+    if (found.length === 0) return;
+    lacking.set(chosen, new Set([...(lacking.get(chosen) ?? []), ...found]));
+    for (const parameter of found) {
+      if (logged.has(parameter)) continue;
+      logged.add(parameter);
+      logger?.warn({ event: 'OPENAI_PARAMETER_REFUSED', parameter, model });
+    }
   }
 
   /** The server may have another model by now. */
@@ -150,6 +167,11 @@ export function openai(options: OpenAiOptions): Provider {
       streamAnswer(apiOf(model ?? UNKNOWN_MODEL, problem), prompt, signal),
   };
   return provider;
+}
+
+/** @returns the options that a client can choose, as a key. */
+function optionsOf({ temperature, topP, topK, maxTokens, stop, seed }: Prompt): string {
+  return JSON.stringify([temperature, topP, topK, maxTokens, stop, seed]);
 }
 
 function isModelGone(error: unknown): boolean {

@@ -633,11 +633,13 @@ describe('the server process', () => {
     );
   });
 
-  it('says what to do when its port is in use', async () => {
+  it('says what to do when its port is in use, and exits with 1, so that a restart is tried', async () => {
     const first = await startWith({});
     const port = new URL(first.match[1]!).port;
     await expect(startWith({ PORT: port })).rejects.toThrow(
-      `unable to start: port ${port} is already in use; set PORT to another port, or to 0 for any free port`,
+      new RegExp(
+        `it ended with 1\n(.|\n)*unable to start: port ${port} is already in use; set PORT to another port, or to 0 for any free port\n`,
+      ),
     );
     await first.stop();
   });

@@ -683,10 +683,21 @@ describe('the server process', () => {
   it.each([
     [{ OPENAI_BASE_ULR: 'u' }, ['OPENAI_BASE_URL']],
     [{ GEMINI_API_KEY_FIEL: 'u' }, ['GEMINI_API_KEY_FILE']],
+    [{ TRUSTED_PROXY: 'u', LOGLEVEL: 'u' }, ['TRUSTED_PROXIES', 'LOG_LEVEL']],
+    [{ GEMINI_KEY: 'u', OPENAI_URL: 'u' }, ['GEMINI_API_KEY', 'OPENAI_BASE_URL']],
+    [{ REDIS_HOST: 'u', OLLAMA_URL: 'u' }, ['REDIS_URL', 'OLLAMA_HOST']],
+    [{ GEMINI_API_KEY_PATH: 'u' }, ['GEMINI_API_KEY_FILE']],
+    [{ OPENAI_API_KEY_SECRET: 'u', RATE_LIMIT: 'u' }, ['OPENAI_API_KEY', 'RATE_LIMIT_REQUESTS']],
     // These belong to other programs, or are not similar enough.
     [{ OLLAMA_MODELS: 'u', LLM_MODEL: 'u', HOSTS: 'u', PORTS: 'u', HOSTNAME: 'u' }, []],
     [{ OLLAMA_ORIGINS: 'u', OPENAI_ORG_ID: 'u', REDIS_PASSWORD: 'u', LOG_FILE: 'u' }, []],
     [{ REDIS_URI: 'u', REDIS_URL: 'u' }, []],
+    [{ REDIS_HOST: 'u', REDIS_URL_FILE: 'u' }, []],
+    // Kubernetes sets these for services with the names `redis` and `ollama`.
+    [{ REDIS_PORT: 'u', REDIS_SERVICE_HOST: 'u', REDIS_PORT_6379_TCP_ADDR: 'u' }, []],
+    [{ OLLAMA_PORT: 'u', OLLAMA_SERVICE_HOST: 'u', OLLAMA_PORT_11434_TCP: 'u' }, []],
+    [{ OPENAI_API_BASE: 'u', OPENAI_API_TYPE: 'u', OLLAMA_NUM_PARALLEL: 'u' }, []],
+    [{ LLM_API_KEY: 'u', HOST_NAME: 'u', PORT_FILE: 'u', ANTHROPIC_API_KEY: 'u' }, []],
   ])('finds the misspelt names in %j', (env, settings) => {
     const found = misspeltVariables(env, Object.values(SETTINGS));
     expect(found.map(({ setting }) => setting)).toEqual(settings);

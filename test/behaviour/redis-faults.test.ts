@@ -421,21 +421,13 @@ describe('the detail of a Redis that cannot be reached', () => {
   }
 
   it.each<[string, () => Promise<string>, string]>([
-    [
-      'refuses connections',
-      async () => `redis://127.0.0.1:${await freePort()}`,
-      'ECONNREFUSED',
-    ],
+    ['refuses connections', async () => `redis://127.0.0.1:${await freePort()}`, 'ECONNREFUSED'],
     [
       'has a host that does not exist',
       async () => 'redis://redis.invalid:6379',
       'ENOTFOUND|EAI_AGAIN',
     ],
-    [
-      'is silent',
-      async () => `redis://127.0.0.1:${await silentPort()}`,
-      'it did not answer',
-    ],
+    ['is silent', async () => `redis://127.0.0.1:${await silentPort()}`, 'it did not answer'],
     [
       'loads its data',
       async () => {

@@ -100,6 +100,7 @@ describe('a server', () => {
     return {
       ...server,
       nextCall,
+      isDraining: async () => (await meter.read())['llm_stream_draining']?.[0]?.value,
       counted: async () => {
         const points = (await meter.read())['llm_stream_refused'] ?? [];
         return Object.fromEntries(points.map((p) => [p.attributes['reason'], p.value]));
@@ -130,7 +131,9 @@ describe('a server', () => {
     const socket = connect(url);
     await socket.emitWithAck(EVENT.start, { query: 'q' });
     const call = await nextCall();
+    expect(await server.isDraining()).toBe(0);
     const drained = server.drain();
+    expect(await server.isDraining()).toBe(1);
     const { error } = await socket.emitWithAck(EVENT.start, { query: 'r' });
     expect(error).toMatchObject({ code: 'overloaded', retry_after_ms: 1_000 });
     expect(await refused(connect(url))).toMatchObject({ code: 'overloaded' });

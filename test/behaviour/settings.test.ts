@@ -707,7 +707,12 @@ describe('the server process', () => {
     const child = await startWith({ DRAIN_SECONDS: '7' });
     expect(await child.stop('SIGTERM')).toBe(0);
     const [starting, ready, draining, ended, ...more] = eventsOf(child.output());
-    expect(starting).toMatchObject({ level: 30, event: 'SERVER_STARTING', node: process.version });
+    expect(starting).toMatchObject({
+      level: 30,
+      event: 'SERVER_STARTING',
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      node: process.version,
+    });
     expect(ready).toMatchObject({
       event: 'SERVER_READY',
       url: child.match[1],

@@ -237,13 +237,19 @@ export function attach(
     logger,
   });
 
+  let isDraining = false;
+  const { maxConnections, maxLogBytes } = limits;
   const endObserving = observe(() => ({
     connections: limiter.size.connections,
     ...streams.size,
+    maxConnections,
+    maxLogBytes,
+    isDraining,
   }));
 
   return {
     async drain(drainMs) {
+      isDraining = true;
       gateway.announceClosing(drainMs);
       await streams.drain(drainMs);
     },

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import {
   type ShutdownListener,
   type ShutdownReason,
@@ -89,7 +90,8 @@ export async function runProcess(
   try {
     const settings = resolveSettings({ env });
     logger = new FieldsLogger(createLogger(settings.logLevel), role.fields);
-    logger.info({ event: 'SERVER_STARTING', pid: process.pid, node: process.version });
+    const { pid, version: node } = process;
+    logger.info({ event: 'SERVER_STARTING', version: readVersion(), pid, node });
     for (const { variable, setting } of misspeltVariables(env, Object.values(SETTINGS)))
       logger.warn({ event: 'SETTING_UNKNOWN', variable, hint: `did you mean ${setting}?` });
     drainSeconds = settings.drainSeconds;
@@ -104,6 +106,12 @@ export async function runProcess(
     if (error instanceof ConfigError) exit(CONFIG_EXIT_CODE, 'configuration');
     exit(1, 'unable to start');
   }
+}
+
+/** @returns the version of this package. */
+export function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** Explains why Ctrl+C has no visible effect while an answer is in progress. */

@@ -111,11 +111,7 @@ export class SharedQueue implements Queue {
   #timer: NodeJS.Timeout | undefined;
   #timerEndsAt = Infinity;
 
-  constructor(
-    connection: RedisConnection,
-    node: string,
-    options: QueueOptions & { pool: string },
-  ) {
+  constructor(connection: RedisConnection, node: string, options: QueueOptions & { pool: string }) {
     this.#options = options;
     this.#pool = options.pool;
     this.#connection = connection;

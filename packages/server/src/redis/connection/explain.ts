@@ -19,7 +19,7 @@ export function detailOf(fault: unknown): string | undefined {
   return detail;
 }
 
-/** What an operator can do about a Redis that answers commands with an error. */
+/** The advice for an operator whose Redis answers commands with an error. */
 export const REPLY_ADVICE = 'Check that it is Redis 7 or later with all its commands, and its log';
 
 /**

@@ -67,8 +67,8 @@ async function buildImage(instructions: readonly Instruction[]): Promise<string>
     if (name === 'WORKDIR') mkdirSync((folder = join(root, rest)), { recursive: true });
     if (name === 'COPY') {
       const [to = '', ...from] = rest.split(' ').toReversed();
-      const files = from.flatMap((name) =>
-        name === '*.tgz' ? readdirSync(context).filter((each) => each.endsWith('.tgz')) : name,
+      const files = from.flatMap((source) =>
+        source === '*.tgz' ? readdirSync(context).filter((each) => each.endsWith('.tgz')) : source,
       );
       for (const file of files) copyFileSync(join(context, file), join(folder, to, file));
     }

@@ -401,7 +401,7 @@ describe('a Redis that answers its commands with an error', () => {
       '200 degraded\nredis: its memory is used up. Raise maxmemory\n',
     );
     await wait(1_000);
-    const events = logged.map(({ event }) => String(event)).filter((event) => /REDIS/.test(event));
+    const events = logged.map(({ event }) => event).filter((event) => /REDIS/.test(event));
     expect(events).toEqual(['REDIS_FULL']);
   });
 });

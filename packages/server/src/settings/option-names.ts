@@ -68,13 +68,13 @@ export function misspeltVariables(
 ): { variable: string; setting: string }[] {
   const namesOf = ({ env: name, fileEnv }: Setting<unknown>): string[] =>
     fileEnv ? [name, fileEnv] : [name];
-  const known = settings.flatMap(namesOf);
+  const known = new Set(settings.flatMap(namesOf));
   const isUnset = (setting: Setting<unknown>): boolean =>
     namesOf(setting).every((name) => env[name] === undefined);
   const unset = settings.filter(isUnset).flatMap(namesOf);
   return Object.keys(env).flatMap((variable) => {
     if (variable.length < MIN_COMPARED_CHARACTERS) return [];
-    if (known.includes(variable) || OTHER_VARIABLES.has(variable)) return [];
+    if (known.has(variable) || OTHER_VARIABLES.has(variable)) return [];
     const setting = TESTS.map((isSimilar) => unset.find((name) => isSimilar(variable, name))).find(
       (found) => found !== undefined,
     );

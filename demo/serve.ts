@@ -2,7 +2,7 @@ import type { RequestListener } from 'node:http';
 import { createServer, currentTime, type RivuletServer, searchDocs } from '@rivulet/server';
 import { isPortTaken, listen } from '../packages/server/src/listen.js';
 import { exposePrometheus, serveMetrics } from '../packages/server/src/observe/prometheus.js';
-import { runProcess } from '../packages/server/src/run-process.js';
+import { readVersion, runProcess } from '../packages/server/src/run-process.js';
 import { ConfigError } from '../packages/server/src/settings/resolve-settings.js';
 import { chooseProviders } from '../packages/server/src/upstream/choose-providers.js';
 import { openBuiltPages } from './built-pages.js';
@@ -35,7 +35,7 @@ await runProcess(ENV, async ({ env, settings, logger }) => {
     );
   }
   const hosts = createHostCheck(allowedOrigins);
-  const metrics = metricsEnabled ? serveMetrics(exposePrometheus()) : undefined;
+  const metrics = metricsEnabled ? serveMetrics(exposePrometheus(readVersion())) : undefined;
   const fallback = showcase();
   const providers = await chooseProviders(settings, logger, { provider: fallback });
   let pages: Pages | undefined;

@@ -9,6 +9,8 @@ mkdirSync(target, { recursive: true });
 for (const name of listDocuments().keys()) {
   writeFileSync(new URL(name, target), readDocument(name));
 }
+const dashboard = 'grafana-dashboard.json';
+copyFileSync(new URL(`docs/${dashboard}`, root), new URL(dashboard, target));
 
 // npm packs a LICENSE only from the package's own folder.
 for (const name of ['protocol', 'server', 'client']) {

@@ -1,6 +1,14 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,7 +67,10 @@ async function buildImage(instructions: readonly Instruction[]): Promise<string>
     if (name === 'WORKDIR') mkdirSync((folder = join(root, rest)), { recursive: true });
     if (name === 'COPY') {
       const [to = '', ...from] = rest.split(' ').toReversed();
-      for (const file of from) copyFileSync(join(context, file), join(folder, to, file));
+      const files = from.flatMap((source) =>
+        source === '*.tgz' ? readdirSync(context).filter((each) => each.endsWith('.tgz')) : source,
+      );
+      for (const file of files) copyFileSync(join(context, file), join(folder, to, file));
     }
     if (name === 'RUN') await run('sh', ['-c', rest], { cwd: folder });
   }
@@ -124,15 +135,14 @@ describe('the Dockerfile of the documentation', () => {
       expect((await fetch(`http://127.0.0.2:${port}/healthz`)).status).toBe(200);
       const check = JSON.parse(last('HEALTHCHECK').replace(/^.*?CMD /, '')) as string[];
       const checkHealth = () =>
-        spawnSync(
-          process.execPath,
-          check.slice(1).map((each) => each.replace('3000', `${port}`)),
-        ).status;
+        spawnSync(process.execPath, check.slice(1), { env: { PORT: `${port}` } }).status;
       expect(checkHealth()).toBe(0);
       expect((await fetch(`${url}/readyz`)).status).toBe(200);
       child.kill('SIGTERM');
       expect(await exited).toBe(0);
       expect(checkHealth()).toBe(1);
+      const docs = join(cwd, 'node_modules/@rivulet/server/docs');
+      expect(readdirSync(docs)).toContain('grafana-dashboard.json');
     },
     INSTALL_MS,
   );
@@ -187,6 +197,8 @@ describe('the systemd unit of the documentation', () => {
       expect(valuesOf('Restart')).toEqual(['on-failure']);
       // DRAIN_SECONDS is 20 by default.
       expect(Number(valuesOf('TimeoutStopSec')[0])).toBeGreaterThanOrEqual(25);
+      const heapMiB = Number(/--max-old-space-size=(\d+)/.exec(unit)?.[1]);
+      expect(Number.parseInt(valuesOf('MemoryMax')[0]!, 10)).toBeGreaterThan(heapMiB);
     },
     INSTALL_MS,
   );

@@ -88,6 +88,13 @@ describe('two servers behind nginx as the documentation configures it', () => {
     },
   );
 
+  it('do not publish their health and metrics', async () => {
+    const { a, url } = await behindNginx(SITE);
+    for (const path of ['/healthz', '/readyz', '/metrics'])
+      expect((await fetch(`${url}${path}`)).status).toBe(404);
+    expect((await fetch(`${a.url}/healthz`)).status).toBe(200);
+  });
+
   it('refuse polling without sticky sessions', async () => {
     const { url } = await behindNginx(SITE);
     const polling = await new Polling(url).open();
@@ -113,7 +120,8 @@ describe('two servers behind nginx as the documentation configures it', () => {
     // The hash of a random cookie decides.
     for (let visitors = 0; visitors < 40 && !isCalled(); visitors++) {
       const before = a.calls.length + b.calls.length;
-      const [setCookie] = (await fetch(`${url}/healthz`)).headers.getSetCookie();
+      const [setCookie] = (await new Polling(url).request()).headers.getSetCookie();
+      expect(setCookie).toMatch(/; Secure; HttpOnly; SameSite=Lax$/);
       const polling = new Polling(url, { cookie: setCookie!.split(';')[0]! });
       await askByPolling(polling, `What is river ${visitors}?`);
       await vi.waitFor(() => expect(a.calls.length + b.calls.length).toBe(before + 1));

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
@@ -17,6 +18,9 @@ const startServer = (env: Record<string, string>, ...args: string[]): Promise<Ch
     ready: /^rivulet: (\S+)/,
   });
 
+const { version } = JSON.parse(
+  readFileSync(new URL('../../packages/server/package.json', import.meta.url), 'utf8'),
+) as { version: string };
 const KEY = 'AIza-key-that-stays-here';
 const BROWSER = 'browser-id-that-nobody-guesses';
 const MODEL = 'gemini-2.5-flash';
@@ -80,6 +84,8 @@ describe('/metrics of the server process', () => {
       GEMINI_BASE_URL: gemini.url,
       OLLAMA_HOST: ollama.url,
       OLLAMA_MODEL: 'llama3.2',
+      MAX_CONNECTIONS: '321',
+      MAX_LOG_BYTES: '7654321',
     });
     const url = server.match[1]!;
     await liveALife(url);
@@ -89,8 +95,16 @@ describe('/metrics of the server process', () => {
       return read;
     });
 
-    const { llm_stream_log_bytes: logBytes, ...counted } = counts(parseExposition(text));
+    const {
+      llm_stream_log_bytes: logBytes,
+      process_resident_memory_bytes: memory,
+      process_start_time_seconds: startTime,
+      ...counted
+    } = counts(parseExposition(text));
     expect(logBytes!['']).toBeGreaterThan(0);
+    // A Node.js process has tens of megabytes.
+    expect(memory!['']).toBeGreaterThan(20_000_000);
+    expect(Math.abs(startTime!['']! - Date.now() / 1000)).toBeLessThan(120);
     expect(counted).toEqual({
       llm_stream_latency_ms: OUTCOMES,
       llm_stream_response_length: OUTCOMES,
@@ -99,6 +113,10 @@ describe('/metrics of the server process', () => {
       llm_stream_cache_hit_total: { '': 1 },
       llm_stream_connections: { '': 1 },
       llm_stream_readers: { '': 0 },
+      llm_stream_max_connections: { '': 321 },
+      llm_stream_max_log_bytes: { '': 7_654_321 },
+      llm_stream_draining: { '': 0 },
+      rivulet_build_info: { [version]: 1 },
       llm_queue_length: { gemini: 0, ollama: 0 },
       llm_breaker_state: {
         'gemini closed': 1,

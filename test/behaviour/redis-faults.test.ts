@@ -1,7 +1,10 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { EVENT } from '@rivulet/protocol';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cluster } from '../harness/cluster/servers.js';
+import { freePort } from '../harness/free-port.js';
 import { cuttableLink } from '../harness/link.js';
 import { collect, connect, next } from '../harness/plain-client.js';
 import { startRedis, type TestRedis } from '../harness/redis.js';
@@ -350,5 +353,97 @@ describe('a connection to Redis that breaks for a moment', () => {
       call.finish();
       expect(await reader.result).toMatchObject({ status: 'done', text: 'Where a ', attempt: 1 });
     }
+  });
+});
+
+describe('a Redis that answers its commands with an error', () => {
+  async function started(error: string | undefined) {
+    const proxy = await redisProxy((await startRedis()).url);
+    proxy.fails = error;
+    const { logger, logged } = keepingLogger();
+    const server = await startServer(stage().provider, { logger, redis: { url: proxy.url } });
+    return { proxy, logged, ...server };
+  }
+
+  const SECRET = 'the-question-of-a-user';
+
+  it.each(['at the start', 'later'])(
+    'is told by its first word, once in 10 s, and in a line of its own at /readyz: %s',
+    async (when) => {
+      const error = `ERR unknown command, with args beginning with: '${SECRET}'`;
+      const { proxy, logged, url } = await started(when === 'later' ? undefined : error);
+      if (when === 'later') {
+        await vi.waitFor(async () => expect(await readiness(url)).toBe('200 ready\n'), 5_000);
+        proxy.fails = error;
+      }
+      const hint = 'Check that it is Redis 7 or later with all its commands, and its log';
+      await vi.waitFor(
+        async () =>
+          expect(await readiness(url)).toBe(
+            `200 degraded\nredis: answers with an error (ERR). ${hint}\n`,
+          ),
+        5_000,
+      );
+      // Several heartbeats.
+      await wait(2_000);
+      const failed = logged.filter(({ event }) => event === 'REDIS_FAILED');
+      expect(failed).toEqual([expect.objectContaining({ reply: 'ERR', hint })]);
+      expect(logged.filter(({ event }) => event === 'REDIS_NOT_REACHED')).toEqual([]);
+      expect(JSON.stringify(logged)).not.toContain(SECRET);
+      proxy.fails = undefined;
+      await vi.waitFor(async () => expect(await readiness(url)).toBe('200 ready\n'), 5_000);
+    },
+  );
+
+  it('is full if the error is OOM, also where the heartbeat gets it', async () => {
+    const { logged, url } = await started(`OOM command not allowed: ${SECRET}`);
+    expect(await readiness(url)).toBe(
+      '200 degraded\nredis: its memory is used up. Raise maxmemory\n',
+    );
+    await wait(1_000);
+    const events = logged.map(({ event }) => event).filter((event) => /REDIS/.test(event));
+    expect(events).toEqual(['REDIS_FULL']);
+  });
+});
+
+describe('the detail of a Redis that cannot be reached', () => {
+  /** A server that listens, and leaves all connections without an answer. */
+  async function silentPort(): Promise<number> {
+    const server = createServer().listen(0, '127.0.0.1');
+    const sockets = new Set<Socket>();
+    server.on('connection', (socket) => sockets.add(socket.on('error', () => {})));
+    await once(server, 'listening');
+    onTestFinished(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    return (server.address() as AddressInfo).port;
+  }
+
+  it.each<[string, () => Promise<string>, string]>([
+    ['refuses connections', async () => `redis://127.0.0.1:${await freePort()}`, 'ECONNREFUSED'],
+    [
+      'has a host that does not exist',
+      async () => 'redis://redis.invalid:6379',
+      'ENOTFOUND|EAI_AGAIN',
+    ],
+    ['is silent', async () => `redis://127.0.0.1:${await silentPort()}`, 'it did not answer'],
+    [
+      'loads its data',
+      async () => {
+        const redis = await startRedis();
+        const proxy = await redisProxy(redis.url);
+        proxy.fails = 'LOADING Redis is loading the dataset in memory';
+        return proxy.url;
+      },
+      'LOADING',
+    ],
+  ])('says that it %s', async (_, urlOf, detail) => {
+    const { logger, logged } = keepingLogger();
+    await startServer(stage().provider, { logger, redis: { url: await urlOf() } });
+    const missed = logged.filter(({ event }) => event === 'REDIS_NOT_REACHED');
+    expect(missed).toEqual([
+      expect.objectContaining({ detail: expect.stringMatching(`^(${detail})$`) }),
+    ]);
   });
 });

@@ -100,16 +100,18 @@ describe('a server', () => {
     return {
       ...server,
       nextCall,
+      isDraining: async () => (await meter.read())['llm_stream_draining']?.[0]?.value,
       counted: async () => {
         const points = (await meter.read())['llm_stream_refused'] ?? [];
         return Object.fromEntries(points.map((p) => [p.attributes['reason'], p.value]));
       },
+      addresses: () => log.events.map(({ address }) => address),
       lines: () => log.events.map(({ event, reason }) => [event, reason]),
     };
   }
 
   it('counts and logs a request past the rate limit', async () => {
-    const { url, counted, lines } = await started({
+    const { url, counted, lines, addresses } = await started({
       rateLimit: { requests: 1, windowSeconds: 60 },
     });
     const socket = connect(url);
@@ -120,6 +122,26 @@ describe('a server', () => {
     }
     expect(await counted()).toEqual({ rate_limited: 3 });
     expect(lines()).toEqual([['REQUEST_REFUSED', 'rate_limited']]);
+    expect(addresses()).toEqual(['127.0.0.1']);
+  });
+
+  it('counts and logs what it refuses while it drains by a reason of its own', async () => {
+    const server = await started();
+    const { url, nextCall, counted, lines, addresses } = server;
+    const socket = connect(url);
+    await socket.emitWithAck(EVENT.start, { query: 'q' });
+    const call = await nextCall();
+    expect(await server.isDraining()).toBe(0);
+    const drained = server.drain();
+    expect(await server.isDraining()).toBe(1);
+    const { error } = await socket.emitWithAck(EVENT.start, { query: 'r' });
+    expect(error).toMatchObject({ code: 'overloaded', retry_after_ms: 1_000 });
+    expect(await refused(connect(url))).toMatchObject({ code: 'overloaded' });
+    expect(await counted()).toEqual({ draining: 2 });
+    expect(lines()).toEqual([['REQUEST_REFUSED', 'draining']]);
+    expect(addresses()).toEqual([undefined]);
+    call.finish();
+    await drained;
   });
 
   it('counts and logs a connection past a limit, and one that is closed for what it sends', async () => {

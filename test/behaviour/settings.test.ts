@@ -633,11 +633,13 @@ describe('the server process', () => {
     );
   });
 
-  it('says what to do when its port is in use', async () => {
+  it('says what to do when its port is in use, and exits with 1, so that a restart is tried', async () => {
     const first = await startWith({});
     const port = new URL(first.match[1]!).port;
     await expect(startWith({ PORT: port })).rejects.toThrow(
-      `unable to start: port ${port} is already in use; set PORT to another port, or to 0 for any free port`,
+      new RegExp(
+        `it ended with 1\n(.|\n)*unable to start: port ${port} is already in use; set PORT to another port, or to 0 for any free port\n`,
+      ),
     );
     await first.stop();
   });
@@ -681,10 +683,21 @@ describe('the server process', () => {
   it.each([
     [{ OPENAI_BASE_ULR: 'u' }, ['OPENAI_BASE_URL']],
     [{ GEMINI_API_KEY_FIEL: 'u' }, ['GEMINI_API_KEY_FILE']],
+    [{ TRUSTED_PROXY: 'u', LOGLEVEL: 'u' }, ['TRUSTED_PROXIES', 'LOG_LEVEL']],
+    [{ GEMINI_KEY: 'u', OPENAI_URL: 'u' }, ['GEMINI_API_KEY', 'OPENAI_BASE_URL']],
+    [{ REDIS_HOST: 'u', OLLAMA_URL: 'u' }, ['REDIS_URL', 'OLLAMA_HOST']],
+    [{ GEMINI_API_KEY_PATH: 'u' }, ['GEMINI_API_KEY_FILE']],
+    [{ OPENAI_API_KEY_SECRET: 'u', RATE_LIMIT: 'u' }, ['OPENAI_API_KEY', 'RATE_LIMIT_REQUESTS']],
     // These belong to other programs, or are not similar enough.
     [{ OLLAMA_MODELS: 'u', LLM_MODEL: 'u', HOSTS: 'u', PORTS: 'u', HOSTNAME: 'u' }, []],
     [{ OLLAMA_ORIGINS: 'u', OPENAI_ORG_ID: 'u', REDIS_PASSWORD: 'u', LOG_FILE: 'u' }, []],
     [{ REDIS_URI: 'u', REDIS_URL: 'u' }, []],
+    [{ REDIS_HOST: 'u', REDIS_URL_FILE: 'u' }, []],
+    // Kubernetes sets these for services with the names `redis` and `ollama`.
+    [{ REDIS_PORT: 'u', REDIS_SERVICE_HOST: 'u', REDIS_PORT_6379_TCP_ADDR: 'u' }, []],
+    [{ OLLAMA_PORT: 'u', OLLAMA_SERVICE_HOST: 'u', OLLAMA_PORT_11434_TCP: 'u' }, []],
+    [{ OPENAI_API_BASE: 'u', OPENAI_API_TYPE: 'u', OLLAMA_NUM_PARALLEL: 'u' }, []],
+    [{ LLM_API_KEY: 'u', HOST_NAME: 'u', PORT_FILE: 'u', ANTHROPIC_API_KEY: 'u' }, []],
   ])('finds the misspelt names in %j', (env, settings) => {
     const found = misspeltVariables(env, Object.values(SETTINGS));
     expect(found.map(({ setting }) => setting)).toEqual(settings);
@@ -694,7 +707,12 @@ describe('the server process', () => {
     const child = await startWith({ DRAIN_SECONDS: '7' });
     expect(await child.stop('SIGTERM')).toBe(0);
     const [starting, ready, draining, ended, ...more] = eventsOf(child.output());
-    expect(starting).toMatchObject({ level: 30, event: 'SERVER_STARTING', node: process.version });
+    expect(starting).toMatchObject({
+      level: 30,
+      event: 'SERVER_STARTING',
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      node: process.version,
+    });
     expect(ready).toMatchObject({
       event: 'SERVER_READY',
       url: child.match[1],

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { EVENT } from '@rivulet/protocol';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type Child, startChild } from '../harness/child.js';
 import { type RunningFake, startFake } from '../harness/fakes.js';
 import { collect, connect, next } from '../harness/plain-client.js';
@@ -52,7 +54,9 @@ async function ask(url: string, query: string) {
 }
 
 const SHELLS = ['sh', 'bash'];
-const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+/** npm passes these on. SIGHUP ends npm. */
+const PASSED_ON = ['SIGTERM', 'SIGINT'] as const;
 
 describe('a server that npm started', () => {
   it.each(SHELLS)(
@@ -67,7 +71,7 @@ describe('a server that npm started', () => {
     },
   );
 
-  it.each(SHELLS.flatMap((shell) => SIGNALS.map((signal) => [signal, shell] as const)))(
+  it.each(SHELLS.flatMap((shell) => PASSED_ON.map((signal) => [signal, shell] as const)))(
     'drains once when its whole process group gets %s (%s)',
     async (signal, shell) => {
       const child = await npmRunServer(shell, { PORT: '0', LLM_MODE: 'docs' });
@@ -79,7 +83,7 @@ describe('a server that npm started', () => {
     },
   );
 
-  it.each(SIGNALS)('ends at once on a later %s', async (signal) => {
+  it.each(PASSED_ON)('ends at once on a later %s', async (signal) => {
     const child = await npmRunServer('bash', asksFake(await fakeModel()));
     const { socket, closing } = await ask(child.match[1]!, 'stall');
     const disconnected = next(socket, 'disconnect');
@@ -105,6 +109,38 @@ describe('a server that npm did not start', () => {
     process.kill(child.pid, signal);
     await closing;
     expect(await child.stop(signal)).toBe(1);
+  });
+
+  it.each(SIGNALS)('exits with 0, and says so, on %s during its start', async (signal) => {
+    // The start waits for Redis.
+    const silent = createServer().listen(0, '127.0.0.1');
+    onTestFinished(() => void silent.close());
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const child = spawn(process.execPath, CLI, {
+      env: {
+        ...process.env,
+        PORT: '0',
+        LLM_MODE: 'docs',
+        REDIS_URL: `redis://127.0.0.1:${port}`,
+        npm_lifecycle_event: '',
+      },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    let output = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
+    const exited = once(child, 'exit');
+    await vi.waitFor(() => expect(output).toContain('SERVER_STARTING'), 30_000);
+    child.kill(signal);
+    expect(await exited).toEqual([0, null]);
+    const events = output.trim().split('\n');
+    expect(JSON.parse(events.at(-1)!)).toMatchObject({
+      event: 'SERVER_EXIT',
+      exitCode: 0,
+      reason: signal,
+    });
+    expect(output).not.toContain('SERVER_READY');
   });
 
   it('outlives its parent', async () => {

@@ -96,7 +96,7 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
     );
   });
 
-  it('exits if a setting is wrong that only a worker can find', async () => {
+  it('exits with 1 if the port is in use, which only a worker can find', async () => {
     const { url: REDIS_URL } = await startRedis();
     const inUse = createServer().listen(0, '127.0.0.1');
     onTestFinished(() => void inUse.close());
@@ -104,7 +104,7 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
     const PORT = `${(inUse.address() as AddressInfo).port}`;
     await expect(startWorkers(['--workers', '3'], { REDIS_URL, PORT })).rejects.toThrow(
       new RegExp(
-        `it ended with 78\n(.|\n)*port ${PORT} is already in use(.|\n)*its reason is above`,
+        `it ended with 1\n(.|\n)*port ${PORT} is already in use(.|\n)*its reason is above`,
       ),
     );
   });

@@ -17,6 +17,8 @@ export interface RedisProxy {
   drops: (connection: ProxiedConnection) => boolean;
   /** Leaves what Redis sends to a connection unread while it returns true. */
   pauses: (connection: ProxiedConnection) => boolean;
+  /** The error with which each script is answered, instead of by Redis; none unless set. */
+  fails: string | undefined;
 }
 
 const MAX_KEPT = 100_000;
@@ -33,7 +35,9 @@ export async function redisProxy(target: string): Promise<RedisProxy> {
     const far = connect(Number(new URL(target).port), '127.0.0.1');
     near.on('data', (data) => {
       if (connection.sent.length < MAX_KEPT) connection.sent += data.toString();
-      far.write(data);
+      const scripts = data.toString().match(/\r\nEVALSHA\r\n/g) ?? [];
+      if (proxy.fails === undefined || scripts.length === 0) far.write(data);
+      else near.write(`-${proxy.fails}\r\n`.repeat(scripts.length));
     });
     far.on('data', (data) => {
       if (!proxy.drops(connection)) near.write(data);
@@ -69,6 +73,7 @@ export async function redisProxy(target: string): Promise<RedisProxy> {
     refuses: false,
     drops: () => false,
     pauses: () => false,
+    fails: undefined,
   };
   return proxy;
 }

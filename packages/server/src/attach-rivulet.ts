@@ -247,13 +247,19 @@ export function attach(
 
   const idOf = (principal: string): string =>
     authenticate === undefined ? principal : userId(principal);
+  let isDraining = false;
+  const { maxConnections, maxLogBytes } = limits;
   const endObserving = observe(() => ({
     connections: limiter.size.connections,
     ...streams.size,
+    maxConnections,
+    maxLogBytes,
+    isDraining,
   }));
 
   return {
     async drain(drainMs) {
+      isDraining = true;
       gateway.announceClosing(drainMs);
       await streams.drain(drainMs);
     },

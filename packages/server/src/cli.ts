@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster';
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { exposePrometheus, type ReadMetrics, serveMetrics } from './observe/prometheus.js';
-import { type ProcessContext, runProcess, type RunningServer } from './run-process.js';
+import { type ProcessContext, readVersion, runProcess, type RunningServer } from './run-process.js';
 import { createServer } from './server.js';
 import { ConfigError } from './settings/resolve-settings.js';
 import { WORKER_ENV } from './workers/messages.js';
@@ -43,7 +42,7 @@ async function serve(
   { env, settings, logger }: ProcessContext,
   shareMetrics: ShareMetrics,
 ): Promise<RunningServer> {
-  const read = settings.metricsEnabled ? shareMetrics(exposePrometheus()) : undefined;
+  const read = settings.metricsEnabled ? shareMetrics(exposePrometheus(readVersion())) : undefined;
   const server = await createServer({ env, logger, metrics: serveMetrics(read) });
   const url = await server.listen();
   const { providers } = server;
@@ -69,9 +68,4 @@ function parseWorkers(): number | undefined {
   throw new ConfigError(
     `--workers is ${JSON.stringify(workers)}; it must be a whole number from 1 to ${MAX_WORKERS}`,
   );
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

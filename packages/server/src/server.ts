@@ -120,7 +120,8 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   const createStreams = redis && { createStreams: redis.createStreams };
   const shared = { ...delivery, limiter, ...createStreams };
   const rivulet = attach(io, llm, settings, socketOptions, shared);
-  await redis?.streams?.reached(sharedState?.isUp === true ? REDIS_START_MS : AFTER_WAIT_MS);
+  const reachMs = sharedState?.isUp === true ? REDIS_START_MS : AFTER_WAIT_MS;
+  await redis?.streams?.reached(reachMs, sharedState?.problem);
 
   return {
     http,

@@ -1,5 +1,5 @@
 /** The reason for a shutdown: a signal, or the exit of the npm process that started this one. */
-export type ShutdownReason = 'SIGINT' | 'SIGTERM' | 'npm exited';
+export type ShutdownReason = 'SIGHUP' | 'SIGINT' | 'SIGTERM' | 'npm exited';
 
 export interface ShutdownListener {
   /** Called for the first request to shut down. */
@@ -18,7 +18,7 @@ const FORWARDED_MS = 500;
 const parentAtStart = process.ppid;
 
 /**
- * Listens for SIGINT and SIGTERM. In a process that npm started, also detects the exit of npm: on some
+ * Listens for SIGHUP, SIGINT and SIGTERM. In a process that npm started, also detects the exit of npm: on some
  * signals npm exits without its script's process receiving them, because `sh` is between them. A process that
  * npm did not start may outlive its parent.
  */
@@ -38,6 +38,7 @@ export function onShutdownSignal({ end, endNow }: ShutdownListener): void {
     endNow(signal);
   }
 
+  process.on('SIGHUP', receive);
   process.on('SIGINT', receive);
   process.on('SIGTERM', receive);
   const parentCheck = isStartedByNpm

@@ -3,6 +3,7 @@ import type { ErrorEntry } from '../entry.js';
 import type { Generation } from './generation.js';
 import type { MemoryBudget } from './memory-budget.js';
 import type { Stream } from './stream.js';
+import { DrainingError } from './stream-directory.js';
 
 /** The registry, as far as eviction uses it. */
 export interface EvictionTarget {
@@ -32,6 +33,7 @@ const MEMORY_USED: ErrorEntry = {
 };
 /** One principal may use this share of the memory budget. */
 const PRINCIPAL_SHARE = 1 / 8;
+const RETRY_MS = 1_000;
 
 /**
  * Keeps streams within the memory budget. Above the budget, or above the share of one principal, finished
@@ -128,8 +130,13 @@ function* unread(streams: Iterable<Stream>): Generator<Stream> {
   for (const stream of streams) if (!stream.hasReaders) yield stream;
 }
 
+export function draining(): DrainingError {
+  const message = 'unable to start the stream: the server is being shut down; try again soon';
+  return new DrainingError(message, { retryAfterMs: RETRY_MS });
+}
+
 export function overloaded(reason: string): StreamError {
   return new StreamError('overloaded', `unable to start the stream: ${reason}`, {
-    retryAfterMs: 1_000,
+    retryAfterMs: RETRY_MS,
   });
 }

@@ -1,3 +1,4 @@
+import { StreamError, type StreamErrorOptions } from '@rivulet/protocol';
 import type { GenerateRequest } from '../request.js';
 import type { ToolReply } from '../tool-replies.js';
 import type { ListedStream, Stream, StreamIdentity } from './stream.js';
@@ -9,6 +10,13 @@ export interface RegistrySize {
   readers: number;
   /** The used bytes of the memory budget. */
   logBytes: number;
+}
+
+/** The refusal of a server that shuts down. The log and metrics count it apart from other `overloaded` errors. */
+export class DrainingError extends StreamError {
+  constructor(message: string, options: StreamErrorOptions) {
+    super('overloaded', message, options);
+  }
 }
 
 /** Counters that several processes share. */

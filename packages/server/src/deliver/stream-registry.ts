@@ -5,7 +5,7 @@ import type { ErrorEntry, ResumedAnswer } from '../entry.js';
 import type { PreparedRequest, StreamQuestion } from '../hooks.js';
 import { type GenerateRequest, principalName } from '../request.js';
 import { describeEnd, OnEndCalls } from './on-end-calls.js';
-import { Eviction, type EvictionTarget, overloaded } from './eviction.js';
+import { Eviction, type EvictionTarget, draining, overloaded } from './eviction.js';
 import { type Generate, Generation, type GenerationListener } from './generation.js';
 import type { LogStore } from './log-store.js';
 import { createLogView } from './log-view.js';
@@ -167,7 +167,7 @@ export class StreamRegistry implements StreamDirectory {
 
   /** @throws {StreamError} overloaded, if this process has no room for a new stream. */
   admit(principal: string, { request, body }: IdentifiedRequest): void {
-    if (this.#isDraining) throw overloaded('the server is being shut down');
+    if (this.#isDraining) throw draining();
     if (this.#table.runningOf(principal) >= this.#limits.maxStreamsPerPrincipal) {
       throw overloaded('too many of your answers are under way; wait for one to end');
     }

@@ -26,6 +26,10 @@ export interface DeliverySize {
   readers: number;
   /** The used bytes of the memory budget. */
   logBytes: number;
+  /** The limits of `connections` and `logBytes`. */
+  maxConnections: number;
+  maxLogBytes: number;
+  isDraining: boolean;
 }
 
 /** The interval of the timer that measures the delay. The measured value includes the interval. */
@@ -45,8 +49,18 @@ export function createDeliveryMetrics(
     unit: 'By',
     description: 'Bytes of the memory budget of streams that are used (MAX_LOG_BYTES).',
   });
+  const maxConnections = gauge(
+    'llm_stream_max_connections',
+    'The limit of open connections (MAX_CONNECTIONS).',
+  );
+  const maxLogBytes = meter.createObservableGauge('llm_stream_max_log_bytes', {
+    unit: 'By',
+    description: 'The memory budget of streams (MAX_LOG_BYTES).',
+  });
+  const draining = gauge('llm_stream_draining', '1 while the server shuts down, else 0.');
   const delay = createDelayGauges(meter);
-  const instruments = [connections, readers, logBytes, ...delay.gauges];
+  const sizes = [connections, readers, logBytes, maxConnections, maxLogBytes, draining];
+  const instruments = [...sizes, ...delay.gauges];
   return {
     refused: meter.createCounter('llm_stream_refused', {
       description: 'Connections and requests that were refused.',
@@ -57,6 +71,9 @@ export function createDeliveryMetrics(
         result.observe(connections, size.connections, attributes);
         result.observe(readers, size.readers, attributes);
         result.observe(logBytes, size.logBytes, attributes);
+        result.observe(maxConnections, size.maxConnections, attributes);
+        result.observe(maxLogBytes, size.maxLogBytes, attributes);
+        result.observe(draining, size.isDraining ? 1 : 0, attributes);
         delay.observe(result);
       };
       meter.addBatchObservableCallback(callback, instruments);

@@ -1,5 +1,5 @@
 import type { RequestListener } from 'node:http';
-import { metrics } from '@opentelemetry/api';
+import { type Meter, metrics } from '@opentelemetry/api';
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 
@@ -10,13 +10,15 @@ export type ReadMetrics = () => Promise<string>;
  * Makes this process's metrics readable by Prometheus. An application calls it before `createServer`; a
  * library must not call it.
  *
+ * @param version the version of the server, for `rivulet_build_info`.
  * @returns undefined, without any change, if the process has a meter provider already, as with `node --import
  * ./telemetry.js`: that provider receives the metrics.
  */
-export function exposePrometheus(): ReadMetrics | undefined {
+export function exposePrometheus(version: string): ReadMetrics | undefined {
   const exporter = new PrometheusExporter({ preventServerStart: true });
-  const isOurs = metrics.setGlobalMeterProvider(new MeterProvider({ readers: [exporter] }));
-  if (!isOurs) return undefined;
+  const provider = new MeterProvider({ readers: [exporter] });
+  if (!metrics.setGlobalMeterProvider(provider)) return undefined;
+  observeProcess(provider.getMeter('rivulet'), version);
   const [withoutTargetInfo, withoutScopeInfo] = [true, true];
   const serializer = new PrometheusSerializer(
     undefined,
@@ -26,6 +28,28 @@ export function exposePrometheus(): ReadMetrics | undefined {
     withoutScopeInfo,
   );
   return async () => serializer.serialize((await exporter.collect()).resourceMetrics);
+}
+
+/** The names are those of other exporters for Prometheus. */
+function observeProcess(meter: Meter, version: string): void {
+  const gauge = (
+    name: string,
+    description: string,
+    read: () => number,
+    labels?: Record<string, string>,
+  ): void =>
+    meter
+      .createObservableGauge(name, { description })
+      .addCallback((result) => result.observe(read(), labels));
+  gauge('process_resident_memory_bytes', 'Resident memory of the process.', () =>
+    process.memoryUsage.rss(),
+  );
+  gauge(
+    'process_start_time_seconds',
+    'When the process started, in seconds since 1970.',
+    () => performance.timeOrigin / 1000,
+  );
+  gauge('rivulet_build_info', '1, with the version of the server.', () => 1, { version });
 }
 
 /** @returns a listener for requests of `/metrics`; undefined without `read`. */

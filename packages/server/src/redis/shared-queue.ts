@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { StreamError } from '@rivulet/protocol';
-import type { Logger } from '../observe/logger.js';
 import { fairOrder } from '../upstream/fair-order.js';
 import {
   createQueue,
@@ -12,7 +11,6 @@ import {
 } from '../upstream/queue.js';
 import { QueueRefusals } from '../upstream/queue-refusals.js';
 import type { RedisConnection } from './connection/connection.js';
-import { LinkError } from './connection/link.js';
 import { hash } from './hash.js';
 
 /** A process that was not heard of for so long has lost its slots and places. */
@@ -101,7 +99,6 @@ export class SharedQueue implements Queue {
   readonly #pool: string;
   readonly #connection: RedisConnection;
   readonly #node: string;
-  readonly #logger: Logger;
   readonly #refusals: QueueRefusals;
   readonly #tickets = new Map<string, SharedTicket>();
   readonly #own: Queue;
@@ -115,17 +112,11 @@ export class SharedQueue implements Queue {
   #timer: NodeJS.Timeout | undefined;
   #timerEndsAt = Infinity;
 
-  constructor(
-    connection: RedisConnection,
-    node: string,
-    options: QueueOptions & { pool: string },
-    logger: Logger,
-  ) {
+  constructor(connection: RedisConnection, node: string, options: QueueOptions & { pool: string }) {
     this.#options = options;
     this.#pool = options.pool;
     this.#connection = connection;
     this.#node = node;
-    this.#logger = logger;
     this.#refusals = new QueueRefusals(options);
     this.#own = createQueue(options);
     this.#isShared = connection.isUp;
@@ -305,9 +296,7 @@ export class SharedQueue implements Queue {
     try {
       while (this.#isShared && (this.#changes.length > 0 || this.#isListDue)) await this.#call();
     } catch (cause) {
-      if (!(cause instanceof LinkError)) {
-        this.#logger.error({ event: 'REDIS_FAILED', err: cause });
-      }
+      this.#connection.noteFailed(cause);
       // `share` is called when the connection is open again, or else at the next look.
       this.unshare();
       setTimeout(() => {

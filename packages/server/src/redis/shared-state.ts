@@ -57,6 +57,11 @@ export class SharedState {
     return this.#connection.isUp;
   }
 
+  /** The newest fault of the connection. */
+  get problem(): unknown {
+    return this.#connection.problem;
+  }
+
   /**
    * Resolves when Redis can be used, after `timeoutMs` at the latest.
    *
@@ -83,7 +88,7 @@ export class SharedState {
     const { name, pool = name, concurrency } = options;
     // Nothing waits. Two providers of one process share nothing.
     if (concurrency === Infinity || this.#queues.has(pool)) return createQueue(options);
-    const queue = new SharedQueue(this.#connection, this.#node, { ...options, pool }, this.#logger);
+    const queue = new SharedQueue(this.#connection, this.#node, { ...options, pool });
     this.#queues.set(pool, queue);
     return queue;
   }

@@ -42,11 +42,23 @@ const MIN_COMPARED_CHARACTERS = 8;
 const MAX_MISSPELT_DISTANCE = 2;
 
 /** Names of other programs' variables that are similar to a setting. */
-const OTHER_VARIABLES: ReadonlySet<string> = new Set(['LLM_MODEL', 'OLLAMA_MODELS']);
+const OTHER_VARIABLES: ReadonlySet<string> = new Set(['LLM_MODEL', 'OLLAMA_MODELS', 'OLLAMA_PORT']);
+
+/** Words that mean the same in a name. */
+const SYNONYMS: Readonly<Record<string, string>> = {
+  URI: 'URL',
+  HOST: 'URL',
+  ADDRESS: 'URL',
+  ENDPOINT: 'URL',
+  PATH: 'FILE',
+};
+/** A variable with these words of a setting, and more, may be another program's. */
+const MIN_CONTAINED_WORDS = 3;
 
 /**
- * Finds variables that are probably misspelt names of settings that are not set: they begin with the same word
- * up to `_`, and differ in at most two characters.
+ * Finds variables that are probably misspelt names of settings that are not set. Both begin with the same word
+ * up to `_`, and differ in at most two characters, or one has all words of the other, such as `GEMINI_KEY`. Or
+ * they differ only in underscores, the plural and words with the same meaning, such as `LOGLEVEL`.
  *
  * @returns the name of each such variable, and that of the setting.
  */
@@ -54,17 +66,49 @@ export function misspeltVariables(
   env: Readonly<Record<string, string | undefined>>,
   settings: readonly Setting<unknown>[],
 ): { variable: string; setting: string }[] {
-  const known = settings.flatMap(({ env: name, fileEnv }) => (fileEnv ? [name, fileEnv] : [name]));
-  const unset = known.filter((name) => env[name] === undefined);
+  const namesOf = ({ env: name, fileEnv }: Setting<unknown>): string[] =>
+    fileEnv ? [name, fileEnv] : [name];
+  const known = new Set(settings.flatMap(namesOf));
+  const isUnset = (setting: Setting<unknown>): boolean =>
+    namesOf(setting).every((name) => env[name] === undefined);
+  const unset = settings.filter(isUnset).flatMap(namesOf);
   return Object.keys(env).flatMap((variable) => {
     if (variable.length < MIN_COMPARED_CHARACTERS) return [];
-    if (known.includes(variable) || OTHER_VARIABLES.has(variable)) return [];
-    const [word] = variable.split('_', 1);
-    const setting = unset.find(
-      (name) => name.startsWith(`${word}_`) && distance(variable, name) <= MAX_MISSPELT_DISTANCE,
+    if (known.has(variable) || OTHER_VARIABLES.has(variable)) return [];
+    const setting = TESTS.map((isSimilar) => unset.find((name) => isSimilar(variable, name))).find(
+      (found) => found !== undefined,
     );
     return setting === undefined ? [] : [{ variable, setting }];
   });
+}
+
+/** The surest first. */
+const TESTS: readonly ((variable: string, name: string) => boolean)[] = [
+  (variable, name) => wordsOf(variable).join('') === wordsOf(name).join(''),
+  (variable, name) =>
+    wordsOf(variable)[0] === wordsOf(name)[0] && distance(variable, name) <= MAX_MISSPELT_DISTANCE,
+  (variable, name) => {
+    const [words, wanted] = [wordsOf(variable), wordsOf(name)];
+    if (words[0] !== wanted[0] || words.length < 2) return false;
+    const isContained = wanted.length >= MIN_CONTAINED_WORDS && isPart(wanted, words);
+    return isContained || isPart(words, wanted);
+  },
+];
+
+/** @returns the words of a name in the singular, and one word for those with the same meaning. */
+function wordsOf(name: string): string[] {
+  return name
+    .toUpperCase()
+    .split('_')
+    .map((word) => word.replace(/IES$/, 'Y').replace(/S$/, ''))
+    .map((word) => SYNONYMS[word] ?? word);
+}
+
+/** @returns true if `words` are in `others`, in the same order. */
+function isPart(words: readonly string[], others: readonly string[]): boolean {
+  let next = 0;
+  for (const word of others) if (word === words[next]) next += 1;
+  return next === words.length;
 }
 
 /** @returns the fields of each group, such as `gemini`; none for a setting outside of a group. */

@@ -21,6 +21,7 @@ import { TokenBucket } from './token-bucket.js';
 export interface ConnectionAccount {
   /** Identifies the connection in log lines. It is random, and not a secret. */
   readonly connectionId: string;
+  readonly address: { readonly name: string };
   /**
    * Opens the account of a socket in Rivulet's namespace. A connection has one such socket at a time.
    *
@@ -142,7 +143,7 @@ class Account implements ConnectionAccount {
     this.isClosing = true;
     if (refusal !== undefined) {
       this.isCutOff = true;
-      this.counts.refusals.count(refusal, this.connectionId);
+      this.counts.refusals.count(refusal, this.connectionId, this.address.name);
       this.#refuse(refusal);
     }
     // Socket.IO sends the refusal of a middleware in the next tick.
@@ -237,7 +238,7 @@ class Account implements ConnectionAccount {
   }
 
   #refuseConnect(refusal: StreamError): void {
-    this.counts.refusals.count(refusal, this.connectionId);
+    this.counts.refusals.count(refusal, this.connectionId, this.address.name);
     const { namespace } = this.counts;
     if (unreadOf(this.connection, namespace).packets >= MAX_UNREAD_MESSAGES) return;
     const data = wireError(refusal);
@@ -341,7 +342,7 @@ class NamespaceSocket implements SocketAccount {
     this.#isWithinLimits = false;
     if (this.#account.ownsConnection) return this.#account.close(reason);
     this.#refusal = reason;
-    this.#account.counts.refusals.count(reason, this.connectionId);
+    this.#account.counts.refusals.count(reason, this.connectionId, this.address);
     if (!this.socket.connected) return;
     emitRefusal(this.socket, reason);
     this.socket.disconnect();

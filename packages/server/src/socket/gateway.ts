@@ -1,6 +1,6 @@
-import { EVENT, PROTOCOL_VERSION, StreamError } from '@rivulet/protocol';
+import { EVENT, PROTOCOL_VERSION } from '@rivulet/protocol';
 import type { Namespace, Socket } from 'socket.io';
-import type { StreamDirectory } from '../deliver/stream-directory.js';
+import { DrainingError, type StreamDirectory } from '../deliver/stream-directory.js';
 import type { Logger } from '../observe/logger.js';
 import { releaseHandshake } from './connection.js';
 import { disconnectWhenExpired } from './expiry.js';
@@ -48,8 +48,7 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       admission.account.leave();
       // A load balancer may route the next connection to another server at once.
       const retry = admission.newStreams ? {} : { retryAfterMs: 1_000 };
-      throw new StreamError(
-        'overloaded',
+      throw new DrainingError(
         'unable to connect: the server is shutting down; try again soon',
         retry,
       );
@@ -63,7 +62,7 @@ export function serveStreams(namespace: Namespace, options: GatewayOptions): Gat
       return undefined;
     } catch (cause) {
       const account = limiter.accountOf(socket.conn);
-      const data = refusals.refuse(cause, account.connectionId);
+      const data = refusals.refuse(cause, account.connectionId, account.address.name);
       if (limiter.ownsConnections) account.close();
       return Object.assign(new Error(data.message), { data });
     }

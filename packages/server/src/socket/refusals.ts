@@ -1,5 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import { StreamError, type WireError } from '@rivulet/protocol';
+import { DrainingError } from '../deliver/stream-directory.js';
 import type { DeliveryMetrics } from '../observe/delivery-metrics.js';
 import type { Logger, LogFields } from '../observe/logger.js';
 import { wireError } from './encode.js';
@@ -23,8 +24,11 @@ interface Window {
 /** Milliseconds between two lines of one reason, because any client can cause refusals. */
 const WINDOW_MS = 10_000;
 
-/** Refusals because of the request itself. They need no action of the operator. */
-const OF_THE_CLIENT: ReadonlySet<StreamError['code']> = new Set([
+type Reason = StreamError['code'] | 'draining';
+
+/** Refusals because of the request itself, or of the shutdown. They need no action of the operator. */
+const EXPECTED: ReadonlySet<Reason> = new Set([
+  'draining',
   'bad_request',
   'not_found',
   'conflict',
@@ -51,17 +55,24 @@ export class Refusals {
     this.#logger = logger;
   }
 
-  /** Counts a failed request. @returns the error for the client. */
-  refuse(cause: unknown, connectionId: string | undefined): WireError {
+  /**
+   * Counts a failed request. The line of a `rate_limited` has the address of the client.
+   *
+   * @returns the error for the client.
+   */
+  refuse(cause: unknown, connectionId: string | undefined, address?: string): WireError {
     const error = cause instanceof StreamError ? cause : this.#failed(cause, connectionId);
-    this.count(error, connectionId);
+    this.count(error, connectionId, address);
     return wireError(error);
   }
 
   /** Counts an error that is sent to a client in another way. Each error is counted once. */
-  count(error: StreamError, connectionId: string | undefined): void {
+  count(error: StreamError, connectionId: string | undefined, address?: string): void {
     if (error instanceof OriginError) this.#add(error, 'origin', lineOfOrigin(error.refusal));
-    else this.#add(error, error.code, lineOf(error.code, connectionId));
+    else {
+      const reason = error instanceof DrainingError ? 'draining' : error.code;
+      this.#add(error, reason, lineOf(reason, connectionId, address));
+    }
   }
 
   /** Counts an error of the application's `authenticate`. `cause` is the value that it threw. */
@@ -133,10 +144,16 @@ export class Refusals {
   }
 }
 
-function lineOf(reason: StreamError['code'], connectionId: string | undefined): Line {
-  const level = OF_THE_CLIENT.has(reason) ? 'info' : 'warn';
+function lineOf(
+  reason: Reason,
+  connectionId: string | undefined,
+  address: string | undefined,
+): Line {
+  const level = EXPECTED.has(reason) ? 'info' : 'warn';
   const connection = connectionId !== undefined && { connectionId };
-  return { key: reason, level, fields: { event: 'REQUEST_REFUSED', reason, ...connection } };
+  const limited = reason === 'rate_limited' && address !== undefined && { address };
+  const fields = { event: 'REQUEST_REFUSED', reason, ...connection, ...limited };
+  return { key: reason, level, fields };
 }
 
 function lineOfOrigin({ reason, origin }: OriginRefusal): Line {

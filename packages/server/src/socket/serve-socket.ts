@@ -5,6 +5,7 @@ import {
   LIMITS,
   type StreamListReply,
   type StreamReply,
+  type WireError,
 } from '@rivulet/protocol';
 import type { Socket } from 'socket.io';
 import type { StreamDirectory } from '../deliver/stream-directory.js';
@@ -95,8 +96,7 @@ class SocketRequests {
 
   #runInOrder(name: RequestName, raw: unknown, settle: Settle): void {
     const { account } = this.#admission;
-    const refuse = (cause: unknown): void =>
-      settle({ ok: false, error: this.#served.refusals.refuse(cause, account.connectionId) });
+    const refuse = (cause: unknown): void => settle({ ok: false, error: this.#refuse(cause) });
     try {
       account.beginWaiting();
     } catch (cause) {
@@ -112,6 +112,11 @@ class SocketRequests {
         refuse(cause);
       }
     });
+  }
+
+  #refuse(cause: unknown): WireError {
+    const { connectionId, address } = this.#admission.account;
+    return this.#served.refusals.refuse(cause, connectionId, address);
   }
 
   #disconnect(): void {
@@ -138,7 +143,7 @@ class SocketRequests {
       try {
         await step();
       } catch (cause) {
-        this.#served.refusals.refuse(cause, this.#admission.account.connectionId);
+        this.#refuse(cause);
       }
     }
     this.#isBusy = false;

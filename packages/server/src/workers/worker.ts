@@ -54,6 +54,7 @@ export function joinPrimary(): Worker {
         end = () => listener.end('SIGTERM');
         // A terminal and systemd also signal the workers, but the primary process handles the signals.
         process.on('SIGINT', () => {});
+        process.on('SIGHUP', () => {});
         process.on('SIGTERM', endOnce);
         if (isEnding) end();
       },

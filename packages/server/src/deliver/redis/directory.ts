@@ -140,9 +140,9 @@ export class RedisStreamDirectory implements StreamDirectory, LogStore {
     },
   };
 
-  /** Resolves when Redis can be used, after `timeoutMs` at the latest. */
-  reached(timeoutMs: number): Promise<void> {
-    return this.#store.reached(timeoutMs);
+  /** See `RedisStore`. */
+  reached(timeoutMs: number, known?: unknown): Promise<void> {
+    return this.#store.reached(timeoutMs, known);
   }
 
   /** The reason for which streams are not shared at the moment; undefined if they are. */

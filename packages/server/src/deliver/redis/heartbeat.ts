@@ -1,4 +1,3 @@
-import { LinkError } from '../../redis/connection/link.js';
 import { CANCELLED } from '../stream-registry.js';
 import { LIVE_MS, type RedisContext } from './context.js';
 import { endArgs } from './records.js';
@@ -79,7 +78,7 @@ export class Heartbeat {
 
   /** @returns false if Redis did not answer, or a heartbeat is under way. */
   async beat(): Promise<boolean> {
-    const { node, store, limits, logger } = this.#context;
+    const { node, store, limits } = this.#context;
     if (this.#isStopped || this.#isBeating || !store.isConnected) return false;
     this.#isBeating = true;
     try {
@@ -96,6 +95,7 @@ export class Heartbeat {
         store.isSteady ? '1' : '',
         this.#isDraining ? '1' : '',
       ]);
+      store.noteBeat();
       const [others, dead, own, nextEndMs] = reply as [number, string[], string[], number];
       this.#hasOthers = others > 0;
       this.#beatAt(nextEndMs);
@@ -108,7 +108,7 @@ export class Heartbeat {
       void this.#handle({ dead, own });
       return true;
     } catch (cause) {
-      if (!(cause instanceof LinkError)) logger.error({ event: 'REDIS_FAILED', err: cause });
+      store.noteBeat(cause);
       return false;
     } finally {
       this.#isBeating = false;
@@ -122,8 +122,7 @@ export class Heartbeat {
     try {
       await this.#listener.onBeat(ownership);
     } catch (cause) {
-      if (!(cause instanceof LinkError))
-        this.#context.logger.error({ event: 'REDIS_FAILED', err: cause });
+      this.#context.store.noteFailed(cause);
     } finally {
       this.#isHandling = false;
     }

@@ -3,7 +3,7 @@ import type { ErrorEntry } from '../../entry.js';
 import { isFull } from '../../redis/connection/connection.js';
 import { LinkError, type Reply } from '../../redis/connection/link.js';
 import { hash } from '../../redis/hash.js';
-import { overloaded } from '../eviction.js';
+import { draining, overloaded } from '../eviction.js';
 import type { Generation } from '../generation.js';
 import { canShare } from '../single-flight.js';
 import type { Stream, StreamIdentity } from '../stream.js';
@@ -128,7 +128,7 @@ export class Opener {
     const { logs, limits, node, registry, store } = this.#context;
     // A stream that begins without Redis is one of this process alone until Redis is back.
     await store.recovered(LOCAL_AFTER_MS);
-    if (this.#isStopped) throw overloaded('the server is being shut down');
+    if (this.#isStopped) throw draining();
     const { principal } = identity;
     const { request, fingerprint } = identified;
     registry.admit(principal, identified);

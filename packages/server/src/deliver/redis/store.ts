@@ -5,7 +5,7 @@ import {
   RedisConnection,
   type RedisConnectionOptions,
 } from '../../redis/connection/connection.js';
-import { explainFault } from '../../redis/connection/explain.js';
+import { detailOf, explainFault, REPLY_ADVICE, replyWord } from '../../redis/connection/explain.js';
 import { type CreateClient, LinkError, type Reply } from '../../redis/connection/link.js';
 import type { ScriptName } from '../../redis/connection/scripts.js';
 
@@ -39,6 +39,8 @@ export class RedisStore {
   #hasBeenReached = false;
   #fullUntil = 0;
   #policy: string | undefined;
+  /** The first word of the error that Redis replied to the last heartbeat; undefined if it carried it out. */
+  #refusal: string | undefined;
   #isClosed = false;
   #otherVersions = '';
   readonly #versionTimer: NodeJS.Timeout;
@@ -93,21 +95,28 @@ export class RedisStore {
     if (this.#policy !== undefined && this.#policy !== 'noeviction') {
       return `redis: maxmemory-policy is ${this.#policy}, which drops streams. ${POLICY_ADVICE}`;
     }
-    if (this.#isDegraded) {
-      const explained = explainFault(this.#connection.problem);
-      return `redis: ${explained ?? `not reached. ${REACH_ADVICE}`}`;
+    if (this.#connection.isUp) {
+      if (this.isFull) return `redis: its memory is used up. ${FULL_ADVICE}`;
+      if (this.#refusal !== undefined)
+        return `redis: answers with an error (${this.#refusal}). ${REPLY_ADVICE}`;
     }
-    if (this.isFull) return `redis: its memory is used up. ${FULL_ADVICE}`;
-    return undefined;
+    if (!this.#isDegraded) return undefined;
+    return `redis: ${explainFault(this.#connection.problem) ?? `not reached. ${REACH_ADVICE}`}`;
   }
 
-  /** Resolves when Redis can be used, after `timeoutMs` at the latest. */
-  async reached(timeoutMs: number): Promise<void> {
+  /**
+   * Resolves when Redis can be used, after `timeoutMs` at the latest.
+   *
+   * @param known the newest fault of another connection of this process to the same Redis.
+   */
+  async reached(timeoutMs: number, known?: unknown): Promise<void> {
     const until = performance.now() + timeoutMs;
     while (this.#isDegraded && performance.now() < until) await wait(REACHED_CHECK_MS);
     if (!this.#isDegraded) return;
-    const { problem = new LinkError('it did not answer') } = this.#connection;
-    this.#logger.error({ event: 'REDIS_NOT_REACHED', hint: hintOf(problem), err: problem });
+    const { isUp, problem = known ?? new LinkError('it did not answer') } = this.#connection;
+    // A Redis that answers with errors has a line of its own.
+    if (isUp && (this.isFull || this.#refusal !== undefined)) return;
+    this.#logger.error({ event: 'REDIS_NOT_REACHED', ...factsOf(problem) });
   }
 
   /** Resolves when Redis can be used, or when it has been away for `graceMs`. */
@@ -129,6 +138,18 @@ export class RedisStore {
   noteFull(): void {
     if (!this.isFull) this.#logger.error({ event: 'REDIS_FULL', hint: FULL_ADVICE });
     this.#fullUntil = performance.now() + FULL_MS;
+  }
+
+  /** Notes the outcome of a heartbeat. @param failure undefined if Redis has carried it out. */
+  noteBeat(failure?: unknown): void {
+    this.#refusal = replyWord(failure);
+    if (failure !== undefined) this.noteFailed(failure);
+  }
+
+  /** Notes why a command failed. */
+  noteFailed(cause: unknown): void {
+    if (isFull(cause)) this.noteFull();
+    else this.#connection.noteFailed(cause);
   }
 
   /** Runs a script that writes. @throws {LinkError} there was no reply: it may have run. */
@@ -206,22 +227,22 @@ export class RedisStore {
     if (this.#isDegraded || this.#isClosed) return;
     this.#isDegraded = true;
     this.#lostAt = performance.now();
-    this.#logger.warn({ event: 'REDIS_LOST', hint: hintOf(cause), err: cause });
+    this.#logger.warn({ event: 'REDIS_LOST', ...factsOf(cause) });
   }
 
   async #try(reply: Promise<Reply>): Promise<Reply | undefined> {
     try {
       return await reply;
     } catch (cause) {
-      if (isFull(cause)) this.noteFull();
-      else if (!(cause instanceof LinkError))
-        this.#logger.error({ event: 'REDIS_FAILED', err: cause });
+      this.noteFailed(cause);
       return undefined;
     }
   }
 }
 
-/** @returns what an operator can do about a fault of the connection. */
-function hintOf(fault: unknown): string {
-  return explainFault(fault) ?? REACH_ADVICE;
+/** @returns the fields of a log line about a fault of the connection. */
+function factsOf(fault: unknown) {
+  const detail = detailOf(fault);
+  const hint = explainFault(fault) ?? REACH_ADVICE;
+  return { hint, ...(detail !== undefined && { detail }), err: fault };
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../../observe/logger.js';
+import { REPLY_ADVICE, replyWord } from './explain.js';
 import { type CreateClient, Link, LinkError, type Reply } from './link.js';
 import { SCHEMA_VERSION } from './schema-version.js';
 import { loadScripts, type ScriptName } from './scripts.js';
@@ -21,6 +22,8 @@ export interface RedisConnectionOptions {
 }
 
 const VERSION_LEASE_MS = 60_000;
+/** A Redis that answers with errors does so for each command, so that only some are logged. */
+const FAILED_PAUSE_MS = 10_000;
 /**
  * Errors of all writes, not of one command: the primary has become a replica, so that another one answers at the same
  * address now, or soon; the slot moves; the disk is full; replicas are missing; the script of another application is
@@ -50,6 +53,7 @@ export class RedisConnection {
   readonly #logger: Logger;
   #isUp = false;
   #problem: unknown;
+  #failedLoggedAt = -Infinity;
 
   constructor(
     options: RedisConnectionOptions,
@@ -138,6 +142,16 @@ export class RedisConnection {
   async announceVersion(): Promise<readonly string[]> {
     const args = [this.#versionsKey, SCHEMA_VERSION, VERSION_LEASE_MS];
     return (await this.write('versions', args)) as readonly string[];
+  }
+
+  /** Logs an error of a command, at most once in 10 s. A fault of the connection is logged elsewhere. */
+  noteFailed(cause: unknown): void {
+    const now = performance.now();
+    if (cause instanceof LinkError || now - this.#failedLoggedAt < FAILED_PAUSE_MS) return;
+    this.#failedLoggedAt = now;
+    const reply = replyWord(cause);
+    const answered = reply !== undefined && { reply, hint: REPLY_ADVICE };
+    this.#logger.error({ event: 'REDIS_FAILED', ...answered, err: cause });
   }
 
   /** Opens the connection for messages again, because none came. */

@@ -1,4 +1,35 @@
 import { ConfigError } from '../../settings/resolve-settings.js';
+import { LinkError } from './link.js';
+
+/** Codes of Node.js. Another text could contain the URL. */
+const CODE = /^[A-Z][A-Z0-9_]{1,60}$/;
+
+/**
+ * @returns why Redis cannot be used: the code of Node.js, such as `ECONNREFUSED`, the first word of an error that
+ * Redis replied, such as `LOADING`, or a sentence about a Redis that is silent.
+ */
+export function detailOf(fault: unknown): string | undefined {
+  let detail: string | undefined;
+  for (let cause = fault; cause instanceof Error; cause = cause.cause) {
+    const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+    if (CODE.test(code)) detail = code;
+    else if (cause instanceof LinkError) detail = cause.message;
+    else detail = replyWord(cause) ?? detail;
+  }
+  return detail;
+}
+
+/** The advice for an operator whose Redis answers commands with an error. */
+export const REPLY_ADVICE = 'Check that it is Redis 7 or later with all its commands, and its log';
+
+/**
+ * @returns the first word of an error that Redis replied, such as `ERR`; undefined for other errors. The words
+ * after it may contain data.
+ */
+export function replyWord(cause: unknown): string | undefined {
+  if (!(cause instanceof Error) || cause instanceof LinkError) return undefined;
+  return /^([A-Z][A-Z\d]{1,30})(?: |$)/.exec(cause.message)?.[1];
+}
 
 /**
  * @returns what to do about a fault that only an operator can end; undefined for other faults. It has neither

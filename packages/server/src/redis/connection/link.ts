@@ -54,6 +54,8 @@ const LATE_MS = 250;
 export class Link {
   readonly #options: LinkOptions;
   #client: RedisClient | undefined;
+  /** The newest error of the client's socket. */
+  #fault: unknown;
   /** True if commands can be sent. */
   #isConnected = false;
   #isReady = false;
@@ -137,9 +139,11 @@ export class Link {
       },
     });
     this.#client = client;
+    this.#fault = undefined;
     const isCurrent = (): boolean => this.#client === client;
     client.on('error', (cause: unknown) => {
       if (!isCurrent()) return;
+      this.#fault = cause;
       this.#options.onProblem(cause);
       this.#lose(cause);
     });
@@ -165,7 +169,7 @@ export class Link {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (this.#client === client && !this.#isConnected)
-        this.reopen(new LinkError('it did not answer'));
+        this.reopen(new LinkError('it did not answer', { cause: this.#fault }));
     }, CONNECT_MS);
   }
 

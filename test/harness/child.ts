@@ -26,7 +26,7 @@ export interface Child {
 }
 
 const READY_MS = 50_000;
-const STOP_MS = 5_000;
+const STOP_MS = 15_000;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 type Kill = (signal: NodeJS.Signals) => void;

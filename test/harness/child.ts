@@ -21,7 +21,7 @@ export interface Child {
   pid: number;
   /** All that it has written so far, stdout and stderr as they came. */
   output: () => string;
-  /** Ends it, by SIGTERM unless told and by SIGKILL after 5 s. Its exit code, or the signal that ended it. */
+  /** Ends it, by SIGTERM unless told and by SIGKILL after 15 s. Its exit code, or the signal that ended it. */
   stop: (signal?: NodeJS.Signals) => Promise<number | NodeJS.Signals | null>;
 }
 

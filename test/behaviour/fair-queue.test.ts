@@ -45,6 +45,26 @@ function shared(concurrency: number, options: Options = {}) {
 ownClock();
 
 describe('principals that wait for one slot', () => {
+  it('take at most 16 turns where they have one address, and otherwise each its own', async () => {
+    const { llm } = shared(1);
+    const asks = (principal: string, fairnessKey: string) =>
+      ask(llm, principal, { principal, fairnessKey });
+    const running = asks('running', 'one');
+    const waiting = Array.from({ length: 20 }, () => asks('C', 'one'));
+    await settled();
+    const next = asks('B', 'one');
+    await settled();
+    expect(waiting[0]!.places).toEqual([1]);
+    expect(next.places).toEqual([2]);
+    const browsers = Array.from({ length: 40 }, (_, i) => asks(`browser ${i}`, 'one'));
+    const others = [asks('other', 'two'), asks('other', 'two')];
+    await settled();
+    expect(others[0]!.places[0]).toBeLessThanOrEqual(16);
+    expect(others[1]!.places[0]).toBeLessThanOrEqual(33);
+    for (const asked of [running, ...waiting, next, ...browsers, ...others]) asked.cancel();
+    await settled();
+  });
+
   it('go after one request of a principal that asked thirty', async () => {
     const { asks, asked, nextCall, answerAll } = shared(1);
     asks(...Array.from({ length: 30 }, (_, i) => `A${i}`));

@@ -23,7 +23,7 @@ import { type Call, stage } from '../harness/stage.js';
 import { generateFrom } from '../harness/generate.js';
 
 const ME = { browser_id: 'the-browser-of-the-first-visitor' };
-const OTHER = { browser_id: 'the-browser-of-someone-else' };
+const OTHER = { browser_id: 'the-browser-of-somebody-else' };
 
 /** A server whose model answers one at a time. */
 async function oneAtATime() {

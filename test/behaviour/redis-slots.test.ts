@@ -51,23 +51,41 @@ describe('the slots of a provider', () => {
   });
 
   it('and the places in the queue are refused as those of one process', async () => {
-    const { a, b } = await cluster({ concurrency: 1, limits: { maxQueued: 2 } });
-    sdk(a.url, ME).start({ query: 'first' });
+    const { a, b } = await cluster({
+      concurrency: 1,
+      limits: { maxQueued: 2 },
+      authenticate: ({ token }) => (token === undefined ? undefined : { principal: token }),
+    });
+    const as = (user: string) => ({ auth: () => user });
+    sdk(a.url, as('me')).start({ query: 'first' });
     await a.nextCall();
-    const waiting = sdk(b.url, ME).start({ query: 'second' });
+    const waiting = sdk(b.url, as('me')).start({ query: 'second' });
     await snapshotWhen(waiting, ({ ahead }) => ahead === 1);
-    const mine = sdk(a.url, ME).start({ query: 'third' });
+    const mine = sdk(a.url, as('me')).start({ query: 'third' });
     await expect(mine.result).rejects.toMatchObject({
       code: 'overloaded',
       message: expect.stringContaining('1 requests from you or your network wait for it already'),
     });
-    const other = sdk(a.url, OTHER).start({ query: 'other' });
+    const other = sdk(a.url, as('another')).start({ query: 'other' });
     await snapshotWhen(other, ({ ahead }) => ahead === 1 || ahead === 2);
-    await expect(
-      sdk(b.url, { browserId: 'the-browser-of-a-third-visitor' }).start({ query: 'x' }).result,
-    ).rejects.toMatchObject({
+    await expect(sdk(b.url, as('a third')).start({ query: 'x' }).result).rejects.toMatchObject({
       code: 'overloaded',
       message: expect.stringContaining('2 requests wait for it already'),
+    });
+  });
+
+  it('and half of the places are for the browsers of one address', async () => {
+    const { a, b } = await cluster({ concurrency: 1, limits: { maxQueued: 4 } });
+    const browser = (i: number) => ({ browserId: `the-browser-of-visitor-${i}` });
+    sdk(a.url, browser(0)).start({ query: 'first' });
+    await a.nextCall();
+    for (const [i, { url }] of [a, b].entries()) {
+      const waiting = sdk(url, browser(i + 1)).start({ query: `waits ${i}` });
+      await snapshotWhen(waiting, ({ ahead }) => ahead !== undefined);
+    }
+    await expect(sdk(b.url, browser(3)).start({ query: 'x' }).result).rejects.toMatchObject({
+      code: 'overloaded',
+      message: expect.stringContaining('2 requests from you or your network wait for it already'),
     });
   });
 

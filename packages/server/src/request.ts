@@ -22,8 +22,8 @@ export interface GenerateRequest {
    */
   principal?: string | undefined;
   /**
-   * Slots and places in a queue are shared fairly between these keys, such as one for all anonymous users of an
-   * address. The principal unless given.
+   * The owner of places in a queue, such as the address of an anonymous user. The principals of one owner take at
+   * most 16 turns. The principal itself unless given.
    */
   fairnessKey?: string | undefined;
 }

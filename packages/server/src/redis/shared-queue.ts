@@ -3,11 +3,12 @@ import type { StreamError } from '@rivulet/protocol';
 import { fairOrder } from '../upstream/fair-order.js';
 import {
   createQueue,
-  fairnessKeyOf,
+  ownerOf,
   type Queue,
   type QueueOptions,
   type Requester,
   type Slot,
+  turnOf,
 } from '../upstream/queue.js';
 import { QueueRefusals } from '../upstream/queue-refusals.js';
 import type { RedisConnection } from './connection/connection.js';
@@ -45,6 +46,7 @@ interface Change {
 class SharedTicket implements Slot {
   readonly id: string = randomUUID();
   readonly requester: Requester;
+  /** Its owner, and the owner's turn after a dot where it has several. */
   readonly principal: string;
   readonly isUnderWay: boolean;
   readonly onMove: () => void;
@@ -67,10 +69,12 @@ class SharedTicket implements Slot {
     onMove: () => void,
     onRelease: (ticket: SharedTicket) => void,
   ) {
-    const principal = fairnessKeyOf(requester);
+    const owner = ownerOf(requester);
     this.requester = requester;
     this.principal =
-      typeof principal === 'string' ? hash(principal).slice(0, PRINCIPAL_UNITS) : this.id;
+      typeof owner === 'string'
+        ? hash(owner).slice(0, PRINCIPAL_UNITS) + turnOf(requester)
+        : this.id;
     this.isUnderWay = isUnderWay;
     this.onMove = onMove;
     this.#onRelease = onRelease;

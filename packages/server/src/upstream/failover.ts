@@ -14,7 +14,7 @@ import { callProvider, type Deadlines, type Turn, type TurnSink } from './provid
 import {
   createQueue as createOwnQueue,
   type CreateQueue,
-  fairnessKeyOf,
+  ownerOf,
   type Queue,
   type Requester,
 } from './queue.js';
@@ -277,7 +277,7 @@ export function createFailover(
           isShown = true;
           sink.begin(model, failures.at(-1));
         };
-        const principal = fairnessKeyOf(requester);
+        const principal = ownerOf(requester);
         const call = {
           provider,
           model,

@@ -20,9 +20,20 @@ export interface Requester {
   mayRestart?: ((failure: StreamError) => boolean) | undefined;
 }
 
-/** Slots are shared fairly between these keys, which take the place of principals in a queue. */
-export function fairnessKeyOf({ fairnessKey, principal }: Requester): string | symbol {
+/** The browsers of one address take turns as this many principals: an address can invent any number of browsers. */
+const TURNS_OF_ADDRESS = 16;
+
+/** @returns the owner of places in a queue: a principal, or an address whose principals are browsers. */
+export function ownerOf({ fairnessKey, principal }: Requester): string | symbol {
   return fairnessKey ?? principal;
+}
+
+/** @returns text that follows the owner's name, where an owner has several turns; otherwise empty text. */
+export function turnOf({ fairnessKey, principal }: Requester): string {
+  if (fairnessKey === undefined || typeof principal === 'symbol') return '';
+  let sum = 0;
+  for (let i = 0; i < principal.length; i++) sum += principal.charCodeAt(i);
+  return `.${sum % TURNS_OF_ADDRESS}`;
 }
 
 /** A request's slot of a provider, or its place in the queue for one. */
@@ -57,8 +68,8 @@ export interface Queue {
    * turn of the event loop when `ahead` has changed. `ahead` assumes that slots are released in the order of
    * their acquisition, and that no other request arrives.
    *
-   * A request may wait while its principal has fewer waiting requests than there are free places, so one
-   * principal gets at most half of the places, rounded up. An answer in progress may always wait. In a full
+   * A request may wait while its owner has fewer waiting requests than there are free places, so one owner
+   * gets at most half of the places, rounded up. An answer in progress may always wait. In a full
    * queue, waiting preemptible requests are ended to make room for another request.
    *
    * @throws {StreamError} overloaded when the request may not wait.
@@ -80,6 +91,8 @@ export interface QueueOptions {
 export type CreateQueue = (options: QueueOptions) => Queue;
 
 class Ticket implements Slot {
+  readonly owner: string | symbol;
+  /** Takes turns with other principals. */
   readonly principal: string | symbol;
   readonly preemption: Preemption | undefined;
   readonly isUnderWay: boolean;
@@ -96,7 +109,9 @@ class Ticket implements Slot {
     onMove: () => void,
     onRelease: (ticket: Ticket) => void,
   ) {
-    this.principal = fairnessKeyOf(requester);
+    const owner = ownerOf(requester);
+    this.owner = owner;
+    this.principal = typeof owner === 'string' ? owner + turnOf(requester) : owner;
     this.preemption = requester.preemption;
     this.isUnderWay = isUnderWay;
     this.onMove = onMove;
@@ -110,6 +125,12 @@ class Ticket implements Slot {
   release(): void {
     this.#onRelease(this);
   }
+}
+
+function removeFrom<K>(sets: Map<K, Set<Ticket>>, key: K, ticket: Ticket): void {
+  const tickets = sets.get(key);
+  tickets?.delete(ticket);
+  if (tickets?.size === 0) sets.delete(key);
 }
 
 /**
@@ -126,6 +147,8 @@ export function createQueue(options: QueueOptions): Queue {
   const underWay = new Set<Ticket>();
   /** The other waiting requests. The principal whose count of slots changed last is the last. */
   const fresh = new Map<string | symbol, Set<Ticket>>();
+  /** The same requests by their owners. */
+  const freshOfOwner = new Map<string | symbol, Set<Ticket>>();
   const heldBy = new Map<string | symbol, number>();
   /**
    * Preemptible requests, in the order in which they became preemptible. Waiting ones are also in `underWay`
@@ -184,9 +207,9 @@ export function createQueue(options: QueueOptions): Queue {
     if (ticket.preemption?.isPreemptible) preemptible.waiting.add(ticket);
     if (ticket.isUnderWay) underWay.add(ticket);
     else {
-      const { principal } = ticket;
-      const own = fresh.get(principal) ?? new Set();
-      fresh.set(principal, own.add(ticket));
+      const { principal, owner } = ticket;
+      fresh.set(principal, (fresh.get(principal) ?? new Set()).add(ticket));
+      freshOfOwner.set(owner, (freshOfOwner.get(owner) ?? new Set()).add(ticket));
     }
   }
 
@@ -194,9 +217,8 @@ export function createQueue(options: QueueOptions): Queue {
     waiting -= 1;
     preemptible.waiting.delete(ticket);
     underWay.delete(ticket);
-    const own = fresh.get(ticket.principal);
-    own?.delete(ticket);
-    if (own?.size === 0) fresh.delete(ticket.principal);
+    removeFrom(fresh, ticket.principal, ticket);
+    removeFrom(freshOfOwner, ticket.owner, ticket);
   }
 
   function changeHeld(principal: string | symbol, by: 1 | -1): void {
@@ -285,21 +307,21 @@ export function createQueue(options: QueueOptions): Queue {
     renumberSoon();
   }
 
-  function fits(principal: string | symbol): boolean {
-    return (fresh.get(principal)?.size ?? 0) < maxQueued - waiting;
+  function fits(owner: string | symbol): boolean {
+    return (freshOfOwner.get(owner)?.size ?? 0) < maxQueued - waiting;
   }
 
-  /** Ends waiting preemptible requests, as far as one more request of the principal needs their places. */
-  function makeRoom(principal: string | symbol): void {
-    if (fits(principal)) return;
-    const own = [...(fresh.get(principal) ?? [])];
+  /** Ends waiting preemptible requests, as far as one more request of the owner needs their places. */
+  function makeRoom(owner: string | symbol): void {
+    if (fits(owner)) return;
+    const own = [...(freshOfOwner.get(owner) ?? [])];
     const ownWanted = own.filter(isWanted).length;
     const couldBeFree = maxQueued - countWanted();
     if (couldBeFree <= 0) throw refusals.full();
     if (ownWanted >= couldBeFree) throw refusals.tooMany(ownWanted);
-    const others = [...preemptible.waiting].filter((ticket) => ticket.principal !== principal);
+    const others = [...preemptible.waiting].filter((ticket) => ticket.owner !== owner);
     for (const ticket of [...own, ...others]) {
-      if (fits(principal)) return;
+      if (fits(owner)) return;
       if (!isWanted(ticket)) ticket.preemption?.preempt();
     }
   }
@@ -315,7 +337,7 @@ export function createQueue(options: QueueOptions): Queue {
       const ticket = new Ticket(requester, isUnderWay, onMove, release);
       if (hasFreeSlot()) acquire(ticket);
       else {
-        if (!isUnderWay) makeRoom(ticket.principal);
+        if (!isUnderWay) makeRoom(ticket.owner);
         startWaiting(ticket);
       }
       ticket.stopWatching = ticket.preemption?.onChange(() => updatePreemptible(ticket));

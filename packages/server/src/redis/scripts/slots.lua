@@ -177,10 +177,16 @@ local function preempt()
   end
 end
 
+-- The owner of places: a principal without its turn, which follows a dot.
+local function owner_of(principal)
+  return string.match(principal, '^[^.]*')
+end
+
 -- Whether one more of the principal may wait. Preemptible ones that wait are ended as far as it needs their places.
 local function make_room(principal)
+  local owner = owner_of(principal)
   local function is_own(t)
-    return t.state == 'w' and not has(t, 'u') and t.principal == principal
+    return t.state == 'w' and not has(t, 'u') and owner_of(t.principal) == owner
   end
   local function fits()
     return count(is_own) < most - count(waits)
@@ -199,7 +205,7 @@ local function make_room(principal)
   end
   for _, isOwn in ipairs({ true, false }) do
     for _, id in ipairs(sorted(function(t)
-      return t.state == 'w' and has(t, 'p') and (t.principal == principal) == isOwn
+      return t.state == 'w' and has(t, 'p') and (owner_of(t.principal) == owner) == isOwn
     end)) do
       if fits() then
         return 'ok'

@@ -4,7 +4,7 @@ import { Heartbeat } from '../../packages/server/src/deliver/redis/heartbeat.js'
 
 it('a heartbeat is sent while the listener of an earlier one still works', async () => {
   const write = vi.fn<() => Promise<unknown>>(async () => [0, [], [], 10_000]);
-  const store = { isConnected: true, isDegraded: false, write, checkMemory: async () => {} };
+  const store = { isConnected: true, write, checkMemory: async () => {}, noteBeat() {} };
   const context = { node: 'n', store, limits: {} } as unknown as RedisContext;
   const ends: (() => void)[] = [];
   const onBeat = vi.fn<() => Promise<void>>(

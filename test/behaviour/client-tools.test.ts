@@ -475,7 +475,7 @@ describe('a tool of two pages that show the same answer', () => {
       tails.set(name, next);
       return next;
     };
-    return { request, waiting };
+    return { request, waiting, tails };
   }
 
   /** Two pages, of which the first runs a call of `place`; the second is behind `link`. */
@@ -521,6 +521,17 @@ describe('a tool of two pages that show the same answer', () => {
     expect(resultsTold(next)).toMatchObject([{ result: 'there' }]);
     say(next, 'There.');
     expect(await other.result).toMatchObject({ text: 'There.' });
+  });
+
+  it('leaves the lock to another page once the second has left the answer without a connection', async () => {
+    const locks = lockManager();
+    const { link, first, runs, other } = await called(locks);
+    link.down();
+    await snapshotWhen(other, ({ status }) => status === 'reconnecting');
+    first.close();
+    other.release();
+    await expect.poll(() => locks.tails.size, { timeout: 5_000 }).toBe(0);
+    expect(runs).toHaveLength(1);
   });
 
   it('runs once if the first has replied and is closed while the second has no connection', async () => {

@@ -177,6 +177,8 @@ describe('what has expired', () => {
 const journalKey = (url: string, id: string): string =>
   `rivulet:${JSON.stringify([url, 'me'])}j:${id}:w`;
 
+const NOTHING = { text: '', thoughts: '', toolEntries: [] };
+
 function entryOf(id: string) {
   const now = Date.now();
   return {
@@ -184,10 +186,16 @@ function entryOf(id: string) {
     request: { query: 'What?' },
     cacheTarget: { key: 'k', askedAt: now, replaces: false },
     phase: 'reading',
-    received: { offset: 5, text: 'Once', toolEntries: [] },
+    received: { offset: 5, ...NOTHING, text: 'Once' },
     writtenAt: now,
     isFromUnload: false,
   };
+}
+
+/** Keeps a question that no server has accepted, as an earlier page leaves it. */
+function keepUnasked(url: string, { items }: TestStorage): void {
+  const entry = { ...entryOf('unasked'), phase: 'asking', received: { offset: 0, ...NOTHING } };
+  items.set(journalKey(url, 'unasked'), JSON.stringify(entry));
 }
 
 describe('the journal', () => {
@@ -301,18 +309,19 @@ describe('the journal', () => {
     'a context that is no list': { request: { query: 'q', context: {} } },
     'a message that is null': { request: { query: 'q', context: [null] } },
     'options that are a text': { request: { query: 'q', options: 'none' } },
-    'an offset that is no integer': { received: { offset: 'x', text: '', toolEntries: [] } },
-    'a text that is none': { received: { offset: 1, text: {}, toolEntries: [] } },
-    'tools that are no list': { received: { offset: 1, text: '', toolEntries: 1 } },
-    'a tool that is null': { received: { offset: 1, text: '', toolEntries: [null] } },
+    'thoughts that are no text': { received: { ...NOTHING, offset: 1, thoughts: 1 } },
+    'an offset that is no integer': { received: { ...NOTHING, offset: 'x', text: '' } },
+    'a text that is none': { received: { ...NOTHING, offset: 1, text: {} } },
+    'tools that are no list': { received: { ...NOTHING, offset: 1, toolEntries: 1 } },
+    'a tool that is null': { received: { ...NOTHING, offset: 1, toolEntries: [null] } },
     'an attempt that is a number': {
-      received: { offset: 1, text: '', toolEntries: [], attempt: 1 },
+      received: { ...NOTHING, offset: 1, attempt: 1 },
     },
     'another phase': { phase: 'dreaming' },
     'a text of a question that was not asked': { phase: 'asking' },
     'no stamp': { writtenAt: undefined },
     'more than it may hold': {
-      received: { offset: 1, text: 'x'.repeat(2 ** 24), toolEntries: [] },
+      received: { ...NOTHING, offset: 1, text: 'x'.repeat(2 ** 24) },
     },
   };
   it.each(Object.keys(broken))('drops an entry with %s', async (name) => {
@@ -364,9 +373,7 @@ describe('a question that waits because of a rate limit', () => {
     const { server, storage, client } = await staged();
     client.close();
     await server.close();
-    const received = { offset: 0, text: '', toolEntries: [] };
-    const entry = { ...entryOf('unasked'), phase: 'asking', received };
-    storage.items.set(journalKey(server.url, 'unasked'), JSON.stringify(entry));
+    keepUnasked(server.url, storage);
     open(server.url, storage).resume('unasked');
     await vi.waitFor(() => {
       expect(storage.valuesOf('j:')).toMatchObject([{ phase: 'asking' }, { phase: 'asking' }]);
@@ -375,9 +382,7 @@ describe('a question that waits because of a rate limit', () => {
 
   it('is still in `active$` once the server has said what it has', async () => {
     const { server, storage, client } = await staged();
-    const received = { offset: 0, text: '', toolEntries: [] };
-    const entry = { ...entryOf('unasked'), phase: 'asking', received };
-    storage.items.set(journalKey(server.url, 'unasked'), JSON.stringify(entry));
+    keepUnasked(server.url, storage);
     storage.items.set(journalKey(server.url, 'read'), JSON.stringify(entryOf('read')));
     const gone = filter<readonly { id: string }[]>((all) => all.every(({ id }) => id !== 'read'));
     const after = await firstValueFrom(client.active$.pipe(gone));
@@ -388,9 +393,7 @@ describe('a question that waits because of a rate limit', () => {
     const { server, storage, client } = await staged();
     client.close();
     await server.close();
-    const received = { offset: 0, text: '', toolEntries: [] };
-    const entry = { ...entryOf('unasked'), phase: 'asking', received };
-    storage.items.set(journalKey(server.url, 'unasked'), JSON.stringify(entry));
+    keepUnasked(server.url, storage);
     const next = open(server.url, storage);
     const listed = (length: number): Promise<unknown> =>
       firstValueFrom(next.active$.pipe(filter((active) => active.length === length)));

@@ -322,28 +322,6 @@ describe('thoughts of a client’s answer', () => {
     expect(JSON.stringify([...storage.items])).not.toContain('One. ');
   });
 
-  it('are read on from a journal of a version that had none', async () => {
-    const { server, nextCall } = await staged();
-    const storage = createStorage();
-    const browserId = 'the-browser-of-a-visitor';
-    const open = (from: typeof storage) => sdk(server.url, { browserId, cache: { storage: from } });
-    const answer = open(storage).start(ASK);
-    const call = await nextCall();
-    call.say('Fox');
-    const entries = () => storage.valuesOf('j:');
-    const journalled = { received: { text: 'Fox' } };
-    await vi.waitFor(() => expect(entries()).toMatchObject([journalled]), { timeout: 5_000 });
-    const older = storage.copy();
-    for (const [key, item] of older.items) older.items.set(key, item.replace('"thoughts":"",', ''));
-    expect(JSON.stringify([...older.items])).not.toContain('thoughts\\":\\"');
-    const resumed = open(older).resume(answer.id);
-    const shown = await snapshotWhen(resumed, ({ text }) => text === 'Fox');
-    expect(shown.thoughts).toBe('');
-    call.think('Hm.');
-    say(call, '.');
-    expect(await resumed.result).toMatchObject({ thoughts: 'Hm.', text: 'Fox.' });
-  });
-
   it('begin again with another attempt, also after thoughts alone', async () => {
     const [api, local] = [stage('api'), stage('local')];
     const providers = providersOf(api.provider, local.provider);

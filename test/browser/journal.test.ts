@@ -24,7 +24,7 @@ async function journal(): Promise<[string, unknown][]> {
 function left(id: string, ageMs: number): Promise<void> {
   const now = Date.now();
   const cacheTarget = { key: 'k', askedAt: now - ageMs, replaces: false };
-  const received = { offset: 5, text: 'Once', toolEntries: [] };
+  const received = { offset: 5, text: 'Once', thoughts: '', toolEntries: [] };
   const entry = { id, request: { query: 'What?' }, cacheTarget, phase: 'reading', received };
   return set(`j:${id}:w`, { ...entry, writtenAt: now - ageMs, isFromUnload: false }, ownStore());
 }

@@ -11,6 +11,8 @@ const TAKEOVER_MS = 1_000;
 /** The answer whose calls are run. The pages of an origin run each call of an `id` in one page at a time. */
 type CalledAnswer = Pick<AnswerOwner, 'reply'> & {
   readonly snapshot: AnswerSnapshot;
+  /** True while the page reads the answer. */
+  readonly isActive: boolean;
   /** Without it, every page runs each call. */
   readonly id?: string;
 };
@@ -71,14 +73,14 @@ async function withLock(
   const takeOver = async (): Promise<void> => {
     // The other page may have replied before it was closed, and this page learns of it a moment later.
     do await delay(TAKEOVER_MS);
-    while (answer.snapshot.status === 'reconnecting');
-    if (!signal.aborted) await work();
+    while (answer.isActive && answer.snapshot.status === 'reconnecting');
+    if (answer.isActive && !signal.aborted) await work();
   };
   // Rejects if the call does not wait any more, or the page is left.
   await locks.request(name, { signal }, takeOver).catch(() => {});
 }
 
-/** Resolves once the server has refused the reply, or the call does not wait any more. Never rejects. */
+/** Resolves once the server has taken or refused the reply, or the call does not wait any more. Never rejects. */
 async function answerCall(
   answer: CalledAnswer,
   callId: string,
@@ -93,7 +95,6 @@ async function answerCall(
     .then((result) => send(answer, callId, result, signal))
     // The result may be too large, or not JSON.
     .catch((error: unknown) => send(answer, callId, { error: messageOf(error) }, signal))
-    .then(() => ended)
     // Another page replied first, or the call has ended: the snapshot shows the outcome.
     .catch(() => {});
   await Promise.race([replied, ended]);

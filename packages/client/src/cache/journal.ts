@@ -11,8 +11,7 @@ export interface ReceivedPart {
   /** The position in the log up to which everything was received, in UTF-16 units. */
   readonly offset: number;
   readonly text: string;
-  /** Absent in entries that an earlier version wrote. */
-  readonly thoughts?: string;
+  readonly thoughts: string;
   readonly toolEntries: readonly ToolEntry[];
   readonly attempt:
     | {
@@ -203,7 +202,7 @@ function isStoredEntry(value: unknown): value is StoredEntry {
     const {
       offset,
       text,
-      thoughts = '',
+      thoughts,
       toolEntries,
       attempt = { attempt: 1, provider: '', model: '' },
     } = received;

@@ -123,6 +123,7 @@ export class MockAnswer implements AnswerOwner, ColdAnswer {
     // Answers of two mock clients have the same ids, so there is no lock.
     runTools(snapshot.tools, tools, this.#startedCalls, this.#toolAbort.signal, {
       snapshot,
+      isActive: true,
       reply: (callId, reply) => this.reply(callId, reply),
     });
   }

@@ -533,10 +533,12 @@ describe('a parameter that a server does not take', () => {
     ]);
   });
 
-  it('does not make a model unknown where a client planted the words', async () => {
+  it.each([
+    ['as they are', "Invalid schema for function 'not-a-valid-model': invalid model name"],
+    ['in an error that repeats the request', `Invalid: ${'u'.repeat(2_000)}: INVALID MODEL NAME`],
+  ])('does not make a model unknown where a client planted the words %s', async (_how, message) => {
     const { url } = await startUpstream((_, response) => {
       response.writeHead(400, { 'content-type': 'application/json' });
-      const message = "Invalid schema for function 'not-a-valid-model': invalid model name";
       response.end(JSON.stringify({ error: { message } }));
     });
     const tools = [clientToolOf('not-a-valid-model', 'invalid model name')];

@@ -6,6 +6,8 @@ export type PromptTexts = Pick<Prompt, 'system' | 'messages' | 'tools' | 'respon
 const MAX_QUOTED_CHARACTERS = 200;
 /** Shorter texts are common words that any message may contain. */
 const MIN_SECRET_CHARACTERS = 5;
+/** A longer error repeats the request. To look for all texts of a client in it would stop the process for seconds. */
+const MAX_JUDGED_UNITS = 1_024;
 const WINDOW_CHARACTERS = 24;
 
 /**
@@ -40,10 +42,11 @@ export function textsOf({ system, messages }: Pick<Prompt, 'system' | 'messages'
 }
 
 /**
- * @returns the words without the texts that a client sent. What a server says about its model and its parameters
- * must not be read in a client's text.
+ * @returns the words without the texts that a client sent; empty text if they are too long to tell. What a server says
+ * about its model and its parameters must not be read in a client's text.
  */
 export function withoutClientTexts(words: string, prompt: PromptTexts): string {
+  if (words.length > MAX_JUDGED_UNITS) return '';
   const { messages, tools = [], responseSchema, stop } = prompt;
   const texts = [
     ...messages.flatMap(textsIn),

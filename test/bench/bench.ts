@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { meterForeignCpu } from './processes/foreign-cpu.js';
 import type { Figures, Measurement } from './measurements/measurement.js';
 import { type Options, parseOptions } from './options.js';
+import { plot } from './report/plot.js';
 import { summarizeProfile } from './report/profile.js';
 import { report } from './report/report.js';
 import type { Result } from './report/results.js';
@@ -34,9 +35,11 @@ for (const measurement of options.plan) {
 const markdown = report(results);
 await writeFile(`${FOLDER}results.md`, `${markdown}\n`);
 await writeFile(`${FOLDER}results.json`, `${JSON.stringify(results, undefined, 2)}\n`);
+const curves = plot(results);
+if (curves !== undefined) await writeFile(`${FOLDER}curves.svg`, curves);
 const minutes = (performance.now() - startedAt) / 60_000;
 console.log(`\n${markdown}\n`);
-console.log(`${minutes.toFixed(1)} minutes; written to ${FOLDER}results.md and results.json`);
+console.log(`${minutes.toFixed(1)} minutes; written to ${FOLDER}`);
 const failed = results.some(({ figures }) => figures === undefined || figures.wrong > 0);
 process.exit(failed ? 1 : 0);
 

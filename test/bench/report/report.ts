@@ -5,8 +5,9 @@ import { type Goal, ROWS } from './rows.js';
 import { table } from './table.js';
 import { type StackName, STACKS } from '../stacks/stack.js';
 
-const NAMES: Record<StackName, string> = {
-  ws: '`ws`',
+/** The stacks in tables and plots. */
+export const NAMES: Record<StackName, string> = {
+  ws: 'ws',
   sse: 'Node SSE',
   sio: 'Socket.IO',
   ai: 'AI SDK',
@@ -15,7 +16,7 @@ const NAMES: Record<StackName, string> = {
 
 /** The results in Markdown. */
 export function report(results: readonly Result[]): string {
-  const stacks = STACKS.filter((name) => results.some(({ stack }) => stack === name));
+  const stacks = stacksOf(results);
   const [cpu] = cpus();
   return [
     '# Benchmark',
@@ -24,6 +25,10 @@ export function report(results: readonly Result[]): string {
     ...CURVES.flatMap((curve) => curveTable(curve, results, stacks)),
     notes(results),
   ].join('\n\n');
+}
+
+export function stacksOf(results: readonly Result[]): StackName[] {
+  return STACKS.filter((name) => results.some(({ stack }) => stack === name));
 }
 
 function rounds(results: readonly Result[]): string {
@@ -59,12 +64,12 @@ function verdict(goal: Goal | undefined, measured: number | undefined): string {
 }
 
 function curveTable(
-  { title, points, figures }: Curve,
+  { subject, points, figures }: Curve,
   results: readonly Result[],
   stacks: readonly StackName[],
 ): string[] {
-  const columns = figures.flatMap(({ figure, title: name, unit }) =>
-    stacks.map((stack) => ({ figure, unit, stack, head: `${NAMES[stack]} ${name}` })),
+  const columns = figures.flatMap(({ figure, short, unit }) =>
+    stacks.map((stack) => ({ figure, unit, stack, head: `${NAMES[stack]} ${short}` })),
   );
   const rows = points.map(({ label, measurement }) => [
     label,
@@ -76,6 +81,7 @@ function curveTable(
   const shown = (cells: readonly string[]) => cells.filter((__, i) => i === 0 || filled[i - 1]);
   const shownRows = rows.map(shown).filter((cells) => cells.some((cell, i) => i > 0 && cell));
   if (shownRows.length === 0) return [];
+  const title = `${subject}: ${figures.map((each) => each.title).join(', ')}`;
   return [`## ${title}`, table(shown(['', ...columns.map(({ head }) => head)]), shownRows)];
 }
 

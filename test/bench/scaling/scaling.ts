@@ -1,4 +1,6 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { drawGraphs } from '../../harness/line-graphs.js';
 import { type Peer, startPeer } from '../../harness/peer.js';
 import { runRedis, type TestRedis } from '../../harness/redis.js';
 import { table } from '../report/table.js';
@@ -134,9 +136,12 @@ const paced = `${PACED.streams} streams, 40 tokens/s each`;
 add(`${paced}, without Redis`, await measure(1, false, PACED));
 add(`${paced}, with Redis`, await measure(1, true, PACED));
 add(`${paced}, read through another server`, await measure(1, true, PACED, true));
+const many = `${MANY.streams} streams, 10 tokens/s each`;
+const costs: [servers: number, cost: Cost][] = [];
 for (const count of [1, 2, 3]) {
-  const name = `${MANY.streams} streams, 10 tokens/s each, ${count} server${count > 1 ? 's' : ''}`;
-  add(name, await measure(count, true, MANY));
+  const cost = await measure(count, true, MANY);
+  costs.push([count, cost]);
+  add(`${many}, ${count} server${count > 1 ? 's' : ''}`, cost);
 }
 const [without, withRedis] = [await firstText(false), await firstText(true)];
 
@@ -155,4 +160,20 @@ console.log(
     `${withRedis.p50.toFixed(1)} / ${withRedis.p99.toFixed(0)} ms with it`,
 );
 console.log(`streams with a wrong text: ${wrong}`);
+
+const FIGURES = [
+  ['cpuUsPerToken', 'CPU of the owners for a token, µs'],
+  ['p50', 'provider to reader, p50, ms'],
+] as const;
+const graphs = FIGURES.map(([figure, title]) => ({
+  title: `${many}: ${title}`,
+  lines: new Map([
+    ['over Redis', costs.map(([servers, cost]) => [servers, cost[figure]] as const)],
+  ]),
+  ticks: costs.map(([x]) => ({ x, label: x === 1 ? '1 server' : `${x} servers` })),
+}));
+const folder = new URL('../../.artifacts/bench/', import.meta.url);
+mkdirSync(folder, { recursive: true });
+writeFileSync(new URL('scaling.svg', folder), drawGraphs(graphs));
+console.log('plot: test/.artifacts/bench/scaling.svg');
 process.exit(wrong === 0 ? 0 : 1);

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { register } from 'tsx/esm/api';
 import { ensureInstalled, run } from './install.mjs';
 
@@ -19,6 +19,7 @@ mkdirSync(pages, { recursive: true });
 const names = [...listDocuments().keys()].filter((name) => name !== 'README.md');
 const texts = new Map(names.map((name) => [name, readDocument(name)]));
 for (const [name, text] of texts) writeFileSync(new URL(name, pages), text);
+cpSync(new URL('images/', docs), new URL('images/', pages), { recursive: true });
 
 run('npx', ['vitepress', 'build', '.'], { cwd: docs });
 // TypeDoc writes into the folder that VitePress empties, so it runs second.

@@ -45,6 +45,7 @@ export default defineConfig({
 function others(): string[] {
   const listed = new Set(Object.values(SECTIONS).flat());
   return readdirSync(pages)
+    .filter((file) => file.endsWith('.md'))
     .map((file) => file.replace(/\.md$/, ''))
     .filter((name) => !listed.has(name));
 }

@@ -127,6 +127,14 @@ describe('the built-in provider', () => {
     expect(bodies.filter((body) => others.test(body))).toEqual([]);
   });
 
+  it('has the description of an image in the place of the image', () => {
+    const bodies = readSections().map(({ body }) => body);
+    expect(
+      bodies.filter((body) => /^Two graphs of 1,000 streams over one, two/m.test(body)),
+    ).toHaveLength(1);
+    expect(bodies.filter((body) => body.includes('!['))).toEqual([]);
+  });
+
   it('takes a heading inside fenced code for no heading', () => {
     const sections = splitSections(
       '# Title\n\nlead\n\n## A\n\ntext\n\n```sh\n## not one\n```\n\n## B `b`!\n\nmore\n',

@@ -74,7 +74,10 @@ export function readSections(): DocsSection[] {
     const markdown = NOT_SEARCHED.has(file) ? undefined : readDocument(file);
     if (markdown === undefined) continue;
     const [, page = file] = /^# (.+)$/m.exec(markdown) ?? [];
-    const linked = markdown.replaceAll(/\]\((?=[\w-]+\.md[)#])/g, '](/docs/');
+    const linked = markdown
+      // An answer has the description of an image, because a page may have no such file.
+      .replaceAll(/!\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .replaceAll(/\]\((?=[\w-]+\.md[)#])/g, '](/docs/');
     for (const section of splitSections(linked)) {
       sections.push({ id: sections.length, file, page, ...section });
     }

@@ -11,7 +11,7 @@ export interface LineGraph {
   title: string;
   /** The points of each line, from left to right, by its name. `y` is not negative. */
   lines: ReadonlyMap<string, readonly (readonly [x: number, y: number])[]>;
-  /** What is written below the graph, for `x` from the smallest to the largest. */
+  /** The labels below the graph, in the order of `x`. */
   ticks: readonly { x: number; label: string }[];
   /** Powers of ten have equal distances. */
   isLogarithmic?: boolean;

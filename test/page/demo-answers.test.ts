@@ -307,6 +307,7 @@ describe('every ending', () => {
     expect(await demo.part('ending').textContent()).toBe('Interrupted: the server stopped');
     expect(await demo.part('error').textContent()).toMatch(/continue or try again/);
     await demo.page.reload();
+    await demo.reaches('failed');
     await demo.shows('Where a riv');
     expect(await demo.part('ending').textContent()).toBe('Interrupted: the server stopped');
     await demo.part('continue').click();

@@ -103,7 +103,7 @@ it('a call that the log no longer has is aborted, and runs again where a later a
   await vi.waitFor(() => expect(runs).toHaveLength(1));
   send(EVENT.start, { offset: 1, attempt: 101, ...start });
   call(2);
-  // The lock of the first call may be free only later, and then the page waits for a second.
+  // A page with Web Locks waits for 1 s if the lock of the first call was not released yet.
   await vi.waitFor(() => expect(runs).toHaveLength(2), { timeout: 5_000 });
   const [first, second] = runs;
   expect(first!.signal.aborted).toBe(true);

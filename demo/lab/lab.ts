@@ -161,13 +161,20 @@ function temporarily(begin: () => void, end: () => void): (body: Body) => void {
   };
 }
 
-/** @returns an empty body for what is too long or no JSON object. */
+/**
+ * Closes the connection of a body that is too long. Without that, the reply would race with the
+ * reset of the connection.
+ * @returns an empty body for what is too long or no JSON object.
+ */
 async function readBody(request: IncomingMessage): Promise<Body> {
   let text = '';
   try {
     for await (const chunk of request.setEncoding('utf8')) {
       text += String(chunk);
-      if (text.length > MAX_BODY_UNITS) return {};
+      if (text.length > MAX_BODY_UNITS) {
+        request.socket.destroy();
+        return {};
+      }
     }
     const body: unknown = JSON.parse(text || '{}');
     return typeof body === 'object' && body !== null ? body : {};

@@ -104,7 +104,7 @@ it('a call that the log no longer has is aborted, and runs again where a later a
   send(EVENT.start, { offset: 1, attempt: 101, ...start });
   call(2);
   // A page with Web Locks waits for 1 s if the lock of the first call was not released yet.
-  await vi.waitFor(() => expect(runs).toHaveLength(2), { timeout: 5_000 });
+  await vi.waitFor(() => expect(runs).toHaveLength(2));
   const [first, second] = runs;
   expect(first!.signal.aborted).toBe(true);
   first!.finish('of the first call');
@@ -357,7 +357,7 @@ describe('a tool of the client', () => {
     first.finish();
     const { callId } = await awaiting(answer);
     await expect
-      .poll(() => storage.valuesOf('j:'), { timeout: 5_000 })
+      .poll(() => storage.valuesOf('j:'))
       .toMatchObject([{ received: { toolEntries: [{ event: { callId, awaits: 'result' } }] } }]);
     const asked: unknown[] = [];
     const execute = (args: unknown) => (asked.push(args), 'after');
@@ -516,7 +516,7 @@ describe('a tool of two pages that show the same answer', () => {
   it('runs in the second once the first has closed its client', async () => {
     const { nextCall, first, runs, other } = await called(lockManager());
     first.close();
-    await expect.poll(() => runs.map(({ page }) => page), { timeout: 5_000 }).toHaveLength(2);
+    await expect.poll(() => runs.map(({ page }) => page)).toHaveLength(2);
     runs[1]!.give('there');
     const next = await nextCall();
     expect(resultsTold(next)).toMatchObject([{ result: 'there' }]);
@@ -531,7 +531,7 @@ describe('a tool of two pages that show the same answer', () => {
     await snapshotWhen(other, ({ status }) => status === 'reconnecting');
     first.close();
     other.release();
-    await expect.poll(() => locks.tails.size, { timeout: 5_000 }).toBe(0);
+    await expect.poll(() => locks.tails.size).toBe(0);
     expect(runs).toHaveLength(1);
   });
 

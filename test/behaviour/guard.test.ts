@@ -323,7 +323,7 @@ describe('the limits of a principal', () => {
     expect(await refused(connect(url))).toMatchObject({ code: 'overloaded', retryable: true });
     first.disconnect();
     await expect
-      .poll(() => next(connect(url, me), 'connect').then(() => true), { timeout: 5_000 })
+      .poll(() => next(connect(url, me), 'connect').then(() => true))
       .toBe(true);
   });
 });

@@ -173,7 +173,7 @@ describe('/metrics', () => {
     const socket = connect(server.match[1]!);
     socket.emit(EVENT.start, { query: 'What is Rivulet?' });
     await next(socket, EVENT.end);
-    await vi.waitFor(() => expect(server.output()).toContain('llm_stream_latency_ms'), 5_000);
+    await vi.waitFor(() => expect(server.output()).toContain('llm_stream_latency_ms'));
     expect((await fetch(`${server.match[1]}/metrics`)).status).toBe(404);
     await server.stop();
   });

@@ -353,7 +353,7 @@ describe('connections to Redis', () => {
       if (connection.sent.includes('-subscriber-')) paused ??= connection;
       return connection === paused;
     };
-    await vi.waitFor(() => expect(paused).toBeDefined(), 5_000);
+    await vi.waitFor(() => expect(paused).toBeDefined());
     const [name = '', node = ''] = /rivulet-subscriber-([\w-]{36})/.exec(paused!.sent) ?? [];
     const idOf = async (): Promise<string | undefined> => {
       const clients = String(await redis.command('CLIENT', 'LIST', 'TYPE', 'pubsub'));

@@ -373,7 +373,7 @@ describe('a Redis that answers its commands with an error', () => {
       const error = `ERR unknown command, with args beginning with: '${SECRET}'`;
       const { proxy, logged, url } = await started(when === 'later' ? undefined : error);
       if (when === 'later') {
-        await vi.waitFor(async () => expect(await readiness(url)).toBe('200 ready\n'), 5_000);
+        await vi.waitFor(async () => expect(await readiness(url)).toBe('200 ready\n'));
         proxy.fails = error;
       }
       const hint = 'Check that it is Redis 7 or later with all its commands, and its log';
@@ -391,7 +391,7 @@ describe('a Redis that answers its commands with an error', () => {
       expect(logged.filter(({ event }) => event === 'REDIS_NOT_REACHED')).toEqual([]);
       expect(JSON.stringify(logged)).not.toContain(SECRET);
       proxy.fails = undefined;
-      await vi.waitFor(async () => expect(await readiness(url)).toBe('200 ready\n'), 5_000);
+      await vi.waitFor(async () => expect(await readiness(url)).toBe('200 ready\n'));
     },
   );
 

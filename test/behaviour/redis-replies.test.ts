@@ -162,7 +162,7 @@ describe('a call that waits for a client and is answered through another process
       retryable: true,
       retryAfterMs: 1_000,
     });
-    await vi.waitFor(() => here.reply('call-1', { result: 'here' }), 5_000);
+    await vi.waitFor(() => here.reply('call-1', { result: 'here' }));
     expect(resultsTold(await a.nextCall())).toMatchObject([{ result: 'here' }]);
   });
 });

@@ -1,7 +1,9 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { mockProvider, ProviderError, questionOf } from '@rivulet/server';
 import { expect, it, onTestFinished } from 'vitest';
 import { io, type Socket } from 'socket.io-client';
 import { connect } from '../harness/plain-client.js';
+import { Polling } from '../harness/polling.js';
 import { startServer } from '../harness/rivulet.js';
 import { providersOf } from '../harness/providers.js';
 import { stage } from '../harness/stage.js';
@@ -202,3 +204,22 @@ it.each(['websocket', 'polling'])(
     expect(page).toEqual({ fullResponse: 'Sun', indicator: ['on', 'off'] });
   },
 );
+
+it('waits for the next poll of a client with the end, when the server closes', async () => {
+  const { provider, nextCall } = stage();
+  const server = await startServer(provider);
+  const connection = await new Polling(server.url).open();
+  const received: string[] = [];
+  const receiveUntil = async (event: string) => {
+    while (!received.some((packet) => packet.startsWith(`42["${event}"`)))
+      received.push(...(await connection.receive()));
+  };
+  await connection.send(['40']);
+  await connection.send([`42${JSON.stringify(['stream_start', QUESTION])}`]);
+  (await nextCall()).say('Sun');
+  await receiveUntil('stream_chunk');
+  const closing = server.close();
+  await wait(100);
+  await receiveUntil('stream_end');
+  await closing;
+});

@@ -689,7 +689,7 @@ describe('a provider or a consumer that does not go on', () => {
     const cancelled = entriesOf(llm.generateResponseStream(ASK, { signal: controller.signal }));
     controller.abort();
     expect((await cancelled).at(-1)).toMatchObject({ code: 'cancelled' });
-    await vi.waitFor(() => expect(llm.providerStatus()[0]).toMatchObject({ running: 0 }), 5_000);
+    await vi.waitFor(() => expect(llm.providerStatus()[0]).toMatchObject({ running: 0 }));
   });
 
   it('has the provider wait while the consumer reads nothing, and ends the answer in time', async () => {
@@ -716,7 +716,7 @@ describe('a provider or a consumer that does not go on', () => {
     });
     const entries = llm.generateResponseStream(ASK);
     await entries.next();
-    await vi.waitFor(() => expect(llm.providerStatus()[0]).toMatchObject({ running: 0 }), 5_000);
+    await vi.waitFor(() => expect(llm.providerStatus()[0]).toMatchObject({ running: 0 }));
     expect(given).toBeLessThan(1_000);
     expect((await entriesOf(entries)).at(-1)).toMatchObject({
       type: 'error',

@@ -67,7 +67,7 @@ describe('a server that npm started', () => {
       process.kill(child.pid, 'SIGTERM');
       const { text, terminal } = await answer;
       expect(terminal).toMatchObject({ type: EVENT.end, total_length: text.length });
-      await expect.poll(() => isRunning(-child.pid), { timeout: 5_000 }).toBe(false);
+      await expect.poll(() => isRunning(-child.pid)).toBe(false);
     },
   );
 
@@ -79,7 +79,7 @@ describe('a server that npm started', () => {
       process.kill(-child.pid, signal);
       const { text, terminal } = await answer;
       expect(terminal).toMatchObject({ type: EVENT.end, total_length: text.length });
-      await expect.poll(() => isRunning(-child.pid), { timeout: 5_000 }).toBe(false);
+      await expect.poll(() => isRunning(-child.pid)).toBe(false);
     },
   );
 
@@ -146,7 +146,7 @@ describe('a server that npm did not start', () => {
   it('outlives its parent', async () => {
     const server = await orphan({ npm_lifecycle_event: '' });
     const ofNpm = await orphan({ npm_lifecycle_event: 'server' });
-    await expect.poll(() => isRunning(ofNpm.pid), { timeout: 5_000 }).toBe(false);
+    await expect.poll(() => isRunning(ofNpm.pid)).toBe(false);
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
   });
 });

@@ -46,7 +46,7 @@ async function underWay() {
 }
 
 const journalled = (storage: TestStorage, entry: object): Promise<void> =>
-  vi.waitFor(() => expect(storage.valuesOf('j:')).toMatchObject([entry]), { timeout: 5_000 });
+  vi.waitFor(() => expect(storage.valuesOf('j:')).toMatchObject([entry]));
 
 const source = async (client: Client): Promise<string | undefined> =>
   (await client.start({ query: 'q', options: ONLY_IF_CACHED }).result).source;

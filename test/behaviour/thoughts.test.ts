@@ -306,7 +306,7 @@ describe('thoughts of a client’s answer', () => {
     call.think('One. ');
     const journalled = { received: { thoughts: 'One. ', text: '' } };
     const entries = () => storage.valuesOf('j:');
-    await vi.waitFor(() => expect(entries()).toMatchObject([journalled]), { timeout: 5_000 });
+    await vi.waitFor(() => expect(entries()).toMatchObject([journalled]));
 
     const later = open(storage.copy()).resume(answer.id);
     // The stored text is shown at once.

@@ -224,6 +224,6 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
     const { url } = await startRedis();
     const workers = await startWorkers(['--workers', '2'], { REDIS_URL: url });
     await workers.stop('SIGKILL');
-    await vi.waitFor(() => expect(workers.pids().filter(isRunning)).toEqual([]), 5_000);
+    await vi.waitFor(() => expect(workers.pids().filter(isRunning)).toEqual([]));
   });
 });

@@ -40,7 +40,7 @@ describe.each(Object.entries(VIEWS))('a view in %s', (_, mount) => {
     });
     const textOf = (tag: 'output' | 'i') => target.querySelector(tag)?.textContent;
     const shows = (tag: 'output' | 'i', text: string): Promise<void> =>
-      vi.waitFor(() => expect(textOf(tag)).toBe(text), { timeout: 5_000 });
+      vi.waitFor(() => expect(textOf(tag)).toBe(text));
     // The state of the connection is read once the view is mounted.
     await shows('i', connection);
     return { ...actions!, unmount, shows, textOf };

@@ -25,7 +25,7 @@ function mount(): Root {
 }
 
 const until = (read: () => AnswerState | undefined, status: string): Promise<void> =>
-  vi.waitFor(() => expect(read()?.status).toBe(status), { timeout: 5_000 });
+  vi.waitFor(() => expect(read()?.status).toBe(status));
 
 describe('useAnswer', () => {
   it('keeps an answer while an <Activity> hides its view, to the end', async () => {

@@ -143,7 +143,7 @@ describe('a tool of the page in two tabs that show its chat', () => {
   it('runs in the other once the first is closed in the middle of the call', async () => {
     const { running, nextCall, other } = await called();
     await running[0]!.close();
-    await expect.poll(() => running.length, { timeout: 5_000 }).toBe(2);
+    await expect.poll(() => running.length).toBe(2);
     expect(running[1]).toBe(other);
     await other.evaluate(() => give('there'));
     const next = await nextCall();

@@ -15,9 +15,10 @@ import { REDIS_START_MS } from './redis/import-redis.js';
 import { resolve } from './settings/resolve-settings.js';
 import { type Options, SETTINGS, type Settings } from './settings/settings.js';
 import { addressReader } from './socket/client-address.js';
+import type { Connection } from './socket/connection.js';
 import { createConnectionLimiter } from './socket/connection-limiter.js';
 import { createOriginCheck } from './socket/origin.js';
-import { createSocketServer } from './socket/socket-server.js';
+import { createSocketServer, type SocketServer } from './socket/socket-server.js';
 import type { ProviderStatus } from './upstream/failover.js';
 
 /** Every setting of `docs/server-options.md`, and the options that have no environment variable. */
@@ -59,8 +60,10 @@ export interface RivuletServer {
   close(): Promise<void>;
 }
 
-/** Milliseconds for sending the last messages of each stream. */
-const LAST_MESSAGES_MS = 20;
+/** Interval in milliseconds between two looks at what is not sent yet. */
+const UNSENT_CHECK_MS = 20;
+/** Milliseconds for sending the last messages of each stream. A client that polls has to ask for them. */
+const LAST_MESSAGES_MS = 1_000;
 /** Milliseconds for clients to confirm the end of their connection. */
 const CLOSING_MS = 500;
 /** Milliseconds after which the server starts without Redis, if it has waited for Redis before. */
@@ -138,7 +141,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       closing = true;
       rivulet.close();
       llm.close();
-      await wait(LAST_MESSAGES_MS);
+      await untilSent(io);
       // Also closes the HTTP server, which waits for keep-alive connections of pages.
       const closed = io.close();
       http.closeAllConnections();
@@ -148,6 +151,15 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
       clearTimeout(late);
     },
   };
+}
+
+/** Resolves when nothing waits in the buffer of a connection, or after `LAST_MESSAGES_MS`. */
+async function untilSent(io: SocketServer): Promise<void> {
+  const until = performance.now() + LAST_MESSAGES_MS;
+  const connections: Record<string, Connection> = io.engine['clients'];
+  const hasUnsent = () => Object.values(connections).some((each) => each['writeBuffer'].length > 0);
+  do await wait(UNSENT_CHECK_MS);
+  while (hasUnsent() && performance.now() < until);
 }
 
 /** An unavailable provider may recover by itself; a misconfigured one needs an operator. */

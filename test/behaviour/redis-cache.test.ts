@@ -221,6 +221,17 @@ describe('a cache whose Redis', () => {
     expect(cache.get('known')).toBeUndefined();
   });
 
+  it('has answered while this process was busy is read first', async () => {
+    const redis = await startRedis();
+    const [{ cache: one }, { cache: two }] = [await stateOf(redis), await stateOf(redis)];
+    one.set('known', { text: 'Here.', usage: {} });
+    await vi.waitFor(async () => expect(await cached(redis)).toHaveLength(1));
+    const found = two.get('known');
+    const busyUntil = performance.now() + 400;
+    while (performance.now() < busyUntil);
+    expect(await found).toMatchObject({ text: 'Here.' });
+  });
+
   it('was away while a principal was forgotten drops its copies', async () => {
     const redis = await startRedis();
     const proxy = await redisProxy(redis.url);

@@ -107,7 +107,8 @@ function toBody(stream: Readable): Body {
       return Buffer.concat(pieces).toString();
     },
     async drain(withinMs) {
-      const timer = setTimeout(() => stream.destroy(), withinMs);
+      // The end may have arrived while this process was busy. It is read before an immediate runs.
+      const timer = setTimeout(() => setImmediate(() => stream.destroy()), withinMs);
       try {
         while ((await read()) !== undefined);
       } catch {

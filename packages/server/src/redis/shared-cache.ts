@@ -7,7 +7,7 @@ import {
 } from '../generate/cache.js';
 import type { Logger } from '../observe/logger.js';
 import type { RedisConnection } from './connection/connection.js';
-import { LinkError, type Reply } from './connection/link.js';
+import { expireAfter, LinkError, type Reply } from './connection/link.js';
 import { hash } from './hash.js';
 
 /** A longer answer, as JSON, is kept by its process only. */
@@ -142,9 +142,9 @@ export class SharedCache implements ResponseCache {
 
 /** @returns undefined if there is no reply in time, or no connection. */
 async function within(ms: number, reply: Promise<Reply>): Promise<Reply | undefined> {
-  let timer: NodeJS.Timeout | undefined;
+  let stop = (): void => {};
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
+    stop = expireAfter(ms, () => resolve(undefined));
   });
   const answered = reply.catch((error: unknown) => {
     if (error instanceof LinkError) return undefined;
@@ -153,7 +153,7 @@ async function within(ms: number, reply: Promise<Reply>): Promise<Reply | undefi
   try {
     return await Promise.race([answered, late]);
   } finally {
-    clearTimeout(timer);
+    stop();
     // A reply that is late may be an error.
     answered.catch(() => {});
   }

@@ -43,8 +43,10 @@ const RECONNECT_MS = 200;
 /** A command, and a connection until it is ready, may take this long. */
 export const DEADLINE_MS = 1_000;
 const CONNECT_MS = 2_000;
-/** A timer that is later than this shows that this process was stopped, and may not have read replies yet. */
-const LATE_MS = 250;
+/** A timer that is later than this shows that this process was busy, and may not have read replies yet. */
+const LATE_MS = 50;
+/** Milliseconds for a process that was busy to read the replies. */
+const READ_MS = 250;
 
 /**
  * One connection to Redis, which is opened again for ever. A command is rejected at once while there is no
@@ -186,27 +188,20 @@ export class Link {
   }
 
   async #withDeadline<T>(client: RedisClient, reply: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
+    let stop = (): void => {};
     const late = new Promise<never>((_, reject) => {
-      const startedAt = performance.now();
-      const expire = (): void => {
+      stop = expireAfter(DEADLINE_MS, () => {
         const error = new LinkError(`there was no reply within ${DEADLINE_MS} ms`);
         if (this.#client === client) this.reopen(error);
         reject(error);
-      };
-      timer = setTimeout(() => {
-        // The replies may have arrived while this process was stopped.
-        const lateMs = performance.now() - startedAt - DEADLINE_MS;
-        if (lateMs > LATE_MS) timer = setTimeout(expire, LATE_MS);
-        else expire();
-      }, DEADLINE_MS);
+      });
     });
     try {
       return await Promise.race([reply, late]);
     } catch (cause) {
       throw isReply(cause) ? cause : new LinkError('the connection broke', { cause });
     } finally {
-      clearTimeout(timer);
+      stop();
     }
   }
 
@@ -229,6 +224,22 @@ export class Link {
       // It was closed before.
     }
   }
+}
+
+/**
+ * Calls `expire` after `ms` milliseconds without a reply. If this process was busy at the end of them, it
+ * reads first what has arrived meanwhile.
+ *
+ * @returns a function that stops the call.
+ */
+export function expireAfter(ms: number, expire: () => void): () => void {
+  const startedAt = performance.now();
+  let timer = setTimeout(() => {
+    const lateMs = performance.now() - startedAt - ms;
+    if (lateMs > LATE_MS) timer = setTimeout(expire, READ_MS);
+    else expire();
+  }, ms);
+  return () => clearTimeout(timer);
 }
 
 /** @param host host and port as Redis writes them; without a host, that of the URL. */

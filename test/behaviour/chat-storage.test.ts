@@ -17,6 +17,7 @@ import {
   stagedChat,
   textsOf,
 } from '../harness/chat.js';
+import { freePort } from '../harness/free-port.js';
 import { cuttableLink } from '../harness/link.js';
 import { connectionWhen } from '../harness/sdk.js';
 import { createStorage, type TestStorage } from '../harness/storage.js';
@@ -125,7 +126,8 @@ describe('a chat that is kept', () => {
   });
 
   it('keeps the text so far when the server is gone, and says that it was interrupted', async () => {
-    const { client, storage, server, nextCall, ...all } = await stagedChat();
+    const port = await freePort();
+    const { client, storage, server, nextCall, ...all } = await stagedChat({ port });
     const before = createChat(client, { id: 'c' });
     void before.send('one');
     (await nextCall()).say('Where a river');
@@ -136,7 +138,7 @@ describe('a chat that is kept', () => {
     const reloaded = storage.copy();
     client.close();
     await server.close();
-    const next = await stagedChat({ port: Number(new URL(server.url).port) });
+    const next = await stagedChat({ port });
     const chat = createChat(openPage(server.url, reloaded), { id: 'c' });
     await settled(chat);
     expect(newestAnswer(chat)).toMatchObject({
@@ -542,7 +544,8 @@ const bound = (chat: ReturnType<typeof createChat>) => ({ getSnapshot: () => cha
 
 describe('without a connection', () => {
   it('a question waits visibly, can be changed, and is asked once there is one', async () => {
-    const { client, server, storage } = await stagedChat();
+    const port = await freePort();
+    const { client, server, storage } = await stagedChat({ port });
     const chat = createChat(client, { id: 'c' });
     chat.state$.subscribe();
     client.active$.subscribe();
@@ -558,7 +561,7 @@ describe('without a connection', () => {
     });
     void chat.edit(chat.getSnapshot().messages[0]!.id, 'uno');
     await vi.waitFor(() => expect(JSON.stringify(storage.valuesOf('n:'))).toContain('uno'));
-    const { reply } = await stagedChat({ port: Number(new URL(server.url).port) });
+    const { reply } = await stagedChat({ port });
     const call = await reply('A uno');
     await settled(chat);
     expect(textsOf(call.prompt)).toEqual(['uno']);

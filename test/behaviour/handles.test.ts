@@ -162,17 +162,15 @@ describe('a client that is closed', () => {
 
 describe('a stream', () => {
   it('is cancelled by the last to unsubscribe, if it is to be', async () => {
-    const { client, nextCall } = await staged(ME);
+    // A stream that was only left would not end before the test does.
+    const { client, nextCall } = await staged({ ...ME, limits: { detachTimeoutMs: 60_000 } });
     const options = { onUnsubscribe: 'cancel' } as const;
     const stream$ = client.stream({ ...ASK, options });
     const text = firstValueFrom(stream$.pipe(take(2), toArray()));
     const call = await nextCall();
     call.say('Where');
     await text;
-    // Well before the two seconds after which a stream that was left ends.
-    const startedAt = performance.now();
     await call.aborted;
-    expect(performance.now() - startedAt).toBeLessThan(1_500);
   });
 
   it.each([

@@ -1,5 +1,5 @@
-import { createServer } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import { freePort } from '../../harness/free-port.js';
 import { type Peer, startPeer } from '../../harness/peer.js';
 import { runRedis, type TestRedis } from '../../harness/redis.js';
 import { monotonicMs } from '../messages.js';
@@ -474,17 +474,4 @@ async function restartRedis(redis: TestRedis, random: Random): Promise<void> {
   await redis.stop();
   await wait(between(random, 0, 1_500));
   await redis.start();
-}
-
-/** @returns a free port below those of outgoing connections, which could take it while its server is replaced. */
-async function freePort(): Promise<number> {
-  const port = 20_000 + Math.floor(Math.random() * 12_000);
-  const server = createServer();
-  const isFree = await new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => resolve(true));
-  });
-  if (!isFree) return freePort();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }

@@ -101,7 +101,7 @@ describe('a server that is shut down', () => {
     (await nextCall()).say(text);
     await next(socket, EVENT.shortChunk);
     await server.drain(0);
-    // What the server sends without an acknowledgement may still be on its way.
+    // Text that the server sends without an acknowledgement may still be on its way.
     expect(read).toBeGreaterThanOrEqual(text.length - window);
     await ended;
   });

@@ -10,7 +10,7 @@ async function exhausted() {
   const { provider, nextCall, calls } = stage();
   const { url } = await startServer(provider, {
     authenticate: () => ({ principal: 'ada' }),
-    env: { RATE_LIMIT_REQUESTS: '1', RATE_LIMIT_WINDOW_SECONDS: '2' },
+    env: { RATE_LIMIT_REQUESTS: '1', RATE_LIMIT_WINDOW_SECONDS: '4' },
   });
   await connect(url).emitWithAck(EVENT.start, { query: 'the one that she may' });
   await nextCall();
@@ -24,8 +24,8 @@ describe('a question too many', () => {
     await expect(answer.result).rejects.toMatchObject({ code: 'rate_limited', retryable: true });
     const { retryAt = 0, error } = answer.getSnapshot();
     expect(error?.retryAfterMs).toBeGreaterThan(0);
-    expect(retryAt).toBeGreaterThan(Date.now() - 2_000);
-    expect(retryAt).toBeLessThanOrEqual(Date.now() + 2_000);
+    expect(retryAt).toBeGreaterThan(Date.now() - 4_000);
+    expect(retryAt).toBeLessThanOrEqual(Date.now() + 4_000);
   });
 
   it('waits where it is told to, says until when, and is asked by itself', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PROCESS_FAULTS, runRedisChaos } from '../chaos/redis/run.js';
 
-const SECONDS = 45;
+const SECONDS = 90;
 
 describe('ten streams over three servers, whose connections, servers and Redis break', () => {
   it(

@@ -76,7 +76,7 @@ describe('connections to Redis', () => {
     await redis.start();
     await vi.waitFor(async () => expect(await readiness(b.url)).toBe('ready\n'), 10_000);
     // The other server has looked for dead ones by then.
-    await wait(1_500);
+    await wait(700);
     proxy.refuses = false;
     await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'), 10_000);
     call.say('river ends.');

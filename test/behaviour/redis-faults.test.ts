@@ -425,7 +425,7 @@ describe('the detail of a Redis that cannot be reached', () => {
     [
       'has a host that does not exist',
       async () => 'redis://redis.invalid:6379',
-      'ENOTFOUND|EAI_AGAIN',
+      'ENOTFOUND|EAI_AGAIN|it did not answer',
     ],
     ['is silent', async () => `redis://127.0.0.1:${await silentPort()}`, 'it did not answer'],
     [

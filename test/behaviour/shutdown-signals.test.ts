@@ -130,10 +130,10 @@ describe('a server that npm did not start', () => {
     onTestFinished(() => void child.kill('SIGKILL'));
     let output = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
-    const exited = once(child, 'exit');
+    const closed = once(child, 'close');
     await vi.waitFor(() => expect(output).toContain('SERVER_STARTING'), 30_000);
     child.kill(signal);
-    expect(await exited).toEqual([0, null]);
+    expect(await closed).toEqual([0, null]);
     const events = output.trim().split('\n');
     expect(JSON.parse(events.at(-1)!)).toMatchObject({
       event: 'SERVER_EXIT',

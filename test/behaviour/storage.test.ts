@@ -341,7 +341,7 @@ describe('a question that waits because of a rate limit', () => {
     const { provider, nextCall, calls } = stage();
     const { url } = await startServer(provider, {
       authenticate: () => ({ principal: 'ada' }),
-      env: { RATE_LIMIT_REQUESTS: '1', RATE_LIMIT_WINDOW_SECONDS: '2' },
+      env: { RATE_LIMIT_REQUESTS: '1', RATE_LIMIT_WINDOW_SECONDS: '5' },
     });
     const storage = createStorage();
     const client = open(url, storage);

@@ -259,7 +259,7 @@ describe('attaching', () => {
 
   it('gives a finished stream until its time is over', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { limits: { finishedRetentionMs: 300 } });
+    const { url } = await startServer(provider, { limits: { finishedRetentionMs: 2_000 } });
     const socket = connect(url);
     const ended = collect(socket);
     await start(socket, { query: 'q', stream_id: 'A' });
@@ -461,7 +461,7 @@ describe('leaving', () => {
 
   it('ends nothing for a reader that left and is back within the grace', async () => {
     const { provider, nextCall } = stage();
-    const { url } = await startServer(provider, { limits: { detachTimeoutMs: 400 } });
+    const { url } = await startServer(provider, { limits: { detachTimeoutMs: 2_000 } });
     const socket = connect(url);
     await start(socket, { query: 'q', stream_id: 'A' });
     const call = await nextCall();

@@ -1,6 +1,6 @@
 import { vi } from 'vitest';
 
-/** What the configuration gives `expect.poll`, for the two that it does not reach. */
+/** As for `expect.poll` in the configuration, which has no setting for these two. */
 const TIMEOUT_MS = 10_000;
 
 const { waitFor, waitUntil } = vi;

@@ -70,7 +70,7 @@ const server = await createServer({
   rateLimit: { requests: 100_000, windowSeconds: 60 },
 });
 process.on('SIGUSR2', () => {
-  const until = Date.now() + 5_000;
+  const until = Date.now() + 10_000;
   while (Date.now() < until) block += 1;
 });
 process.on('SIGTERM', () => {

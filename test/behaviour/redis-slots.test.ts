@@ -163,9 +163,8 @@ describe('the slots of a provider', () => {
     await redis.command('FLUSHALL');
     const third = join(two, 'eve');
     // Redis knows of the slot that is held, and of those that wait, in their order.
-    await vi.waitFor(
-      async () => expect(await redis.command('HLEN', 'test:v1{rv}:sl:p')).toBeGreaterThanOrEqual(6),
-      5_000,
+    await vi.waitFor(async () =>
+      expect(await redis.command('HLEN', 'test:v1{rv}:sl:p')).toBeGreaterThanOrEqual(6),
     );
     const running = [first, second, third].filter(({ isAcquired }) => isAcquired);
     expect(running.length).toBeLessThanOrEqual(2);
@@ -214,7 +213,7 @@ it('a queue that two processes share decides as that of one process does', async
           const of = (index: 0 | 1) => requests.map(({ ones }) => read(ones[index]));
           expect([at, ...of(1)]).toEqual([at, ...of(0)]);
         },
-        { timeout: 3_000, interval: 5 },
+        { interval: 5 },
       );
     for (const [i, { principal, isUnderWay, isPreemptible, ...rest }] of steps.entries()) {
       const alive = requests.filter(({ ones }) => ones[0].status !== 'gone');
@@ -228,7 +227,7 @@ it('a queue that two processes share decides as that of one process does', async
           expect(known).toHaveLength(inTime.length);
           const soft = inTime.filter(({ ones }) => ones[0].isPreemptible);
           expect(known.filter((value) => value.endsWith('p'))).toHaveLength(soft.length);
-        }, 3_000);
+        });
       for (const one of pick(rest.releases)?.ones ?? []) one.release();
       await arrived();
       await compare(({ status }) => status, `${run}: step ${i}, release`);

@@ -169,7 +169,7 @@ describe('a stream', () => {
     const text = firstValueFrom(stream$.pipe(take(2), toArray()));
     const call = await nextCall();
     call.say('Where');
-    await text;
+    expect(await text).toHaveLength(2);
     await call.aborted;
   });
 

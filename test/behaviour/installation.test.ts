@@ -203,7 +203,7 @@ describe('the systemd unit of the documentation', () => {
     INSTALL_MS,
   );
 
-  it('starts again after a crash', async () => {
+  it('starts again after a crash', { timeout: INSTALL_MS }, async () => {
     const { child, exited, healthy } = await startService();
     await healthy;
     child.kill('SIGKILL');

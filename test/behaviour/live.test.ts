@@ -29,25 +29,31 @@ async function fakeOllama(env: Record<string, string> = {}): Promise<RunningFake
 }
 
 describe('npm run test:live', () => {
-  it('passes with servers that keep the contract, and says what it left out', async () => {
-    const [ollama, gemini, openai] = await Promise.all([
-      fakeOllama(),
-      startFake('gemini', { FAKE_PACE: '0.1' }),
-      startFake('openai', { FAKE_PACE: '0.1' }),
-    ]);
-    onTestFinished(async () => void (await Promise.all([gemini.stop(), openai.stop()])));
-    const { code, output } = await tryLive({
-      OLLAMA_HOST: ollama.url,
-      GEMINI_API_KEY: 'key',
-      GEMINI_BASE_URL: gemini.url,
-      OPENAI_BASE_URL: `${openai.url}/v1`,
-    });
-    expect(output).toContain('Ollama 0.24.0 with chat:1b');
-    expect(output).toMatch(/^left out {2}a prompt that is too long .*: its context is too large/m);
-    expect(output).toContain('OpenAI-compatible server with stories');
-    expect(output).toMatch(/^21 passed, 0 failed$/m);
-    expect(code).toBe(0);
-  });
+  it(
+    'passes with servers that keep the contract, and says what it left out',
+    { timeout: 120_000 },
+    async () => {
+      const [ollama, gemini, openai] = await Promise.all([
+        fakeOllama(),
+        startFake('gemini', { FAKE_PACE: '0.1' }),
+        startFake('openai', { FAKE_PACE: '0.1' }),
+      ]);
+      onTestFinished(async () => void (await Promise.all([gemini.stop(), openai.stop()])));
+      const { code, output } = await tryLive({
+        OLLAMA_HOST: ollama.url,
+        GEMINI_API_KEY: 'key',
+        GEMINI_BASE_URL: gemini.url,
+        OPENAI_BASE_URL: `${openai.url}/v1`,
+      });
+      expect(output).toContain('Ollama 0.24.0 with chat:1b');
+      expect(output).toMatch(
+        /^left out {2}a prompt that is too long .*: its context is too large/m,
+      );
+      expect(output).toContain('OpenAI-compatible server with stories');
+      expect(output).toMatch(/^21 passed, 0 failed$/m);
+      expect(code).toBe(0);
+    },
+  );
 
   it.each([
     ['a text that is lost', { FAKE_MISBEHAVIOUR: 'lost-text' }, 'the text is that of', 3],

@@ -77,7 +77,8 @@ describe('an answer of ollama', () => {
     await hear(provider, 'q');
     const { deltas } = await hear(provider, 'q');
     expect(deltas.map(({ type }) => type)).toEqual(['text', 'finish']);
-    expect(requests.map(({ path }) => path)).toEqual(['/api/chat', '/api/chat']);
+    // On a slow machine, the first answer may take so long that it is looked for.
+    expect([chats, requests.at(-1)?.path]).toEqual([2, '/api/chat']);
   });
 
   it('stops looking where /api/ps cannot be read, and when it is given up', async () => {

@@ -211,6 +211,7 @@ describe('a model of ollama without thinking and tools', () => {
       response.end(JSON.stringify({ error }));
     });
     expect((await hear(model(url), wish)).error).toMatchObject({ failure: 'bad_request' });
-    expect(requests).toHaveLength(2);
+    // A slow machine may also get the request that checks if the model is loaded.
+    expect(requests.filter(({ path }) => path === '/api/chat')).toHaveLength(2);
   });
 });

@@ -600,7 +600,7 @@ describe('the model of openai', () => {
     expect(own.problem).toMatchObject({ failure: 'unavailable' });
     isUp = true;
     await expect
-      .poll(async () => (await own.prepare?.(), own.model), { timeout: 5_000, interval: 200 })
+      .poll(async () => (await own.prepare?.(), own.model), { interval: 200 })
       .toBe('late');
     expect(own.problem).toBeUndefined();
   });
@@ -629,7 +629,7 @@ describe('the model of openai', () => {
     await install(['stories']);
     expect((await hear(own, 'hello')).error).toMatchObject({ failure: 'misconfigured' });
     await expect
-      .poll(async () => (await own.prepare?.(), own.model), { timeout: 5_000, interval: 200 })
+      .poll(async () => (await own.prepare?.(), own.model), { interval: 200 })
       .toBe('stories');
     expect((await hear(own, 'hello')).error).toBeUndefined();
   });

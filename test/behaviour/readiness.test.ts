@@ -38,7 +38,7 @@ describe('/readyz', () => {
       GEMINI_BASE_URL: gemini.url,
       OLLAMA_HOST: ollama.url.replace('http://', 'http://me:open-sesame@'),
     });
-    expect(await ready()).toEqual([200, 'ready\n']);
+    await expect.poll(ready, { interval: 300 }).toEqual([200, 'ready\n']);
     await ask('400-key');
     expect(await ready()).toEqual([200, `degraded\n${KEY_REFUSED}`]);
     await ask('a question that Gemini answers');
@@ -85,10 +85,12 @@ describe('/readyz', () => {
       LLM_MODE: 'api',
       OPENAI_BASE_URL: `${openai.url}/v1`,
     });
-    expect(await ready()).toEqual([
-      503,
-      'not ready: no provider is configured correctly\nopenai: misconfigured. Set OPENAI_MODEL to the model that answers\n',
-    ]);
+    await expect
+      .poll(ready, { interval: 300 })
+      .toEqual([
+        503,
+        'not ready: no provider is configured correctly\nopenai: misconfigured. Set OPENAI_MODEL to the model that answers\n',
+      ]);
     await openai.tell('/_fake/models', ['one']);
     await expect.poll(ready, { timeout: 10_000, interval: 300 }).toEqual([200, 'ready\n']);
     expect(server.llm.providerStatus()).toMatchObject([{ model: 'one' }]);
@@ -104,10 +106,9 @@ describe('/readyz', () => {
     });
     const problem =
       'ollama: misconfigured. Install the model with `ollama pull phi4`, or set OLLAMA_MODEL\n';
-    expect(await ready()).toEqual([
-      503,
-      `not ready: no provider is configured correctly\n${problem}`,
-    ]);
+    await expect
+      .poll(ready, { interval: 300 })
+      .toEqual([503, `not ready: no provider is configured correctly\n${problem}`]);
     await ollama.tell('/_fake/models', { 'phi4:latest': CHAT });
     await expect.poll(ready, { timeout: 10_000, interval: 300 }).toEqual([200, 'ready\n']);
   });

@@ -221,5 +221,5 @@ it('waits for the next poll of a client with the end, when the server closes', a
   const closing = server.close();
   await wait(100);
   await receiveUntil('stream_end');
-  await closing;
+  await expect(closing).resolves.toBeUndefined();
 });

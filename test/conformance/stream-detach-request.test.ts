@@ -84,8 +84,8 @@ describe('StreamDetachRequest', () => {
 
   it('by the last reader cancels the stream after two seconds', async ({ player }) => {
     const { peer, id, stopped } = await running(player);
-    await peer.done(EVENT.detach, { stream_id: id });
     const left = performance.now();
+    await peer.done(EVENT.detach, { stream_id: id });
     expect(await peer.list()).toMatchObject([{ stream_id: id, status: 'streaming' }]);
     await player.opened(stopped);
     expect(performance.now() - left).toBeGreaterThan(GRACE_MS - 100);

@@ -134,9 +134,16 @@ export class Exchange<Talk extends Conversation> {
     await this.say(['This is ', 'how it ', 'begins. ']);
   }
 
+  /** Sends the last frame and the end of the body in one write, so that no pause can come between them. */
   async finish(reason?: string): Promise<void> {
-    await this.send(this.talk.finish(reason));
-    this.end();
+    const frame = this.talk.finish(reason);
+    if (this.talk.toWhole === undefined) {
+      this.gone.throwIfAborted();
+      this.#response.end(frame);
+    } else {
+      await this.send(frame);
+      this.end();
+    }
   }
 
   refuse(status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void {

@@ -25,9 +25,12 @@ export async function startFake(
     ready: /^fake \w+: (http:\S+)$/,
   });
   const url = child.match[1] ?? '';
+  const stats = (): Promise<FakeStats> => readStats(`${url}/_fake/stats`);
+  // The first reply of a new process is slow. The product waits for at most a second when it starts.
+  await stats();
   return {
     url,
-    stats: () => readStats(`${url}/_fake/stats`),
+    stats,
     async tell(path, body) {
       const { ok } = await fetch(url + path, { method: 'POST', body: JSON.stringify(body) });
       if (!ok) throw new Error(`the fake has no ${path}`);

@@ -29,8 +29,8 @@ const perform: Perform = async (step) => {
 };
 
 const NO_LIMIT: ServerOptions = { rateLimit: { requests: 1_000_000 } };
-const SHORT_MS = 1_000;
-const DRAIN_SECONDS = 2;
+const SHORT_MS = 3_000;
+const DRAIN_SECONDS = 5;
 const STARTS = 3;
 
 async function serve(kind: Kind): Promise<Served> {

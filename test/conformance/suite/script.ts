@@ -35,7 +35,7 @@ export interface Description {
 /** The model's output for a `serve` script, as JSON. */
 export interface Served {
   url: string;
-  /** `token`: of two users, and one of the first that expires a second after it was first used. */
+  /** `token`: of two users, and one of the first that expires three seconds after it was first used. */
   tokens?: [string, string];
   short_token?: string;
   /** `limited`: how many a principal has before it is refused. */

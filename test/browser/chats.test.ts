@@ -25,7 +25,7 @@ import Chats from './views/Chats.svelte';
 
 const SCRIPT: Script = [
   { type: 'text', text: 'Where', afterMs: 20 },
-  { type: 'text', text: ' it ends.', afterMs: 200 },
+  { type: 'text', text: ' it ends.', afterMs: 1_000 },
   { type: 'end', afterMs: 20 },
 ];
 

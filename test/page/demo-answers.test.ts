@@ -53,6 +53,7 @@ describe('an answer', () => {
     expect(await demo.part('version-before').getAttribute('aria-disabled')).toBe('true');
     await demo.part('version-after').click();
     await demo.shows('Second.');
+    await demo.hasStoredSelection('Second.');
     await demo.page.reload();
     await demo.shows('Second.');
     expect(await demo.part('version').textContent()).toBe('2 / 2');

@@ -46,6 +46,7 @@ describe('an answer', () => {
     await demo.part('version-before').focus();
     await demo.page.keyboard.press('Enter');
     await demo.shows('First.');
+    await demo.hasStoredSelection('First.');
     // The focus stays on the button, though the version has an element of its own.
     const focused = () =>
       demo.page.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset['testid']);

@@ -165,6 +165,7 @@ export default defineConfig({
           name: 'browser',
           include: ['test/browser/**/*.test.ts'],
           globalSetup: ['test/browser/server.ts'],
+          testTimeout: 30_000,
           browser: {
             enabled: true,
             headless: true,

@@ -5,11 +5,14 @@ import { BehaviorSubject } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { VIEWS } from './views/views.js';
 
-const SCRIPT: Script = [
+const script = (restAfterMs: number): Script => [
   { type: 'text', text: 'Where', afterMs: 20 },
-  { type: 'text', text: ' it ends.', afterMs: 200 },
+  { type: 'text', text: ' it ends.', afterMs: restAfterMs },
   { type: 'end', afterMs: 20 },
 ];
+const SCRIPT = script(20);
+/** For a test that has to see the first word alone. */
+const SLOW_SCRIPT = script(1_000);
 const FAILURE: Script = [
   { type: 'text', text: 'Where', afterMs: 20 },
   { type: 'error', code: 'interrupted' },
@@ -47,7 +50,7 @@ describe.each(Object.entries(VIEWS))('a view in %s', (_, mount) => {
   }
 
   it('cancels its answer when it is unmounted, if it is told to', async () => {
-    const { client } = scripted();
+    const { client } = scripted(SLOW_SCRIPT);
     const { ask, unmount, shows } = await show(client, { onUnmount: 'cancel' });
     const answer = ask('What is a delta?');
     await shows('output', 'streaming: Where');
@@ -56,7 +59,7 @@ describe.each(Object.entries(VIEWS))('a view in %s', (_, mount) => {
   });
 
   it('leaves its answer alone when it is unmounted, unless it is told otherwise', async () => {
-    const { client } = scripted();
+    const { client } = scripted(SLOW_SCRIPT);
     const { ask, unmount, shows } = await show(client);
     const answer = ask('What is a delta?');
     await shows('output', 'streaming: Where');
@@ -65,7 +68,7 @@ describe.each(Object.entries(VIEWS))('a view in %s', (_, mount) => {
   });
 
   it('releases its answer when it asks the next question', async () => {
-    const { client, asked } = scripted();
+    const { client, asked } = scripted(SLOW_SCRIPT);
     const { ask, shows } = await show(client);
     const first = ask('one');
     await shows('output', 'streaming: Where');
@@ -88,7 +91,7 @@ describe.each(Object.entries(VIEWS))('a view in %s', (_, mount) => {
   });
 
   it('shows another answer that it is given later', async () => {
-    const { client, asked } = scripted(SCRIPT, [{ type: 'text', text: 'Elsewhere' }]);
+    const { client, asked } = scripted(SLOW_SCRIPT, [{ type: 'text', text: 'Elsewhere' }]);
     const view = await show(client);
     const first = view.ask('here');
     await view.shows('output', 'streaming: Where');
@@ -114,7 +117,7 @@ describe.each(Object.entries(VIEWS))('a view in %s', (_, mount) => {
   });
 
   it('asks the model again, past the caches', async () => {
-    const { client, asked } = scripted();
+    const { client, asked } = scripted(SCRIPT, SLOW_SCRIPT);
     const { ask, regenerate, shows } = await show(client);
     ask({ query: 'What is a delta?', options: { seed: 1 } });
     await shows('output', 'done: Where it ends.');

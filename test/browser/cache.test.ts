@@ -154,7 +154,7 @@ describe('the browser cache', () => {
   });
 
   it('writes nothing again that another tab has written', async () => {
-    const query = 'word '.repeat(200);
+    const query = 'word '.repeat(2_000);
     const both = [open(), open()].map((client) => client.start({ query }));
     const put = vi.spyOn(IDBObjectStore.prototype, 'put');
     onTestFinished(() => put.mockRestore());

@@ -9,7 +9,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 const SCRIPT: Script = [
   { type: 'text', text: 'Where', afterMs: 20 },
-  { type: 'text', text: ' it ends.', afterMs: 200 },
+  { type: 'text', text: ' it ends.', afterMs: 1_000 },
   { type: 'end', afterMs: 20 },
 ];
 

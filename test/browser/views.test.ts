@@ -12,6 +12,9 @@ function hideTab(): void {
   onTestFinished(() => spy.mockRestore());
 }
 
+/** After this time without a frame, a value does not wait for one. */
+const FRAMELESS_MS = 100;
+
 /** Frames from now on. */
 function countFrames(): () => number {
   let frames = 0;
@@ -27,26 +30,27 @@ function countFrames(): () => number {
 describe('perFrame in a browser', () => {
   it('lets out no more than a value a frame, and the last one at once', async () => {
     const frames = countFrames();
-    let endedAt = 0;
-    const source = interval(2).pipe(
-      take(200),
-      tap({ complete: () => (endedAt = performance.now()) }),
-    );
+    const startedAt = performance.now();
+    let framesAtEnd = 0;
+    const source = interval(2).pipe(take(200), tap({ complete: () => (framesAtEnd = frames()) }));
     const values = await lastValueFrom(source.pipe(perFrame(), toArray()));
-    expect(performance.now() - endedAt).toBeLessThan(5);
+    expect(frames()).toBe(framesAtEnd);
+    const elapsedMs = performance.now() - startedAt;
     expect(values.at(0)).toBe(0);
     expect(values.at(-1)).toBe(199);
     expect(values.length).toBeGreaterThan(3);
-    expect(values.length).toBeLessThanOrEqual(frames() + 2);
+    expect(values.length).toBeLessThanOrEqual(frames() + elapsedMs / FRAMELESS_MS + 2);
   });
 
   it('goes on in a hidden tab', async () => {
     hideTab();
+    const startedAt = performance.now();
     const source = interval(10).pipe(take(40));
     const values = await lastValueFrom(source.pipe(perFrame(), toArray()));
     expect(values.at(-1)).toBe(39);
     expect(values.length).toBeGreaterThan(3);
-    expect(values.length).toBeLessThan(10);
+    const elapsedMs = performance.now() - startedAt;
+    expect(values.length).toBeLessThanOrEqual(elapsedMs / FRAMELESS_MS + 2);
   });
 });
 
@@ -63,7 +67,7 @@ describe('smooth in a browser', () => {
       });
       onTestFinished(() => subscription.unsubscribe());
     });
-    expect(lengths.length).toBeGreaterThan(5);
+    expect(lengths.length).toBeGreaterThan(2);
     expect(lengths).toEqual([...new Set(lengths)].sort((a, b) => a - b));
   });
 
@@ -98,6 +102,7 @@ describe('a component of React under StrictMode that asks when it is mounted', (
     const starts = sent('"stream_start"');
     const detaches = sent('"stream_detach"');
     const frames = countFrames();
+    const startedAt = performance.now();
     const client = createClient({ url: inject('url'), cache: false });
     onTestFinished(() => client.close());
     const question = `Strict ${'word '.repeat(300)}`;
@@ -129,6 +134,7 @@ describe('a component of React under StrictMode that asks when it is mounted', (
     expect(detaches()).toBe(0);
     expect(renders).toBeGreaterThan(3);
     // Mounting, asking and the end do not wait for a frame.
-    expect(renders).toBeLessThanOrEqual(frames() + 4);
+    const elapsedMs = performance.now() - startedAt;
+    expect(renders).toBeLessThanOrEqual(frames() + elapsedMs / FRAMELESS_MS + 4);
   });
 });

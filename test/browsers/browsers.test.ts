@@ -47,23 +47,24 @@ describe.each(ENGINES)('in %s', (engine) => {
   const staged = () => stagedBrowser(browser, { page, env: { LLM_CACHE_ENABLED: 'false' } });
 
   it('the demo answers a question', async () => {
-    const demo = await npmStart({ LLM_MODE: 'auto' });
+    const demo = await npmStart({ LLM_MODE: 'docs' });
     onTestFinished(async () => void (await demo.stop('SIGINT')));
     const context = await browser.newContext();
     onTestFinished(async () => void (await context.close()));
     const tab = await context.newPage();
     await tab.goto(demo.url);
+    const count = (selector: string) =>
+      tab.evaluate((selected) => document.querySelectorAll(selected).length, selector);
+    await expect.poll(() => count('[data-connection=connected]')).toBe(1);
     await tab.evaluate(() => {
       const field = document.querySelector('textarea')!;
-      field.value = 'How does a stream resume?';
+      field.value = 'What is Rivulet?';
       field.dispatchEvent(new Event('input', { bubbles: true }));
-      field.form!.requestSubmit();
+      document.querySelector<HTMLButtonElement>('#send')!.click();
     });
-    await expect
-      .poll(() => tab.evaluate(() => document.querySelector('main')!.textContent.length), {
-        timeout: 20_000,
-      })
-      .toBeGreaterThan(500);
+    await expect.poll(() => count('article[data-status=done]'), { timeout: 20_000 }).toBe(1);
+    const text = await tab.evaluate(() => document.querySelector('article')!.textContent);
+    expect(text).toContain('not a language model');
   });
 
   it('an answer streams, is kept, and is asked for again with nothing sent', async () => {

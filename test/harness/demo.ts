@@ -141,23 +141,37 @@ export class DemoPage {
   /** Resolves when a chat in IndexedDB has the text. The page shows a change before it is written. */
   async hasStored(text: string): Promise<void> {
     await vi.waitFor(async () => {
-      const stored = await this.page.evaluate(async () => {
-        const resultOf = <T>(request: IDBRequest<T>): Promise<T> =>
-          new Promise((resolve, reject) => {
-            request.addEventListener('success', () => resolve(request.result));
-            request.addEventListener('error', () => reject(request.error!));
-          });
-        const found: unknown[] = [];
-        for (const { name } of await indexedDB.databases()) {
-          const database = await resultOf(indexedDB.open(name!));
-          const objects = database.transaction('answers').objectStore('answers');
-          found.push(...(await resultOf(objects.getAll())));
-          database.close();
-        }
-        return JSON.stringify(found);
-      });
+      const stored = JSON.stringify(await this.#storedRecords());
       if (!stored.includes(JSON.stringify(text))) throw new Error(`no chat has ${text}`);
     }, 10_000);
+  }
+
+  /** Resolves when the version that was selected last, in IndexedDB, has the text. */
+  async hasStoredSelection(text: string): Promise<void> {
+    await vi.waitFor(async () => {
+      const records = (await this.#storedRecords()) as { selectedAt?: number }[];
+      records.sort((a, b) => (b.selectedAt ?? 0) - (a.selectedAt ?? 0));
+      const selected = JSON.stringify(records[0] ?? {});
+      if (!selected.includes(JSON.stringify(text))) throw new Error(`selected is ${selected}`);
+    }, 10_000);
+  }
+
+  #storedRecords(): Promise<unknown[]> {
+    return this.page.evaluate(async () => {
+      const resultOf = <T>(request: IDBRequest<T>): Promise<T> =>
+        new Promise((resolve, reject) => {
+          request.addEventListener('success', () => resolve(request.result));
+          request.addEventListener('error', () => reject(request.error!));
+        });
+      const found: unknown[] = [];
+      for (const { name } of await indexedDB.databases()) {
+        const database = await resultOf(indexedDB.open(name!));
+        const objects = database.transaction('answers').objectStore('answers');
+        found.push(...(await resultOf(objects.getAll())));
+        database.close();
+      }
+      return found;
+    });
   }
 
   async newChat(): Promise<void> {

@@ -26,16 +26,11 @@ export async function openExample(
 
 export class ExamplePage {
   readonly page: Page;
-  /** The frames that the page has received over its sockets. */
-  readonly received: string[] = [];
   /** Errors in its console. */
   readonly complaints: string[] = [];
 
   constructor(page: Page) {
     this.page = page;
-    page.on('websocket', (socket) => {
-      socket.on('framereceived', ({ payload }) => void this.received.push(String(payload)));
-    });
     page.on('pageerror', (error) => void this.complaints.push(error.message));
     page.on('console', (message) => {
       if (message.type() === 'error') this.complaints.push(message.text());
@@ -66,11 +61,12 @@ export class ExamplePage {
     await this.output.filter({ hasText: text }).waitFor();
   }
 
-  /** From now to the end of the answer: how often its text was drawn, in how many frames. */
-  drawings(): Promise<{ drawn: number; frames: number }> {
+  /** From now to the end of the answer: how often its text was drawn, in how many frames and milliseconds. */
+  drawings(): Promise<{ drawn: number; frames: number; elapsedMs: number }> {
     return this.output.evaluate(
       (output) =>
         new Promise((resolve) => {
+          const startedAt = performance.now();
           let drawn = 0;
           let frames = 0;
           const observer = new MutationObserver((records) => {
@@ -84,7 +80,7 @@ export class ExamplePage {
           const count = (): void => {
             if (output.dataset['status'] === 'done') {
               observer.disconnect();
-              return resolve({ drawn, frames });
+              return resolve({ drawn, frames, elapsedMs: performance.now() - startedAt });
             }
             frames += 1;
             requestAnimationFrame(count);

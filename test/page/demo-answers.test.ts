@@ -46,6 +46,7 @@ describe('an answer', () => {
     await demo.part('version-before').focus();
     await demo.page.keyboard.press('Enter');
     await demo.shows('First.');
+    await demo.hasStoredSelection('First.');
     // The focus stays on the button, though the version has an element of its own.
     const focused = () =>
       demo.page.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset['testid']);
@@ -53,6 +54,7 @@ describe('an answer', () => {
     expect(await demo.part('version-before').getAttribute('aria-disabled')).toBe('true');
     await demo.part('version-after').click();
     await demo.shows('Second.');
+    await demo.hasStoredSelection('Second.');
     await demo.page.reload();
     await demo.shows('Second.');
     expect(await demo.part('version').textContent()).toBe('2 / 2');

@@ -115,12 +115,10 @@ describe.each(['react', 'vue', 'svelte', 'angular', 'solid'])('a view in %s', (n
     );
     await lastValueFrom(words);
     call.finish();
-    const { drawn, frames } = await drawings;
+    const { drawn, frames, elapsedMs } = await drawings;
     expect(await example.output.textContent()).toMatch(/^\. 0 1 2 .* 198 199 $/);
-    const chunks = example.received.filter((frame) => frame.startsWith('42["c"')).length;
-    expect(chunks).toBeGreaterThan(frames);
     expect(drawn).toBeGreaterThan(1);
-    // The end does not wait for a frame.
-    expect(drawn).toBeLessThanOrEqual(frames + 2);
+    // The end does not wait for a frame. Text that has waited for 100 ms does not either.
+    expect(drawn).toBeLessThanOrEqual(frames + elapsedMs / 100 + 2);
   });
 });

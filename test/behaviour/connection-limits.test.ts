@@ -34,7 +34,7 @@ vi.mock('../../packages/server/src/socket/connection-limiter.js', async (importO
 const limiter = (): Limiter => limiters.at(-1)!;
 
 const EMPTY = { connections: 0, handshakes: 0, principals: 0, addresses: 0, authenticating: 0 };
-const isEmpty = () => expect.poll(() => limiter().size, { timeout: 10_000 }).toEqual(EMPTY);
+const isEmpty = () => expect.poll(() => limiter().size).toEqual(EMPTY);
 const MB = 1_000_000;
 const list = (id: number) => `42${id}["${EVENT.list}",{}]`;
 const times = <T>(count: number, create: (index: number) => T): T[] =>

@@ -54,7 +54,7 @@ describe('connections to Redis', () => {
     // Each of the three was opened again twice.
     await vi.waitFor(() => expect(proxy.accepted - before).toBeGreaterThan(6), 20_000);
     isSilent = false;
-    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'), 10_000);
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'));
     const second = await b.nextCall();
     second.say('All of it.');
     second.finish();
@@ -74,11 +74,11 @@ describe('connections to Redis', () => {
     await wait(3_200);
     proxy.refuses = true;
     await redis.start();
-    await vi.waitFor(async () => expect(await readiness(b.url)).toBe('ready\n'), 10_000);
+    await vi.waitFor(async () => expect(await readiness(b.url)).toBe('ready\n'));
     // The other server has looked for dead ones by then.
     await wait(700);
     proxy.refuses = false;
-    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'), 10_000);
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'));
     call.say('river ends.');
     call.finish();
     const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
@@ -99,7 +99,7 @@ describe('connections to Redis', () => {
     call.say('Where a ');
     await snapshotWhen(first, ({ text }) => text === 'Where a ');
     proxy.drops = () => false;
-    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'), 10_000);
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('ready\n'));
     const second = sdk(b.url, ME).resume(first.id);
     await snapshotWhen(second, ({ text }) => text === 'Where a ');
     call.say('river ends.');

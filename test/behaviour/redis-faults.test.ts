@@ -96,7 +96,7 @@ describe.each<[string, Fault]>([
     const reached = logged.filter(({ event }) => event === 'REDIS_REACHED');
     expect(reached).toEqual([{ event: 'REDIS_REACHED' }, { event: 'REDIS_REACHED' }]);
     await end(redis);
-    await vi.waitFor(async () => expect(await readiness(b.url)).toBe('200 ready\n'), 10_000);
+    await vi.waitFor(async () => expect(await readiness(b.url)).toBe('200 ready\n'));
     call.say('ends.');
     call.finish();
     const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };
@@ -118,7 +118,7 @@ describe('forget without Redis', () => {
     await expect(a.server.forget('me')).rejects.toThrow('unable to remove the streams of a user');
     expect(await first.result).toMatchObject({ status: 'cancelled' });
     await redis.start();
-    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('200 ready\n'), 10_000);
+    await vi.waitFor(async () => expect(await readiness(a.url)).toBe('200 ready\n'));
     await expect(a.server.forget('me')).resolves.toBeUndefined();
   });
 });
@@ -140,7 +140,7 @@ describe('a Redis that cannot be reached when the server starts', () => {
     (await nextCall()).say('Here.');
     await snapshotWhen(answer, ({ text }) => text === 'Here.');
     await redis.start();
-    await vi.waitFor(async () => expect(await readiness(server.url)).toBe('200 ready\n'), 10_000);
+    await vi.waitFor(async () => expect(await readiness(server.url)).toBe('200 ready\n'));
   });
 });
 
@@ -194,7 +194,7 @@ describe('an outage that outlives the time for which readers are awaited', () =>
     proxy.refuses = false;
     const isDue = async (): Promise<boolean> =>
       Number(await redis.command('ZSCORE', due, sid)) <= Date.now();
-    await vi.waitFor(async () => expect(await isDue()).toBe(false), 10_000);
+    await vi.waitFor(async () => expect(await isDue()).toBe(false));
     call.say('ends.');
     call.finish();
     const done = { status: 'done', text: 'Where a river ends.', attempt: 1 };

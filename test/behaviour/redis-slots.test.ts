@@ -114,7 +114,7 @@ describe('the slots of a provider', () => {
     const local = sdk(a.url, ME).start({ query: 'fourth' });
     await snapshotWhen(local, ({ ahead }) => ahead === 1);
     await redis.start();
-    await vi.waitFor(async () => expect(await tickets(redis)).toBe(4), 10_000);
+    await vi.waitFor(async () => expect(await tickets(redis)).toBe(4));
     // The places of both are in one order again.
     await Promise.race(
       [third, local].map((last) => snapshotWhen(last, ({ ahead }) => ahead === 2)),

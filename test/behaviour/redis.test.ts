@@ -237,7 +237,7 @@ describe('streams of several processes', () => {
     const [due = ''] = (await redis.command('KEYS', '*:due')) as string[];
     const postponed = () =>
       redis.command('ZCOUNT', due, `${Date.now() + 1_000}`, `${Date.now() + 6_000}`);
-    await vi.waitFor(async () => expect(await postponed()).toBe(1), 10_000);
+    await vi.waitFor(async () => expect(await postponed()).toBe(1));
     expect(await listed()).toMatchObject(paused);
     await one.emitWithAck(EVENT.toolReply, { stream_id: 'A', call_id, result: 'sunny' });
     const last = await a.nextCall();

@@ -218,7 +218,7 @@ describe('rivulet-server --workers', MANY_PROCESSES, () => {
     const answer = sdk(workers.url, ME).start({ query: 'stall after a while' });
     await snapshotWhen(answer, ({ text }) => text !== '');
     signal(workers.pid, 'SIGTERM');
-    await vi.waitFor(() => expect(workers.events('SERVER_DRAINING')).toHaveLength(3), 10_000);
+    await vi.waitFor(() => expect(workers.events('SERVER_DRAINING')).toHaveLength(3));
     expect(await workers.stop('SIGTERM')).toBe(1);
     await vi.waitFor(() => expect(workers.pids().filter(isRunning)).toEqual([]));
   });

@@ -183,7 +183,7 @@ describe('behind HAProxy as the documentation configures it', () => {
     const drained = servers.server.drain();
     const statusOf = () =>
       page.evaluate(async () => (await fetch('/socket.io/?EIO=4&transport=polling')).status);
-    await vi.waitFor(async () => expect(await statusOf()).toBe(503), 10_000);
+    await vi.waitFor(async () => expect(await statusOf()).toBe(503));
     call.say('river ends.');
     call.finish();
     expect(await shown(page, { status: 'done' })).toMatchObject({ text: TEXT });

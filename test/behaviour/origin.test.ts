@@ -171,7 +171,8 @@ describe('a page of a refused origin', () => {
     await connection.send(['3']);
     await connection.send([CONNECT]);
     expect(await reading).toEqual([expect.stringMatching(/^44/)]);
-    await vi.waitFor(async () => expect((await connection.send(['3'])).status).toBe(400));
+    // A connection that had not read it would be forgotten after 5 s.
+    await vi.waitFor(async () => expect((await connection.send(['3'])).status).toBe(400), 4_000);
   });
 
   it('is one that its first request with an Origin names, as of a name that points here', async () => {

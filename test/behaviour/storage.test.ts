@@ -1,6 +1,8 @@
 import type { Client } from '@rivulet/client';
+import { setTimeout as wait } from 'node:timers/promises';
 import { filter, firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { freePort } from '../harness/free-port.js';
 import { startServer } from '../harness/rivulet.js';
 import { connectionWhen, sdk, snapshotWhen } from '../harness/sdk.js';
 import { stage } from '../harness/stage.js';
@@ -16,7 +18,8 @@ const open = (url: string, storage: TestStorage, namespace = 'me'): Client =>
 async function staged() {
   const { provider, calls, nextCall } = stage();
   const authenticate = () => ({ principal: 'ada' });
-  const server = await startServer(provider, { authenticate });
+  // Some tests start another server in its place.
+  const server = await startServer(provider, { authenticate, port: await freePort() });
   const storage = createStorage();
   return { server, storage, client: open(server.url, storage), calls, nextCall };
 }
@@ -226,6 +229,19 @@ describe('the journal', () => {
     expect(resumed.getSnapshot().query).toBe('q');
     say(call, 'it ends.');
     expect((await resumed.result).text).toBe('Where it ends.');
+  });
+
+  it('is what `active$` has first, also where the server replies before the disk', async () => {
+    const { server, storage, client, answer, call } = await underWay();
+    const left = storage.copy();
+    client.close();
+    say(call, 'it ends.');
+    const slow = { ...left, getAllKeys: async () => (await wait(300), left.getAllKeys()) };
+    const next = open(server.url, slow);
+    const lists: (readonly string[])[] = [];
+    next.active$.subscribe((active) => lists.push(active.map(({ id }) => id)));
+    await vi.waitFor(() => expect(lists.at(-1)).toEqual([]));
+    expect(lists).toEqual([[answer.id], []]);
   });
 
   it('shows the text so far, as interrupted, when the server was restarted, too', async () => {

@@ -87,18 +87,20 @@ export class ActiveAnswers {
   #observe(): void {
     if (this.#isObserved) return;
     this.#isObserved = true;
-    void this.#addFromJournal();
-    this.#connection.state$.subscribe({
-      next: ({ status }) => {
-        if (status === 'connected') this.#requestList();
-      },
-      complete: () => {
-        this.#entries = [];
-        this.#answers.clear();
-        this.update();
-        this.#subject.complete();
-      },
-    });
+    // The first value is that of the journal, also where the server replies before the disk does.
+    void this.#addFromJournal().then(() =>
+      this.#connection.state$.subscribe({
+        next: ({ status }) => {
+          if (status === 'connected') this.#requestList();
+        },
+        complete: () => {
+          this.#entries = [];
+          this.#answers.clear();
+          this.update();
+          this.#subject.complete();
+        },
+      }),
+    );
   }
 
   /**

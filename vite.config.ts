@@ -49,7 +49,7 @@ export default defineConfig({
   resolve: { conditions: [source, ...defaultClientConditions] },
   ssr: { resolve: { conditions: [source, ...nodeConditions] } },
   test: {
-    // The machines of CI are slow at times. One that waits does so for as long as it takes.
+    // The machines of CI are slow at times.
     expect: { poll: { timeout: 10_000 } },
     setupFiles: [`${root}/test/harness/patience.ts`],
     projects: [

@@ -162,8 +162,8 @@ function temporarily(begin: () => void, end: () => void): (body: Body) => void {
 }
 
 /**
- * Closes the connection of a body that is too long. Without that, the reply would race with the
- * reset of the connection.
+ * Closes the connection of a body that is too long, so that no reply races with the reset of the connection.
+ *
  * @returns an empty body for what is too long or no JSON object.
  */
 async function readBody(request: IncomingMessage): Promise<Body> {

@@ -49,8 +49,8 @@ describe.each([
 });
 
 /**
- * A server in another thread. It sends one piece of each body, and ends all bodies on a message. `ended[0]`
- * is 1 some time after that.
+ * A server in another thread. It sends one piece of each body, and ends all bodies on a message. It sets
+ * `ended[0]` to 1 when the end has had 50 ms to arrive.
  */
 const PIECE_SERVER = `
   const { createServer } = require('node:http');
@@ -87,7 +87,7 @@ describe('a body that is drained', () => {
     const drained = first.body.drain(20);
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker has none
     worker.postMessage('end');
-    Atomics.wait(ended, 0, 0);
+    Atomics.wait(ended, 0, 0, 10_000);
     await drained;
     // undici reuses a connection one turn of the event loop after the end of a response.
     await nextTurn();

@@ -244,6 +244,20 @@ describe('the journal', () => {
     expect(lists).toEqual([[answer.id], []]);
   });
 
+  it('is not waited for by `active$` of a client that is closed', async () => {
+    const { server, storage } = await underWay();
+    const slow = { ...storage, getAllKeys: () => new Promise<string[]>(() => {}) };
+    const next = open(server.url, slow);
+    const seen: unknown[] = [];
+    next.active$.subscribe({
+      next: (active) => seen.push(active),
+      complete: () => seen.push('complete'),
+    });
+    await connectionWhen(next, ({ status }) => status === 'connected');
+    next.close();
+    expect(seen).toEqual([[], 'complete']);
+  });
+
   it('shows the text so far, as interrupted, when the server was restarted, too', async () => {
     const { server, storage, answer, client, request } = await underWay();
     const left = storage.copy();

@@ -153,7 +153,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Rivulet
   };
 }
 
-/** Resolves when nothing waits in the buffer of a connection, or after `LAST_MESSAGES_MS`. */
+/** Resolves when no connection has anything left in its buffer, or after `LAST_MESSAGES_MS`. */
 async function untilSent(io: SocketServer): Promise<void> {
   const until = performance.now() + LAST_MESSAGES_MS;
   const connections: Record<string, Connection> = io.engine['clients'];

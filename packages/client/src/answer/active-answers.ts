@@ -17,7 +17,8 @@ export class ActiveAnswers {
   readonly #answers = new Map<string, LiveAnswer>();
   /** The active answers that the journal, then the server, has listed; undefined until one of them has. */
   #entries: readonly ActiveAnswer[] | undefined;
-  #isObserved = false;
+  /** Resolves when the journal was read; undefined before the first subscription to `active$`. */
+  #readJournal: Promise<void> | undefined;
   readonly #subject = createStateSubject<readonly ActiveAnswer[]>();
   #lastJson = '';
 
@@ -85,22 +86,19 @@ export class ActiveAnswers {
   }
 
   #observe(): void {
-    if (this.#isObserved) return;
-    this.#isObserved = true;
-    // The first value is that of the journal, also where the server replies before the disk does.
-    void this.#addFromJournal().then(() =>
-      this.#connection.state$.subscribe({
-        next: ({ status }) => {
-          if (status === 'connected') this.#requestList();
-        },
-        complete: () => {
-          this.#entries = [];
-          this.#answers.clear();
-          this.update();
-          this.#subject.complete();
-        },
-      }),
-    );
+    if (this.#readJournal) return;
+    this.#readJournal = this.#addFromJournal();
+    this.#connection.state$.subscribe({
+      next: ({ status }) => {
+        if (status === 'connected') void this.#requestList();
+      },
+      complete: () => {
+        this.#entries = [];
+        this.#answers.clear();
+        this.update();
+        this.#subject.complete();
+      },
+    });
   }
 
   /**
@@ -117,11 +115,13 @@ export class ActiveAnswers {
       if (entries && (!isAsking || this.entry(id))) return [];
       return [{ ...summary(id, request), status: isAsking ? 'waiting' : 'reconnecting' }];
     });
-    this.#entries = [...(entries ?? []), ...added];
+    this.#entries = [...(this.#entries ?? []), ...added];
     this.update();
   }
 
-  #requestList(): void {
+  /** Waits for the journal, so that the first value is what it has. */
+  async #requestList(): Promise<void> {
+    await this.#readJournal;
     this.#connection.listStreams(
       (reply) => {
         if (!reply.ok) return;

@@ -7,7 +7,7 @@ import {
 } from '../generate/cache.js';
 import type { Logger } from '../observe/logger.js';
 import type { RedisConnection } from './connection/connection.js';
-import { expireAfter, LinkError, type Reply } from './connection/link.js';
+import { LinkError, type Reply, withDeadline } from './connection/link.js';
 import { hash } from './hash.js';
 
 /** A longer answer, as JSON, is kept by its process only. */
@@ -116,7 +116,8 @@ export class SharedCache implements ResponseCache {
 
   async #find(key: string): Promise<CachedAnswer | undefined> {
     const removals = this.#removals;
-    const reply = await within(DEADLINE_MS, this.#connection.read('cached', [key]));
+    const answered = this.#connection.read('cached', [key]).catch(missIfLost);
+    const reply = await withDeadline(answered, DEADLINE_MS, () => undefined);
     if (!Array.isArray(reply) || reply.length === 0 || removals !== this.#removals)
       return undefined;
     const [json, principal, ttlMs] = reply as [string, string, number];
@@ -140,21 +141,7 @@ export class SharedCache implements ResponseCache {
   }
 }
 
-/** @returns undefined if there is no reply in time, or no connection. */
-async function within(ms: number, reply: Promise<Reply>): Promise<Reply | undefined> {
-  let stop = (): void => {};
-  const late = new Promise<undefined>((resolve) => {
-    stop = expireAfter(ms, () => resolve(undefined));
-  });
-  const answered = reply.catch((error: unknown) => {
-    if (error instanceof LinkError) return undefined;
-    throw error;
-  });
-  try {
-    return await Promise.race([answered, late]);
-  } finally {
-    stop();
-    // A reply that is late may be an error.
-    answered.catch(() => {});
-  }
+/** A cache that has lost Redis misses. */
+function missIfLost(error: unknown): undefined {
+  if (!(error instanceof LinkError)) throw error;
 }

@@ -188,20 +188,14 @@ export class Link {
   }
 
   async #withDeadline<T>(client: RedisClient, reply: Promise<T>): Promise<T> {
-    let stop = (): void => {};
-    const late = new Promise<never>((_, reject) => {
-      stop = expireAfter(DEADLINE_MS, () => {
+    try {
+      return await withDeadline(reply, DEADLINE_MS, () => {
         const error = new LinkError(`there was no reply within ${DEADLINE_MS} ms`);
         if (this.#client === client) this.reopen(error);
-        reject(error);
+        throw error;
       });
-    });
-    try {
-      return await Promise.race([reply, late]);
     } catch (cause) {
       throw isReply(cause) ? cause : new LinkError('the connection broke', { cause });
-    } finally {
-      stop();
     }
   }
 
@@ -227,19 +221,24 @@ export class Link {
 }
 
 /**
- * Calls `expire` after `ms` milliseconds without a reply. If this process was busy at the end of them, it
- * reads first what has arrived meanwhile.
- *
- * @returns a function that stops the call.
+ * @param ms after this time in milliseconds without a reply, the result is that of `expire`. If this process
+ * was busy at the end of the time, it reads first what has arrived meanwhile.
  */
-export function expireAfter(ms: number, expire: () => void): () => void {
+export async function withDeadline<T>(reply: Promise<T>, ms: number, expire: () => T): Promise<T> {
   const startedAt = performance.now();
-  let timer = setTimeout(() => {
-    const lateMs = performance.now() - startedAt - ms;
-    if (lateMs > LATE_MS) timer = setTimeout(expire, READ_MS);
-    else expire();
-  }, ms);
-  return () => clearTimeout(timer);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      const lateMs = performance.now() - startedAt - ms;
+      if (lateMs > LATE_MS) timer = setTimeout(resolve, READ_MS);
+      else resolve();
+    }, ms);
+  });
+  try {
+    return await Promise.race([reply, late.then(expire)]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** @param host host and port as Redis writes them; without a host, that of the URL. */
